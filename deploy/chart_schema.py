@@ -14,7 +14,7 @@ from tandem.local.layout import OWN_PROCESSES, SECOND_EXECUTOR
 FREE = {
     "commonLabels", "podAnnotations", "podLabels", "files", "binaryFiles", "nodeSelector", "affinity", "podSecurityContext",
     "securityContext", "annotations", "labels", "lifecycle", "startup", "readiness", "liveness", "requests", "limits",
-    "engineArgs", "issuerRef", "dnsConfig", "strategy", "behavior", "fallback",
+    "engineArgs", "timeouts", "issuerRef", "dnsConfig", "strategy", "behavior", "fallback",
 }  # fmt: skip
 _ENUMS = {
     "pullPolicy": ["Always", "IfNotPresent", "Never"],
@@ -23,6 +23,9 @@ _ENUMS = {
     "accelerator": ["nvidia", "none"],
     "kind": ["keda", "hpa"],
     "format": ["text", "json"],
+    "level": ["DEBUG", "INFO", "WARNING", "ERROR"],
+    "ipFamilyPolicy": ["", "SingleStack", "PreferDualStack", "RequireDualStack"],
+    "externalTrafficPolicy": ["", "Cluster", "Local"],
     "dnsPolicy": ["", "ClusterFirst", "ClusterFirstWithHostNet", "Default", "None"],
     "unhealthyPodEvictionPolicy": ["", "IfHealthyBudget", "AlwaysAllow"],
     "accessMode": ["", "ReadWriteOnce", "ReadOnlyMany", "ReadWriteMany", "ReadWriteOncePod"],

@@ -14,7 +14,10 @@
 {{- $isApi := has (default "" $values.engine) (splitList " " (include "tandem.apis" .root)) -}}
 {{- $onGpu := and $fixed.model (not $isApi) (ne .root.Values.accelerator "none") (gt (int $values.gpus) 0) -}}
 {{- if and $onGpu (not (hasKey .root.Values.pools $values.pool)) }}{{ fail (printf "%s.pool: there is no pool %s in `pools`" .key $values.pool) }}{{ end -}}
-{{- if and (eq (default "" $values.engine) "vllm") (not $onGpu) }}{{ fail (printf "%s.engine vllm needs GPUs: gpus and accelerator" .key) }}{{ end -}}
+{{/* A claimed device is a GPU too; where, its claim says, not the pool. */}}
+{{- $hasGpu := or $onGpu (and $fixed.model (not $isApi) (ne .root.Values.accelerator "none") (gt (len (default list $values.resourceClaims)) 0)) -}}
+{{- if eq (default "" $values.engine) "vllm" }}{{ include "tandem.checkVllm" (dict "root" .root "key" .key "values" $values "hasGpu" $hasGpu "gpus" (ternary (int $values.gpus) 0 $onGpu)) }}{{ end -}}
+{{- if and (gt (include "tandem.vllmGpus" $values | int) 1) (not $values.shmSize) }}{{ $_ := set $values "shmSize" "8Gi" }}{{ end -}}
 {{- $handover := ternary (int $values.handoverSeconds) 0 (and (eq .key "worker") $values.versioning) -}}
 {{- $seconds := add $values.unreadyPauseSeconds $values.drainSeconds 10 $handover | max (int $values.terminationGracePeriodSeconds) | int -}}
 {{- $name := kebabcase .key -}}{{- with $pair.key }}{{ $name = printf "%s-%s" $name . }}{{ end -}}
@@ -23,7 +26,7 @@
 {{- $port := ternary 8080 50051 $fixed.http -}}
 {{- $health := ternary $tls.healthPort $port $tls.enabled -}}
 {{- $isSecured := and $tls.enabled (or $tls.public (ne .key "gateway")) -}}
-{{- $more := dict "fixed" $fixed "key" .key "name" $name "role" $fixed.role "pair" $pair.name "pairKey" $pair.key "serves" $serves "onGpu" $onGpu "isApi" $isApi "grace" $seconds "port" $port "healthPort" $health "tls" $isSecured -}}
+{{- $more := dict "fixed" $fixed "key" .key "name" $name "role" $fixed.role "pair" $pair.name "pairKey" $pair.key "serves" $serves "onGpu" $onGpu "hasGpu" $hasGpu "isApi" $isApi "grace" $seconds "port" $port "healthPort" $health "tls" $isSecured -}}
 {{- mustMergeOverwrite $values $more | toYaml -}}
 {{- end }}
 
@@ -32,7 +35,7 @@
 {{- $image := mustMergeOverwrite (deepCopy .root.Values.image) (deepCopy .component.image) -}}
 {{- $repository := $image.repository -}}
 {{- $suffix := "" -}}
-{{- if eq (default "" .component.engine) "vllm" }}{{ $suffix = $image.vllmSuffix }}{{ else if .component.onGpu }}{{ $suffix = $image.cudaSuffix }}{{ end -}}
+{{- if eq (default "" .component.engine) "vllm" }}{{ $suffix = $image.vllmSuffix }}{{ else if .component.hasGpu }}{{ $suffix = $image.cudaSuffix }}{{ end -}}
 {{- if and .root.Values.image.digest (not .component.image.digest) (or $image.roles $suffix) -}}
 {{- fail "image.digest names one image, and this release runs several: set COMPONENT.image.digest instead" -}}
 {{- end -}}
@@ -45,7 +48,8 @@
 {{- if $image.digest -}}
 {{ $repository }}@{{ $image.digest }}
 {{- else -}}
-{{ $repository }}:{{ default .root.Chart.AppVersion $image.tag }}{{ $suffix }}
+{{- $tag := default .root.Chart.AppVersion $image.tag -}}
+{{ $repository }}:{{ $tag }}{{ if not (hasSuffix $suffix $tag) }}{{ $suffix }}{{ end }}
 {{- end -}}
 {{- end }}
 
@@ -83,6 +87,11 @@ grpc: {port: {{ .healthPort }}, service: {{ .fixed.ready }}}
 {{- if $account.name -}}{{ $account.name }}
 {{- else if $account.create -}}{{ include "tandem.objectName" . }}
 {{- else -}}default{{- end -}}
+{{- end }}
+
+{{/* component -> whether its pods hold a token of the cluster's API; never those that run code of a model */}}
+{{- define "tandem.automount" -}}
+{{- and .serviceAccount.automount (not .fixed.isolated) -}}
 {{- end }}
 
 {{/* component -> how many pods it may have at once */}}

@@ -14,11 +14,14 @@
 {{- define "tandem.ownEnv" -}}
 {{- $root := .root -}}{{- $c := .component -}}{{- $v := .root.Values -}}
 - {name: HOME, value: /tmp}
-- {name: TANDEM_HOST, value: 0.0.0.0}
+- {name: TANDEM_HOST, value: {{ include "tandem.listen" $root | quote }}}
 - {name: TANDEM_PORT, value: {{ $c.port | quote }}}
 - {name: TANDEM_METRICS_PORT, value: "9090"}
 {{- if ne $v.logs.format "text" }}
 - {name: TANDEM_LOG_FORMAT, value: {{ $v.logs.format }}}
+{{- end }}
+{{- if ne $v.logs.level "INFO" }}
+- {name: TANDEM_LOG_LEVEL, value: {{ $v.logs.level }}}
 {{- end }}
 - {name: TANDEM_DRAIN, value: {{ $c.drainSeconds | quote }}}
 - {name: TANDEM_UNREADY_PAUSE, value: {{ $c.unreadyPauseSeconds | quote }}}
@@ -77,7 +80,7 @@
 {{- if $c.fixed.model }}
 - {name: TANDEM_MODELS, value: /models}
 - {name: TANDEM_ENGINE, value: {{ $c.engine | quote }}}
-- {name: TANDEM_DEVICE, value: {{ default (ternary "cuda" "cpu" $c.onGpu) $c.device }}}
+- {name: TANDEM_DEVICE, value: {{ default (ternary "cuda" "cpu" $c.hasGpu) $c.device }}}
 - {name: TANDEM_THREADS, value: {{ $c.threads | quote }}}
 - {name: TANDEM_MAX_BATCH, value: {{ $c.maxBatch | quote }}}
 {{- with $c.engineArgs }}

@@ -12,7 +12,7 @@
 
 {{/* dict component: what `tandem models pull --engine` is told; an engine of one's own loads what transformers does, and so does `auto` on a GPU */}}
 {{- define "tandem.modelFormat" -}}
-{{- $isAutoOnCpu := and (eq .component.engine "auto") (not .component.onGpu) -}}
+{{- $isAutoOnCpu := and (eq .component.engine "auto") (not .component.hasGpu) -}}
 {{- ternary "llamacpp" "transformers" (or $isAutoOnCpu (eq .component.engine "llamacpp")) -}}
 {{- end }}
 
@@ -94,10 +94,9 @@ resources: {requests: {storage: {{ .Values.modelCache.size }}}}
 {{/* dict root, worker, containers, profiles -> the template of the pod that downloads, on a node as the worker's */}}
 {{- define "tandem.pullTemplate" -}}
 {{- $root := .root -}}{{- $worker := .worker -}}
-metadata:
-  labels: {{- include "tandem.templateLabels" (dict "root" $root "component" "pull") | nindent 4 }}
-  {{- /* Profiles are read when the Job runs. */}}
-  annotations: {checksum/profile: {{ include "tandem.profileChecksum" $root }}}
+{{- /* Profiles are read when the Job runs. */ -}}
+{{- $checksum := dict "checksum/profile" (include "tandem.profileChecksum" $root) -}}
+metadata: {{- include "tandem.jobMetadata" (dict "root" $root "job" "pull" "annotations" $checksum) | nindent 2 }}
 spec:
   restartPolicy: OnFailure
   automountServiceAccountToken: false

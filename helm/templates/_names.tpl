@@ -57,6 +57,31 @@ app.kubernetes.io/component: {{ .component }}
 {{- end -}}
 {{- end }}
 
+{{/* root -> which families of addresses a Service has; nothing where the cluster decides */}}
+{{- define "tandem.families" -}}
+{{- with .Values.network.ipFamilyPolicy }}
+ipFamilyPolicy: {{ . }}
+{{- end }}
+{{- with .Values.network.ipFamilies }}
+ipFamilies: {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end }}
+
+{{/* root -> the address that processes listen on: without IPv6 a kernel has no :: */}}
+{{- define "tandem.listen" -}}
+{{- $v6 := or (has "IPv6" (default list .Values.network.ipFamilies)) (hasSuffix "DualStack" .Values.network.ipFamilyPolicy) -}}
+{{- default (ternary "::" "0.0.0.0" $v6) .Values.network.listen -}}
+{{- end }}
+
+{{/* dict root, job -> metadata of its pod */}}
+{{- define "tandem.jobMetadata" -}}
+{{- $own := include "tandem.templateLabels" (dict "root" .root "component" .job) | fromYaml -}}
+labels: {{- mustMerge $own .root.Values.jobs.podLabels | toYaml | nindent 2 }}
+{{- with merge (default dict .annotations) (deepCopy .root.Values.jobs.podAnnotations) }}
+annotations: {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end }}
+
 {{/* dict root, key, pair: host:port of the pods that serve the pair; the client balances over them */}}
 {{- define "tandem.target" -}}
 {{- $host := .pair -}}

@@ -36,7 +36,7 @@ affinity: {{- toYaml . | nindent 2 }}
 {{- define "tandem.podSpec" -}}
 {{- $root := .root -}}{{- $c := .component -}}
 serviceAccountName: {{ include "tandem.serviceAccount" . }}
-automountServiceAccountToken: false
+automountServiceAccountToken: {{ include "tandem.automount" $c }}
 enableServiceLinks: false
 terminationGracePeriodSeconds: {{ $c.grace }}
 securityContext: {{- toYaml $c.podSecurityContext | nindent 2 }}

@@ -28,7 +28,7 @@ def test_the_checker_holds_nothing_that_its_code_could_take(values: str) -> None
     limits = {"TANDEM_CHECKER_CONCURRENCY", "TANDEM_CHECK_SECONDS", "TANDEM_CHECKER_ALLOW_WEAK_SANDBOX"}
     # Its own certificate, which no process accepts calls from.
     tls = {"TANDEM_TLS_CERT", "TANDEM_TLS_KEY", "TANDEM_TLS_CA", "TANDEM_TLS_TRUST_DOMAIN", "TANDEM_HEALTH_PORT"}
-    logs = {"TANDEM_LOG_FORMAT"}  # where the values name another than text
+    logs = {"TANDEM_LOG_FORMAT", "TANDEM_LOG_LEVEL"}  # where the values name another than text and INFO
     assert {variable["name"] for variable in container["env"]} - tls - logs == allowed | limits
     assert all("valueFrom" not in variable for variable in container["env"])
     assert "envFrom" not in container

@@ -20,10 +20,12 @@ def test_models_claim_devices_instead_of_a_plugins_resource(objects: list[dict[s
     for model in MODELS:
         spec = pod_specs(objects)[f"Deployment/t-tandem-{model}"]
         [container] = spec["containers"]
-        assert spec["resourceClaims"] == [{"name": "gpu", "resourceClaimTemplateName": "one-gpu"}]
+        count = "two-gpus" if model == "insight-generator" else "one-gpu"
+        assert spec["resourceClaims"] == [{"name": "gpu", "resourceClaimTemplateName": count}]
         assert container["resources"]["claims"] == [{"name": "gpu"}]
         assert "nvidia.com/gpu" not in str(container["resources"])
         assert {"name": "TANDEM_DEVICE", "value": "cuda"} in container["env"]
+        assert container["image"].endswith("-vllm" if model == "insight-generator" else "-cuda")
         assert named(objects, "Deployment", model)["spec"]["strategy"] == {"type": "Recreate"}
 
 
@@ -33,6 +35,7 @@ def test_every_pod_is_placed_and_named_as_the_defaults_say(objects: list[dict[st
         assert spec["schedulerName"] == "gang"
         assert spec["dnsConfig"]["options"] == [{"name": "ndots", "value": "2"}]
         assert {"name": "TANDEM_LOG_FORMAT", "value": "json"} in spec["containers"][0]["env"]
+        assert {"name": "TANDEM_LOG_LEVEL", "value": "WARNING"} in spec["containers"][0]["env"]
         assert named(objects, "Deployment", component)["spec"]["minReadySeconds"] == 5
 
 
@@ -50,15 +53,72 @@ def test_budgets_balancers_scaling_and_monitors_take_what_kubernetes_has(objects
     budget = named(objects, "PodDisruptionBudget", "gateway")["spec"]
     assert (budget["minAvailable"], budget["unhealthyPodEvictionPolicy"]) == (1, "AlwaysAllow")
     assert "maxUnavailable" not in budget
-    assert named(objects, "Service", "gateway")["spec"]["loadBalancerClass"] == "service.k8s.aws/nlb"
+    balancer = named(objects, "Service", "gateway")["spec"]
+    assert balancer["loadBalancerClass"] == "service.k8s.aws/nlb"
+    assert (balancer["externalTrafficPolicy"], balancer["loadBalancerSourceRanges"]) == ("Local", ["198.51.100.0/24"])
     behavior = named(objects, "HorizontalPodAutoscaler", "answer-checker")["spec"]["behavior"]
     assert behavior == {
         "scaleUp": {"stabilizationWindowSeconds": 30}, "scaleDown": {"stabilizationWindowSeconds": 300}
     }  # fmt: skip
-    assert named(objects, "ScaledObject", "worker")["spec"]["fallback"] == {"failureThreshold": 3, "replicas": 2}
+    worker = named(objects, "ScaledObject", "worker")
+    assert worker["spec"]["fallback"] == {"failureThreshold": 3, "replicas": 2}
+    assert worker["metadata"]["annotations"] == {"autoscaling.keda.sh/paused-scale-in": "true"}
     [monitor] = [o["spec"]["endpoints"] for o in objects if o["kind"] == "ServiceMonitor"]
     assert monitor[0]["scrapeTimeout"] == "10s"
     assert monitor[0]["relabelings"] == [{"targetLabel": "cluster", "replacement": "eu-1"}]
+
+
+@pytest.mark.parametrize("families", ["ipFamilies={IPv6}", "ipFamilyPolicy=PreferDualStack"])
+def test_with_ipv6_every_service_and_every_process_has_it(families: str) -> None:
+    objects = render("gpu", f"network.{families}")
+    services = [o["spec"] for o in objects if o["kind"] == "Service"]
+    said = {"ipFamilies": ["IPv6"]} if "Families=" in families else {"ipFamilyPolicy": "PreferDualStack"}
+    assert all(said.items() <= spec.items() for spec in services)
+    for component in COMPONENTS:
+        [container] = pod_specs(objects)[f"Deployment/t-tandem-{component}"]["containers"]
+        assert {"name": "TANDEM_HOST", "value": "::"} in container["env"]
+    assert "ipFamil" not in str([o for o in render("gpu") if o["kind"] == "Service"])
+
+
+def test_a_token_of_the_cluster_is_in_the_pods_that_ask_for_it_and_never_beside_code_of_a_model() -> None:
+    objects = render("gpu", "defaults.serviceAccount.automount=true")
+    for component in COMPONENTS:
+        account = named(objects, "ServiceAccount", component)["automountServiceAccountToken"]
+        pod = pod_specs(objects)[f"Deployment/t-tandem-{component}"]["automountServiceAccountToken"]
+        assert account is pod is (component != CHECKER)
+
+
+def test_routes_take_timeouts_and_filters() -> None:
+    header = "filters[0].type=RequestHeaderModifier", "filters[0].requestHeaderModifier.add[0].name=x-team"
+    sets = [f"{route}.{each}" for route in ("httpRoute", "grpcRoute") for each in header]
+    routes = {o["kind"]: o["spec"]["rules"][0] for o in render("edge", *sets, "httpRoute.timeouts.request=60s") if o["kind"].endswith("Route")}  # fmt: skip
+    assert routes["HTTPRoute"]["timeouts"] == {"request": "60s"}
+    for rule in routes.values():
+        assert rule["filters"] == [
+            {"type": "RequestHeaderModifier", "requestHeaderModifier": {"add": [{"name": "x-team"}]}}
+        ]
+
+
+def test_pods_of_jobs_may_stay_out_of_a_mesh_and_those_that_serve_are_in_it() -> None:
+    out = {"sidecar.istio.io/inject": "false"}
+    objects = render("mesh")
+    for o in objects:
+        pod = o if o["kind"] == "Pod" else (o.get("spec") or {}).get("template")
+        if pod and o["kind"] in ("Job", "Pod"):
+            assert out.items() <= pod["metadata"]["labels"].items(), o["metadata"]["name"]
+    checker, worker = (
+        named(objects, "Deployment", name)["spec"]["template"]["metadata"] for name in (CHECKER, "worker")
+    )
+    assert out.items() <= checker["labels"].items()
+    assert "sidecar.istio.io/inject" not in worker["labels"]
+
+
+def test_policies_let_every_pod_but_the_checkers_reach_the_meshs_control_plane() -> None:
+    objects = render("mesh")
+    for component in (*COMPONENTS, "setup", "pull", "test"):
+        rules = named(objects, "NetworkPolicy", component)["spec"]["egress"]
+        ports = {port["port"] for rule in rules for port in rule["ports"]}
+        assert (15012 in ports) == (component != CHECKER), component
 
 
 def test_an_uninstall_leaves_the_weights_where_the_values_say_so() -> None:

@@ -48,9 +48,9 @@ def test_jobs_and_the_test_have_policies_of_their_own() -> None:
     objects = render(
         "gpu", *ISOLATED, "networkPolicy.extraPorts={3128}", "test.jaeger=http://jaeger.observability:16686"
     )
-    assert {port for _, port in egress(objects, "setup")} == {53, 5353, 7233}
+    assert {port for _, port in egress(objects, "setup")} == {53, 5353, 7233, 3128}
     assert {port for _, port in egress(objects, "pull")} == {53, 5353, 443, 3128}
-    assert {port for _, port in egress(objects, "test")} == {53, 5353, 50051, 16686}
+    assert {port for _, port in egress(objects, "test")} == {53, 5353, 50051, 16686, 3128}
     labels = {name: each["metadata"]["labels"] for each in objects if "template" in (each.get("spec") or {}) for name, each in [(each["metadata"]["name"], each["spec"]["template"])]}  # fmt: skip
     for job in ("setup", "pull"):
         selector = named(objects, "NetworkPolicy", job)["spec"]["podSelector"]["matchLabels"]

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tandem.method.names import DISTRIBUTION
-from tests.chart import COMPONENTS, EDGE, MODELS, ROOT, named, needs_helm, pod_specs, refusal, render
+from tests.chart import CHART, COMPONENTS, EDGE, MODELS, ROOT, named, needs_helm, pod_specs, refusal, render
 
 VERSION = version(DISTRIBUTION)
 EXECUTOR = "Deployment/t-tandem-slm-executor"
@@ -125,6 +125,9 @@ def test_extra_objects_are_templates(edge: list[dict[str, Any]]) -> None:
         ("sufficiencyScorer.engine=vllm", "sufficiencyScorer/engine|sufficiencyScorer.engine"),
         ("insightGenerator.device=gpu", "device"),
         ("image.rolls=true", "'rolls' not allowed"),
+        ("logs.level=debug", "level"),
+        ("network.ipFamilyPolicy=DualStack", "ipFamilyPolicy"),
+        ("gateway.service.externalTrafficPolicy=local", "externalTrafficPolicy"),
     ],
 )
 def test_an_engine_that_is_none_does_not_render(option: str, message: str) -> None:
@@ -145,6 +148,42 @@ def test_vllm_runs_the_image_that_has_it_with_its_arguments_and_on_gpus_alone() 
     assert "--locked" in stage[: stage.index("FROM ", 5)]
     assert "--extra vllm" in stage[: stage.index("FROM ", 5)]
     assert re.search(r"^FROM \S+ AS vllm$", dockerfile, re.MULTILINE)
+
+
+@needs_helm
+@pytest.mark.parametrize(
+    ("sets", "message"),
+    [
+        (("gpus=1",), "vLLM would take 2 GPUs, and the pod has 1: set insightGenerator.gpus"),
+        (("engineArgs.pipeline_parallel_size=2",), "vLLM would take 4 GPUs, and the pod has 2"),
+        (("engineArgs.tensor_paralel_size=2",), "vLLM has no argument tensor_paralel_size"),
+        (("gpus=0",), "insightGenerator.engine vllm needs GPUs: gpus or resourceClaims"),
+    ],
+)
+def test_what_vllm_would_refuse_when_it_starts_does_not_render(sets: tuple[str, ...], message: str) -> None:
+    assert message in refusal("deepseek", *(f"insightGenerator.{each}" for each in sets))
+
+
+@needs_helm
+def test_arguments_of_another_vllm_are_taken_where_the_values_say_so() -> None:
+    render("deepseek", "insightGenerator.engineArgs.tensor_paralel_size=2", "serving.checkEngineArgs=false")
+
+
+def test_the_arguments_are_those_of_the_locked_vllm() -> None:
+    head = (CHART / "files/vllm-arguments.txt").read_text().partition("\n")[0]
+    [version] = re.findall(r'^name = "vllm"\nversion = "(.+)"', (ROOT / "uv.lock").read_text(), re.MULTILINE)
+    assert version in head
+
+
+@needs_helm
+def test_vllm_on_several_gpus_has_shared_memory_for_its_processes() -> None:
+    def shared(values: str, component: str, *sets: str) -> list[dict[str, Any]]:
+        spec = pod_specs(render(values, *sets))[f"Deployment/t-tandem-{component}"]
+        return [volume["emptyDir"] for volume in spec["volumes"] if volume["name"] == "shm"]
+
+    assert shared("dra", "insight-generator") == [{"medium": "Memory", "sizeLimit": "8Gi"}]
+    assert shared("dra", "slm-executor") == []
+    assert shared("deepseek", "insight-generator", "insightGenerator.shmSize=2Gi")[0]["sizeLimit"] == "2Gi"
 
 
 @needs_helm
