@@ -95,6 +95,40 @@ def test_headers_that_say_nothing_change_nothing(headers: dict[str, str]) -> Non
     assert one.reserve(1) == 0.0
 
 
+@pytest.mark.parametrize(
+    "reset", ["36500d", "9" * 400, "2999-01-01T00:00:00Z", "2999-01-01T00:00:00", "9999-12-31T23:59:59-23:59"]
+)
+def test_no_limit_takes_a_model_away_for_more_than_an_hour(reset: str) -> None:
+    clock = Clock()
+    one = limits(clock)
+    one.observe(openai_headers(59, "1s"))
+    for _ in range(60):
+        one.reserve(1)
+    one.observe(openai_headers(0, reset))
+    with pytest.raises(QueueFull) as refused:
+        one.reserve(60)
+    assert refused.value.retry_after_s is not None
+    assert refused.value.retry_after_s <= 3601
+    clock.now = 3601.0
+    assert one.reserve(1) == 0.0
+
+
+@pytest.mark.parametrize(("limit", "left"), [("inf", "0"), ("nan", "0"), ("60", "nan"), ("60", "-5"), ("60", "61")])
+def test_a_limit_that_cannot_be_is_none(limit: str, left: str) -> None:
+    one = limits(Clock())
+    one.observe(
+        {**openai_headers(0, "3600s"), "x-ratelimit-limit-requests": limit, "x-ratelimit-remaining-requests": left}
+    )
+    assert one.reserve(1) == 0.0
+
+
+def test_a_moment_without_a_zone_is_in_utc() -> None:
+    one = limits(Clock())
+    moment = (datetime.now(UTC) + timedelta(seconds=60)).replace(tzinfo=None)
+    one.observe(openai_headers(0, moment.isoformat()))
+    assert one.reserve(1) == pytest.approx(1.0, abs=0.1)
+
+
 def test_a_share_that_the_profile_gives_is_not_widened_by_the_api() -> None:
     one = limits(Clock(), Limits(requests_per_minute=1))
     one.observe(openai_headers(59, "1s"))

@@ -5,18 +5,29 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 
 from services.engine.api import ApiUnavailable, QueueFull
 
 _FAILURES_TO_OPEN = 5
 _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 60.0
-_LONGEST_WAIT = 3600.0  # a time beyond it is taken for a mistake
+LONGEST_WAIT = 3600.0
+"""Seconds. A time beyond it is taken for a mistake, wherever an API says one."""
 _JITTER = 0.25
 
 
 def jittered(seconds: float, jitter: Callable[[], float]) -> float:
     """A little longer, so that those who wait come back at different times. `jitter`: in 0..1."""
     return seconds * (1 + _JITTER * jitter())
+
+
+def bounded_wait(seconds: float) -> float:
+    return min(max(0.0, seconds), LONGEST_WAIT)
+
+
+def seconds_until(moment: datetime) -> float:
+    """A moment without a zone is in UTC."""
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() - time.time()
 
 
 class Circuit:
@@ -63,7 +74,7 @@ class Circuit:
     def limited(self, seconds: float | None) -> float:
         """The API accepts no more for so many seconds, where it says. Returns when to come back, with jitter."""
         self._is_tried = False
-        wait = min(seconds if seconds is not None else _FIRST_PAUSE, _LONGEST_WAIT)
+        wait = bounded_wait(_FIRST_PAUSE if seconds is None else seconds)
         if seconds is not None:
             self._limited, self._opens_at = True, max(self._opens_at, self._clock() + wait)
         return jittered(wait, self._jitter)

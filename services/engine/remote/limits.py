@@ -7,10 +7,11 @@ import re
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
+from math import isfinite
 
 from services.engine.api import QueueFull
-from services.engine.remote.circuit import jittered
+from services.engine.remote.circuit import LONGEST_WAIT, bounded_wait, jittered, seconds_until
 from tandem.method.endpoint import Limits
 
 _LONGEST_WAIT = 10.0
@@ -49,13 +50,15 @@ class Bucket:
         self.level = min(self.most, self.level - min(amount, self.most))
 
     def correct(self, most: float, left: float, whole_in: float, now: float) -> None:
-        """By what the API says. What is reserved here it may not have seen, so that its figure never raises the level."""
+        """By what the API says. What is reserved here it may not have seen, so that its figure never raises the level. Whatever it says,
+        the bucket is full again within an hour.
+        """
         self.wait(0, now)
         self.level = min(self.level, left) if self.most else left
         self.most, self.seen = most, now
         if whole_in > 0 and most > left:
             self.per_second = (most - left) / whole_in
-        self.per_second = self.per_second or most / 60
+        self.per_second = max(self.per_second or most / 60, (most - self.level) / LONGEST_WAIT)
 
 
 class RateLimits:
@@ -102,8 +105,9 @@ def _told(headers: Mapping[str, str], kind: str) -> tuple[float, float, float] |
         limit, left, reset = (headers.get(name.format(kind), "") for name in names)
         try:
             if limit and left:
-                return float(limit), float(left), _seconds(reset)
-        except ValueError:
+                most, now = float(limit), float(left)
+                return (most, now, bounded_wait(_seconds(reset))) if 0 <= now <= most and isfinite(most) else None
+        except (ValueError, OverflowError):
             continue
     return None
 
@@ -117,5 +121,4 @@ def _seconds(text: str) -> float:
         return sum(float(number) * _SECONDS[unit] for number, unit in parts)
     if text.replace(".", "", 1).isdigit():
         return float(text)
-    until = datetime.fromisoformat(text.replace("Z", "+00:00"))
-    return max(0.0, (until - datetime.now(UTC)).total_seconds())
+    return seconds_until(datetime.fromisoformat(text.replace("Z", "+00:00")))
