@@ -6,6 +6,8 @@ from __future__ import annotations
 
 import contextlib
 import json
+import socket
+import struct
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -19,6 +21,7 @@ Events = list[tuple[str, dict[str, Any]]]
 class Answer:
     """`events` are streamed with their names (Anthropic's have one, OpenAI's are ""), else `body` is sent. `closes`: the connection ends
     behind them without the protocol's end. `hangs`: nothing more comes until the server is stopped; `is_silent`: not even headers come.
+    `raw`: all that is sent, head and body, before the connection ends, `resets` or `stays_open`.
     """
 
     body: dict[str, Any] = field(default_factory=dict)
@@ -28,16 +31,24 @@ class Answer:
     closes: bool = False
     hangs: bool = False
     is_silent: bool = False
+    raw: Callable[[], Iterator[bytes]] | None = None
+    resets: bool = False
+    stays_open: bool = False
 
 
 @dataclass
 class RecordedApi:
-    """`asked` are the bodies of the requests so far, `headers` theirs."""
+    """`asked` are the bodies of the requests so far, `headers` theirs, with `peer`, the client's end of the connection."""
 
     url: str
     answer: Callable[[str, dict[str, Any]], Answer]
     asked: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
     headers: list[dict[str, str]] = field(default_factory=list)
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 128  # with the usual 5 a connection may wait for seconds
 
 
 @contextlib.contextmanager
@@ -57,13 +68,22 @@ def recorded_api(answer: Callable[[str, dict[str, Any]], Answer]) -> Iterator[Re
         def do_POST(self) -> None:
             body = json.loads(self.rfile.read(int(self.headers["content-length"])))
             api.asked.append((self.path, body))
-            api.headers.append({name.lower(): value for name, value in self.headers.items()})
+            headers = {name.lower(): value for name, value in self.headers.items()}
+            api.headers.append({**headers, "peer": str(self.client_address)})
             self._send(api.answer(self.path, body))
 
         def _send(self, given: Answer) -> None:
-            self.close_connection = True
+            self.close_connection = not given.stays_open
             if given.is_silent:
                 stopped.wait(60)
+                return
+            if given.raw:
+                with contextlib.suppress(OSError):
+                    for piece in given.raw():
+                        self.wfile.write(piece)
+                    if given.resets:
+                        self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                        self.connection.close()
                 return
             is_stream = bool(given.events) or given.hangs
             self.send_response(given.status)
@@ -88,8 +108,7 @@ def recorded_api(answer: Callable[[str, dict[str, Any]], Answer]) -> Iterator[Re
                 elif not given.closes and not given.events[-1][0]:
                     self.wfile.write(b"data: [DONE]\n\n")
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
+    server = _Server(("127.0.0.1", 0), Handler)
     api = RecordedApi(f"http://127.0.0.1:{server.server_port}", answer)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()

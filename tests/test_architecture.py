@@ -42,7 +42,12 @@ ARROWS: dict[str, set[str]] = {
     "services.engine.loop": {"tandem.method", "services.engine"},
     "services.engine.llamacpp": {"tandem.method", "tandem", *ENGINE},  # what a GGUF file says of itself
     "services.engine.torch_engine": {"tandem.method", *ENGINE},
-    "services.engine.remote": {"tandem.method", "tandem", "services.engine"},  # where a key is
+    "services.engine.remote": {
+        "tandem.method",
+        "tandem",
+        "tandem.endpoints",
+        "services.engine",
+    },  # keys, bounded replies
     "services.generation": {"tandem.method", "services.engine", "services.observability", "services.request_log"},
     "services.process": {*BASE, *MODELS, "services.observability", "services.request_log", "services.sealing"},
     "services.checks": {"tandem.method"},

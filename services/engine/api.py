@@ -31,6 +31,7 @@ class EngineError(Exception):
     ├── InvalidSchema   the JSON schema is none, or has a keyword that no text can be held to
     ├── SchemaNotSupported   the back end cannot hold this text to a schema
     ├── ApiRefused      an API refuses the request or the key
+    ├── ApiBadReply     an API's reply is none of its protocol, or larger than any answer
     └── ApiUnavailable  an API does not answer
 
     `reason` is what a service reports to its client, `retry_after_s` when it may ask again, where that is known. `prompt_tokens` are
@@ -83,6 +84,10 @@ class SchemaNotSupported(EngineError):
 
 class ApiRefused(EngineError):
     reason = "API_REFUSED"
+
+
+class ApiBadReply(EngineError):
+    reason = "API_BAD_REPLY"
 
 
 class ApiUnavailable(EngineError):
@@ -167,7 +172,7 @@ class Finished:
     `reason` is EOS where the model ended by itself or a stop string ended its text. With stop strings, `text` is empty after an abort:
     another attempt may go on from what is held back.
 
-    `usage.completion` includes the stop token. `usage.is_estimated`: an API reported no usage, because its stream was cut.
+    `usage.completion` includes the stop token. `usage.is_estimated`: an API reported no usage that fits what it was sent and sent.
     """
 
     reason: FinishReason
@@ -201,10 +206,8 @@ class ModelInfo:
     context_length: int
     engine: str
     engine_version: str
-    provider: str = ""
-    """Of an API of others: its protocol, such as openai; empty: the model runs here."""
-    address: str = ""
-    """The API's URL, where it is known."""
+    provider: str = ""  # of an API of others: its protocol, such as openai; empty: the model runs here
+    address: str = ""  # the API's URL, where it is known
 
 
 @dataclass(slots=True)
@@ -265,9 +268,7 @@ class Engine(Protocol):
     def load(self) -> EngineLoad: ...
 
     @property
-    def is_alive(self) -> bool:
-        """The engine was started, and has neither been stopped nor died."""
-        ...
+    def is_alive(self) -> bool: ...  # it was started, and has neither been stopped nor died
 
     def start(self) -> None:
         """Load, warm up, begin to serve. Blocks. Raises OSError where the weights cannot be read."""
@@ -286,9 +287,8 @@ class Engine(Protocol):
         ...
 
     def abort(self, request_id: str) -> bool:
-        """End the sequence after the step under way; its stream ends with `Finished(ABORTED)`. False: there is none of this id.
-
-        What was computed of a prefill-only request stays cached.
+        """End the sequence after the step under way; its stream ends with `Finished(ABORTED)`. False: there is none of this id. What was
+        computed of a prefill-only request stays cached.
         """
         ...
 

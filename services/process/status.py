@@ -109,6 +109,7 @@ _FROM_ENGINE: dict[str, Callable[..., TandemError]] = {
     "SCHEMA_NOT_SUPPORTED": FailedPrecondition,
     "UNKNOWN_MODEL": FailedPrecondition,
     "API_REFUSED": FailedPrecondition,
+    "API_BAD_REPLY": FailedPrecondition,
     "API_UNAVAILABLE": Unavailable,
     "ENGINE_ERROR": FailedPrecondition,
 }

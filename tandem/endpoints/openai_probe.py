@@ -11,6 +11,7 @@ from tandem.method.endpoint import USAGE_FIELDS, Capabilities, Usage
 _TOOL = {"type": "function", "function": {"name": "add", "description": "Add to a sum.", "parameters": SCHEMA}}
 # One begun character is at most two tokens; a turn that is closed, and another that is opened, are more.
 _BEGUN, _MOST_BEGUN_TOKENS = "1", 2
+_SHOWN = 100  # characters of a model's name
 _UNLIKELY = "Here they come, one by one:"  # no reply begins so by itself
 
 
@@ -26,7 +27,8 @@ class OpenAIProbe:
         except Refused:
             return {}
         listed = given.get("data") if isinstance(given, dict) else None
-        models = {str(model.get("id")): model for model in listed or () if isinstance(model, dict)}
+        entries = [model for model in listed if isinstance(model, dict)] if isinstance(listed, list) else []
+        models = {str(model.get("id"))[:_SHOWN]: model for model in entries}
         if models and self._model not in models:
             shown = ", ".join(sorted(models)[:20])
             raise EndpointError(f"{self._requests.api.url} has no model {self._model!r}; it has: {shown}")
@@ -171,4 +173,5 @@ def _reported(chunks: list[dict[str, Any]]) -> Usage:
 
 def _prompt_tokens(reply: Mapping[str, Any]) -> int:
     usage = reply.get("usage")
-    return int(usage.get("prompt_tokens") or 0) if isinstance(usage, dict) else 0
+    told = usage.get("prompt_tokens") if isinstance(usage, dict) else 0
+    return told if isinstance(told, int) else 0

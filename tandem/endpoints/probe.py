@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,6 +18,8 @@ from tandem.errors import SetupError
 from tandem.method.endpoint import ANTHROPIC_VERSION, Api, Capabilities
 
 _AGAIN_SECONDS = 2.0
+_CONTEXTS = range(256, 1 << 31)
+_MOST_USD = 1e6  # per million tokens
 _PROTOCOLS: Mapping[str, Callable[[Requests], OpenAIProbe | AnthropicProbe]] = {
     "openai": OpenAIProbe,
     "anthropic": AnthropicProbe,
@@ -41,7 +43,7 @@ def probe(
     key, or does not have the model.
     """
     until = time.monotonic() + loading_seconds
-    with _asking(api, timeout) as asked:
+    with _asking(api, _key(api), timeout) as asked:
         while True:
             try:
                 listed = asked.require_model()
@@ -55,17 +57,26 @@ def probe(
 
 def reach(api: Api, timeout: float = 20.0) -> None:
     """Costs no token. Raises EndpointError: the endpoint does not answer, refuses the key, or does not have the model."""
-    with _asking(api, timeout) as asked:
+    require_model(api, _key(api), timeout)
+
+
+def require_model(api: Api, key: str, timeout: float) -> None:
+    """As `reach`, with the key itself."""
+    with _asking(api, key, timeout) as asked:
         asked.require_model()
 
 
-@contextmanager
-def _asking(api: Api, timeout: float) -> Iterator[OpenAIProbe | AnthropicProbe]:
+def _key(api: Api) -> str:
     try:
-        key = endpoint_key(api)
+        return endpoint_key(api)
     except SetupError as error:
         raise EndpointError(str(error)) from error
-    with httpx.Client(timeout=timeout, headers=_headers(api, key)) as client:
+
+
+@contextmanager
+def _asking(api: Api, key: str, timeout: float) -> Iterator[OpenAIProbe | AnthropicProbe]:
+    headers = {"accept-encoding": "identity", **_headers(api, key)}
+    with httpx.Client(timeout=timeout, headers=headers) as client:
         yield _PROTOCOLS[api.protocol](Requests(client, api))
 
 
@@ -76,21 +87,24 @@ def _headers(api: Api, key: str) -> dict[str, str]:
 
 
 def _context(listed: Mapping[str, Any]) -> int | None:
-    """As vLLM, OpenRouter, Anthropic and llama-server call it."""
+    """As vLLM, OpenRouter, Anthropic and llama-server call it; None for a length that no model has."""
     meta = listed.get("meta")
     known = [listed.get(name) for name in ("max_model_len", "context_length", "max_input_tokens")]
     known.append(meta.get("n_ctx") if isinstance(meta, dict) else None)
-    return next((int(value) for value in known if isinstance(value, int) and value > 0), None)
+    return next((value for value in known if isinstance(value, int) and value in _CONTEXTS), None)
 
 
 def _usd(listed: Mapping[str, Any]) -> tuple[float, float | None, float] | None:
-    """OpenRouter's list of models has prices per token, as texts."""
+    """OpenRouter's list of models has prices per token, as texts; -1 where it depends on the request."""
     given = listed.get("pricing")
-    if not isinstance(given, dict) or "prompt" not in given or "completion" not in given:
+    if not isinstance(given, dict):
         return None
-    cached = given.get("input_cache_read")
-    return _million(given["prompt"]), None if cached is None else _million(cached), _million(given["completion"])
+    read, cached, written = (_million(given.get(name)) for name in ("prompt", "input_cache_read", "completion"))
+    return None if read is None or written is None else (read, cached, written)
 
 
-def _million(per_token: str | float) -> float:
-    return round(float(per_token) * 1e6, 6)
+def _million(per_token: Any) -> float | None:
+    with suppress(ValueError, TypeError, OverflowError):
+        usd = round(float(per_token) * 1e6, 6)
+        return usd if 0 <= usd < _MOST_USD else None
+    return None

@@ -6,16 +6,20 @@ import json
 import re
 from dataclasses import dataclass
 from functools import cached_property
+from math import inf
 from pathlib import Path
 from typing import Any
 
 from tandem.endpoints.address import Address, AddressError
 from tandem.endpoints.probe import Found
 from tandem.gguf_metadata import read_metadata
+from tandem.method.errors import InvalidArgument
 from tandem.method.prices import RolePrices
+from tandem.method.profile import profile_of
 from tandem.price_list import price_list
 
 _CONTEXT, _MOST_QUESTION, _ANSWER = 16384, 32768, 2048
+_MOST_PARAMETERS = 10**15
 _PARAMETERS = re.compile(r"(\d+(?:\.\d+)?)b\b")
 
 
@@ -53,8 +57,9 @@ class Role:
     def parameters(self) -> float:
         """From what the endpoint says or the name; 0: not known."""
         meta = self.found.told.get("meta") if self.found else None
-        if isinstance(meta, dict) and isinstance(meta.get("n_params"), int):
-            return float(meta["n_params"])
+        told = meta.get("n_params") if isinstance(meta, dict) else None
+        if isinstance(told, int) and 0 < told < _MOST_PARAMETERS:
+            return float(told)
         named = _PARAMETERS.search(self.address.name)
         return float(named[1]) * 1e9 if named else 0.0
 
@@ -74,7 +79,7 @@ def parse_prices(text: str) -> RolePrices:
         amounts = [float(part) for part in text.split("/")]
     except ValueError:
         amounts = []
-    if len(amounts) not in (2, 3) or min(amounts) < 0:
+    if len(amounts) not in (2, 3) or not all(0 <= amount < inf for amount in amounts):
         raise AddressError(f"{text!r} is no price: give INPUT/OUTPUT or INPUT/CACHED/OUTPUT, in USD per million tokens")
     return RolePrices(amounts[0], amounts[1] if len(amounts) == 3 else amounts[0], amounts[-1])
 
@@ -85,10 +90,15 @@ def pair_name(*addresses: Address) -> str:
 
 
 def write_profile(folder: Path, name: str, large: Role, small: Role, second: Role | None = None) -> Path:
-    """`folder`/`name`/profile.toml, and models.toml for models of Hugging Face."""
+    """`folder`/`name`/profile.toml, and models.toml for models of Hugging Face. Raises AddressError where it could not be loaded."""
     home = folder / name
+    text = profile_text(name, large, small, second)
+    try:
+        profile_of(text, home / "profile.toml")
+    except InvalidArgument as error:
+        raise AddressError(f"no profile follows from these models: {error}") from error
     home.mkdir(parents=True, exist_ok=True)
-    (home / "profile.toml").write_text(profile_text(name, large, small, second))
+    (home / "profile.toml").write_text(text)
     roles = (large, small, *([second] if second else []))
     if entries := [_catalogue_entry(role.address) for role in roles if role.address.repository]:
         (home / "models.toml").write_text("\n".join(entries))

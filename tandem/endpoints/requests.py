@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import httpx
 
+from tandem.endpoints.event_stream import BadStream, EventStream
 from tandem.errors import UserError
 from tandem.method.endpoint import Api
 
@@ -20,6 +22,8 @@ SCHEMA = {
     "additionalProperties": False,
 }
 """What every probe asks, and the JSON schema of what an answer or a tool's arguments are to follow."""
+_MOST_BYTES, _MOST_SECONDS = 1 << 22, 60.0  # of a reply: OpenRouter's list of models has a megabyte
+_STREAMED_TOKENS, _SHOWN = 64, 300
 _REFUSALS = (400, 404, 405, 415, 422, 501)
 
 
@@ -57,30 +61,50 @@ class Requests:
 
     def events(self, url: str, body: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         """The objects of a stream of server-sent events. Raises Refused, EndpointError."""
-        try:
-            with self._client.stream("POST", url, json={**body, "stream": True}) as reply:
-                if reply.status_code != httpx.codes.OK:
-                    reply.read()
-                    self._check(reply)
-                for line in reply.iter_lines():
-                    if line.startswith("data:") and line.removeprefix("data:").strip() != "[DONE]":
-                        with suppress(ValueError):
-                            yield json.loads(line.removeprefix("data:"))
-        except httpx.HTTPError as error:
-            raise EndpointError(f"{self.api.url} does not answer: {_reason(error)}") from error
+        events = EventStream(_STREAMED_TOKENS)
+        with self._opened("POST", url, {**body, "stream": True}) as reply:
+            for chunk in self._chunks(reply):
+                for data in events.feed(chunk):
+                    if isinstance(event := _parsed(data), dict):
+                        yield event
+                if events.is_over:
+                    return
 
     def _read(self, method: str, url: str, body: Mapping[str, Any] | None) -> Any:
-        try:
-            reply = self._client.request(method, url, json=body)
-            self._check(reply)
-            return reply.json()
-        except httpx.HTTPError as error:
-            raise EndpointError(f"{self.api.url} does not answer: {_reason(error)}") from error
-        except ValueError as error:
-            raise Refused("its reply is no JSON") from error
+        with self._opened(method, url, body) as reply:
+            return _parsed(b"".join(self._chunks(reply)))
 
-    def _check(self, reply: httpx.Response) -> None:
-        said = _said(reply)
+    @contextmanager
+    def _opened(self, method: str, url: str, body: Mapping[str, Any] | None) -> Iterator[httpx.Response]:
+        """A reply that is no refusal. Raises Refused, EndpointError."""
+        try:
+            with self._client.stream(method, url, json=body) as reply:
+                if reply.headers.get("content-encoding", "identity").lower() != "identity":
+                    raise EndpointError(f"{self.api.url} packs its reply, which it was not asked to")
+                if reply.status_code != httpx.codes.OK:
+                    self._check(reply, b"".join(self._chunks(reply)))
+                yield reply
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            raise EndpointError(f"{self.api.url} does not answer: {_reason(error)}") from error
+        except BadStream as error:
+            raise EndpointError(f"the reply of {self.api.url} cannot be read: {error}") from error
+
+    def _chunks(self, reply: httpx.Response) -> Iterator[bytes]:
+        """The body as it comes. Raises EndpointError where it is larger, or takes longer, than any honest one."""
+        size, until = 0, time.monotonic() + _MOST_SECONDS
+        for chunk in reply.iter_raw():
+            size += len(chunk)
+            if size > _MOST_BYTES or time.monotonic() > until:
+                raise EndpointError(
+                    f"{self.api.url} sends more than {_MOST_BYTES} bytes, or for longer than {_MOST_SECONDS:.0f} s"
+                )
+            yield chunk
+
+    def _check(self, reply: httpx.Response, body: bytes) -> None:
+        said = _said(body) or reply.reason_phrase
+        if reply.has_redirect_location:
+            to = reply.headers["location"][:_SHOWN]
+            raise EndpointError(f"{self.api.url} redirects to {to}, and no redirect is followed: name that address")
         if reply.status_code in (401, 403):
             key = (
                 f"the key in {self.api.key}"
@@ -101,14 +125,22 @@ class Requests:
             raise EndpointError(f"{self.api.url} answers {reply.status_code}: {said}")
 
 
-def _said(reply: httpx.Response) -> str:
-    with suppress(ValueError, AttributeError):
-        error = reply.json().get("error")
+def _said(body: bytes) -> str:
+    with suppress(Refused):
+        reply = _parsed(body)
+        error = reply.get("error") if isinstance(reply, dict) else None
         found = error.get("message") if isinstance(error, dict) else error
         if found:
-            return str(found)[:300]
-    return reply.text.strip()[:300] or reply.reason_phrase
+            return str(found)[:_SHOWN]
+    return body.decode(errors="replace").strip()[:_SHOWN]
 
 
-def _reason(error: httpx.HTTPError) -> str:
+def _parsed(body: bytes) -> Any:
+    try:
+        return json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise Refused("its reply is no JSON") from error
+
+
+def _reason(error: Exception) -> str:
     return str(error) or type(error).__name__

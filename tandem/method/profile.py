@@ -238,15 +238,23 @@ def load_profile(name: str, folders: tuple[Path, ...]) -> Profile:
     for folder in folders:
         file = folder / name / "profile.toml"
         if file.is_file():
-            return _read(file)
+            return profile_of(_text(file), file)
     known = ", ".join(sorted({p.parent.name for folder in folders for p in folder.glob("*/profile.toml")}))
     raise NotFound(f"there is no profile {name!r}; there are: {known or 'none'}", reason="UNKNOWN_PROFILE")
 
 
-def _read(file: Path) -> Profile:
+def _text(file: Path) -> str:
     try:
-        return Profile(**tomllib.loads(file.read_text()), folder=file.parent)
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        return file.read_text()
+    except UnicodeDecodeError as error:
+        raise InvalidArgument(f"{file} is no valid TOML: {error}", field="profile") from error
+
+
+def profile_of(text: str, file: Path) -> Profile:
+    """The profile whose `file` has this text. Raises InvalidArgument."""
+    try:
+        return Profile(**tomllib.loads(text), folder=file.parent)
+    except tomllib.TOMLDecodeError as error:
         raise InvalidArgument(f"{file} is no valid TOML: {error}", field="profile") from error
     except ValidationError as error:
         wrong = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}".lstrip(": ") for one in error.errors())

@@ -5,6 +5,7 @@ import pytest
 from google.rpc import error_details_pb2
 
 from services.engine.api import (
+    ApiBadReply,
     ApiRefused,
     ApiUnavailable,
     DuplicateRequest,
@@ -65,6 +66,7 @@ ENGINE_ERRORS = {
     SchemaNotSupported: grpc.StatusCode.FAILED_PRECONDITION,
     GenerationFailed: grpc.StatusCode.FAILED_PRECONDITION,
     UnknownModel: grpc.StatusCode.FAILED_PRECONDITION,
+    ApiBadReply: grpc.StatusCode.FAILED_PRECONDITION,
     ApiRefused: grpc.StatusCode.FAILED_PRECONDITION,
     ApiUnavailable: grpc.StatusCode.UNAVAILABLE,
 }

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import anthropic
-from anthropic import Anthropic, AsyncAnthropic
+from anthropic import AsyncAnthropic
 
 from services.engine.api import FinishReason, GenerationRequest, Token
 from services.engine.call_format import Turn
@@ -19,41 +19,32 @@ from services.engine.remote.api_engine import (
     Dialect,
     settings_from,
 )
+from services.engine.remote.events import AnthropicEvent, AnthropicUsage
 from services.engine.remote.messages import MessageCodec
-from services.engine.remote.refusals import SdkErrors
+from services.engine.remote.refusals import client_options
 from services.engine.remote.reply import Reply
 from tandem.method.endpoint import ANTHROPIC_VERSION
 from tandem.method.tools import Tool, ToolMode, ToolUse, short_id
 
-_LIST_SECONDS = 20
 _CHOICES: Mapping[ToolMode, str] = {"auto": "auto", "none": "none", "required": "any"}
 
 
 class _Anthropic(Dialect):
     name, version = "anthropic", anthropic.__version__
-    errors = SdkErrors(anthropic.APIStatusError, anthropic.AnthropicError)
+    errors, event = anthropic.AnthropicError, AnthropicEvent
 
     def __init__(self, settings: ApiSettings, codec: MessageCodec) -> None:
         super().__init__(settings, codec)
         self._client: AsyncAnthropic | None = None
 
-    def connect(self) -> None:
-        options: dict[str, Any] = {
-            "base_url": self.settings.base_url,
-            "api_key": self.settings.api_key,
-            "max_retries": 0,
-            "default_headers": {"anthropic-version": ANTHROPIC_VERSION},
-        }
-        try:
-            with Anthropic(**options, timeout=_LIST_SECONDS) as client:
-                client.models.retrieve(self.settings.asked)
-        except anthropic.NotFoundError as error:
-            if "model" in str(error).lower():
-                raise OSError(f"the API has no model {self.settings.asked!r}: {error}") from error
-        except anthropic.AnthropicError as error:
-            raise OSError(f"the API does not answer: {error}; check its address and key") from error
+    def connect(self) -> tuple[str, str]:
+        options = client_options(anthropic.DefaultAsyncHttpxClient)
+        options["default_headers"]["anthropic-version"] = ANTHROPIC_VERSION
         timeout = anthropic.Timeout(self.settings.timeout_seconds, connect=CONNECT_SECONDS)
-        self._client = AsyncAnthropic(**options, timeout=timeout)
+        self._client = AsyncAnthropic(
+            base_url=self.settings.base_url, api_key=self.settings.api_key, timeout=timeout, **options
+        )
+        return str(self._client.base_url), self._client.api_key or ""
 
     async def disconnect(self) -> None:
         if self._client is not None:
@@ -92,29 +83,25 @@ class _Anthropic(Dialect):
             arguments["extra_body"] = {"temperature": min(sampling.temperature, 1.0)}
         return arguments
 
-    def read(self, event: Any, reply: Reply) -> list[Token]:
-        match event.type:
-            case "message_start":
-                reply.model = event.message.model
-                self._report(event.message.usage, reply)
-            case "content_block_delta" if event.delta.type == "text_delta":
-                return reply.add(event.delta.text)
-            case "content_block_start" if event.content_block.type == "tool_use":
-                return reply.call(event.index, event.content_block.name)
-            case "content_block_delta" if event.delta.type == "input_json_delta":
-                return reply.call(event.index, arguments=event.delta.partial_json)
-            case "message_delta":
-                self._report(event.usage, reply)
-                if event.delta.stop_reason:
-                    reply.end(FinishReason.LENGTH if event.delta.stop_reason == "max_tokens" else FinishReason.EOS)
-        return []
+    def read(self, event: AnthropicEvent, reply: Reply) -> list[Token]:
+        if event.message:
+            reply.model = event.message.model
+        if usage := event.usage or (event.message and event.message.usage):
+            self._report(usage, reply)
+        if (block := event.content_block) and block.type == "tool_use":
+            return reply.call(event.index or 0, block.name)
+        if not (delta := event.delta):
+            return []
+        if delta.stop_reason:
+            reply.end(FinishReason.LENGTH if delta.stop_reason == "max_tokens" else FinishReason.EOS)
+        if delta.type == "input_json_delta":
+            return reply.call(event.index or 0, arguments=delta.partial_json)
+        return reply.add(delta.text) if delta.type == "text_delta" else []
 
-    def _report(self, usage: Any, reply: Reply) -> None:
+    def _report(self, usage: AnthropicUsage, reply: Reply) -> None:
         """What is written to the cache is computed; the last event may name the text's tokens alone."""
-        if usage.input_tokens is None:
-            reply.report_text(usage.output_tokens)
-            return
-        prompt = usage.input_tokens + (usage.cache_creation_input_tokens or 0)
+        read = usage.input_tokens
+        prompt = None if read is None else read + (usage.cache_creation_input_tokens or 0)
         reply.report(prompt, usage.cache_read_input_tokens or 0, usage.output_tokens)
 
 

@@ -7,11 +7,12 @@ import logging
 import time
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from services.engine.api import (
+    ApiBadReply,
     ApiUnavailable,
     EngineError,
     Finished,
@@ -24,20 +25,24 @@ from services.engine.api import (
 )
 from services.engine.remote.admission_queue import AdmissionQueue, QueuedEngine, unless_aborted
 from services.engine.remote.circuit import Circuit
+from services.engine.remote.events import Event, read_event
 from services.engine.remote.limits import RateLimits
 from services.engine.remote.messages import MessageCodec
-from services.engine.remote.refusals import SdkErrors, explain, may_be_paid
+from services.engine.remote.refusals import explain, may_be_paid, origin_of
 from services.engine.remote.reply import Reply
 from services.engine.settings import from_arguments
 from tandem.endpoint_key import endpoint_key
-from tandem.method.endpoint import Capabilities, Limits
+from tandem.endpoints.event_stream import BadStream, EventStream
+from tandem.endpoints.probe import require_model
+from tandem.endpoints.requests import EndpointError
+from tandem.method.endpoint import Api, Capabilities, Limits
 from tandem.method.tokens import TokenCounts
 
 logger = logging.getLogger(__name__)
 CONTINUE = "Go on exactly where you stopped, without repeating anything."
 CONNECT_SECONDS, SILENT_SECONDS = 10.0, 120.0
 """How long an API may take to be reached, and to send the next piece: a hanging one fails long before the attempt's own limit."""
-_CLOSE_SECONDS = 5.0
+_CLOSE_SECONDS, _DRAIN_SECONDS, _LIST_SECONDS = 5.0, 0.1, 20.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,14 +72,15 @@ class Dialect(ABC):
 
     name: str
     version: str
-    errors: SdkErrors
+    errors: type[Exception]
+    event: type[Event]
 
     def __init__(self, settings: ApiSettings, codec: MessageCodec) -> None:
         self.settings, self.codec = settings, codec
 
     @abstractmethod
-    def connect(self) -> None:
-        """Find the API and its model. Blocks. Raises OSError."""
+    def connect(self) -> tuple[str, str]:
+        """Make the SDK's client. Returns the API's address and the key, which may be from the SDK's environment."""
 
     @abstractmethod
     async def disconnect(self) -> None:
@@ -82,11 +88,11 @@ class Dialect(ABC):
 
     @abstractmethod
     async def open(self, generation: GenerationRequest) -> Any:
-        """The SDK's stream of the API's events."""
+        """The SDK's stream, of which nothing is read yet. Raises ErrorReply, EngineError and the SDK's errors."""
 
     @abstractmethod
     def read(self, event: Any, reply: Reply) -> list[Token]:
-        """What an event adds to the reply. Raises EngineError."""
+        """What an event of the dialect's kind adds to the reply. Raises EngineError."""
 
 
 class ApiEngine(QueuedEngine):
@@ -116,7 +122,12 @@ class ApiEngine(QueuedEngine):
 
     def start(self) -> None:
         """Raises OSError where the API does not answer, or does not have the model."""
-        self._api.connect()
+        try:
+            url, key = self._api.connect()
+            api = Api.model_validate({"protocol": self._api.name, "url": url, "model": self._settings.asked})
+            require_model(api, key, _LIST_SECONDS)
+        except (EndpointError, ValueError, self._api.errors) as error:
+            raise OSError(f"the API cannot be used: {error}; check its address and key") from error
         for loss in self._settings.can.losses():
             logger.info("%s: %s", self._settings.name, loss)
         self._queue.is_open = True
@@ -150,20 +161,21 @@ class ApiEngine(QueuedEngine):
                 async for event in events:
                     for token in self._api.read(event, reply):
                         yield token
+                    if reply.is_over:
+                        break
             is_cut = aborted.is_set()
             if not is_cut:
                 for token in reply.finish():
                     yield token
                 self._circuit.succeeded()
                 reply.check()
-        except Exception as error:
-            spent = reply.cut if may_be_paid(error, self._api.errors) else TokenCounts()
+        except Exception as raised:
+            error = origin_of(raised)
+            spent = reply.cut if may_be_paid(error) else TokenCounts()
             explained = self._explained(error)
             if isinstance(explained, EngineError):
                 explained.prompt_tokens = spent.prompt or None
-            if explained is error:
-                raise
-            raise explained from error
+            raise explained from error if explained is not error else None
         finally:
             self._circuit.left()
             spent = reply.cut if spent is None else spent
@@ -189,19 +201,24 @@ class ApiEngine(QueuedEngine):
             if not has_turn:  # nothing is sent
                 self._limits.give_back(most, requests=1)
 
-    async def _events(self, generation: GenerationRequest, aborted: asyncio.Event) -> AsyncGenerator[Any, None]:
-        """The API's events until their end, or the abort."""
+    async def _events(self, generation: GenerationRequest, aborted: asyncio.Event) -> AsyncGenerator[Event, None]:
+        """The API's events until their end, or the abort. The SDK's own reading has no bounds, so it only opens the stream."""
         opening = asyncio.ensure_future(self._api.open(generation))
         if not await unless_aborted(opening, aborted):
             return  # the API may or may not have prefilled the prompt by now
         stream: Any = opening.result()
         self._limits.observe(stream.response.headers)
+        read, chunks = EventStream(generation.max_new_tokens), stream.response.aiter_raw()
         try:
-            while True:
-                receiving = asyncio.ensure_future(anext(stream, None))
-                if not await unless_aborted(receiving, aborted) or receiving.result() is None:
+            while not read.is_over:
+                receiving = asyncio.ensure_future(anext(chunks, None))
+                if not await unless_aborted(receiving, aborted) or (chunk := receiving.result()) is None:
                     return
-                yield receiving.result()
+                for data in read.feed(chunk):
+                    yield read_event(self._api.event, data)
+            await _drain(chunks)
+        except BadStream as error:
+            raise ApiBadReply(f"the API's reply cannot be read: {error}") from error
         finally:
             await stream.close()
 
@@ -211,7 +228,7 @@ class ApiEngine(QueuedEngine):
         match explained:
             case None:
                 return error
-            case ApiUnavailable():
+            case ApiUnavailable() | ApiBadReply():
                 self._circuit.failed()
             case QueueFull():
                 explained.retry_after_s = self._circuit.limited(explained.retry_after_s)
@@ -230,6 +247,14 @@ class ApiEngine(QueuedEngine):
                     "the API answers %r with %r now, no longer with %r", self._settings.asked, answering, self._revision
                 )
             self._revision = answering
+
+
+async def _drain(chunks: AsyncGenerator[bytes, None]) -> None:
+    """Behind the last event: a connection that is read to its end is used again. Whatever fails here, the reply is whole."""
+    with suppress(Exception):
+        async with asyncio.timeout(_DRAIN_SECONDS):
+            async for _ in chunks:
+                await asyncio.sleep(0)  # a flood that is there already would not let the time run out
 
 
 def settings_from(arguments: dict[str, Any]) -> ApiSettings:

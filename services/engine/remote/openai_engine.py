@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import openai
-from openai import AsyncOpenAI, OpenAI
+from openai import AsyncOpenAI
 
 from services.engine.api import FinishReason, GenerationRequest, Token
 from services.engine.call_format import Turn
@@ -18,40 +18,32 @@ from services.engine.remote.api_engine import (
     Dialect,
     settings_from,
 )
+from services.engine.remote.events import OpenAIEvent
 from services.engine.remote.messages import MessageCodec
-from services.engine.remote.refusals import SdkErrors
+from services.engine.remote.refusals import ErrorReply, client_options
 from services.engine.remote.reply import Reply
 from tandem.method.endpoint import USAGE_FIELDS
 from tandem.method.tools import ToolUse, short_id
 
-_LIST_SECONDS = 20
-
 
 class _OpenAI(Dialect):
     name, version = "openai", openai.__version__
-    errors = SdkErrors(openai.APIStatusError, openai.OpenAIError)
+    errors, event = openai.OpenAIError, OpenAIEvent
 
     def __init__(self, settings: ApiSettings, codec: MessageCodec) -> None:
         super().__init__(settings, codec)
         self._asks_for_usage = True
         self._client: AsyncOpenAI | None = None
 
-    def connect(self) -> None:
-        """An API that lists no models is taken at its word."""
-        options: dict[str, Any] = {"base_url": self.settings.base_url, "api_key": self.settings.api_key}
-        known: set[str] = set()
-        try:
-            with OpenAI(**options, max_retries=0, timeout=_LIST_SECONDS) as client:
-                known = {model.id for model in client.models.list()}
-        except (openai.NotFoundError, openai.APIStatusError) as error:
-            if error.status_code not in (404, 405, 501):
-                raise OSError(f"the API does not answer: {error}; check its address and key") from error
-        except openai.OpenAIError as error:
-            raise OSError(f"the API does not answer: {error}; check OPENAI_BASE_URL and OPENAI_API_KEY") from error
-        if known and self.settings.asked not in known:
-            raise OSError(f"the API has no model {self.settings.asked!r}; it has: {', '.join(sorted(known))}")
+    def connect(self) -> tuple[str, str]:
         timeout = openai.Timeout(self.settings.timeout_seconds, connect=CONNECT_SECONDS)
-        self._client = AsyncOpenAI(**options, max_retries=0, timeout=timeout)
+        self._client = AsyncOpenAI(
+            base_url=self.settings.base_url,
+            api_key=self.settings.api_key,
+            timeout=timeout,
+            **client_options(openai.DefaultAsyncHttpxClient),
+        )
+        return str(self._client.base_url), self._client.api_key or ""
 
     async def disconnect(self) -> None:
         if self._client is not None:
@@ -66,8 +58,8 @@ class _OpenAI(Dialect):
                 return await self._client.chat.completions.create(
                     **arguments, extra_body={**self._continued(arguments), **usage}
                 )
-            except (openai.BadRequestError, openai.UnprocessableEntityError) as error:
-                if "stream_options" not in str(error):
+            except ErrorReply as error:
+                if error.status not in (400, 422) or "stream_options" not in str(error):
                     raise
                 self._asks_for_usage = False  # such an API reports usage without being asked, or never
         return await self._client.chat.completions.create(**arguments, extra_body=self._continued(arguments))
@@ -102,20 +94,19 @@ class _OpenAI(Dialect):
             arguments |= {"top_p": sampling.top_p, "seed": sampling.seed} if sampling.temperature else {}
         return arguments
 
-    def read(self, event: Any, reply: Reply) -> list[Token]:
-        reply.model = getattr(event, "model", None) or reply.model
-        if event.usage is not None:
-            details = event.usage.prompt_tokens_details
-            cached = (details.cached_tokens or 0) if details else 0
-            reply.report(event.usage.prompt_tokens - cached, cached, event.usage.completion_tokens)
-        elif timings := (event.model_extra or {}).get("timings"):
-            reply.report(timings.get("prompt_n", 0), timings.get("cache_n", 0), timings.get("predicted_n", 0))
+    def read(self, event: OpenAIEvent, reply: Reply) -> list[Token]:
+        reply.model = event.model or reply.model
+        if usage := event.usage:
+            cached = (usage.prompt_tokens_details and usage.prompt_tokens_details.cached_tokens) or 0
+            reply.report(usage.prompt_tokens - cached, cached, usage.completion_tokens)
+        elif timings := event.timings:
+            reply.report(timings.prompt_n, timings.cache_n, timings.predicted_n)
         tokens: list[Token] = []
         for choice in event.choices:
             tokens += reply.add(choice.delta.content or "")
             for call in choice.delta.tool_calls or ():
                 if called := call.function:
-                    tokens += reply.call(call.index, called.name or "", called.arguments or "")
+                    tokens += reply.call(call.index or 0, called.name or "", called.arguments or "")
             if choice.finish_reason:
                 reply.end(FinishReason.LENGTH if choice.finish_reason == "length" else FinishReason.EOS)
         return tokens

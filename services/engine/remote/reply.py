@@ -4,22 +4,38 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Iterable
+from dataclasses import replace
 
-from services.engine.api import ApiUnavailable, FinishReason, GenerationRequest, SchemaNotSupported, Token
+from services.engine.api import (
+    ApiBadReply,
+    ApiUnavailable,
+    FinishReason,
+    GenerationRequest,
+    SchemaNotSupported,
+    Token,
+)
 from services.engine.json_schema import ANY_JSON, is_beginning
+from services.engine.remote.counts import CountBounds
+from services.engine.remote.events import MOST_CALLS
 from services.engine.remote.messages import MessageCodec, without_marks, written_calls
 from tandem.method.endpoint import Capabilities
 from tandem.method.tokens import TokenCounts
 
+_PIECE = 256  # characters of a token at most: a gateway may send a whole answer as one piece
+_MOST_BYTES = 1 << 20  # of text and calls
+
 
 class Reply:
     """An API has the tokenizer, so a Token here is the text of one piece of the stream. Each piece counts as one token, and more where
-    the API reports more. Calls are no text: they are told whole, at the end.
+    the API reports more. Calls are no text: they are told whole, at the end. `is_over`: it has written all that it may.
     """
 
     def __init__(self, codec: MessageCodec, generation: GenerationRequest, can: Capabilities) -> None:
         self.reason: FinishReason | None = None
         self.model = ""  # that answers, as the API says
+        self.is_over = False
+        self._bounds, self._num_bytes, self._is_guess = CountBounds.of(generation), 0, False
         self._codec, self._can, self._generation = codec, can, generation
         self._num_prompt_ids, self._num_tokens = len(generation.prompt_ids), 0
         self._text = ""
@@ -31,24 +47,31 @@ class Reply:
     def add(self, text: str) -> list[Token]:
         """A piece of text, and the tokens without text that the API has counted before it."""
         text = self._echo.left_out(text)
-        pieces = [self._token(without_marks(text))] if text else []
-        return pieces + self._counted()
+        self._require_size(text)
+        parts = (without_marks(text[at : at + _PIECE]) for at in range(0, len(text), _PIECE))
+        return self._tokens(parts) + self._counted()
 
     def call(self, index: int, name: str = "", arguments: str = "") -> list[Token]:
         """A piece of a call. Where the API counts tokens as it goes, it is one that has been counted."""
+        self._require_size(name + arguments)
         begun = self._calls.setdefault(index, ["", ""])
+        if len(self._calls) > MOST_CALLS:
+            raise ApiBadReply(f"the API makes more than {MOST_CALLS} calls")
         begun[0] += name
         begun[1] += arguments
-        pieces = [self._token("")] if arguments and self._can.cut_bill != "exact" else []
-        return pieces + self._counted()
+        is_counted = arguments and self._can.cut_bill != "exact"
+        return self._tokens([""] if is_counted else []) + self._counted()
 
-    def report(self, prompt: int, cached: int, completion: int) -> None:
-        """What the API has counted so far: of the prompt what it computed, and what it had in a cache."""
-        self._reported = TokenCounts(max(0, prompt), max(0, cached), max(0, completion))
+    def report(self, prompt: int | None, cached: int, completion: int) -> None:
+        """What the API has counted so far: of the prompt what it computed (None: as before), and what it had in a cache.
 
-    def report_text(self, completion: int) -> None:
-        known = self._reported or TokenCounts(self._num_prompt_ids)
-        self.report(known.prompt, known.cached, completion)
+        What cannot be true of the prompt makes it an estimate. No count of the text is taken for true beyond its pieces and the cap.
+        """
+        read = self._reported or TokenCounts(self._num_prompt_ids)
+        if prompt is not None:
+            self._is_guess = not self._bounds.can_hold(prompt, cached)
+            read = TokenCounts(self._num_prompt_ids) if self._is_guess else TokenCounts(prompt, cached)
+        self._reported = replace(read, completion=max(0, completion))
 
     def end(self, reason: FinishReason) -> None:
         self.reason = reason
@@ -96,7 +119,7 @@ class Reply:
         known = self._reported
         if known is None:
             return TokenCounts(self._num_prompt_ids, 0, self._num_tokens, is_estimated=True)
-        is_exact = self._can.cut_bill == "exact" and known.completion == self._num_tokens
+        is_exact = self._can.cut_bill == "exact" and known.completion == self._num_tokens and not self._is_guess
         return TokenCounts(known.prompt, known.cached, self._num_tokens, is_estimated=not is_exact)
 
     @property
@@ -104,21 +127,33 @@ class Reply:
         """At the end: what the API reports; an estimate where it reports nothing, or another number than it sent pieces."""
         if self._reported is None:
             return self.cut
-        differs = self._num_tokens != self._reported.completion
-        return TokenCounts(self._reported.prompt, self._reported.cached, self._num_tokens, is_estimated=differs)
+        is_guess = self._is_guess or self.is_over or self._num_tokens != self._reported.completion
+        return TokenCounts(self._reported.prompt, self._reported.cached, self._num_tokens, is_estimated=is_guess)
 
     def _counted(self) -> list[Token]:
         return self._uncounted() if self._can.cut_bill == "exact" else []
 
     def _uncounted(self) -> list[Token]:
         """Tokens that the API counts beyond the pieces: a piece may carry several, and the stop token none. None beyond the cap."""
-        reported = min(self._reported.completion, self._generation.max_new_tokens) if self._reported else 0
-        return [self._token("") for _ in range(reported - self._num_tokens)]
+        reported = min(self._reported.completion, self._bounds.completion) if self._reported else 0
+        return self._tokens([""] * (reported - self._num_tokens))
 
-    def _token(self, text: str) -> Token:
-        self._num_tokens += 1
-        self._text += text
-        return Token(self._codec.number(text), text, time.time())
+    def _tokens(self, texts: Iterable[str]) -> list[Token]:
+        """What goes beyond the cap ends the reply there, whatever else the API would send."""
+        tokens: list[Token] = []
+        for text in texts:
+            if self._num_tokens >= self._bounds.completion:
+                self.is_over, self.reason = True, FinishReason.LENGTH
+                break
+            self._num_tokens += 1
+            self._text += text
+            tokens.append(Token(self._codec.number(text), text, time.time()))
+        return tokens
+
+    def _require_size(self, text: str) -> None:
+        self._num_bytes += len(text.encode())
+        if self._num_bytes > _MOST_BYTES:
+            raise ApiBadReply(f"the API's text and calls have more than {_MOST_BYTES} bytes")
 
 
 class _Echo:

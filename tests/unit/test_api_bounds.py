@@ -1,0 +1,166 @@
+"""What is believed of an API, and what is taken from it: counts, sizes, shapes and addresses, each by one reply that goes beyond."""
+
+from __future__ import annotations
+
+import gzip
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from services.engine.api import ApiBadReply, ApiRefused, ApiUnavailable, FinishReason, QueueFull
+from services.engine.remote.anthropic_engine import AnthropicEngine
+from services.engine.remote.api_engine import ApiEngine
+from services.engine.remote.openai_engine import OpenAIEngine
+from services.process.status import from_engine, to_status
+from tandem.method.endpoint import Capabilities
+from tests.hostile_api import http, stream
+from tests.recorded_api import Answer, RecordedApi, anthropic_events, openai_chunks, openai_usage, recorded_api
+from tests.unit.test_api_engines import TEXTS, answers, request, started, whole
+
+KINDS = [OpenAIEngine, AnthropicEngine]
+
+
+def replied(kind: type[ApiEngine], texts: list[str], prompt: int, completion: int, cached: int = 0) -> Answer:
+    if kind is OpenAIEngine:
+        return Answer(events=openai_chunks(texts, openai_usage(prompt + cached, completion, cached)))
+    return Answer(events=anthropic_events(texts, prompt, completion, cached=cached))
+
+
+@pytest.fixture(params=KINDS)
+def kind(request: pytest.FixtureRequest) -> type[ApiEngine]:
+    return request.param  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize(("prompt", "cached"), [(10**6, 0), (3, 10**9), (2**63, 0), (-7, 0), (20, -1)])
+async def test_a_prompt_that_has_more_tokens_than_bytes_were_sent_is_an_estimate(
+    kind: type[ApiEngine], prompt: int, cached: int
+) -> None:
+    with recorded_api(answers(replied(kind, TEXTS, prompt, 3, cached), kind=kind)) as api:
+        engine = started(kind, api)
+        _, tokens, end = await whole(engine, request(engine))
+        engine.stop()
+    assert (end.usage.prompt, end.usage.cached, end.usage.is_estimated) == (len(request(engine).prompt_ids), 0, True)
+    assert tokens == end.usage.completion == 3
+
+
+async def test_cached_tokens_beyond_the_prompt_are_not_believed() -> None:
+    usage = openai_usage(20, 3, cached=21)
+    with recorded_api(answers(Answer(events=openai_chunks(TEXTS, usage)))) as api:
+        engine = started(OpenAIEngine, api)
+        _, _, end = await whole(engine, request(engine))
+        engine.stop()
+    assert (end.usage.cached, end.usage.is_estimated) == (0, True)
+
+
+@pytest.mark.parametrize("usage", ["at_end", "timings"])
+async def test_a_stream_that_goes_on_behind_the_cap_is_ended_there(kind: type[ApiEngine], usage: Any) -> None:
+    with recorded_api(answers(replied(kind, ["x"] * 30_000, 20, 30_000), kind=kind)) as api:
+        engine = started(kind, api, Capabilities(usage=usage))
+        text, tokens, end = await whole(engine, request(engine, most=64))
+        engine.stop()
+    assert (text, tokens, end.usage.completion) == ("x" * 64, 64, 64)
+    assert (end.reason, end.usage.is_estimated) == (FinishReason.LENGTH, True)
+
+
+async def test_a_gateway_that_sends_the_whole_answer_as_one_piece_is_read_and_counted_as_it_reports(
+    kind: type[ApiEngine],
+) -> None:
+    text = "A whole answer. " * 400
+    with recorded_api(answers(replied(kind, [text], 20, 1600), kind=kind)) as api:
+        engine = started(kind, api)
+        read, tokens, end = await whole(engine, request(engine, most=2048))
+        engine.stop()
+    assert (read, tokens, end.usage.completion, end.usage.is_estimated) == (text, 1600, 1600, False)
+
+
+def flood(piece: bytes) -> Iterator[bytes]:
+    while True:  # until the client has enough
+        yield piece * 4096
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [
+        (http(lambda: flood(b"x")), "more than 1048576 bytes"),
+        (http(lambda: flood(b": wait\n\n")), "more than"),
+        (http(gzip.compress(b"data: " + b"0" * (1 << 24)), content_encoding="gzip"), "packs its reply"),
+        (http(b'{"choices": []}'), "no stream of events"),
+        (http(b"data: nonsense\n\n"), "none of its protocol"),
+        (http(b'data: {"type": "message_delta", "usage": {}, "delta": {}, "choices": []}\n\n'), "Field required"),
+        (http(b'data: {"type": 7, "choices": null}\n\n'), "none of its protocol"),
+    ],
+    ids=["no line", "comments", "packed", "JSON", "nonsense", "empty usage", "nulls"],
+)
+async def test_a_reply_that_is_none_is_refused_with_a_reason_and_what_it_may_cost_is_known(
+    kind: type[ApiEngine], answer: Answer, reason: str
+) -> None:
+    with recorded_api(answers(answer, kind=kind)) as api:
+        engine = started(kind, api)
+        with pytest.raises(ApiBadReply, match=reason) as refused:
+            await whole(engine, request(engine))
+        assert len(api.asked) == 1
+        for _ in range(5):
+            with pytest.raises((ApiBadReply, ApiUnavailable)):
+                await whole(engine, request(engine))
+        engine.stop()
+    assert len(api.asked) == 5  # an endpoint that only does this is paid no more
+    told = from_engine(refused.value)
+    assert told is not None
+    assert told.reason == "API_BAD_REPLY"
+
+
+async def test_a_compressed_reply_is_not_asked_for(kind: type[ApiEngine]) -> None:
+    with recorded_api(answers(replied(kind, TEXTS, 20, 3), kind=kind)) as api:
+        engine = started(kind, api)
+        await whole(engine, request(engine))
+        engine.stop()
+    assert {given["accept-encoding"] for given in api.headers} == {"identity"}
+
+
+async def test_no_redirect_is_followed_and_the_error_says_where_it_leads(kind: type[ApiEngine]) -> None:
+    with recorded_api(answers(replied(kind, TEXTS, 20, 3), kind=kind)) as elsewhere:
+        leading = http(b"", status=307, location=f"{elsewhere.url}/v1/chat/completions?key=secret")
+        with recorded_api(answers(leading, kind=kind)) as api:
+            engine = started(kind, api)
+            with pytest.raises(
+                ApiRefused, match=f"redirects to {elsewhere.url}, and no redirect is followed"
+            ) as refused:
+                await whole(engine, request(engine))
+            engine.stop()
+    assert elsewhere.asked == []
+    assert (refused.value.prompt_tokens, "secret" in str(refused.value)) == (None, False)
+
+
+@pytest.mark.parametrize("when", ["9" * 400, "inf", "999999999999", "Fri, 31 Dec 9999 23:59:59 GMT"])
+@pytest.mark.parametrize(("status", "error"), [(503, ApiUnavailable), (429, QueueFull)])
+async def test_no_pause_is_longer_than_an_hour(
+    kind: type[ApiEngine], status: int, error: type[Exception], when: str
+) -> None:
+    body = {"error": {"message": "slow down"}}
+    answer = Answer(body, status=status, headers={"retry-after-ms" if when == "inf" else "retry-after": when})
+    with recorded_api(answers(answer, kind=kind)) as api:
+        engine = started(kind, api)
+        with pytest.raises(error) as refused:
+            await whole(engine, request(engine))
+        engine.stop()
+    told = from_engine(refused.value)
+    assert told is not None
+    assert 3600 <= told.retry_after_s <= 3600 * 1.25  # type: ignore[attr-defined]
+    to_status(told)
+
+
+async def test_a_connection_is_used_again_after_a_whole_reply() -> None:
+    body = stream(openai_chunks(TEXTS, openai_usage(20, 3)), "openai")
+    head = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
+    raw = head + f"{len(body):x}\r\n".encode() + body + b"\r\n0\r\n\r\n"
+    with recorded_api(answers(Answer(raw=lambda: iter([raw]), stays_open=True))) as api:
+        engine = started(OpenAIEngine, api)
+        for _ in range(5):
+            await whole(engine, request(engine))
+        engine.stop()
+    assert len(set(peers(api))) == 1
+
+
+def peers(api: RecordedApi) -> list[str]:
+    return [given["peer"] for given in api.headers]
