@@ -21,6 +21,8 @@ _OPTIONS = [
     ("grpc.http2.ping_timeout_ms", 10_000),  # of the pings by which gRPC measures bandwidth, which keepalive waits for
     ("grpc.max_reconnect_backoff_ms", 1_000),
     ("grpc.lb_policy_name", "round_robin"),  # a name may stand for several gateways
+    # It is looked up again when a connection ends, which a gateway sees to each minute.
+    ("grpc.dns_min_time_between_resolutions_ms", 1_000),
 ]
 
 

@@ -44,13 +44,14 @@ SERVER_OPTIONS: tuple[tuple[str, int], ...] = (
     ("grpc.keepalive_timeout_ms", 5_000),
     ("grpc.http2.ping_timeout_ms", PING_TIMEOUT_MS),
     ("grpc.so_reuseport", 0),
-    # A connection that says nothing, or has no calls, is closed; one that lasts is renewed, and its calls may end.
+    # A connection that says nothing, or has no calls, is closed. One that lasts is renewed within a minute: a client looks the name up
+    # again only then, and finds new pods. Its calls may end.
     ("grpc.server_handshake_timeout_ms", 10_000),
     # gRPC holds a peer to its limit of metadata once that has acknowledged it: 16 KB of HPACK are 2.4 MB of headers before.
     ("grpc.http2.settings_timeout", 5_000),
     ("grpc.max_concurrent_streams", MOST_STREAMS),
     ("grpc.max_connection_idle_ms", 300_000),
-    ("grpc.max_connection_age_ms", 1_800_000),
+    ("grpc.max_connection_age_ms", 50_000),
     ("grpc.max_connection_age_grace_ms", int(Timeouts.client_deadline.total_seconds() * 1000) + 60_000),
 )
 

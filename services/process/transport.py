@@ -6,13 +6,15 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import grpc
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from services.process.callers import CallCheck, Callers, Guard
-from services.process.certificate import Certificate, CertificateError, CertificateFiles, OpenChannel, RenewedChannel
+from services.process.certificate import Certificate, CertificateError, CertificateFiles
+from services.process.service_channel import ServiceChannel
 from services.process.settings import read_settings
 from services.process.start import require_bound
 from tandem.watched_file import WatchedFile
@@ -56,9 +58,9 @@ class Transport:
         )
         return require_bound(address, lambda where: server.add_secure_port(where, credentials))
 
-    def secured(self, open_channel: OpenChannel) -> grpc.aio.Channel | None:
+    def secured(self, open_channel: Callable[[Any], grpc.aio.Channel]) -> grpc.aio.Channel | None:
         """A channel that `open_channel` opens with credentials, which presents this process's certificate; None without one."""
-        return RenewedChannel(self.certificate, open_channel) if self.certificate else None
+        return ServiceChannel(lambda _, shown: open_channel(shown), self.certificate) if self.certificate else None
 
 
 def certificate_changes(

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from unittest.mock import AsyncMock
 
 import grpc
 import pytest
@@ -213,6 +214,17 @@ async def test_nobody_unloads_the_scorer_and_only_the_worker_asks_it(
             stub = oip_grpc.GRPCInferenceServiceStub(channel)
             assert (await stub.ModelReady(oip.ModelReadyRequest(name=MODEL_NAME))).ready
             assert (await stub.ModelInfer(infer(question="q", insight="i"))).outputs
+
+
+async def test_a_pod_reached_by_its_address_must_show_the_services_name(authority: Authority, tmp_path: Path) -> None:
+    executor, worker = (issue(tmp_path, authority, name).transport() for name in ("slm-executor", "worker"))
+    async with running(executor, Callers.only("worker")) as server:
+        pods = AsyncMock(return_value=[f"127.0.0.1:{server.main}"])
+        for name, expected in (("localhost", CODES.OK), ("other.test", CODES.UNAVAILABLE)):
+            async with open_channel(f"dns:///{name}:{server.main}", worker, pods) as channel:
+                channel.get_state(try_to_connect=True)
+                await asyncio.sleep(0.5)  # until the pod's own channel has connected
+                assert await outcome_over(channel) is expected
 
 
 async def test_grpc_gets_a_certificate_again_when_it_has_changed_alone(authority: Authority, tmp_path: Path) -> None:

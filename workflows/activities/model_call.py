@@ -13,6 +13,7 @@ from temporalio.exceptions import ApplicationError
 
 from services.observability.metrics import count_unavailable
 from services.observability.spans import Inference, report_discarded
+from services.process.service_channel import Metadata, placed
 from tandem.convert.values import counts_from_pb
 from tandem.method.tasks import ModelTask
 from tandem.method.timeouts import Timeouts
@@ -88,11 +89,19 @@ async def run_model_call(
     return CompletedCall(received.counts + earlier.missing, received.started, received.finished)
 
 
+def place_of(task: ModelTask) -> Metadata:
+    """Requests go together that the models' caches of prefixes would serve: one tenant's, with the same tools and first words."""
+    owner = task.request_id.rpartition("/")[0]
+    first = next((message.text for message in task.history if message.speaker == "user"), task.question)
+    system = [message.text for message in task.history[:1] if message.speaker == "system"]
+    return placed(task.request_id, owner, *map(repr, task.tools.tools), *system, first)
+
+
 async def abort(stub: Any, request_id: str, epoch: int, *, only_prefill: bool = False) -> None:
     request = execution_pb2.AbortRequest(
         request_id=request_id, epoch=epoch, decided_at_unix_ms=time.time() * 1000, only_prefill=only_prefill
     )
-    await stub.Abort(request, timeout=Timeouts.stop_call.total_seconds())
+    await stub.Abort(request, timeout=Timeouts.stop_call.total_seconds(), metadata=placed(request_id))
 
 
 async def _read(call: Any, received: Received, earlier: EarlierUsage) -> None:

@@ -20,7 +20,7 @@ from tandem.method.errors import TandemError
 from tandem.method.tasks import GenerationOutcome, LoggedPrefills, ModelTask
 from tandem.method.timeouts import Timeouts
 from tandem.v1 import execution_pb2_grpc, insight_pb2_grpc
-from workflows.activities.model_call import abort, run_model_call
+from workflows.activities.model_call import abort, place_of, run_model_call
 from workflows.activities.reading_ahead import ReadingAhead
 from workflows.activities.usage import ReportedUsage
 
@@ -35,7 +35,8 @@ class InsightActivities:
     async def generate_insight(self, task: ModelTask) -> GenerationOutcome:
         """Let the large model write until it ends or is stopped; a cancel returns what it has generated, exactly."""
         task = replace(task, epoch=activity.info().attempt)
-        call = self._stub.Generate(generate_request_to_pb(task), timeout=Timeouts.attempt.total_seconds())
+        request, limit = generate_request_to_pb(task), Timeouts.attempt.total_seconds()
+        call = self._stub.Generate(request, timeout=limit, metadata=place_of(task))
         inference = Inference("", "llm", task.request_id, task.epoch, task.prices)
         done = await run_model_call(call, self._stub, task, inference, self._reported)
         return outcome_from_pb(done.finished, done.counts, task.epoch)
@@ -64,7 +65,8 @@ class AnswerActivities:
         """
         attempt = activity.info().attempt
         task, stub = replace(task, epoch=task.epoch + attempt), self._stub_of(task.role)
-        call = stub.Execute(execute_request_to_pb(task), timeout=Timeouts.attempt.total_seconds())
+        request, limit = execute_request_to_pb(task), Timeouts.attempt.total_seconds()
+        call = stub.Execute(request, timeout=limit, metadata=place_of(task))
         inference = Inference("", task.role, task.request_id, task.epoch, task.prices)
         done = await run_model_call(call, stub, task, inference, self._reported)
         return outcome_from_pb(done.finished, done.counts, attempt, is_logged=done.started.logged)

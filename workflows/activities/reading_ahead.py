@@ -22,7 +22,7 @@ from tandem.method.timeouts import Timeouts
 from tandem.method.tokens import TokenCounts
 from tandem.v1 import execution_pb2, execution_pb2_grpc
 from workflows.activities.attempts import worker_is_draining
-from workflows.activities.model_call import abort
+from workflows.activities.model_call import abort, place_of
 
 _ABORT_AGAIN_SECONDS, _ENDING_SECONDS = 0.05, 1.0
 _MAX_KEPT = 1024  # prefills, of which a repeated attempt may ask for the last ones
@@ -98,7 +98,8 @@ class ReadingAhead:
         }
 
     def _start(self, task: ModelTask) -> Prefill:
-        call = self._stub.Prefill(prefill_request_to_pb(task), timeout=Timeouts.attempt.total_seconds())
+        request, limit = prefill_request_to_pb(task), Timeouts.attempt.total_seconds()
+        call = self._stub.Prefill(request, timeout=limit, metadata=place_of(task))
         prefill = self._begun[task.request_id, task.stage] = asyncio.ensure_future(call)
         prefill.add_done_callback(_see)
         if len(self._begun) > _MAX_KEPT:

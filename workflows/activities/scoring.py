@@ -24,6 +24,7 @@ from tandem.method.timeouts import Timeouts
 from tandem.method.tokens import TokenCounts
 from workflows.activities import grpc_predict_v2_pb2 as oip
 from workflows.activities.attempts import application_error, heartbeating, run_to_end
+from workflows.activities.model_call import place_of
 from workflows.activities.reading_ahead import Reading, ReadingAhead
 
 _MODEL_INFER = "/inference.GRPCInferenceService/ModelInfer"
@@ -69,7 +70,8 @@ class ScoringActivities:
 
     async def _scored(self, task: ModelTask, written: StageScore, reading: Reading) -> StageScore:
         try:
-            response = await run_to_end(self._infer(infer_request(task), timeout=Timeouts.score_call.total_seconds()))
+            limit, place = Timeouts.score_call.total_seconds(), place_of(task)
+            response = await run_to_end(self._infer(infer_request(task), timeout=limit, metadata=place))
         except grpc.aio.AioRpcError as error:
             raise application_error(error, reading.told_in(written)) from error
         return stage_score(response, task.stage, written.tokens, written.epoch)
