@@ -44,6 +44,12 @@ def test_names_are_resolved_by_udp_and_tcp_also_where_dns_pods_listen_on_5353() 
         assert dns <= egress(objects, component), component
 
 
+@pytest.mark.parametrize("values", ["ipv6", "hardened"])  # without and with scrapers
+def test_whom_nobody_may_call_has_an_empty_list_of_callers(values: str) -> None:
+    for policy in (o["spec"] for o in render(values) if o["kind"] == "NetworkPolicy"):
+        assert isinstance(policy["ingress"], list)
+
+
 def test_jobs_and_the_test_have_policies_of_their_own() -> None:
     objects = render(
         "gpu", *ISOLATED, "networkPolicy.extraPorts={3128}", "test.jaeger=http://jaeger.observability:16686"
