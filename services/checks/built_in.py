@@ -8,8 +8,9 @@ a text or a collection counts twice.
 from __future__ import annotations
 
 import json
+import math
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from jsonschema.exceptions import SchemaError, ValidationError, best_match
@@ -24,6 +25,8 @@ from tandem.method.json_text import read_json_text
 
 _LEAST = re.compile(r"\s*(min|weight)\s*=\s*([1-9][0-9]?)\s*")
 _SHOWN_CHARACTERS = 200
+_ANCHOR = re.compile(r"^(\^|\\A)|(?<!\\)(\\\\)*(\$|\\Z)\Z")
+"""Of a pattern's beginning or end; not a dollar sign that is escaped."""
 
 
 def least_of(argument: str) -> int:
@@ -56,6 +59,13 @@ def _has_examples(question: str, argument: str) -> bool:
 PYTHON_EXAMPLES = Check(EXAMPLES, None, _validate_test, _has_examples, ("code",))
 
 
+def finite(text: str) -> float:
+    """Raises ValueError."""
+    if not math.isfinite(number := float(text)):
+        raise ValueError(f"{text:.{_SHOWN_CHARACTERS}} is no finite number")
+    return number
+
+
 def validate_schema(argument: str) -> None:
     """Raises ValueError. May take a second, and minutes where an old draft compares all values in pairs."""
     try:
@@ -67,11 +77,19 @@ def validate_schema(argument: str) -> None:
         raise ValueError(f"no JSON schema: {error}") from None
 
 
+def read_json(answer: str, parse_float: Callable[[str], Any] = finite) -> Any:
+    """The answer's JSON value. Raises ValueError, also for what Python's parser takes and JSON does not have: NaN, infinite numbers."""
+    try:
+        return json.loads(last_block(answer), parse_float=parse_float, parse_constant=finite)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"the answer is not JSON: {error}") from None
+
+
 def _compare_json(question: str, answer: str, argument: str) -> Compared:
     try:
-        value = json.loads(last_block(answer))
-    except (ValueError, RecursionError) as error:
-        return failed(f"the answer is not JSON: {error}")
+        value = read_json(answer)
+    except ValueError as error:
+        return failed(str(error))
     wrong = _worst_error(json.loads(argument), value)
     return failed(f"{wrong.message[:500]}, at {wrong.json_path}") if wrong else passed()
 
@@ -96,8 +114,7 @@ def _compile(argument: str) -> None:
 def _match(question: str, answer: str, argument: str) -> Compared:
     """The whole answer matches; a pattern with an anchor of its own is searched for."""
     pattern, answer = re.compile(argument), answer.strip()
-    is_anchored = argument.startswith(("^", "\\A")) or argument.endswith(("$", "\\Z"))
-    found = pattern.search(answer) if is_anchored else pattern.fullmatch(answer)
+    found = pattern.search(answer) if _ANCHOR.search(argument) else pattern.fullmatch(answer)
     return passed() if found else failed(f"{_shown(answer)} does not match {argument}")
 
 

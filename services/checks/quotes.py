@@ -12,11 +12,11 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 from datetime import date
+from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from services.checks.api import Check, Compared, failed, needs_argument, passed, unknown
-from services.checks.built_in import normal, validate_schema
-from tandem.method.answer import last_block
+from services.checks.built_in import normal, read_json, validate_schema
 
 KEYWORD = "x-quoted"
 _MONTHS = (
@@ -39,24 +39,26 @@ class _Source:
     def __init__(self, text: str) -> None:
         self._text = normal(text)
         self._numbers = {number for match in _NUMBER.finditer(text) for number in _numbers(match[0])}
-        self._numbers |= {float(i) for i, word in enumerate(_WORDS) if re.search(rf"\b{word}\b", self._text)}
+        self._numbers |= {Decimal(i) for i, word in enumerate(_WORDS) if re.search(rf"\b{word}\b", self._text)}
         self._dates = set(_dates(self._text))
 
-    def count(self, text: str) -> int:
-        return self._text.count(text)
-
-    def has(self, value: str | float) -> bool:
-        if not isinstance(value, str):
-            return any(abs(number - value) <= 1e-9 * max(1.0, abs(value)) for number in self._numbers)
-        if match := _ISO.fullmatch(value.strip()):
-            return _day(*map(int, match.groups())) in self._dates
+    def count(self, value: str) -> int:
+        """How often a text stands there, in whatever case and spaces."""
         text = normal(value)
-        return bool(text) and re.search(rf"(?<!\w){re.escape(text)}(?!\w)", self._text) is not None
+        return len(re.findall(rf"(?<!\w){re.escape(text)}(?!\w)", self._text)) if text else 0
+
+    def has(self, value: str | int | Decimal) -> bool:
+        """Numbers are the same to the last digit."""
+        if not isinstance(value, str):
+            return value in self._numbers
+        match = _ISO.fullmatch(value.strip())
+        day = _day(*map(int, match.groups())) if match else None
+        return (day is not None and day in self._dates) or self.count(value) > 0
 
 
 def quoted_values(
     schema: Any, value: Any, path: str = "$", is_quoted: bool = False
-) -> Iterator[tuple[str, str | float | None]]:
+) -> Iterator[tuple[str, str | int | Decimal | None]]:
     """Those of the answer that have to stand in the source, with their paths; None for one that cannot be looked for."""
     part = schema if isinstance(schema, dict) else {}
     is_quoted = part.get(KEYWORD, is_quoted)
@@ -67,15 +69,15 @@ def quoted_values(
         for index, each in enumerate(value):
             yield from quoted_values(part.get("items"), each, f"{path}[{index}]", is_quoted)
     elif is_quoted:
-        is_shown = isinstance(value, str | int | float) and not isinstance(value, bool) and "enum" not in part
+        is_shown = isinstance(value, str | int | Decimal) and not isinstance(value, bool) and "enum" not in part
         yield path, value if is_shown else None
 
 
 def _compare(question: str, answer: str, argument: str) -> Compared:
     try:
-        value = json.loads(last_block(answer))
-    except (ValueError, RecursionError) as error:
-        return failed(f"the answer is not JSON: {error}")
+        value = read_json(answer, Decimal)
+    except ValueError as error:
+        return failed(str(error))
     found = list(quoted_values(json.loads(argument), value))
     if not found:
         return unknown("no value of the answer has to stand in the text")
@@ -83,9 +85,7 @@ def _compare(question: str, answer: str, argument: str) -> Compared:
     missing = [(path, each) for path, each in shown if not source.has(each)]
     if missing:
         path, each = missing[0]
-        return failed(
-            f"{each!r:.{_SHOWN_CHARACTERS}} at {path} does not stand in the text", 1 - len(missing) / len(found)
-        )
+        return failed(f"{_shown(each)} at {path} does not stand in the text", 1 - len(missing) / len(found))
     texts = Counter(normal(each) for _, each in shown if isinstance(each, str))
     if twice := next((text for text, used in texts.items() if 0 < source.count(text) < used), ""):
         return failed(f"{twice!r:.{_SHOWN_CHARACTERS}} is used more often than it stands in the text")
@@ -94,23 +94,31 @@ def _compare(question: str, answer: str, argument: str) -> Compared:
     return passed(f"{len(found)} values stand in the text")
 
 
+def _shown(value: str | int | Decimal) -> str:
+    return (repr(value) if isinstance(value, str) else str(value))[:_SHOWN_CHARACTERS]
+
+
 def _validate(argument: str) -> None:
     validate_schema(argument)
     if KEYWORD not in argument:
         raise ValueError(f"no part of the schema has the keyword {KEYWORD!r}")
 
 
-def _numbers(text: str) -> Iterator[float]:
+def _numbers(text: str) -> Iterator[Decimal]:
     """What a number can mean: with a decimal comma as well."""
     text = text.replace("−", "-")
     for candidate in (re.sub(r"[,' ]", "", text), text.replace(",", ".")):
         try:
-            yield float(candidate)
-        except ValueError:
+            yield Decimal(candidate)
+        except InvalidOperation:
             continue
 
 
-def _dates(text: str) -> Iterator[date | None]:
+def _dates(text: str) -> Iterator[date]:
+    yield from (day for day in _read_days(text) if day is not None)
+
+
+def _read_days(text: str) -> Iterator[date | None]:
     for year, month, day in _ISO.findall(text):
         yield _day(int(year), int(month), int(day))
     for one, two, year in _NUMERIC_DATE.findall(text):  # which of the two is the month is the writer's habit

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from services.checks.api import Check
+from services.checks.built_in import JSON_SCHEMA, REGEX
 from services.checks.registry import applies, checks, find_check, known_names, validate
 from tandem.method.checks import CheckSpec, Verdict
 from tandem.method.errors import InvalidArgument
@@ -122,3 +123,18 @@ def test_a_schema_never_asks_another_host() -> None:
     assert check.compare is not None
     with pytest.raises(Exception, match=r"localhost:1/schema|Unresolvable"):
         check.compare("", "1", '{"$ref": "http://localhost:1/schema"}')
+
+
+@pytest.mark.parametrize("answer", ["NaN", "[Infinity]", '{"a": -Infinity}', "1e999", "[-1e400]"])
+def test_a_number_that_json_does_not_have_follows_no_schema(answer: str) -> None:
+    assert JSON_SCHEMA.compare
+    assert JSON_SCHEMA.compare("?", answer, "{}").verdict == Verdict.FAIL
+
+
+@pytest.mark.parametrize(
+    ("pattern", "answer", "passes"),
+    [(r"\d+\$", "I pay 5$", False), (r"\d+\$", "5$", True), (r"\d\\$", "x 5\\", True), (r"a\\Z", "b a\\Z", False), (r"5\Z", "x 5", True)],
+)  # fmt: skip
+def test_an_escaped_sign_is_no_anchor_of_a_pattern(pattern: str, answer: str, passes: bool) -> None:
+    assert REGEX.compare
+    assert (REGEX.compare("?", answer, pattern).verdict == Verdict.PASS) is passes

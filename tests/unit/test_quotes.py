@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import json
+from datetime import date
+from decimal import Decimal
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from services.checks.api import Compared
 from services.checks.quotes import QUOTES
@@ -59,3 +63,40 @@ def test_an_enum_is_not_looked_for_and_no_json_fails() -> None:
 def test_a_schema_without_the_keyword_is_refused(argument: str) -> None:
     with pytest.raises(InvalidArgument):
         validate(CheckSpec("quotes", argument))
+
+
+@pytest.mark.parametrize(
+    "raw", ['"2025-02-30"', '"2025-13-01"', '"0000-00-00"', "1e999", "-1e999", "NaN", "Infinity", "1" + "0" * 400]
+)
+def test_what_is_no_date_and_no_number_stands_in_no_text(raw: str) -> None:
+    assert QUOTES.compare
+    assert QUOTES.compare(f"{TEXT} 32.13.2025", f'{{"found": {raw}}}', json.dumps(ALL)).verdict == "fail"
+
+
+def test_an_impossible_date_that_is_written_so_stands_there() -> None:
+    assert QUOTES.compare
+    assert QUOTES.compare("Due 2025-02-30.", '{"due": "2025-02-30"}', json.dumps(ALL)).verdict == "pass"
+
+
+def test_a_text_within_a_longer_word_does_not_count_as_another_one() -> None:
+    assert QUOTES.compare
+    assert QUOTES.compare("No. 17 of 1717", '{"a": "17", "b": "17"}', json.dumps(ALL)).verdict == "fail"
+
+
+@given(st.decimals(-(10**15), 10**15, places=6) | st.integers(-(10**12), 10**12).map(Decimal), st.data())
+def test_a_number_stands_there_to_its_last_digit_or_not_at_all(number: Decimal, data: st.DataObject) -> None:
+    assert QUOTES.compare
+    source = f"It is {number:f}, no more."
+    assert QUOTES.compare(source, f'{{"n": {number:f}}}', json.dumps(ALL)).verdict == "pass"
+    step = Decimal(1).scaleb(number.as_tuple().exponent)  # type: ignore[arg-type]
+    other = number + data.draw(st.sampled_from([step, -step, 10 * step, Decimal("1e-12")]))
+    assert QUOTES.compare(source, f'{{"n": {other:f}}}', json.dumps(ALL)).verdict == "fail"
+
+
+@given(st.dates(), st.integers(0, 99), st.integers(0, 99), st.sampled_from(["%Y-%m-%d", "%d %B %Y", "%B %d, %Y"]))
+def test_a_date_stands_there_only_if_it_is_that_day(day: date, month: int, number: int, form: str) -> None:
+    assert QUOTES.compare
+    source = day.strftime(form).replace(str(day.year), f"{day.year:04}")
+    said = f"{day.year:04}-{month:02}-{number:02}"
+    expected = "pass" if said == f"{day.year:04}-{day.month:02}-{day.day:02}" else "fail"
+    assert QUOTES.compare(f"Due {source}.", json.dumps({"day": said}), json.dumps(ALL)).verdict == expected
