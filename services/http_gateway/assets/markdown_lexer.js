@@ -37,16 +37,45 @@ function block(text) {
   return formula(indent + display[0] + end[0], display[1] ?? display[2], true);
 }
 
+/** Marks that may begin or end something, of which each is looked for up to the end of the text: so many, and it is shown as it is. */
+const MOST_MARKS = 500, MOST_CHARACTERS = 20_000;
+/** Quotes and lists within each other, on one line. */
+const DEEP = /^(?:[ \t]*(?:>|[-+*]|\d{1,9}[.)])){20}[^\n]*(?:\n|$)/;
+
+function plain(raw) {
+  const marks = raw.length > MOST_MARKS ? raw.match(/[_*~`[\]<$\\!]/g)?.length ?? 0 : 0;
+  if (marks > MOST_MARKS || raw.length > MOST_CHARACTERS) return { type: "text", raw, text: raw };
+}
+
+function plainLine(text) {
+  const raw = DEEP.exec(text)?.[0];
+  return raw && { type: "plain", raw };
+}
+
 const marked = new Marked({ gfm: true, breaks: true }, {
   extensions: [
-    { name: "formula_block", level: "block", start: (text) => indexOf(/(?<=\n) {0,3}(?:\$\$|\\\[)/, text), tokenizer: block },
+    { name: "plain", level: "inline", tokenizer: plain },
+    { name: "plain_line", level: "block", tokenizer: plainLine },
+    { name: "formula_block", level: "block", start: blockStart, tokenizer: block },
     { name: "formula", level: "inline", start: (text) => indexOf(START, text), tokenizer: inline },
   ],
 });
+
+/** Within this paragraph: a search through all the text, from each one, would take the square of its length. */
+function blockStart(text) {
+  const end = text.search(/\n[ \t]*\n/);
+  return indexOf(/(?<=\n) {0,3}(?:\$\$|\\\[)/, end < 0 ? text : text.slice(0, end));
+}
 
 function indexOf(pattern, text) {
   const found = pattern.exec(text);
   return found ? found.index : undefined;
 }
 
-export const lexer = (text) => marked.lexer(text);
+export function lexer(text) {
+  try {
+    return marked.lexer(text);
+  } catch { // of the parser
+    return [{ type: "plain", raw: text }];
+  }
+}
