@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import sys
 from urllib.request import urlopen
 
 import grpc
@@ -38,3 +39,8 @@ def is_serving(port: int, service: str, credentials: grpc.ChannelCredentials | N
         except grpc.RpcError:
             return False
         return bool(reply.status == health_pb2.HealthCheckResponse.SERVING)
+
+
+if __name__ == "__main__":  # the health check of a container: URL, or PORT SERVICE
+    where, *service = sys.argv[1:]
+    sys.exit(not (is_serving(int(where), *service) if service else answers_http(where)))

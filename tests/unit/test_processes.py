@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib.util
 import json
 import os
 import re
 import subprocess
 import sys
+from datetime import timedelta
 from pathlib import Path
 
 import yaml
 
 from deploy import chart
+from services.process.server import Server
+from services.process.transport import PLAIN
 from tandem.local.layout import OWN_PROCESSES, PROCESSES, SECOND_EXECUTOR, Layout
 from tandem.local.programs import JAEGER_IMAGE, LAUNCHER, TEMPORAL_FLAGS, program
 from workflows.worker import WorkerSettings
@@ -108,6 +112,31 @@ def test_the_http_gateway_is_told_the_gateways_address_and_no_other(tmp_path: Pa
     assert composed["TANDEM_GATEWAY"] == "dns:///gateway:50051"
     for variables in (environment, composed):
         assert not {"REDIS_URL", "TEMPORAL_ADDRESS"} & variables.keys()
+
+
+def test_compose_asks_each_process_for_its_readiness_and_limits_its_memory() -> None:
+    for process in OWN_PROCESSES:
+        where = ["http://127.0.0.1:8080/readyz"] if process.speaks_http else ["50051", process.health]
+        assert COMPOSE[process.name]["healthcheck"]["test"] == ["CMD", "python", "-m", "tandem.local.probes", *where]
+    assert [name for name, service in COMPOSE.items() if "mem_limit" not in service] == []
+    waited_for = {name for each in COMPOSE.values() for name, how in dict(each.get("depends_on") or {}).items() if how["condition"] == "service_healthy"}  # fmt: skip
+    assert waited_for == {"redis", "temporal", "gateway"}
+    assert all("healthcheck" in COMPOSE[name] for name in waited_for)
+
+
+async def test_the_health_check_of_a_container_ends_with_what_the_process_says() -> None:
+    server = Server("127.0.0.1", 0, ["tandem.v1.Worker"], transport=PLAIN)
+    await server.start()
+
+    async def asked(*words: str) -> int:
+        process = await asyncio.create_subprocess_exec(sys.executable, "-m", "tandem.local.probes", *words)
+        return await process.wait()
+
+    assert await asked(str(server.port), "tandem.v1.Worker") == 1
+    await server.serving()
+    assert await asked(str(server.port), "tandem.v1.Worker") == 0
+    assert await asked("http://127.0.0.1:1/readyz") == 1
+    await server.stop(timedelta(0))
 
 
 def test_compose_runs_temporal_and_jaeger_as_the_local_stack_does() -> None:
