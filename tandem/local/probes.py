@@ -42,5 +42,5 @@ def is_serving(port: int, service: str, credentials: grpc.ChannelCredentials | N
 
 
 if __name__ == "__main__":  # the health check of a container: URL, or PORT SERVICE
-    where, *service = sys.argv[1:]
-    sys.exit(not (is_serving(int(where), *service) if service else answers_http(where)))
+    where, service = sys.argv[1], " ".join(sys.argv[2:])
+    sys.exit(not (is_serving(int(where), service) if service else answers_http(where)))
