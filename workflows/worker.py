@@ -22,6 +22,7 @@ from services.process.server import Server, serve
 from services.process.settings import Addresses, ProcessSettings, Seconds, read_settings
 from services.process.start import run
 from services.process.temporal import connect
+from services.process.temporal_renewal import keep_certificate
 from services.process.transport import own_transport
 from services.request_log.log import RequestLog
 from tandem.method.names import DISTRIBUTION, batch_queue, llm_queue, solve_queue
@@ -203,8 +204,11 @@ async def main() -> None:
 
         async def load() -> None:
             client = await connect()
-            for worker in make_workers(client, settings, activities):
+            made = make_workers(client, settings, activities)
+            for worker in made:
                 await workers.enter_async_context(worker)
+            renewing = asyncio.create_task(keep_certificate(client, made))
+            workers.callback(renewing.cancel)
             _spare_collections()
             if settings.version:
                 await workers.enter_async_context(_present(client, log, settings))

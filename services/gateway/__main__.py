@@ -40,6 +40,7 @@ from services.process.server import Server, serve
 from services.process.settings import Addresses, Names, ProcessSettings, Seconds, read_settings
 from services.process.start import run
 from services.process.temporal import connect
+from services.process.temporal_renewal import keep_certificate
 from services.process.transport import PLAIN, Transport, own_transport
 from services.process.without_engine import token_counter
 from services.request_log.log import RequestLog
@@ -161,7 +162,8 @@ async def build(
     tandem_pb2_grpc.add_TandemServiceServicer_to_server(service, server.grpc)
     batched = BatchedRequests(admission, workflows, tenancy, service.policies, asyncio.get_running_loop())
     erasing = add_batches(settings, server, BatchWorkflows(temporal, is_searchable), batched)
-    chores: list[Chore] = [partial(cancel_orphans, workflows, log, datetime.now(UTC)), *erasing]
+    renewing = partial(keep_certificate, temporal)
+    chores: list[Chore] = [partial(cancel_orphans, workflows, log, datetime.now(UTC)), *erasing, renewing]
     if tenancy.is_on:
         chores.append(OverdueHolds(tenancy, log, workflows.status).keep_settling)
     return Composition(server, service, workflows, tenancy, chores)

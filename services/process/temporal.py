@@ -20,6 +20,7 @@ from temporalio.service import RPCError, TLSConfig
 
 from services.observability.availability import count_unreached, export_certificate_end
 from services.process.payloads import BriefPayloads
+from services.process.temporal_renewal import CERTIFICATE, Renewal
 from services.sealing.keys import PayloadKeys, read_keys
 from services.sealing.sealer import Sealer
 from tandem.errors import SetupError
@@ -43,11 +44,12 @@ async def connect() -> Client:
     config = connect_config()
     if isinstance(tls := config.get("tls"), TLSConfig) and tls.client_cert:
         export_certificate_end("temporal", tls.client_cert)
+    renewal = [Renewal()] if os.environ.get(CERTIFICATE) else []
     try:
         return await Client.connect(
             **config,
             data_converter=data_converter(os.environ.get("TANDEM_PAYLOAD_KEYS", "")),
-            plugins=[OpenTelemetryPlugin(add_temporal_spans=True)],
+            plugins=[*renewal, OpenTelemetryPlugin(add_temporal_spans=True)],
         )
     except RuntimeError as error:
         raise SetupError(f"no Temporal answers at {config['target_host']}: {error}") from error

@@ -15,9 +15,15 @@ import sys
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
+from temporalio import workflow
+from temporalio.worker import Worker
 
+from services.process import temporal_renewal
+from services.process.temporal import connect
+from services.process.temporal_renewal import keep_certificate
 from tandem.local.certificates import Authority
 from tests.chart import needs_helm, pod_specs, render
 
@@ -39,6 +45,8 @@ class Cloud:
     address: str
     authority: Authority
     clients: Authority
+    shown: dict[bytes, asyncio.StreamWriter]
+    """By certificate, the last connection that presented it."""
 
     async def connect(self, folder: Path, secrets: dict[str, dict[str, bytes]], *sets: str) -> tuple[int, str]:
         """Exit status and output of a process with the environment and the secrets of the chart's worker."""
@@ -74,13 +82,16 @@ async def cloud(temporal_address: str, tmp_path: Path) -> AsyncIterator[Cloud]:
         (tmp_path / name).write_bytes(text)
     context.load_cert_chain(tmp_path / "server.crt", tmp_path / "server.key")
 
+    shown: dict[bytes, asyncio.StreamWriter] = {}
+
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        shown[writer.get_extra_info("ssl_object").getpeercert(binary_form=True)] = writer
         host, port = temporal_address.split(":")
         there = await asyncio.open_connection(host, int(port))
         await asyncio.gather(_copy(reader, there[1]), _copy(there[0], writer))
 
     async with await asyncio.start_server(serve, "127.0.0.1", 0, ssl=context) as server:
-        yield Cloud(f"localhost:{server.sockets[0].getsockname()[1]}", authority, clients)
+        yield Cloud(f"localhost:{server.sockets[0].getsockname()[1]}", authority, clients, shown)
 
 
 async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -119,3 +130,50 @@ async def test_a_server_of_a_private_authority_is_trusted_by_name_of_its_secret(
     secrets = {"client": issued(cloud.clients), "authority": {"ca.crt": cloud.authority.pem}}
     found = await cloud.connect(tmp_path, secrets, MTLS, "temporal.tls.caSecret=authority")
     assert found == (0, "default\n")
+
+
+@workflow.defn(sandboxed=False)
+class Nothing:
+    @workflow.run
+    async def run(self) -> str:
+        return "done"
+
+
+async def test_a_worker_goes_on_with_the_certificate_that_its_files_hold_and_is_not_restarted(
+    cloud: Cloud, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = {
+        "CLIENT_CERT": tmp_path / "tls.crt",
+        "CLIENT_KEY": tmp_path / "tls.key",
+        "SERVER_CA_CERT": tmp_path / "ca.crt",
+    }
+    files["SERVER_CA_CERT"].write_bytes(cloud.authority.pem)
+    for name, file in files.items():
+        monkeypatch.setenv(f"TEMPORAL_TLS_{name}_PATH", str(file))
+    monkeypatch.setenv("TEMPORAL_ADDRESS", cloud.address)
+    monkeypatch.setattr(temporal_renewal, "LOOK_SECONDS", 0.1)
+
+    def write(chain: bytes, key: bytes) -> None:
+        files["CLIENT_CERT"].write_bytes(chain)
+        files["CLIENT_KEY"].write_bytes(key)
+
+    write(*cloud.clients.issue("worker"))
+    client = await connect()
+    queue = uuid4().hex
+    async with Worker(client, task_queue=queue, workflows=[Nothing]) as worker:
+        renewing = asyncio.create_task(keep_certificate(client, [worker]))
+        assert await client.execute_workflow(Nothing.run, id=uuid4().hex, task_queue=queue) == "done"
+        [(old, _)] = cloud.shown.items()
+        write(*Authority().issue("worker"))  # of somebody whom Temporal does not know
+        await asyncio.sleep(1)
+        assert await client.execute_workflow(Nothing.run, id=uuid4().hex, task_queue=queue) == "done"
+        write(*cloud.clients.issue("worker"))
+        async with asyncio.timeout(60):
+            while len(cloud.shown) < 2:
+                await asyncio.sleep(0.05)
+            while worker.client.service_client.worker_service_client.config.tls == client.service_client.config.tls:
+                await asyncio.sleep(0.05)
+        cloud.shown.pop(old).close()
+        assert await client.execute_workflow(Nothing.run, id=uuid4().hex, task_queue=queue) == "done"
+        renewing.cancel()
+    assert old not in cloud.shown  # nothing has connected with it again
