@@ -1,7 +1,7 @@
 # `make help` lists every target. A new machine needs git, make and Python 3.11 or newer.
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
-.PHONY: buildx bench-endpoints bench-time-to-call scale-simulation calls calls-judged images kind-images paper pairs scaling-curves bench-conformance soak chaos bench-live chaos-short fuzz security audit browser lighthouse pictures docs bench-compare bench-fairness bench-batch bench-batch-real bench-checks package e2e-k8s jaeger litellm-proxy k8s-tools tables chart report collect savings collect-savings help setup develop models run test-all test unit integration e2e bench bench-stop bench-stop-real bench-orchestration bench-engine bench-scaling bench-weight peers bench-ledger cost-tree check lint fmt types protos protos-check histories plan-map clean bench-answers
+.PHONY: release workflows buildx bench-endpoints bench-time-to-call scale-simulation calls calls-judged images kind-images paper pairs scaling-curves bench-conformance soak chaos bench-live chaos-short fuzz security audit browser lighthouse pictures docs bench-compare bench-fairness bench-batch bench-batch-real bench-checks package e2e-k8s jaeger litellm-proxy k8s-tools tables chart report collect savings collect-savings help setup develop models run test-all test unit integration e2e bench bench-stop bench-stop-real bench-orchestration bench-engine bench-scaling bench-weight peers bench-ledger cost-tree check lint fmt types protos protos-check histories plan-map clean bench-answers
 
 # uv from PATH, or one that is installed into .tools/
 UV := $(shell command -v uv 2>/dev/null || echo .tools/bin/uv)
@@ -283,6 +283,17 @@ audit: $(filter .tools/bin/uv,$(UV))  ## look the locked packages up in the OSV 
 package: $(filter .tools/bin/uv,$(UV))  ## build wheel and sdist into dist/ and check them
 	@rm -rf dist && $(UV) build --quiet --out-dir dist
 	@$(UV) run --isolated --locked --only-group package twine check --strict dist/*
+
+workflows:  ## check the workflows of GitHub by actionlint (needs Go)
+	@go run github.com/rhysd/actionlint/cmd/actionlint@v1.7.12
+
+# The commit and the tag of a release; what is published is made from the tag: .ci/release.
+release: develop  ## cut a release: make release VERSION=X.Y.Z (an hour; CHECKS="check test-all e2e-k8s" also runs the chart on a cluster, as root)
+	@[ -z "$$(git status --porcelain)" ] || { echo 'commit first: a release is of a commit' >&2; exit 1; }
+	@$(RUN) python -m deploy.release $(VERSION)
+	@$(UV) lock --quiet && $(MAKE) chart $(or $(CHECKS),check test-all)
+	@git commit --quiet --all --message 'Release $(VERSION)' && git tag --annotate v$(VERSION) --message 'Release $(VERSION)'
+	@echo 'git push --follow-tags: the tag is what .ci/release publishes'
 
 histories: develop  ## record the workflow histories that must replay, after an intended incompatible change
 	@TANDEM_RECORD=1 $(RUN) pytest tests/integration/test_replay.py tests/integration/test_batch_replay.py

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from deploy import chart
+from deploy import chart, release
 
 ROOT = Path(__file__).parents[2]
 VERSION = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
@@ -49,3 +49,37 @@ def test_the_changelog_begins_with_what_is_unreleased_and_then_this_version() ->
     number, day = releases[1]
     assert number == VERSION
     assert day
+
+
+CHANGES = "# Changelog\n\n## [Unreleased]\n\n### Added\n- One.\n\n## [0.1.0] - 2026-11-30\n\nThe first.\n"
+
+
+def test_a_release_is_what_was_unreleased_under_its_version_and_day() -> None:
+    text = release.released(CHANGES, "0.2.0", "2026-12-24")
+    assert text == CHANGES.replace("## [Unreleased]\n", "## [Unreleased]\n\n## [0.2.0] - 2026-12-24\n")
+
+
+@pytest.mark.parametrize(
+    ("version", "changes", "said"),
+    [
+        ("0.1.0", CHANGES, "not above the last release, 0.1.0"),
+        ("0.0.9", CHANGES, "not above"),
+        ("1.0", CHANGES, "no version: X.Y.Z"),
+        ("0.2.0", CHANGES.replace("### Added\n- One.\n\n", ""), "nothing is unreleased"),
+    ],
+)
+def test_no_release_is_cut_of_nothing_or_below_the_last(version: str, changes: str, said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        release.released(changes, version, "2026-12-24")
+
+
+def test_one_workflow_checks_each_change_and_publishes_each_tag_by_the_scripts_that_any_host_can_run() -> None:
+    [file] = (ROOT / ".github/workflows").iterdir()
+    text = file.read_text()
+    jobs = yaml.safe_load(text)["jobs"]
+    runs = {name: [step["run"] for step in job["steps"] if "run" in step] for name, job in jobs.items()}
+    assert ".ci/run" in runs["check"]
+    assert any(run.startswith(".ci/release ") for run in runs["release"])
+    assert "refs/tags/v" in jobs["release"]["if"]
+    published = (ROOT / ".ci/release").read_text()
+    assert all(word in published for word in ("make package", "make security", "make images", "helm package"))
