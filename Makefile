@@ -88,7 +88,8 @@ VERSION = $(shell awk -F '"' '/^version = / { print $$2; exit }' pyproject.toml)
 IMAGES ?= default
 PLATFORMS ?=
 PYTHON_IMAGE ?=
-BAKE = TAG=$(VERSION) PLATFORMS="$(PLATFORMS)" PYTHON_IMAGE="$(PYTHON_IMAGE)" docker buildx bake -f deploy/docker-bake.hcl
+COMMIT = $(shell git diff --quiet HEAD 2>/dev/null && git rev-parse --short=12 HEAD)
+BAKE = TAG=$(VERSION) COMMIT=$(COMMIT) PLATFORMS="$(PLATFORMS)" PYTHON_IMAGE="$(PYTHON_IMAGE)" docker buildx bake -f deploy/docker-bake.hcl
 
 buildx:
 	@docker buildx version >/dev/null 2>&1 || { echo 'images need docker with its plugin buildx; deploy/Dockerfile names the same builds without it' >&2; exit 1; }

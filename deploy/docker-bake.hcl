@@ -4,6 +4,7 @@
 variable "REGISTRY" { default = "tandem.local" }
 variable "REPOSITORY" { default = "tandem" }
 variable "TAG" { default = "local" }
+variable "COMMIT" { default = "" } // of the code; empty where it was changed since
 variable "PLATFORMS" { default = "" } // "linux/amd64,linux/arm64"; this machine's if empty
 variable "PYTHON_IMAGE" { default = "" } // a base of your own, such as a copy in your registry with your proxy's certificate; the Dockerfile's if empty
 
@@ -25,7 +26,7 @@ group "roles-gpu" { targets = ["control", "models", "models-cuda", "vllm-roles"]
 target "base" {
   context    = "."
   dockerfile = "deploy/Dockerfile"
-  args       = { PYTHON_IMAGE = PYTHON_IMAGE == "" ? null : PYTHON_IMAGE }
+  args       = { PYTHON_IMAGE = PYTHON_IMAGE == "" ? null : PYTHON_IMAGE, COMMIT = COMMIT }
   labels = {
     "org.opencontainers.image.title"    = "Tandem"
     "org.opencontainers.image.licenses" = "Apache-2.0"

@@ -76,6 +76,9 @@ class WorkerSettings(ProcessSettings):
     build: str = Field(
         "", validation_alias="TANDEM_BUILD", description="version of this worker in the deployment; empty: no versions"
     )
+    commit: str = Field(
+        "", validation_alias="TANDEM_COMMIT", description="commit of an image's code; if known, it is the build's name"
+    )
     handover: Seconds = Field(
         Timeouts.workflow,
         validation_alias="TANDEM_HANDOVER",
@@ -84,7 +87,7 @@ class WorkerSettings(ProcessSettings):
 
     @property
     def version(self) -> Version | None:
-        return Version(self.deployment, self.build) if self.build else None
+        return Version(self.deployment, self.commit or self.build) if self.build else None
 
 
 def make_workers(

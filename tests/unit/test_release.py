@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from deploy import chart, release
+from workflows.worker import WorkerSettings
 
 ROOT = Path(__file__).parents[2]
 VERSION = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
@@ -83,3 +84,16 @@ def test_one_workflow_checks_each_change_and_publishes_each_tag_by_the_scripts_t
     assert "refs/tags/v" in jobs["release"]["if"]
     published = (ROOT / ".ci/release").read_text()
     assert all(word in published for word in ("make package", "make security", "make images", "helm package"))
+
+
+def test_a_worker_is_the_build_of_its_images_commit_where_that_is_known() -> None:
+    for commit, build in (("0123456789ab", "0123456789ab"), ("", "of-the-tag")):
+        version = WorkerSettings(profile="any", build="of-the-tag", commit=commit).version
+        assert version is not None
+        assert version.build == build
+    assert WorkerSettings(profile="any", commit="0123456789ab").version is None  # worker.versioning is off
+    images = (ROOT / "deploy/Dockerfile").read_text()
+    stages = {stage.partition("\n")[0].split()[-1] for stage in images.split("\nFROM ") if "ENV TANDEM_COMMIT" in stage}
+    assert stages == {"worker", "all"}
+    assert "COMMIT = COMMIT" in (ROOT / "deploy/docker-bake.hcl").read_text()
+    assert "COMMIT=$(COMMIT)" in (ROOT / "Makefile").read_text()
