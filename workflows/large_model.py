@@ -75,7 +75,7 @@ class LargeModel:
         return self.handle.result().message
 
     async def stop(self, reason: StopReason) -> None:
-        """Stop it every way at once, then take its exact usage, however it ended. `reason` is what readers are told."""
+        """Stop it every way at once, then take its exact usage, however it ended. `reason` is what readers see."""
         if self.handle is None:
             return
         await results_in_hand()

@@ -29,28 +29,28 @@ class SmallModel:
     def __init__(self, state: RequestState, calls: ActivityCalls, task: ModelTask) -> None:
         self._state, self._calls, self._task = state, calls, task
         self._ahead: Ahead | None = None
-        self._missed: dict[int, bool] = {}  # stages whose prefill told nothing, and whether it may not have begun
+        self._missed: dict[int, bool] = {}  # stages whose prefill returned nothing, and whether it may not have begun
         self._reading: list[int] = []  # those of them that ran on
 
-    def read_ahead(self, stage: int) -> None:
+    def prefill_ahead(self, stage: int) -> None:
         """While the large model goes on, prefill the prompt that an answer would begin with: whoever waits for another stage does."""
         self._ahead = Ahead(stage, self._task.prices)
 
-    def take_ahead(self) -> Ahead | None:
+    def take_prefill(self) -> Ahead | None:
         """What to prefill now."""
         ahead, self._ahead = self._ahead, None
         return ahead
 
-    def see_ahead(self, ahead: Ahead | None, score: StageScore) -> None:
-        """It is paid for, used or not. What had not ended tells its tokens to the log."""
+    def record_prefill(self, ahead: Ahead | None, score: StageScore) -> None:
+        """It is paid for, used or not. The log gets the counts of one that still runs."""
         if score.ahead is not None:
             self._state.prefills.append(score.ahead)
             return
-        self.miss_ahead(ahead, may_be_unread=False)
+        self.record_missing_prefill(ahead, may_be_unread=False)
         if ahead is not None and score.is_reading:
             self._reading.append(ahead.stage)
 
-    def miss_ahead(self, ahead: Ahead | None, *, may_be_unread: bool) -> None:
+    def record_missing_prefill(self, ahead: Ahead | None, *, may_be_unread: bool) -> None:
         """Only the log has its counts, and none where no worker had begun it."""
         if ahead is not None:
             self._missed[ahead.stage] = may_be_unread

@@ -74,22 +74,22 @@ class Stages:
         if stop:
             self._state.decided_at = workflow.now()
         elif self._state.plan.prefill_ahead and is_prefilled(stage, self.thresholds, self._llm_may_finish):
-            self._slm.read_ahead(stage)
+            self._slm.prefill_ahead(stage)
         return stop
 
     async def _waited(self, activity: Any, *arguments: Any) -> StageScore:
         """What the activity returns that waits for a stage. Meanwhile the small model prefills the stage before."""
-        ahead = self._slm.take_ahead()
+        ahead = self._slm.take_prefill()
         waiting = self._calls.start(activity, *arguments, ahead, retry_policy=_RETRY)
         try:
             score = await self._unless_lost(waiting)
         except ActivityError as error:
-            if told := detail_of(error, StageScore):
-                self._slm.see_ahead(ahead, told)
+            if found := detail_of(error, StageScore):
+                self._slm.record_prefill(ahead, found)
             else:
-                self._slm.miss_ahead(ahead, may_be_unread=is_cancelled_exception(error))
+                self._slm.record_missing_prefill(ahead, may_be_unread=is_cancelled_exception(error))
             raise
-        self._slm.see_ahead(ahead, score)
+        self._slm.record_prefill(ahead, score)
         return score
 
     async def _unless_lost(self, waiting: workflow.ActivityHandle[StageScore]) -> StageScore:

@@ -14,7 +14,7 @@ from lab.calls.training import auroc_interval
 from lab.training.evaluate import MethodResult, method_result
 from lab.training.figures import Data, Figures, comparisons_of, methods_of
 from lab.training.names import LLM_ALONE
-from lab.training.pricing import Outcome
+from lab.training.pricing import PricedCourse
 from lab.training.table import Bools, Floats
 from tandem.method.call_evidence import CALL_NAMES
 from tandem.method.plan import Plan
@@ -38,7 +38,7 @@ def evaluate(table: CallTable, plan: Plan, scores: Scores, policy: CallPolicy) -
     return Evaluation(table, _results(outcomes, np.ones(len(table), bool)), parts)
 
 
-def _results(outcomes: Mapping[str, Outcome], rows: Bools) -> list[MethodResult]:
+def _results(outcomes: Mapping[str, PricedCourse], rows: Bools) -> list[MethodResult]:
     alone = outcomes[LLM_ALONE].take(rows)
     return [method_result(name, outcome.take(rows), alone, None, 1) for name, outcome in outcomes.items()]
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from lab.calls.answers import CallTable
 from lab.training.names import LLM_ALONE, ORACLE, OURS, SLM_ALONE
-from lab.training.pricing import LLM, Outcome, course, priced, tokens
+from lab.training.pricing import LLM, PricedCourse, course, priced, tokens
 from lab.training.table import Bools, Floats
 from tandem.method.call_evidence import CALL_NAMES
 from tandem.method.call_scorer import Regression, TrainedCalls
@@ -77,32 +77,32 @@ def reach(scores: Floats, thresholds: Floats | float) -> Bools:
     return found
 
 
-def llm_alone(table: CallTable, plan: Plan) -> Outcome:
+def llm_alone(table: CallTable, plan: Plan) -> PricedCourse:
     return _settled(table, plan, np.zeros(len(table), bool), TokenCounts())
 
 
-def cascade(table: CallTable, plan: Plan, accepts: Bools, more: TokenCounts | None = None) -> Outcome:
+def cascade(table: CallTable, plan: Plan, accepts: Bools, more: TokenCounts | None = None) -> PricedCourse:
     """The small model answers, and the large one what is not accepted. `more`: what the small model read and wrote beside its answer."""
     return _settled(table, plan, accepts, tokens(table.slm.prompt, table.slm.tokens) + (more or TokenCounts()))
 
 
-def route(table: CallTable, plan: Plan, to_small: Bools) -> Outcome:
+def route(table: CallTable, plan: Plan, to_small: Bools) -> PricedCourse:
     """One of the two models is asked."""
     slm = tokens(np.where(to_small, table.slm.prompt, 0), np.where(to_small, table.slm.tokens, 0))
     return _settled(table, plan, to_small, slm)
 
 
-def _settled(table: CallTable, plan: Plan, accepts: Bools, slm: TokenCounts) -> Outcome:
+def _settled(table: CallTable, plan: Plan, accepts: Bools, slm: TokenCounts) -> PricedCourse:
     llm = tokens(np.where(accepts, 0, table.llm.prompt), np.where(accepts, 0, table.llm.tokens))
     right = np.where(accepts, table.slm.right, table.llm.right)
     truncated = ~np.where(accepts, table.slm.ended, table.llm.ended)
     return priced(plan, course(right, truncated, np.where(accepts, 0, LLM), llm=llm, slm=slm))
 
 
-def run_methods(table: CallTable, plan: Plan, scores: Scores, policy: CallPolicy) -> dict[str, Outcome]:
+def run_methods(table: CallTable, plan: Plan, scores: Scores, policy: CallPolicy) -> dict[str, PricedCourse]:
     """By name, in the order of a report. A policy that accepts nothing does not ask the small model."""
 
-    def by(found: Floats, thresholds: Floats | float) -> Outcome:
+    def by(found: Floats, thresholds: Floats | float) -> PricedCourse:
         if np.min(thresholds) >= NEVER:
             return llm_alone(table, plan)
         return cascade(table, plan, reach(found, thresholds))

@@ -9,7 +9,7 @@ import numpy as np
 from lab.calls.answers import CallTable
 from lab.calls.methods import CallPolicy, Scores, cascade, certainty, llm_alone
 from lab.training.policy import Unit
-from lab.training.pricing import Outcome
+from lab.training.pricing import PricedCourse
 from lab.training.table import Bools, Floats
 from tandem.method.plan import Plan
 from tandem.method.stop_rule import NEVER
@@ -95,6 +95,6 @@ def _below(thresholds: Floats, at: int) -> float:
     return float(round((thresholds[at] + following) / 2, 6))
 
 
-def _cost(outcome: Outcome, goal: Goal) -> Floats:
+def _cost(outcome: PricedCourse, goal: Goal) -> Floats:
     cost: Floats = getattr(outcome, goal.unit)
     return cost

@@ -21,7 +21,7 @@ from lab.paper.sequences import OF_PASSES
 from lab.training.methods import display_name
 from lab.training.metrics import difference_of_means, ratio_of_means
 from lab.training.names import LLM_ALONE
-from lab.training.pricing import Outcome
+from lab.training.pricing import PricedCourse
 from lab.training.store import read
 from tandem.paths import REPOSITORY
 
@@ -61,7 +61,7 @@ def _name(method: str) -> str:
 
 
 @cache
-def _outcomes(test: str) -> Mapping[str, Outcome]:
+def _outcomes(test: str) -> Mapping[str, PricedCourse]:
     whole = judged(test)
     return {**whole.outcomes, **samples.outcomes(test, whole.found.table, whole.found.plan)}
 

@@ -14,7 +14,7 @@ from lab.training.collected import Collected, load_collected
 from lab.training.datasets import Item, load
 from lab.training.evaluate import scores_of
 from lab.training.methods import run_methods
-from lab.training.pricing import Outcome
+from lab.training.pricing import PricedCourse
 from lab.training.study import Study
 from services.sufficiency_scorer.artefact import TRANSFORMERS
 from tandem.method.plan import Plan
@@ -78,7 +78,7 @@ class Judged:
     """A test set. `outcomes` of every method that its answers allow, by name, in the order of a report."""
 
     found: Collected
-    outcomes: Mapping[str, Outcome]
+    outcomes: Mapping[str, PricedCourse]
 
 
 @cache

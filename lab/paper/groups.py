@@ -12,7 +12,7 @@ from lab.paper.answers import judged
 from lab.training.datasets import FOLDER, load
 from lab.training.metrics import Interval, bootstrap
 from lab.training.names import LLM_ALONE, OURS, SLM_ALONE
-from lab.training.pricing import Outcome
+from lab.training.pricing import PricedCourse
 from lab.training.table import Bools
 
 SHOWN = (LLM_ALONE, SLM_ALONE, "fixed:2", "paper", "paper:zero", "shepherd", OURS)
@@ -48,12 +48,12 @@ def groups() -> Iterator[Group]:
         yield from _some(_shown(subject), [item.subject == subject for item in asked], outcomes)
 
 
-def _some(name: str, chosen: list[bool], outcomes: dict[str, Outcome]) -> Iterator[Group]:
+def _some(name: str, chosen: list[bool], outcomes: dict[str, PricedCourse]) -> Iterator[Group]:
     if any(chosen):
         yield _group(name, np.array(chosen), outcomes)
 
 
-def _group(name: str, rows: Bools, outcomes: dict[str, Outcome]) -> Group:
+def _group(name: str, rows: Bools, outcomes: dict[str, PricedCourse]) -> Group:
     part = {method: outcome.take(rows) for method, outcome in outcomes.items()}
     ours, alone = part[OURS].right.astype(float), part[LLM_ALONE]
     return Group(

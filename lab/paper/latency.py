@@ -13,7 +13,7 @@ from lab.paper.answers import STUDY, TESTS, collected, judged_at
 from lab.training.evaluate import scores_of
 from lab.training.metrics import Interval, ratio_of_means
 from lab.training.names import LLM_ALONE, OURS, SLM_ALONE
-from lab.training.pricing import Outcome
+from lab.training.pricing import PricedCourse
 from tandem.method.plan import Plan
 from tandem.method.prices import Rates, RoleRates
 
@@ -56,7 +56,7 @@ def latencies() -> Iterator[Latency]:
         )
 
 
-def _overlapped(test: str, plan: Plan) -> Outcome:
+def _overlapped(test: str, plan: Plan) -> PricedCourse:
     """Ours, where the large model writes while the small one tries."""
     served, table = STUDY.policies().served, collected(test).table
     policy = replace(served, trial=replace(served.trial, mode="overlapped"))

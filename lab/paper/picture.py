@@ -17,7 +17,7 @@ from lab.training.evaluate import scores_of
 from lab.training.fitting import answer_examples
 from lab.training.names import LLM_ALONE, ORACLE_FINISHING, OURS, SLM_ALONE, WORDS
 from lab.training.outcomes import cascade, route, tandem
-from lab.training.pricing import Outcome
+from lab.training.pricing import PricedCourse
 from lab.training.shepherd import AS_PREDICTED, Shepherd
 from lab.training.study import CASCADE, PAPER
 
@@ -66,14 +66,14 @@ def _panel(axes: Axes, answered: Judged) -> None:
     axes.spines[["top", "right"]].set_visible(False)
 
 
-def _swept(answered: Judged) -> list[list[Outcome]]:
+def _swept(answered: Judged) -> list[list[PricedCourse]]:
     """In the order of _COLORS. The paper's rule has one threshold for all stages, Shepherding asks for the predicted length."""
     table, plan = answered.found.table, answered.found.plan
     own = STUDY.artefact(CASCADE).network.probabilities(answer_examples(table).batch)
     paper = scores_of(STUDY.artefact(PAPER), table)
     words = scores_of(STUDY.artefact(WORDS), table)[:, 0]
     hints = STUDY.hints().predict(table)
-    methods: Sequence[Callable[[float], Outcome]] = (
+    methods: Sequence[Callable[[float], PricedCourse]] = (
         lambda t: tandem(table, plan, paper, [t] * table.stages, llm_finishes=False),
         lambda t: Shepherd(t, AS_PREDICTED.factor).run(table, plan, hints, own),
         lambda t: cascade(table, plan, own, t),

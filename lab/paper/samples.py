@@ -22,7 +22,7 @@ from lab.training.datasets import Item
 from lab.training.final_answers import is_same_answer
 from lab.training.grading import grade
 from lab.training.machine import Machine, engine_of
-from lab.training.pricing import LLM, Outcome, course, priced, tokens
+from lab.training.pricing import LLM, PricedCourse, course, priced, tokens
 from lab.training.table import Bools, Table
 from services.engine.api import Engine, FinishReason, GenerationRequest
 from services.engine.batch import generate
@@ -62,7 +62,7 @@ def samples(name: str) -> Mapping[str, list[Sample]]:
     return {each[0].question: each for each in drawn}
 
 
-def outcomes(name: str, table: Table, plan: Plan) -> dict[str, Outcome]:
+def outcomes(name: str, table: Table, plan: Plan) -> dict[str, PricedCourse]:
     """By the names of LABELS; none where a question of the table was not asked."""
     known = samples(name)
     ids = [question.partition("/")[2] for question in table.questions]
@@ -76,12 +76,12 @@ def outcomes(name: str, table: Table, plan: Plan) -> dict[str, Outcome]:
     }
 
 
-def _majority(table: Table, plan: Plan, drawn: list[list[Sample]]) -> Outcome:
+def _majority(table: Table, plan: Plan, drawn: list[list[Sample]]) -> PricedCourse:
     chosen = [_largest(each)[0] for each in drawn]
     return _settled(table, plan, drawn, chosen, np.ones(len(drawn), bool))
 
 
-def _agreed(table: Table, plan: Plan, drawn: list[list[Sample]]) -> Outcome:
+def _agreed(table: Table, plan: Plan, drawn: list[list[Sample]]) -> PricedCourse:
     agreed = np.array([len(_largest(each)) == len(each) for each in drawn])
     return _settled(table, plan, drawn, [each[0] for each in drawn], agreed)
 
@@ -98,7 +98,7 @@ def _largest(drawn: list[Sample]) -> list[Sample]:
     return max(groups, key=len)
 
 
-def _settled(table: Table, plan: Plan, drawn: list[list[Sample]], chosen: list[Sample], accepts: Bools) -> Outcome:
+def _settled(table: Table, plan: Plan, drawn: list[list[Sample]], chosen: list[Sample], accepts: Bools) -> PricedCourse:
     """The samples share the prompt's cache; what they do not settle the large model answers."""
     prompt, count = table.slm.prompt[:, 0], len(drawn[0])
     written = np.array([sum(sample.tokens for sample in each) for each in drawn], float)

@@ -23,7 +23,7 @@ from lab.training.policy import (
     pareto_front,
     tune_for_accuracy,
 )
-from lab.training.pricing import Outcome
+from lab.training.pricing import PricedCourse
 from lab.training.study import CASCADE, PAPER, Policies, Study
 from lab.training.table import Floats, Table
 from lab.training.trial_search import shortest_failures, with_agreement, with_trials
@@ -151,7 +151,7 @@ class _Search:
             [self._never(kind, finishes)], self._table, self._plan, self._scores[kind], self._objective.unit
         )
 
-    def threshold(self, method: Callable[[Table, Plan, Floats, float], Outcome], scores: Floats) -> float:
+    def threshold(self, method: Callable[[Table, Plan, Floats, float], PricedCourse], scores: Floats) -> float:
         """The best threshold of a baseline that has but one."""
         points = [
             self.measure.point(Policy((threshold,), True), method(self._table, self._plan, scores, threshold))
@@ -180,6 +180,6 @@ class _Search:
         return Policy((NEVER,) * self._table.stages, finishes, "no stage stops", kind, kind != WORDS)
 
 
-def _latency(outcome: Outcome) -> float | None:
+def _latency(outcome: PricedCourse) -> float | None:
     seconds = float(outcome.latency.mean())
     return None if np.isnan(seconds) else seconds

@@ -26,7 +26,7 @@ from lab.training.metrics import (
 from lab.training.names import BOOSTING, LLM_ALONE, ORACLE, ORACLE_FINISHING, OURS, SLM_ALONE
 from lab.training.outcomes import llm_alone, random_stops, slm_alone
 from lab.training.policy import UNITS, Unit, must_be_counted
-from lab.training.pricing import LLM, PRICE_LISTS, Outcome
+from lab.training.pricing import LLM, PRICE_LISTS, PricedCourse
 from lab.training.study import Study
 from lab.training.table import Bools, Floats, Table
 from services.sufficiency_scorer.artefact import TRANSFORMERS, Artefact, Quality
@@ -90,7 +90,7 @@ class UnknownMethod(Exception):
 class MethodResult:
     """One method. Token counts are means; costs are TFLOPs, USD and device seconds per question.
 
-    `relative` are costs relative to the LLM alone's, by the names of Outcome's fields. Seconds and `latency` are None without
+    `relative` are costs relative to the LLM alone's, by the names of PricedCourse's fields. Seconds and `latency` are None without
     measured rates.
 
     `difference` is the accuracy less the LLM's, paired; `p_llm` and `p_best_fixed` are McNemar's. `truncated` counts
@@ -198,7 +198,9 @@ def evaluate(
     )
 
 
-def method_result(name: str, outcome: Outcome, alone: Outcome, best_fixed: Outcome | None, stages: int) -> MethodResult:
+def method_result(
+    name: str, outcome: PricedCourse, alone: PricedCourse, best_fixed: PricedCourse | None, stages: int
+) -> MethodResult:
     """Against the large model `alone`, on the same questions."""
     return MethodResult(
         name=name,
@@ -220,7 +222,7 @@ def method_result(name: str, outcome: Outcome, alone: Outcome, best_fixed: Outco
     )
 
 
-def relative_costs(outcome: Outcome, alone: Outcome) -> dict[str, Interval]:
+def relative_costs(outcome: PricedCourse, alone: PricedCourse) -> dict[str, Interval]:
     """In every unit and price list that can be counted."""
     both = {unit: (getattr(outcome, unit), getattr(alone, unit)) for unit in (*UNITS, *PRICE_LISTS)}
     units = [unit for unit, pair in both.items() if not np.isnan(pair).any()]
@@ -232,14 +234,14 @@ def _measured(seconds: Floats) -> float | None:
     return None if np.isnan(mean) else mean
 
 
-def _best_fixed(outcomes: Mapping[str, Outcome], unit: Unit) -> str | None:
+def _best_fixed(outcomes: Mapping[str, PricedCourse], unit: Unit) -> str | None:
     fixed = [name for name in outcomes if name == SLM_ALONE or name.startswith("fixed")]
     max_cost = float(getattr(outcomes[OURS], unit).mean())
     cheap = [name for name in fixed if getattr(outcomes[name], unit).mean() <= max_cost + _TOLERANCE]
     return max(cheap, key=lambda name: outcomes[name].right.mean()) if cheap else None
 
 
-def _gap_closed(ours: Outcome, bound: Outcome, base: Outcome) -> Interval | None:
+def _gap_closed(ours: PricedCourse, bound: PricedCourse, base: PricedCourse) -> Interval | None:
     def closed(rows: NDArray[np.intp]) -> float:
         gap = bound.right[rows].mean() - base.right[rows].mean()
         return float((ours.right[rows].mean() - base.right[rows].mean()) / gap) if gap > 0 else float("nan")
@@ -254,7 +256,9 @@ def _random_accuracy(table: Table, plan: Plan, shares: Sequence[float]) -> Inter
     return Interval(float(np.mean(drawn)), float(low), float(high))
 
 
-def _shares_at_cost_of(ours: Outcome, outcomes: Mapping[str, Outcome], stages: int, unit: Unit) -> list[float]:
+def _shares_at_cost_of(
+    ours: PricedCourse, outcomes: Mapping[str, PricedCourse], stages: int, unit: Unit
+) -> list[float]:
     """Stop shares that mix "SLM alone" and "LLM alone" at the cost of ours."""
     small, large, cost = (float(getattr(o, unit).mean()) for o in (outcomes[SLM_ALONE], outcomes[LLM_ALONE], ours))
     share = float(np.clip((large - cost) / (large - small), 0, 1))

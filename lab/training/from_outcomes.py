@@ -22,7 +22,7 @@ from tandem.method.strictness import by_steps
 
 
 @dataclass(frozen=True)
-class Outcome:
+class ReportedOutcome:
     """`lost` 0..1 counts as a loss wherever it is above 0. `step` is that of the policy it was served by, `score` of the stage that was answered from."""
 
     lost: float
@@ -44,7 +44,9 @@ class Judged:
     is_accepted: bool
 
 
-def judge_by_outcomes(profile: Profile, kind: Kind, outcomes: Sequence[Outcome], promise: Promise) -> list[Judged]:
+def judge_by_outcomes(
+    profile: Profile, kind: Kind, outcomes: Sequence[ReportedOutcome], promise: Promise
+) -> list[Judged]:
     """The strictest policy first, up to the first that is not shown to keep the promise; the last is the profile as it is.
 
     Raises TooFew where no outcome was kept, or the policy accepts by scores of more than the bare question.
@@ -70,7 +72,7 @@ def judge_by_outcomes(profile: Profile, kind: Kind, outcomes: Sequence[Outcome],
     return found
 
 
-def made_by_outcomes(kind: Kind, judged: Judged, outcomes: Sequence[Outcome], promise: Promise) -> PromiseMade:
+def made_by_outcomes(kind: Kind, judged: Judged, outcomes: Sequence[ReportedOutcome], promise: Promise) -> PromiseMade:
     """As the profile states it; the outcomes stand in the place of a file."""
     digest = hashlib.sha256(repr(list(outcomes)).encode()).hexdigest()
     data = PromiseData(dataset="outcomes", questions=len(outcomes), file_sha256=digest, questions_sha256=digest)
@@ -86,7 +88,7 @@ def made_by_outcomes(kind: Kind, judged: Judged, outcomes: Sequence[Outcome], pr
     )
 
 
-def _accepts(policy: Profile, kind: Kind, outcome: Outcome) -> bool:
+def _accepts(policy: Profile, kind: Kind, outcome: ReportedOutcome) -> bool:
     """Of an answer that was accepted by a policy which asks for no more than this one."""
     if kind == "code":
         own = [spec for spec in map(CheckSpec.parse, policy.checks.code) if spec.name == EXAMPLES]

@@ -23,7 +23,7 @@ from lab.training.outcomes import (
     slm_alone,
 )
 from lab.training.policy import Policy
-from lab.training.pricing import Outcome
+from lab.training.pricing import PricedCourse
 from lab.training.rule import Rule, stop_rule
 from lab.training.shepherd import AS_PREDICTED, Hints, Shepherd
 from lab.training.study import CASCADE, PAPER, Policies, Study
@@ -54,7 +54,7 @@ _ONLY_QUESTION = "collect --only-question"
 class Methods:
     """Outcomes by name, in the order of a report. `left_out`: names of the others, with the reason."""
 
-    outcomes: dict[str, Outcome]
+    outcomes: dict[str, PricedCourse]
     left_out: dict[str, str]
 
 
@@ -72,7 +72,7 @@ def run_methods(
     """
     _must_run(policies.served, table, study, computed_by)
 
-    def run(policy: Policy) -> Outcome:
+    def run(policy: Policy) -> PricedCourse:
         return policy.run(table, plan, scores_by(policy.kind))
 
     @cache
@@ -84,12 +84,12 @@ def run_methods(
     def hints() -> Hints:
         return study.hints().predict(table)
 
-    def shepherding(shepherd: Shepherd) -> Outcome:
+    def shepherding(shepherd: Shepherd) -> PricedCourse:
         return shepherd.run(table, plan, hints(), own())
 
     ours, stages = run(policies.served), range(1, table.stages)
     has_concise, has_forced = table.concise.exists.all(), table.forced.exists.any()
-    known: dict[str, Callable[[], Outcome]] = {
+    known: dict[str, Callable[[], PricedCourse]] = {
         LLM_ALONE: lambda: llm_alone(table, plan),
         **({"concise": lambda: llm_alone(table, plan, concise=True)} if has_concise else {}),
         SLM_ALONE: lambda: slm_alone(table, plan),
@@ -157,11 +157,11 @@ def _our_other_policies(policies: Policies) -> dict[str, Policy]:
     return {**without, f"{OURS}:{name}": other}
 
 
-def _with_checks(table: Table, plan: Plan, policies: Policies) -> dict[str, Callable[[], Outcome]]:
+def _with_checks(table: Table, plan: Plan, policies: Policies) -> dict[str, Callable[[], PricedCourse]]:
     """What else a check can be used for; the large model answers every question that has none."""
     never = Rule(np.zeros(table.slm.right.shape), [NEVER] * table.stages, llm_finishes=True, needs_pass=False)
 
-    def trial(plan_of_trial: TrialPlan) -> Callable[[], Outcome]:
+    def trial(plan_of_trial: TrialPlan) -> Callable[[], PricedCourse]:
         return lambda: verified(table, plan, plan_of_trial, never)
 
     has_repairs = bool((table.repair.exists | ~table.slm.failed[:, 0]).all())
@@ -175,7 +175,7 @@ def _with_checks(table: Table, plan: Plan, policies: Policies) -> dict[str, Call
     }
 
 
-def stop_shares(outcome: Outcome, stages: int) -> list[float]:
+def stop_shares(outcome: PricedCourse, stages: int) -> list[float]:
     """Shares of the answers that came from stage 0, 1, ..., K; the rest of 1 is the large model's."""
     return [float((outcome.stage == k).mean()) for k in range(stages)]
 

@@ -17,7 +17,7 @@ import numpy as np
 
 from lab.training.names import WORDS
 from lab.training.outcomes import llm_alone, tandem
-from lab.training.pricing import Outcome, priced
+from lab.training.pricing import PricedCourse, priced
 from lab.training.rule import Rule, stop_rule
 from lab.training.table import Bools, Floats, Table
 from lab.training.verified import agreeing, verified
@@ -62,7 +62,7 @@ class Policy:
     def rule(self, scores: Floats) -> Rule:
         return Rule(scores, self.thresholds, self.llm_finishes, self.needs_pass, self.scores_code)
 
-    def run(self, table: Table, plan: Plan, scores: Floats) -> Outcome:
+    def run(self, table: Table, plan: Plan, scores: Floats) -> PricedCourse:
         rule = self.rule(scores)
         if not self.trial.stages:
             return priced(plan, stop_rule(table, plan, rule))
@@ -125,12 +125,12 @@ class Measure:
         kinds = (table.is_checked, ~table.is_checked)
         self._kinds = [kind for kind in kinds if kind.any()]
 
-    def cost(self, outcome: Outcome) -> Floats:
+    def cost(self, outcome: PricedCourse) -> Floats:
         """Per question, in units of the large model's mean cost alone."""
         cost: Floats = getattr(outcome, self._unit) / self._cost_alone
         return cost
 
-    def point(self, policy: Policy, outcome: Outcome) -> Point:
+    def point(self, policy: Policy, outcome: PricedCourse) -> Point:
         gained = outcome.right.astype(float) - self.alone.right
         lost = max(-float(gained[kind].mean()) for kind in self._kinds)
         return Point(policy, float(outcome.right.mean()), float(self.cost(outcome).mean()), lost)

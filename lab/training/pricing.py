@@ -114,7 +114,7 @@ PRICE_LISTS = {
 
 
 @dataclass(frozen=True)
-class Outcome:
+class PricedCourse:
     """Arrays over the questions. `stage` is the stage of the answer, LLM for the large model's own; `slm_tokens` are of both small models.
 
     `paper` and `full` are TFLOPs (docs/method.md, Cost), `usd` is at the profile's prices and `usd_8` and `usd_37` at two
@@ -136,18 +136,18 @@ class Outcome:
     seconds: Floats
     latency: Floats
 
-    def take(self, rows: Rows) -> Outcome:
-        return Outcome(*(getattr(self, field.name)[rows] for field in fields(self)))
+    def take(self, rows: Rows) -> PricedCourse:
+        return PricedCourse(*(getattr(self, field.name)[rows] for field in fields(self)))
 
 
-def priced(plan: Plan, run: Course) -> Outcome:
+def priced(plan: Plan, run: Course) -> PricedCourse:
     n, usage = len(run.right), run.usage
     llm_tokens, slm_tokens = run.llm.completion, run.slm.completion
     slm_parameters = cast(Any, np.where(cast(Any, slm_tokens) > 0, plan.slm_parameters, 0.0))
     paper = cost.tflops_paper(plan.llm_parameters, llm_tokens, slm_parameters, slm_tokens, cast(Any, run.read))
     paper = paper + cost.tflops_paper(0.0, 0.0, plan.second_slm_parameters, run.second.completion, 0.0)
     writing = _seconds(plan, run, ("llm", "slm", "second"))
-    return Outcome(
+    return PricedCourse(
         right=run.right,
         stage=run.stage,
         llm_tokens=spread(llm_tokens, n),

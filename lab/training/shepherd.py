@@ -23,7 +23,7 @@ from sklearn.linear_model import RidgeCV
 
 from lab.training.estimators import Examples, fit_linear
 from lab.training.policy import Measure, Objective, Point, Policy
-from lab.training.pricing import LLM, Outcome, counts_where, priced, tokens
+from lab.training.pricing import LLM, PricedCourse, counts_where, priced, tokens
 from lab.training.rule import Path as Way
 from lab.training.rule import follow, reached
 from lab.training.table import Floats, Table
@@ -97,7 +97,7 @@ class Shepherd:
     factor: float
     trusted: float | None = None
 
-    def run(self, table: Table, plan: Plan, hints: Hints, own: Floats) -> Outcome:
+    def run(self, table: Table, plan: Plan, hints: Hints, own: Floats) -> PricedCourse:
         """`own` float64[n]: scores of the small model's answers to the bare question, which only the reactive one reads."""
         if self.trusted is None:
             asked = hints.needed >= self.needed

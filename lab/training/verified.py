@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from lab.training.pricing import LLM, Course, Outcome, course, everywhere, priced, tokens, where
+from lab.training.pricing import LLM, Course, PricedCourse, course, everywhere, priced, tokens, where
 from lab.training.rule import OVERRUN, Rule, stop_rule
 from lab.training.table import Bools, Floats, Table
 from lab.training.trials import MOST_REPAIRS, Attempt, Trials, compared, first_answer, no_trials, repair, scoring_pass
@@ -16,7 +16,7 @@ from tandem.method.plan import Plan
 from tandem.method.stop_rule import is_scored
 
 
-def verified(table: Table, plan: Plan, trial: TrialPlan, rule: Rule, *, must_agree: bool = False) -> Outcome:
+def verified(table: Table, plan: Plan, trial: TrialPlan, rule: Rule, *, must_agree: bool = False) -> PricedCourse:
     """Trials first, each model where those before it did not pass, with `must_agree` by agreement of both models' programs alone; then the stop rule, which scores no stage whose trial failed; the large model where nothing stops it.
 
     A pass stops everything. A question whose check could not tell pays its trial; where the rule stops at the trial's stage,
@@ -55,13 +55,13 @@ def agreeing(table: Table, stages: Sequence[int], wanted: int) -> Table:
     return replace(table, slm=slm, is_checked=np.ones_like(table.is_checked))
 
 
-def checked_llm(table: Table, plan: Plan) -> Outcome:
+def checked_llm(table: Table, plan: Plan) -> PricedCourse:
     """The large model alone, whose answer is checked: the caller knows more, and nothing is saved."""
     alone = _llm(table)
     return priced(plan, replace(alone, check_seconds=table.llm.check_seconds))
 
 
-def llm_first(table: Table, plan: Plan) -> Outcome:
+def llm_first(table: Table, plan: Plan) -> PricedCourse:
     """The large model answers; where its answer fails its check the small one tries, and the better answer is served."""
     alone, slm, fails = _llm(table), table.slm.first_column, table.llm.failed
     is_better = fails & (slm.passed | (slm.score > table.llm.score))

@@ -18,7 +18,7 @@ from tandem.method.profile import Profile
 from tandem.v1 import tandem_pb2
 
 if TYPE_CHECKING:
-    from lab.training.from_outcomes import Judged, Outcome
+    from lab.training.from_outcomes import Judged, ReportedOutcome
 
 
 def calibrate_from_outcomes(
@@ -47,9 +47,9 @@ def calibrate_from_outcomes(
         sys.exit(1)
 
 
-def _kept(name: str, task: str, tenants: Sequence[str]) -> list[Outcome]:
+def _kept(name: str, task: str, tenants: Sequence[str]) -> list[ReportedOutcome]:
     """Of all tenants, in the order in which they were told; each tenant's are of its own promise's steps."""
-    from lab.training.from_outcomes import Outcome
+    from lab.training.from_outcomes import ReportedOutcome
 
     found = list[tandem_pb2.KeptOutcome]()
     with Client() as client:
@@ -57,7 +57,7 @@ def _kept(name: str, task: str, tenants: Sequence[str]) -> list[Outcome]:
             policies = client.promises(tenant, with_outcomes=True).policies
             found += [kept for each in policies if (each.profile, each.task) == (name, task) for kept in each.kept]
     found.sort(key=lambda kept: kept.at_unix_ms)
-    return [Outcome(k.lost, k.step, k.strength, k.score if k.HasField("score") else None) for k in found]
+    return [ReportedOutcome(k.lost, k.step, k.strength, k.score if k.HasField("score") else None) for k in found]
 
 
 def _show(profile: Profile, judged: Sequence[Judged], chosen: Judged | None) -> None:

@@ -29,7 +29,7 @@ class Busy(Exception):
     """Too many calls wait, or this machine is too busy for this one. Nothing is wrong with the call."""
 
 
-class Turns:
+class PlaceQueue:
     """For one event loop."""
 
     def __init__(self, places: int, max_waiting: int) -> None:
@@ -38,7 +38,7 @@ class Turns:
         self._waiting: list[tuple[float, int, asyncio.Future[None]]] = []
 
     @asynccontextmanager
-    async def turn(self, weight: float) -> AsyncIterator[None]:
+    async def place(self, weight: float) -> AsyncIterator[None]:
         """A place. Raises Busy where this is the heaviest of too many."""
         if self._free:
             self._free -= 1
@@ -105,14 +105,14 @@ class BoundedCalls:
     def __init__(self, modules: Sequence[str], bounds: Bounds | None = None) -> None:
         self.bounds = bounds or Bounds()
         self._modules = list(modules)
-        self._light = Turns(self.bounds.places, self.bounds.max_waiting)
-        self._heavy = Turns(self.bounds.heavy_places, self.bounds.max_heavy_waiting)
+        self._light = PlaceQueue(self.bounds.places, self.bounds.max_waiting)
+        self._heavy = PlaceQueue(self.bounds.heavy_places, self.bounds.max_heavy_waiting)
         self._helper: subprocess.Popen[bytes] | None = None
         self._stream: socket.socket | None = None
 
-    def turn(self, weight: float) -> AbstractAsyncContextManager[None]:
+    def place(self, weight: float) -> AbstractAsyncContextManager[None]:
         """The place that `run` needs. Raises Busy where this is the heaviest of too many."""
-        return (self._light if weight <= self.bounds.light else self._heavy).turn(weight)
+        return (self._light if weight <= self.bounds.light else self._heavy).place(weight)
 
     async def run(self, entry: str, text: str) -> int:
         """Call `entry` ("module:function") with `text`; the bytes of memory it took. Cancelling ends its process.

@@ -52,7 +52,7 @@ class SchemaFindings:
         attempt, text = (try_grammar, schema.text) if isinstance(schema, Grammar) else (try_schema, schema)
         try:
             cost = await asyncio.to_thread(cost_of_text, schema)
-            async with self._calls.turn(cost.milliseconds):
+            async with self._calls.place(cost.milliseconds):
                 if (found := self._known.get(key)) is not None:  # while this one waited
                     return found
                 return await self._calls.run(f"{_MODULE}:{attempt.__name__}", text)

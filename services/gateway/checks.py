@@ -102,7 +102,7 @@ def check_call_checks(request: SolveRequest) -> None:
 async def _check_argument(check: Check, schema: str) -> None:
     calls = _calls()
     try:
-        async with calls.turn(len(schema) * _MILLISECONDS_PER_CHARACTER):
+        async with calls.place(len(schema) * _MILLISECONDS_PER_CHARACTER):
             await calls.run(f"{check.validate.__module__}:{check.validate.__name__}", schema)
     except Refused as error:
         raise InvalidArgument(f"{check.name}: {error}", field="checks") from None

@@ -103,7 +103,7 @@ class AttemptLog:
         self._deltas.append(delta)
 
     async def close(self, closing: Closing) -> TokenCounts:
-        """What fenced-off attempts have told since this one began. May be called again after Unavailable.
+        """Counts that fenced-off attempts have reported since this one began. May be called again after Unavailable.
 
         Raises Stopped, Fenced, Unavailable.
         """

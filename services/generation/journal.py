@@ -32,8 +32,8 @@ class Attempt:
 
 
 @dataclass(frozen=True, slots=True)
-class Leftover:
-    """Tokens of an attempt whose process has died before it could tell them. `prompt` is 0 where it had not been prefilled,
+class UnfinishedAttempt:
+    """Tokens of an attempt whose process died before it could report them. `prompt` is 0 where it had not been prefilled,
     or sent to an API.
     """
 
@@ -104,7 +104,7 @@ class Journal:
             logger.warning("the tokens of %s are not kept: %s", attempt.request_id, error)
             return Page()
 
-    def leftovers(self) -> Iterator[Leftover]:
+    def unfinished(self) -> Iterator[UnfinishedAttempt]:
         """Those of processes that have died. Each is returned once, and its file removed."""
         for file in sorted(self._folder.iterdir()) if self._folder else ():
             try:
@@ -117,4 +117,4 @@ class Journal:
             except (OSError, ValueError, TypeError, struct.error):  # it lives, or died before it had written who it is
                 continue
             if prompt or generated:
-                yield Leftover(attempt, prompt, generated)
+                yield UnfinishedAttempt(attempt, prompt, generated)

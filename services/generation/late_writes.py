@@ -1,6 +1,6 @@
 """Token counts in the request log, and those that it did not take: written again until it does, because they stand nowhere else.
 
-The caller may have died with what it was told. Its next attempt begins with what the log has by then.
+The caller may have died with the counts that it received. Its next attempt begins with what the log has by then.
 """
 
 from __future__ import annotations
@@ -25,10 +25,16 @@ _TRY_AGAIN_SECONDS = 0.5
 _MOST = 10_000
 _FORGET_AFTER_SECONDS = Timeouts.activity.total_seconds()  # no attempt comes later
 
-Text = tuple[str, int]
-"""A request and its trial: what has a ledger."""
 Write = Callable[[], Awaitable[object]]
 """May be called again after Unavailable."""
+
+
+@dataclass(frozen=True, slots=True)
+class TextId:
+    """What has a ledger: a request's insight and answer (0), or one of its trials."""
+
+    request_id: str
+    trial: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,11 +47,11 @@ class _Late:
 
 class LateWrites:
     def __init__(self) -> None:
-        self._late: dict[Text, list[_Late]] = {}
+        self._late: dict[TextId, list[_Late]] = {}
         self._lock = asyncio.Lock()
         self._trying: asyncio.Task[None] | None = None
 
-    def add(self, text: Text, write: Write, owed: TokenCounts, name: str = "") -> None:
+    def add(self, text: TextId, write: Write, owed: TokenCounts, name: str = "") -> None:
         """Call `write` until the log takes it. `owed`: tokens that no log knows until then, of a pass that has a `name`."""
         self._late.setdefault(text, []).append(_Late(write, owed, name, time.monotonic()))
         if len(self._late) > _MOST:
@@ -53,13 +59,13 @@ class LateWrites:
         if self._trying is None or self._trying.done():
             self._trying = asyncio.create_task(self._try())
 
-    def owed(self, text: Text) -> TokenCounts:
+    def owed(self, text: TextId) -> TokenCounts:
         return sum((late.owed for late in self._late.get(text, ())), TokenCounts())
 
-    def owed_by_name(self, text: Text) -> dict[str, TokenCounts]:
+    def owed_by_name(self, text: TextId) -> dict[str, TokenCounts]:
         return {late.name: late.owed for late in self._late.get(text, ())}
 
-    async def settle(self, text: Text) -> None:
+    async def settle(self, text: TextId) -> None:
         """Before another attempt takes the stream over, and an older one may not write any more."""
         while text in self._late:
             async with self._lock:
@@ -67,7 +73,7 @@ class LateWrites:
                     return
                 self._drop_first(text)
 
-    def _drop_first(self, text: Text) -> None:
+    def _drop_first(self, text: TextId) -> None:
         rest = self._late.pop(text, [])[1:]
         if rest:
             self._late[text] = rest
@@ -84,8 +90,8 @@ class LateWrites:
             if time.monotonic() - first.since > _FORGET_AFTER_SECONDS:
                 self._give_up(text)
 
-    def _give_up(self, text: Text) -> None:
-        logger.warning("tokens of %s are in no log: %s", text[0], self.owed(text))
+    def _give_up(self, text: TextId) -> None:
+        logger.warning("tokens of %s are in no log: %s", text.request_id, self.owed(text))
         del self._late[text]
 
 
@@ -107,7 +113,7 @@ class CountedPasses:
 
     async def count(self, request_id: str, counts: TokenCounts, name: str | None = None) -> TokenCounts:
         """Counts of all the request's passes with this one, as far as the log can be read. `name`: where it is known by one."""
-        text, name = (request_id, 0), name or uuid4().hex
+        text, name = TextId(request_id), name or uuid4().hex
         await self._late.settle(text)
         add = partial(self._ledger.add_pass, request_id, self._kind, name, counts)
         owed = self._late.owed_by_name(text)

@@ -41,7 +41,7 @@ class EngineStream:
 class AttemptResult:
     """What an attempt came to. `own` are the attempt's counts, `counts` those of every attempt of the role so far. Times are Unix seconds.
 
-    `told`: what earlier attempts told of theirs while this one ran; it is in `counts`.
+    `reported`: counts that earlier attempts reported while this one ran; they are in `counts`.
     """
 
     reason: str
@@ -49,7 +49,7 @@ class AttemptResult:
     counts: TokenCounts
     first_token_at: float | None
     finished_at: float
-    told: TokenCounts = field(default_factory=TokenCounts)
+    reported: TokenCounts = field(default_factory=TokenCounts)
 
 
 class LoggedGeneration:
@@ -167,7 +167,7 @@ class LoggedGeneration:
         self._span.end(self.result.reason, self.result.first_token_at, self.result.own if reports_usage else None)
         if reports_usage:
             earlier = replace(self._inference, attempt=self._log.resumption.previous_epoch)
-            report_discarded(earlier, self.result.told)
+            report_discarded(earlier, self.result.reported)
 
     async def _settle(self, is_on_span: bool) -> None:
         if self.result is not None:
@@ -186,27 +186,27 @@ class LoggedGeneration:
         counts = self._log.resumption.earlier + own
         self.result = AttemptResult(reason, own, counts, first, self._end.halted_at)
         is_stopped = self._decided_at is not None
-        told = await to_end(self._close(Closing(reason, own.prompt, generated, is_stopped, is_on_span)))
-        self.result = replace(self.result, counts=counts + told, told=told)
+        reported = await to_end(self._close(Closing(reason, own.prompt, generated, is_stopped, is_on_span)))
+        self.result = replace(self.result, counts=counts + reported, reported=reported)
 
     async def _close(self, closing: Closing) -> TokenCounts:
         """The caller still gets the counts from `result`, if it lives; without a log it does not wait for one.
 
-        Returns what earlier attempts have told since this one began.
+        Returns the counts that earlier attempts have reported since this one began.
         """
-        told = TokenCounts()
+        reported = TokenCounts()
 
         async def close() -> None:
-            nonlocal told
-            told = await self._log.close(closing)
+            nonlocal reported
+            reported = await self._log.close(closing)
             self._page.remove()
 
         if self._log.is_logged and await is_taken(close):
-            return told
+            return reported
         logged = self._log.tokens if self._log.is_logged else 0
         owed = TokenCounts(prompt=0 if logged else closing.prompt, discarded=closing.generated - logged)
         self._close_later(close, owed)
-        return told
+        return reported
 
     def _own_counts(self, end: Finished, generated: int, logged: int) -> TokenCounts:
         """Each generated token in one state. Without a stop, tokens that the log did not take are discarded."""

@@ -17,7 +17,7 @@ from services.engine.tool_grammar import tool_grammar
 from services.generation.attempt_log import AttemptLog, Splitter, UnloggedAttempt
 from services.generation.attempts import RunningAttempts
 from services.generation.journal import Attempt, Journal
-from services.generation.late_writes import LateWrites
+from services.generation.late_writes import LateWrites, TextId
 from services.generation.logged_generation import EngineStream, LoggedGeneration
 from services.observability.spans import OWN, Inference, report_discarded
 from services.request_log.connection import Role
@@ -108,7 +108,7 @@ class EarlierText:
 
 class RoleGenerator:
     """`keep` says what a resumed attempt keeps of an earlier one: its finished stages, or every logged token. `journal`: of this role;
-    where a process was killed in this one's place, it is made in an event loop, and tells the log what that one had generated.
+    where a process was killed in this one's place, it is made in an event loop, and reports to the log what that one had generated.
     `model_role`: of the model, for traces; both small models write answers.
     """
 
@@ -125,28 +125,27 @@ class RoleGenerator:
         self._model_role = model_role or ("llm" if role is Role.INSIGHT else "slm")
         self.running = RunningAttempts(log, role)
         self._late, self._journal = LateWrites(), journal or Journal()
-        self._tell_leftovers()
+        self._report_unfinished()
 
-    def _tell_leftovers(self) -> None:
-        """A text that is begun again waits for what is told of it."""
-        for left in self._journal.leftovers():
+    def _report_unfinished(self) -> None:
+        """To the log: what a killed process had generated. An attempt that begins such a text again waits for that."""
+        for left in self._journal.unfinished():
             attempt = left.attempt
             begun = (attempt.request_id, self._role, attempt.epoch)
             closing = Closing("aborted", left.prompt, left.generated, is_on_span=False)
-            self._late.add(
-                (attempt.request_id, attempt.trial), partial(self._log.streams.close, *begun, closing), TokenCounts()
-            )
+            write = partial(self._log.streams.close, *begun, closing)
+            self._late.add(TextId(attempt.request_id, attempt.trial), write, TokenCounts())
 
     async def begin(self, task: ModelTask, *, may_run_unlogged: bool = False) -> AttemptLog | UnloggedAttempt:
         """Take the role's stream over. Raises Fenced, and Unavailable unless the work `may_run_unlogged`."""
-        text = task.request_id, task.trial
+        text = TextId(task.request_id, task.trial)
         begin = partial(
             self._log.streams.begin, *(task.request_id, self._role, task.epoch, self._keep, task.trial), uuid4().hex
         )
         await self._late.settle(text)
         try:
             own = AttemptLog(begin, await begin())
-            await self._late.settle(text)  # what the log took only now is told to this attempt at its end
+            await self._late.settle(text)  # this attempt gets, at its end, what the log took only now
             return own
         except Unavailable:
             if not may_run_unlogged:
@@ -242,7 +241,7 @@ class RoleGenerator:
             engine=EngineStream(self._engine.generate(request), lambda: self._engine.abort(key), len(ids)),
             splitter=work.splitter,
             inference=self._inference(task, task.epoch),
-            close_later=partial(self._late.add, (task.request_id, task.trial)),
+            close_later=partial(self._late.add, TextId(task.request_id, task.trial)),
             page=page,
             spoken=SpokenText(self._engine.tokenizer.calls, before.text) if work.may_call else None,
         )

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from pydantic import Field
 
-from services.http_gateway.lifetime import LAST_WORDS_SECONDS, Readiness
+from services.http_gateway.lifetime import CLOSE_SECONDS, Readiness
 from services.http_gateway.reading import MOST_WAITING
 from services.http_gateway.service import OWN_PAGE, make_app
 from services.identity.authentication import is_loopback
@@ -95,7 +95,7 @@ class HttpGateway:
                 settings.max_connections,
                 forwarded_allow_ips=list(settings.trusted_proxies),
                 timeout_keep_alive=_KEEP_ALIVE_SECONDS,
-                timeout_graceful_shutdown=round(settings.drain.total_seconds()) + LAST_WORDS_SECONDS,
+                timeout_graceful_shutdown=round(settings.drain.total_seconds()) + CLOSE_SECONDS,
             )
         )
 

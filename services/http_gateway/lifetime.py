@@ -1,4 +1,4 @@
-"""Whether this process takes requests, and its end while requests run: what outlasts the drain is told so."""
+"""Whether this process takes requests, and its end while requests run: those that outlast the drain get SERVER_ENDS."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from services.http_gateway.errors import HttpError
 from tandem.client import AsyncClient
 from tandem.errors import RequestError
 
-LAST_WORDS_SECONDS = 5
+CLOSE_SECONDS = 5
 """From the end of the drain until the server cuts what is left."""
 
 
-SAID = HttpError(
+SERVER_ENDS = HttpError(
     503,
     "this server ends before the request does: ask again, and another answers; with the same Idempotency-Key nothing is paid twice",
     code="server_ends",
@@ -31,7 +31,7 @@ _OPEN = (
 
 
 class ServerEnds(Exception):
-    """In the place of what a stream waits for. SAID is what its client reads."""
+    """Raised in place of what a stream waits for; its client gets SERVER_ENDS."""
 
 
 class Ending:
@@ -68,7 +68,7 @@ class EndingGuard:
             if not self._ending.is_here or task not in waiting:
                 raise
             task.uncancel()
-            await JSONResponse(SAID.body, SAID.status, SAID.headers)(scope, receive, send)
+            await JSONResponse(SERVER_ENDS.body, SERVER_ENDS.status, SERVER_ENDS.headers)(scope, receive, send)
         finally:
             waiting.discard(task)
 

@@ -12,7 +12,7 @@ from fastapi.responses import JSONResponse, StreamingResponse
 from services.http_gateway import completion, errors, sse
 from services.http_gateway.errors import HttpError
 from services.http_gateway.exchange import Cancelled, Exchange
-from services.http_gateway.lifetime import SAID, Ending, ServerEnds
+from services.http_gateway.lifetime import SERVER_ENDS, Ending, ServerEnds
 from tandem.errors import RequestError
 from tandem.live_text import Piece, TextWasLost
 from tandem.v1 import tandem_pb2
@@ -78,7 +78,7 @@ def failure(error: Exception) -> HttpError:
     if isinstance(error, RequestError):
         return errors.from_gateway(error)
     if isinstance(error, ServerEnds):
-        return SAID
+        return SERVER_ENDS
     if isinstance(error, Cancelled):
         return HttpError(errors.CANCELLED, str(error), code="cancelled")
     return HttpError(503, str(error), code="text_was_lost")

@@ -43,7 +43,7 @@ class Ledger:
         return TokenCounts(prompt=prompt, discarded=sum(generated))
 
     async def has_closed(self, request_id: str, role: Role) -> bool | None:
-        """Whether the role's last attempt has told all its tokens. None where Redis knows of no attempt."""
+        """Whether the role's last attempt has reported all its tokens. None where Redis knows of no attempt."""
         with translated_errors():
             epoch, closed = await self._connection.redis.hmget(
                 key(request_id, "state"), [f"{role}:epoch", f"{role}:closed"]

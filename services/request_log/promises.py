@@ -17,7 +17,7 @@ from tandem.method.watched_promise import PAYS_BACK, REVIEW, Watched, ratios
 
 MILLION = 1_000_000
 _REMEMBERED = timedelta(days=400)
-"""How long a request's outcome is known to have been told: longer than Temporal keeps a request."""
+"""How long it is known that a request's outcome was reported: longer than Temporal keeps a request."""
 
 
 class Counting(StrEnum):

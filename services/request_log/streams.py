@@ -78,7 +78,7 @@ class StreamWriter:
     async def close(self, closing: Closing) -> TokenCounts:
         """End the stream. May be called again with the same `closing` after Unavailable, and by a writer that is fenced off.
 
-        Returns what such writers have told of theirs since this one began.
+        Returns the counts that such writers have reported since this one began.
         """
         reason, *numbers = astuple(closing)
         prompt, generated = await to_end(self._writes.make("close", reason, *map(int, numbers), self._seq))

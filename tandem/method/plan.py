@@ -32,20 +32,8 @@ class Judge:
 
 @dataclass(frozen=True)
 class Plan:
-    """`profile_digest` identifies the prompts and the scorer: a service that holds others refuses (docs/decisions).
-
-    `llm_finishes`: where no stage suffices the large model goes on to its own answer. `unavailable_timeout_seconds`: how long a
-    small model that cannot be reached is waited for. `rates`: tokens a second on the device at hand, None: not measured.
-    `answer_format` "message": the answer is a text, calls of tools, or both. The large model then writes no stages, but an answer.
-    Not `is_scored`: nothing scores what the small model writes. `text_threshold`: the score from which a text without a call is taken, where tools may be
-    called. A call that scores less than `stay_below` leaves the rest of its conversation to the large model. `apis`: the roles, llm, slm and
-    second_slm, whose models others run. `llm_alone_by_length` is better than the mean `llm_alone_output_tokens`, where there is one. `watched`: the
-    policy whose promise the request's outcome counts for; None: the caller has changed the policy. `judge`: None where the profile names
-    none for its shadows. `second_slm` is empty where the profile names no second small model.
-    """
-
     profile: str
-    profile_digest: str
+    profile_digest: str  # of the prompts and the scorer; a service that has others refuses (docs/decisions, 38)
     handoff: str
     llm: str
     slm: str
@@ -55,24 +43,26 @@ class Plan:
     scores_stage_zero: bool
     stage_zero_threshold: float
     answer_max_tokens: int
-    answer_format: str
+    answer_format: (
+        str  # "message": a text, calls of tools, or both; the large model then writes no stages, but an answer
+    )
     prices: Prices
-    llm_alone_output_tokens: float
+    llm_alone_output_tokens: float  # the mean of what the large model writes alone
     shadow_share: float = 0.0
-    llm_finishes: bool = False
+    llm_finishes: bool = False  # where no stage suffices the large model goes on to its own answer
     prefill_ahead: bool = False
-    unavailable_timeout_seconds: float = 8.0
+    unavailable_timeout_seconds: float = 8.0  # how long a small model that cannot be reached is waited for
     trial: TrialPlan = field(default_factory=TrialPlan)
-    rates: Rates | None = None
+    rates: Rates | None = None  # tokens a second on the device at hand; None: not measured
     llm_unavailable_timeout_seconds: float = 0.0
-    is_scored: bool = True
-    text_threshold: float = 1.0
-    stay_below: float = 0.0
-    apis: list[str] = field(default_factory=list)
-    llm_alone_by_length: ByLength | None = None
-    watched: Watched | None = None
-    judge: Judge | None = None
-    second_slm: str = ""
+    is_scored: bool = True  # False: nothing scores what the small model writes
+    text_threshold: float = 1.0  # the score from which a text without a call is taken, where tools may be called
+    stay_below: float = 0.0  # a call with a lower score leaves the rest of its conversation to the large model
+    apis: list[str] = field(default_factory=list)  # the roles, llm, slm and second_slm, whose models are behind APIs
+    llm_alone_by_length: ByLength | None = None  # better than the mean, where there is one
+    watched: Watched | None = None  # the policy whose promise the outcome counts for; None: the caller has changed it
+    judge: Judge | None = None  # None: the profile names none for its shadows
+    second_slm: str = ""  # empty: there is no second small model
     second_slm_parameters: float = 0.0
 
     def model(self, role: str) -> str:

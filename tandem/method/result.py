@@ -108,7 +108,7 @@ class Timings:
 
 @dataclass(frozen=True)
 class Overhead:
-    """What the orchestration took, until the result was told: Temporal's billable actions, heartbeats and repeated attempts of short
+    """What the orchestration took, until the result was published: Temporal's billable actions, heartbeats and repeated attempts of short
     activities apart, and the events and bytes of the request's history.
     """
 

@@ -191,7 +191,7 @@ class LostUsageTask:
 
 @dataclass(frozen=True)
 class LostUsage:
-    """`is_complete`: an attempt has told all its tokens, or none has begun; else the counts are a lower bound."""
+    """`is_complete`: an attempt has reported all its tokens, or none has begun; else the counts are a lower bound."""
 
     counts: TokenCounts
     is_complete: bool = True

@@ -11,7 +11,7 @@ import psutil
 import pytest
 import pytest_asyncio
 
-from services.bounded.calls import BoundedCalls, Bounds, Busy, Refused, TooCostly, Turns
+from services.bounded.calls import BoundedCalls, Bounds, Busy, PlaceQueue, Refused, TooCostly
 
 pytestmark = [pytest.mark.asyncio, pytest.mark.timeout(120)]
 MODULE = "tests.bounded_work"
@@ -24,7 +24,7 @@ async def calls() -> AsyncIterator[BoundedCalls]:
 
 
 async def call(calls: BoundedCalls, name: str, text: str = "this", weight: float = 0.0) -> int:
-    async with calls.turn(weight):
+    async with calls.place(weight):
         return await calls.run(f"{MODULE}:{name}", text)
 
 
@@ -93,10 +93,10 @@ async def test_light_work_does_not_wait_for_heavy_work(calls: BoundedCalls, tmp_
 
 
 async def test_the_lightest_is_next_and_the_heaviest_of_too_many_is_sent_away() -> None:
-    turns, order, may_end = Turns(places=1, max_waiting=3), [], asyncio.Event()
+    turns, order, may_end = PlaceQueue(places=1, max_waiting=3), [], asyncio.Event()
 
     async def take(weight: float) -> None:
-        async with turns.turn(weight):
+        async with turns.place(weight):
             order.append(weight)
             await may_end.wait()
 
@@ -112,13 +112,13 @@ async def test_the_lightest_is_next_and_the_heaviest_of_too_many_is_sent_away() 
 
 
 async def test_a_place_that_came_as_its_caller_left_goes_to_the_next() -> None:
-    turns = Turns(places=1, max_waiting=3)
+    turns = PlaceQueue(places=1, max_waiting=3)
 
     async def take() -> None:
-        async with turns.turn(1.0):
+        async with turns.place(1.0):
             pass
 
-    async with turns.turn(1.0):
+    async with turns.place(1.0):
         first, second = asyncio.create_task(take()), asyncio.create_task(take())
         await asyncio.sleep(0)
     first.cancel()

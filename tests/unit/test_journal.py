@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from services.generation.journal import Attempt, Journal, Leftover
+from services.generation.journal import Attempt, Journal, UnfinishedAttempt
 from tests.disks import mounted_disk
 
 _ATTEMPT = Attempt("r1", 2, 0)
@@ -44,21 +44,21 @@ os.kill(os.getpid(), signal.SIGKILL)
 def test_the_tokens_of_a_killed_process_are_found_once(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-c", _KILLED, str(tmp_path)], check=False)
     assert done.returncode == -signal.SIGKILL
-    assert list(Journal(tmp_path).leftovers()) == [Leftover(_ATTEMPT, 12, 7)]
-    assert list(Journal(tmp_path).leftovers()) == []
+    assert list(Journal(tmp_path).unfinished()) == [UnfinishedAttempt(_ATTEMPT, 12, 7)]
+    assert list(Journal(tmp_path).unfinished()) == []
     assert not list(tmp_path.iterdir())
 
 
 def test_a_prompt_that_was_sent_by_a_killed_process_is_found(tmp_path: Path) -> None:
     killed = _KILLED.replace("running.count(12, generated)", "running.count(12, 0)")
     subprocess.run([sys.executable, "-c", killed, str(tmp_path)], check=False)
-    assert list(Journal(tmp_path).leftovers()) == [Leftover(_ATTEMPT, 12, 0)]
+    assert list(Journal(tmp_path).unfinished()) == [UnfinishedAttempt(_ATTEMPT, 12, 0)]
 
 
-def test_a_text_that_runs_is_no_leftover(tmp_path: Path) -> None:
+def test_a_text_that_runs_is_not_unfinished(tmp_path: Path) -> None:
     page = Journal(tmp_path).begin(_ATTEMPT)
     page.count(12, 7)
-    assert list(Journal(tmp_path).leftovers()) == []
+    assert list(Journal(tmp_path).unfinished()) == []
     page.remove()
     page.remove()
     assert not list(tmp_path.iterdir())
@@ -66,7 +66,7 @@ def test_a_text_that_runs_is_no_leftover(tmp_path: Path) -> None:
 
 def test_a_file_of_another_kind_hinders_nothing(tmp_path: Path) -> None:
     (tmp_path / "other").write_bytes(b"?")
-    assert list(Journal(tmp_path).leftovers()) == []
+    assert list(Journal(tmp_path).unfinished()) == []
 
 
 def test_without_a_folder_nothing_is_kept(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -75,7 +75,7 @@ def test_without_a_folder_nothing_is_kept(tmp_path: Path, caplog: pytest.LogCapt
         page = journal.begin(_ATTEMPT)
         page.count(12, 7)
         page.remove()
-        assert list(journal.leftovers()) == []
+        assert list(journal.unfinished()) == []
     assert "on no bill" in caplog.text
 
 

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from services.generation import late_writes
-from services.generation.late_writes import LateWrites
+from services.generation.late_writes import LateWrites, TextId
 from tandem.method.errors import Unavailable
 from tandem.method.tokens import TokenCounts
 
@@ -30,13 +30,13 @@ async def test_the_oldest_of_too_many_is_given_up_with_a_warning(
     monkeypatch.setattr(late_writes, "_MOST", 2)
     late = LateWrites()
     for number in range(2):
-        late.add((f"{NAME}-{number}", 0), refuse, TokenCounts(prompt=10 + number))
+        late.add(TextId(f"{NAME}-{number}"), refuse, TokenCounts(prompt=10 + number))
     assert not given_up(caplog)
-    late.add((f"{NAME}-2", 0), refuse, TokenCounts(prompt=12))
+    late.add(TextId(f"{NAME}-2"), refuse, TokenCounts(prompt=12))
     [warning] = given_up(caplog)
     assert f"{NAME}-0" in warning
     assert "prompt=10" in warning
-    assert [late.owed((f"{NAME}-{number}", 0)).prompt for number in range(3)] == [0, 11, 12]
+    assert [late.owed(TextId(f"{NAME}-{number}")).prompt for number in range(3)] == [0, 11, 12]
 
 
 async def test_what_is_late_for_too_long_is_given_up_with_a_warning(
@@ -44,9 +44,9 @@ async def test_what_is_late_for_too_long_is_given_up_with_a_warning(
 ) -> None:
     monkeypatch.setattr(late_writes, "_FORGET_AFTER_SECONDS", 0.0)
     late = LateWrites()
-    late.add((NAME, 0), refuse, TokenCounts(prompt=10))
+    late.add(TextId(NAME), refuse, TokenCounts(prompt=10))
     async with asyncio.timeout(10):
-        while late.owed((NAME, 0)).prompt:
+        while late.owed(TextId(NAME)).prompt:
             await asyncio.sleep(0.01)
     [warning] = given_up(caplog)
     assert "prompt=10" in warning

@@ -11,7 +11,7 @@ pytest.importorskip("pyarrow")
 
 from lab.training.collect import Run
 from lab.training.outcomes import cascade, llm_alone, tandem
-from lab.training.pricing import LLM, Outcome
+from lab.training.pricing import LLM, PricedCourse
 from lab.training.rule import OVERRUN, Rule
 from lab.training.table import Table, make_table
 from lab.training.verified import checked_llm, llm_first, verified
@@ -74,7 +74,7 @@ def plan(request: pytest.FixtureRequest) -> Plan:
     return replace(make_plan(profile), prefill_ahead=False)
 
 
-def served(table: Table, outcome: Outcome) -> dict[str, tuple[bool, int]]:
+def served(table: Table, outcome: PricedCourse) -> dict[str, tuple[bool, int]]:
     return dict(zip(table.questions, zip(outcome.right.tolist(), outcome.stage.tolist(), strict=True), strict=True))
 
 

@@ -23,7 +23,7 @@ from tandem.method.tasks import Ahead, LoggedPrefills, ModelTask, PassOutcome, S
 from tandem.method.tokens import TokenCounts
 from tandem.v1 import execution_pb2, execution_pb2_grpc
 from workflows.activities.models import AnswerActivities
-from workflows.activities.reading_ahead import ReadingAhead
+from workflows.activities.prefill_ahead import PrefillsAhead
 from workflows.activities.scoring import ScoringActivities
 from workflows.activities.usage import ReportedUsage
 
@@ -45,7 +45,7 @@ class _Streams:
 async def test_a_cancel_that_redis_client_lost_ends_the_wait() -> None:
     streams, environment = _Streams(), ActivityEnvironment()
     async with grpc.aio.insecure_channel("127.0.0.1:1") as nobody:
-        activities = ScoringActivities(nobody, cast(Any, SimpleNamespace(streams=streams)), ReadingAhead(nobody))
+        activities = ScoringActivities(nobody, cast(Any, SimpleNamespace(streams=streams)), PrefillsAhead(nobody))
         waiting = asyncio.create_task(
             environment.run(activities.wait_and_score, ModelTask("r1", "why?", "scripted", stage=1), 0.5)
         )
@@ -84,7 +84,7 @@ async def _served(executor: _Executor, streams: Any) -> AsyncIterator[tuple[Scor
     await server.start()
     log = cast(Any, SimpleNamespace(streams=streams, ledger=_DeadLedger()))
     async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
-        ahead = ReadingAhead(channel)
+        ahead = PrefillsAhead(channel)
         yield ScoringActivities(channel, log, ahead), AnswerActivities(channel, log, ReportedUsage(), ahead)
     await server.stop(None)
 

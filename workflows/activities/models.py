@@ -21,7 +21,7 @@ from tandem.method.tasks import GenerationOutcome, LoggedPrefills, ModelTask
 from tandem.method.timeouts import Timeouts
 from tandem.v1 import execution_pb2_grpc, insight_pb2_grpc
 from workflows.activities.model_call import abort, place_of, run_model_call
-from workflows.activities.reading_ahead import ReadingAhead
+from workflows.activities.prefill_ahead import PrefillsAhead
 from workflows.activities.usage import ReportedUsage
 
 _LOOK_AGAIN_SECONDS = 0.02
@@ -50,12 +50,12 @@ class AnswerActivities:
         executor: grpc.aio.Channel,
         log: RequestLog,
         reported: ReportedUsage,
-        reading_ahead: ReadingAhead,
+        prefills_ahead: PrefillsAhead,
         second: grpc.aio.Channel | None = None,
     ) -> None:
         self._stub, self._log, self._reported = execution_pb2_grpc.SlmExecutorStub(executor), log, reported
         self._second = execution_pb2_grpc.SlmExecutorStub(second) if second else None
-        self._reading_ahead = reading_ahead
+        self._prefills_ahead = prefills_ahead
 
     @activity.defn
     async def execute(self, task: ModelTask) -> GenerationOutcome:
@@ -84,7 +84,7 @@ class AnswerActivities:
             await asyncio.sleep(_LOOK_AGAIN_SECONDS)
 
     async def _known_prefills(self, request_id: str) -> LoggedPrefills:
-        own = await self._reading_ahead.told(request_id)
+        own = await self._prefills_ahead.reported(request_id)
         try:
             logged = await self._log.ledger.all_passes(request_id, Pass.PREFILL)
         except TandemError as error:

@@ -31,7 +31,7 @@ Prefill = asyncio.Future[execution_pb2.PrefillResponse]
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class PrefillAhead:
     """A prefill that runs, or none."""
 
     stub: execution_pb2_grpc.SlmExecutorStub
@@ -41,7 +41,7 @@ class Reading:
     async def beside(self, waiting: Awaitable[StageScore], stage: int) -> StageScore:
         """What `waiting` returns, which never waits for the prefill. What has not ended by then runs on, until the answer or the next
         prefill takes its place, or the request's bill is made up (`AnswerActivities.all_prefill_passes`). It is aborted, never cancelled:
-        one that was begun then tells its tokens. A cancel waits for that, and returns `ended`: a wait has cost nothing else.
+        one that was begun then returns its counts. A cancel waits for that, and returns `ended`: a wait has cost nothing else.
         """
         try:
             return await waiting
@@ -51,8 +51,8 @@ class Reading:
             await self._end(self.prefill)
             return StageScore(stage, ended=True)
 
-    def told_in(self, score: StageScore) -> StageScore:
-        """`score` with how the prefill stands. Of one that failed only the request log can have tokens."""
+    def with_prefill(self, score: StageScore) -> StageScore:
+        """`score` with the prefill's counts, or that it still runs. Of one that failed only the request log can have tokens."""
         prefill = self.prefill
         if prefill is None or (prefill.done() and (prefill.cancelled() or prefill.exception() is not None)):
             return score
@@ -67,25 +67,25 @@ class Reading:
                 await asyncio.wait({prefill}, timeout=_ABORT_AGAIN_SECONDS)
 
 
-class ReadingAhead:
+class PrefillsAhead:
     def __init__(self, executor: grpc.aio.Channel) -> None:
         self._stub = execution_pb2_grpc.SlmExecutorStub(executor)
         self._begun: OrderedDict[tuple[str, int], Prefill] = OrderedDict()
 
-    def begin(self, task: ModelTask, ahead: Ahead | None) -> Reading:
+    def begin(self, task: ModelTask, ahead: Ahead | None) -> PrefillAhead:
         """Begin to prefill `ahead`. A repeated attempt has the prefill of the first, where this worker had begun it, and begins none: the
         log has one pass for each stage.
         """
         if ahead is None:
-            return Reading(self._stub, task.request_id)
+            return PrefillAhead(self._stub, task.request_id)
         prefill = self._begun.get((task.request_id, ahead.stage))
         if prefill is None and activity.info().attempt == 1:
             prefill = self._start(replace(task, stage=ahead.stage, prices=ahead.prices))
-        return Reading(self._stub, task.request_id, prefill)
+        return PrefillAhead(self._stub, task.request_id, prefill)
 
-    async def told(self, request_id: str) -> dict[int, TokenCounts]:
-        """By stage, what prefills of this worker have told: the log may have lost it, and the attempt that heard it. What still runs is
-        about to end.
+    async def reported(self, request_id: str) -> dict[int, TokenCounts]:
+        """By stage, the counts that prefills of this worker have returned: the log may have lost them, and so may the attempt that
+        received them. Prefills that still run are about to end.
         """
         own = {stage: prefill for (request, stage), prefill in self._begun.items() if request == request_id}
         if own:

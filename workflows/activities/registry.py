@@ -14,8 +14,8 @@ from workflows.activities.batch import BatchActivities
 from workflows.activities.checking import CheckingActivities
 from workflows.activities.models import AnswerActivities, InsightActivities
 from workflows.activities.other_checkers import OtherCheckers
+from workflows.activities.prefill_ahead import PrefillsAhead
 from workflows.activities.publishing import PublishingActivities
-from workflows.activities.reading_ahead import ReadingAhead
 from workflows.activities.scoring import ScoringActivities
 from workflows.activities.shadow import ShadowActivities
 from workflows.activities.usage import LostUsageActivities, ReportedUsage
@@ -49,9 +49,9 @@ class Activities:
         self._channels += [second] if second else []
         reported, self._others = ReportedUsage(), OtherCheckers(checkers, transport)
         self._insight = InsightActivities(generator, reported)
-        reading_ahead = ReadingAhead(executor)
-        self._scoring = ScoringActivities(scorer, log, reading_ahead)
-        self._answer = AnswerActivities(executor, log, reported, reading_ahead, second)
+        prefills_ahead = PrefillsAhead(executor)
+        self._scoring = ScoringActivities(scorer, log, prefills_ahead)
+        self._answer = AnswerActivities(executor, log, reported, prefills_ahead, second)
         self._checking = CheckingActivities(checker, log, self._others)
         self._publishing = PublishingActivities(log)
         self._lost_usage = LostUsageActivities(log, reported)

@@ -25,7 +25,7 @@ from tandem.method.tokens import TokenCounts
 from workflows.activities import grpc_predict_v2_pb2 as oip
 from workflows.activities.attempts import application_error, heartbeating, run_to_end
 from workflows.activities.model_call import place_of
-from workflows.activities.reading_ahead import Reading, ReadingAhead
+from workflows.activities.prefill_ahead import PrefillAhead, PrefillsAhead
 
 _MODEL_INFER = "/inference.GRPCInferenceService/ModelInfer"
 
@@ -42,41 +42,41 @@ def model_infer(
 
 
 class ScoringActivities:
-    def __init__(self, scorer: grpc.aio.Channel, log: RequestLog, reading_ahead: ReadingAhead) -> None:
-        self._infer, self._log, self._reading_ahead = model_infer(scorer), log, reading_ahead
+    def __init__(self, scorer: grpc.aio.Channel, log: RequestLog, prefills_ahead: PrefillsAhead) -> None:
+        self._infer, self._log, self._prefills_ahead = model_infer(scorer), log, prefills_ahead
 
     @activity.defn
     async def wait_and_score(self, task: ModelTask, threshold: float, ahead: Ahead | None = None) -> StageScore:
         """Block until the stage is written, then ask the scorer; `ended` when the insight ends before. Prefill `ahead` meanwhile."""
-        reading = self._reading_ahead.begin(task, ahead)
+        prefill = self._prefills_ahead.begin(task, ahead)
         async with heartbeating():
-            score = await reading.beside(self._when_written(task, reading), task.stage)
+            score = await prefill.beside(self._when_written(task, prefill), task.stage)
             if not score.ended:
-                score = await self._scored(task, score, reading)
+                score = await self._scored(task, score, prefill)
                 await self._publish(task.request_id, score, threshold)
-            return reading.told_in(score)
+            return prefill.with_prefill(score)
 
     @activity.defn
     async def wait_for_stage(self, task: ModelTask, ahead: Ahead | None = None) -> StageScore:
         """Block until the stage is written; `ended` when the insight ends before. Nothing is scored. Prefill `ahead` meanwhile."""
-        reading = self._reading_ahead.begin(task, ahead)
+        prefill = self._prefills_ahead.begin(task, ahead)
         async with heartbeating():
-            return reading.told_in(await reading.beside(self._when_written(task, reading), task.stage))
+            return prefill.with_prefill(await prefill.beside(self._when_written(task, prefill), task.stage))
 
     @activity.defn
     async def all_scoring_passes(self, request_id: str) -> PassOutcome:
         """Counts of all the request's scoring passes, including those whose result was lost."""
         return PassOutcome(request_counts=total(await self._log.ledger.all_passes(request_id, Pass.SCORER)))
 
-    async def _scored(self, task: ModelTask, written: StageScore, reading: Reading) -> StageScore:
+    async def _scored(self, task: ModelTask, written: StageScore, prefill: PrefillAhead) -> StageScore:
         try:
             limit, place = Timeouts.score_call.total_seconds(), place_of(task)
             response = await run_to_end(self._infer(infer_request(task), timeout=limit, metadata=place))
         except grpc.aio.AioRpcError as error:
-            raise application_error(error, reading.told_in(written)) from error
+            raise application_error(error, prefill.with_prefill(written)) from error
         return stage_score(response, task.stage, written.tokens, written.epoch)
 
-    async def _when_written(self, task: ModelTask, reading: Reading) -> StageScore:
+    async def _when_written(self, task: ModelTask, prefill: PrefillAhead) -> StageScore:
         """Tokens at the end of the stage and the epoch that wrote it; `ended` when the insight ended before."""
         if not task.stage:
             return StageScore(0)
@@ -90,7 +90,7 @@ class ScoringActivities:
                     return StageScore(task.stage, ended=True)
         except TandemError as error:
             is_final = isinstance(error, FailedPrecondition)
-            found = reading.told_in(StageScore(task.stage))
+            found = prefill.with_prefill(StageScore(task.stage))
             raise ApplicationError(str(error), found, type=error.reason, non_retryable=is_final) from error
         raise AssertionError("follow_stages does not end")
 

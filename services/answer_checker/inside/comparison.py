@@ -32,7 +32,7 @@ class Said(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class ExampleResult:
     """`is_compared`: a comparison says so, not an error on the way to one."""
 
     said: Said
@@ -40,7 +40,7 @@ class Outcome:
     is_compared: bool = True
 
 
-_HOLDS, _PREPARES = Outcome(Said.HOLDS), Outcome(Said.NOTHING)
+_HOLDS, _PREPARES = ExampleResult(Said.HOLDS), ExampleResult(Said.NOTHING)
 
 
 class OutOfTime(BaseException):
@@ -66,7 +66,7 @@ class Comparison:
         names.update(self._loops.names())
         self._bound, self._undecided = set[str](), set[str]()
 
-    def judge(self, example: Example) -> Outcome:
+    def judge(self, example: Example) -> ExampleResult:
         """Raises OutOfTime."""
         NotComparable.seen.clear()
         self._loops.clear()
@@ -74,13 +74,13 @@ class Comparison:
         try:
             outcome = self._judged(example)
         except _Wrong as error:
-            outcome = Outcome(Said.WRONG, str(error), error.is_compared)
+            outcome = ExampleResult(Said.WRONG, str(error), error.is_compared)
         except OutOfTime:
             raise
         except NotComparable as error:
-            outcome = Outcome(Said.UNKNOWN, str(error))
+            outcome = ExampleResult(Said.UNKNOWN, str(error))
         except BaseException as error:  # values that cannot even be compared
-            outcome = Outcome(Said.WRONG, f"{example.source} {_raised(error)}", is_compared=False)
+            outcome = ExampleResult(Said.WRONG, f"{example.source} {_raised(error)}", is_compared=False)
         used = names_read(example.source)
         self._bound |= names_bound(example.source)
         outcome = self._believed(outcome, example, used)
@@ -88,32 +88,32 @@ class Comparison:
             self._undecided |= (used | names_bound(example.source)) & self._bound
         return outcome
 
-    def _believed(self, outcome: Outcome, example: Example, used: frozenset[str]) -> Outcome:
+    def _believed(self, outcome: ExampleResult, example: Example, used: frozenset[str]) -> ExampleResult:
         """What is certain: nothing holds where something was refused, and nothing is wrong that the answer has no part in."""
         if outcome.said is Said.WRONG:
             if not self._calls.has_called:
-                return Outcome(Said.UNKNOWN, f"{outcome.detail}, and the answer was not asked")
+                return ExampleResult(Said.UNKNOWN, f"{outcome.detail}, and the answer was not asked")
             if self._undecided & used:
-                return Outcome(Said.UNKNOWN, f"{outcome.detail}, after what could not be compared")
+                return ExampleResult(Said.UNKNOWN, f"{outcome.detail}, after what could not be compared")
         elif self._calls.failure:
-            return Outcome(Said.WRONG, f"{example.source} {self._calls.failure}", is_compared=False)
+            return ExampleResult(Said.WRONG, f"{example.source} {self._calls.failure}", is_compared=False)
         elif NotComparable.seen:
-            return Outcome(Said.UNKNOWN, NotComparable.seen[0])
+            return ExampleResult(Said.UNKNOWN, NotComparable.seen[0])
         return _PREPARES if self._loops.are_empty else outcome
 
-    def _judged(self, example: Example) -> Outcome:
+    def _judged(self, example: Example) -> ExampleResult:
         judges = {Form.CALL: self._call, Form.SESSION: self._session, Form.STATEMENT: self._statement}
         printed = io.StringIO()
         with contextlib.redirect_stdout(printed):
             return judges[example.form](example, printed)
 
-    def _call(self, example: Example, printed: io.StringIO) -> Outcome:
+    def _call(self, example: Example, printed: io.StringIO) -> ExampleResult:
         value, expected = self._value(example.source), ast.literal_eval(example.expected)
         if not same(value, expected):
             raise _Wrong(f"{example.source} is {_shown(value)}, not {example.expected}")
         return _HOLDS
 
-    def _session(self, example: Example, printed: io.StringIO) -> Outcome:
+    def _session(self, example: Example, printed: io.StringIO) -> ExampleResult:
         """A line of an interactive session, with what it shows."""
         expected = example.expected
         if expected.startswith(_TRACEBACK):
@@ -126,7 +126,7 @@ class Comparison:
             raise _Wrong(f"{example.source} shows {_cut(shown) or 'nothing'}, not {_cut(expected)}")
         return _HOLDS
 
-    def _silent(self, example: Example, value: Any) -> Outcome:
+    def _silent(self, example: Example, value: Any) -> ExampleResult:
         """Texts leave out what a comparison shows where it is True. Anything else without a value prepares what follows."""
         if not isinstance(value, bool) or self._is_call(example.source):
             return _PREPARES
@@ -141,7 +141,7 @@ class Comparison:
                 return name in self._calls.tested
         return False
 
-    def _raises(self, example: Example, expected: str) -> Outcome:
+    def _raises(self, example: Example, expected: str) -> ExampleResult:
         wanted = expected.splitlines()[-1].strip()
         kind = wanted.partition(":")[0].rpartition(".")[2]
         try:
@@ -154,7 +154,7 @@ class Comparison:
             raise _Wrong(f"{example.source} {_raised(error)}, not {kind}", is_compared=False) from None
         raise _Wrong(f"{example.source} is {_shown(value)}, but must raise {kind}")
 
-    def _statement(self, example: Example, printed: io.StringIO) -> Outcome:
+    def _statement(self, example: Example, printed: io.StringIO) -> ExampleResult:
         """An assertion, or any other statement of a test. One that ends without an error holds if it can fail (`evidence`)."""
         [node] = ast.parse(example.source).body
         match node:

@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 from services.answer_checker.inside.anything import ANYTHING, wrong_values
-from services.answer_checker.inside.comparison import Comparison, Outcome, OutOfTime, Said
+from services.answer_checker.inside.comparison import Comparison, ExampleResult, OutOfTime, Said
 from services.answer_checker.inside.namespace import Test
 from services.answer_checker.inside.remote import Calls
 
@@ -21,7 +21,7 @@ _SECONDS = 0.5
 Functions = Mapping[str, Callable[..., Any]]
 
 
-def outcomes(test: Test, functions: Functions, calls: Calls) -> Iterator[Outcome]:
+def outcomes(test: Test, functions: Functions, calls: Calls) -> Iterator[ExampleResult]:
     comparison = Comparison(test.namespace(functions), calls)
     for example in test.examples:
         yield comparison.judge(example)
