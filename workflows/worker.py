@@ -22,6 +22,7 @@ from services.process.server import Server, serve
 from services.process.settings import Addresses, ProcessSettings, Seconds, read_settings
 from services.process.start import run
 from services.process.temporal import connect
+from services.process.temporal_metrics import keep_exporting, measured_runtime
 from services.process.temporal_renewal import keep_certificate
 from services.process.transport import own_transport
 from services.request_log.log import RequestLog
@@ -206,12 +207,13 @@ async def main() -> None:
     async with contextlib.AsyncExitStack() as workers:
 
         async def load() -> None:
-            client = await connect()
+            runtime, buffer = measured_runtime()
+            client = await connect(runtime)
             made = make_workers(client, settings, activities)
             for worker in made:
                 await workers.enter_async_context(worker)
-            renewing = asyncio.create_task(keep_certificate(client, made))
-            workers.callback(renewing.cancel)
+            for chore in (keep_certificate(client, made), keep_exporting(buffer)):
+                workers.callback(asyncio.create_task(chore).cancel)
             _spare_collections()
             if settings.version:
                 await workers.enter_async_context(_present(client, log, settings))

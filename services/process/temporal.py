@@ -16,6 +16,7 @@ from temporalio.client import Client
 from temporalio.contrib.opentelemetry import OpenTelemetryPlugin
 from temporalio.converter import DataConverter, DefaultFailureConverterWithEncodedAttributes, PayloadCodec
 from temporalio.envconfig import ClientConfig, ClientConnectConfig
+from temporalio.runtime import Runtime
 from temporalio.service import RPCError, TLSConfig
 
 from services.observability.availability import count_unreached, export_certificate_end
@@ -39,8 +40,8 @@ def connect_config(environment: Mapping[str, str] | None = None) -> ClientConnec
     return config
 
 
-async def connect() -> Client:
-    """Raises SetupError where Temporal does not answer, ValueError where the environment makes no sense."""
+async def connect(runtime: Runtime | None = None) -> Client:
+    """`runtime`: another one than the process's own. Raises SetupError where Temporal does not answer, ValueError where the environment makes no sense."""
     config = connect_config()
     if isinstance(tls := config.get("tls"), TLSConfig) and tls.client_cert:
         export_certificate_end("temporal", tls.client_cert)
@@ -48,6 +49,7 @@ async def connect() -> Client:
     try:
         return await Client.connect(
             **config,
+            runtime=runtime,
             data_converter=data_converter(os.environ.get("TANDEM_PAYLOAD_KEYS", "")),
             plugins=[*renewal, OpenTelemetryPlugin(add_temporal_spans=True)],
         )

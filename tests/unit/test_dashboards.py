@@ -13,6 +13,7 @@ from prometheus_client import REGISTRY, generate_latest
 from services.observability import availability, metrics, outcome_metrics, tenant_metrics
 from services.observability.availability import Outcome
 from services.observability.spans import Inference, InferenceSpan
+from services.process import temporal_metrics
 from tandem.method.prices import RolePrices
 from tandem.method.result import ShadowResult
 from tandem.method.tokens import TokenCounts
@@ -36,6 +37,10 @@ def exported() -> set[str]:
     availability.announce("every")
     availability.count_call("every", Outcome.ANSWERED, 1.0)
     availability.CERTIFICATE_END.labels("every").set(1)
+    for gauge in temporal_metrics.GAUGES.values():
+        gauge.labels("every", "every").set(1)
+    for histogram in temporal_metrics.HISTOGRAMS.values():
+        histogram.labels("every").observe(1)
     if "tandem_scorer_feature_shift" not in generate_latest(REGISTRY).decode():
         metrics.watch_drift({"mine": Shifted()})
     InferenceSpan(Inference("every", "llm", "r", 1, RolePrices())).end("eos", 1.0, TokenCounts(1, 0, 5))
@@ -81,9 +86,9 @@ def test_every_query_of_the_dashboard_is_of_the_chosen_namespace() -> None:
     for panel in dashboard["panels"]:
         for target in panel["targets"]:
             named = target["expr"].count('namespace=~"$namespace"')
-            assert named == len(re.findall(r"\b(?:tandem|gen_ai|vllm|redis|process)[_:]\w+", target["expr"])), panel[
-                "title"
-            ]
+            assert named == len(
+                re.findall(r"\b(?:tandem|temporal|gen_ai|vllm|redis|process)[_:]\w+", target["expr"])
+            ), panel["title"]
 
 
 def test_the_dashboard_shows_tenants_http_drift_and_what_vllm_says_of_itself() -> None:
