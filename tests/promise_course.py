@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from functools import cache
 
 from tandem.method.watched_promise import PAYS_BACK, REVIEW, Watched, ratios
 
 _ALTERNATIVES = len(ratios(0.0, 0.05))
+_ratios = cache(ratios)
 
 
 @dataclass
@@ -37,7 +39,7 @@ class Course:
     def _is_refuted(self, loss: float, watched: Watched) -> bool:
         later = _weight_from(self.outcomes + 1)
         weight = _weight_from(self.outcomes) - later
-        pairs = zip(self.alternatives, ratios(loss, watched.lose_at_most), strict=True)
+        pairs = zip(self.alternatives, _ratios(loss, watched.lose_at_most), strict=True)
         self.alternatives = [(so_far + weight) * ratio for so_far, ratio in pairs]
         return sum(self.alternatives) / _ALTERNATIVES + later >= watched.limit
 
@@ -48,6 +50,7 @@ class Course:
         return is_due and not pays_back and self.all_lost > lose_at_most * self.all_outcomes
 
 
+@cache
 def _weight_from(moment: int) -> float:
     """Of the moment, counted from 1, and all later ones."""
     return math.log(2) / math.log(moment + 1)

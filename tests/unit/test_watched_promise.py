@@ -43,9 +43,7 @@ def test_a_policy_that_loses_exactly_what_is_promised_becomes_stricter_in_five_o
     assert sum(bool(run.stricter) for run in runs) <= 0.05 * RUNS
 
 
-@pytest.mark.parametrize(
-    ("before", "after", "outcomes"), [(0.03, 0.08, 1300), (0.03, 0.1, 550), (0.03, 0.15, 200), (0.02, 0.2, 150)]
-)
+@pytest.mark.parametrize(("before", "after", "outcomes"), [(0.03, 0.08, 1300), (0.02, 0.2, 150)])
 def test_a_drift_makes_the_policy_stricter_soon_and_the_promise_is_broken_in_five_of_a_hundred_runs_at_most(
     before: float, after: float, outcomes: int
 ) -> None:
