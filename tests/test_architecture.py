@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
+from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
@@ -126,10 +127,16 @@ def folder_of(file: Path) -> str:
 MODULES = {module_of(file): file for top in TOPS for file in (ROOT / top).rglob("*.py")}
 
 
+@cache
+def parsed(file: Path) -> ast.Module:
+    return ast.parse(file.read_text())
+
+
+@cache
 def imports(file: Path) -> set[str]:
     """`from package import module` runs the package's `__init__` too."""
     found: set[str] = set()
-    for node in ast.walk(ast.parse(file.read_text())):
+    for node in ast.walk(parsed(file)):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
@@ -137,6 +144,7 @@ def imports(file: Path) -> set[str]:
     return found
 
 
+@cache
 def our_imports(file: Path) -> set[str]:
     """Modules of this repository that `file` imports."""
     found = set()
@@ -232,7 +240,7 @@ def test_no_class_does_the_work_of_two() -> None:
     large = [
         f"{file.relative_to(ROOT)}: {node.name}"
         for file in sources(*TOPS)
-        for node in ast.walk(ast.parse(file.read_text()))
+        for node in ast.walk(parsed(file))
         if isinstance(node, ast.ClassDef)
         and sum(isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef) for n in node.body) > MAX_METHODS
     ]
