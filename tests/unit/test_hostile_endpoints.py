@@ -38,7 +38,7 @@ from tests.recorded_api import Answer, RecordedApi, openai_chunks, openai_usage,
 EACH = int(os.environ.get("TANDEM_HOSTILE_REPLIES", "17"))  # 204 in all
 SEED = int(os.environ.get("TANDEM_HOSTILE_SEED", "20261201"))
 CAP, AT_ONCE, FAILURES_TO_OPEN = 256, 8, 5
-MOST_WAIT_SECONDS, MOST_GROWTH_KB, MOST_ANSWER_BYTES, MOST_RETRY_SECONDS = 5.0, 200_000, 1 << 20, 3600 * 1.25
+MOST_WAIT_SECONDS, MOST_GROWTH_KB, MOST_ANSWER_BYTES, MOST_RETRY_SECONDS = 5.0, 300_000, 1 << 20, 3600 * 1.25
 KINDS: dict[Protocol, type[ApiEngine]] = {"openai": OpenAIEngine, "anthropic": AnthropicEngine}
 MODEL = {"id": "m", "type": "model"}
 

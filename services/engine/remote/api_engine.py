@@ -208,15 +208,16 @@ class ApiEngine(QueuedEngine):
             return  # the API may or may not have prefilled the prompt by now
         stream: Any = opening.result()
         self._limits.observe(stream.response.headers)
-        read, chunks = EventStream(generation.max_new_tokens), stream.response.aiter_raw()
+        read = EventStream(generation.max_new_tokens)
         try:
-            while not read.is_over:
-                receiving = asyncio.ensure_future(anext(chunks, None))
-                if not await unless_aborted(receiving, aborted) or (chunk := receiving.result()) is None:
-                    return
-                for data in read.feed(chunk):
-                    yield read_event(self._api.event, data)
-            await _drain(chunks)
+            async with aclosing(stream.response.aiter_raw()) as chunks:
+                while not read.is_over:
+                    receiving = asyncio.ensure_future(anext(chunks, None))
+                    if not await unless_aborted(receiving, aborted) or (chunk := receiving.result()) is None:
+                        return
+                    for data in read.feed(chunk):
+                        yield read_event(self._api.event, data)
+                await _drain(chunks)
         except BadStream as error:
             raise ApiBadReply(f"the API's reply cannot be read: {error}") from error
         finally:
