@@ -64,8 +64,9 @@ test-all: develop  ## test, what is marked nightly, and again in another order w
 	@$(PYTEST)
 	@$(PYTEST) tests/unit tests/test_architecture.py $(SECOND_ORDER)
 
-unit: develop  ## the fast tests
-	@$(PYTEST) tests/unit tests/test_architecture.py
+UNIT ?= tests/unit tests/test_architecture.py
+unit: develop  ## the fast tests (UNIT="..." for some of them)
+	@$(PYTEST) $(UNIT)
 
 integration: develop  ## tests of requests through a real gateway, Temporal and Redis (TESTS="..." for some of them)
 	@$(PYTEST) $(TESTS)

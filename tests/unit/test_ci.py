@@ -21,6 +21,7 @@ STEPS = (
     "security",
     "audit",
     "jaeger k8s-tools",
+    "workflows",
     "browser",
     "test",
 )
