@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from services.engine.registry import BACK_ENDS
-from tandem.local.layout import OWN_PROCESSES, SECOND_EXECUTOR
+from tandem.local.layout import FURTHER_EXECUTORS, OWN_PROCESSES
 
 # Values whose keys the user or Kubernetes defines: the schema cannot list them.
 FREE = {
@@ -57,7 +57,7 @@ _RESOURCES: dict[str, Any] = {"requests": {}, "limits": {}}
 
 def schema(values: dict[str, Any]) -> dict[str, Any]:
     """JSON Schema draft 7 of the values: every key is listed; a component has the keys of the defaults and its own."""
-    components = {p.key: _component(p.key, values) for p in (*OWN_PROCESSES, SECOND_EXECUTOR)}
+    components = {p.key: _component(p.key, values) for p in (*OWN_PROCESSES, FURTHER_EXECUTORS["second_slm"])}
     properties = {name: components.get(name) or _schema(name, value) for name, value in values.items()}
     for key in _MODELS:
         properties[key] = {"allOf": [_of_pair(components[key])], "properties": {"sharedWith": False}}

@@ -100,7 +100,7 @@ class ScriptedEngine:
     def __init__(self, name: str, max_batch: int = 16) -> None:
         """Requests above `max_batch` count as waiting, and run all the same."""
         self._name, self._max_batch = name, max_batch
-        self._role = next((role for role in ("llm", "second") if name.endswith(role)), "slm")
+        self._role = next((role for role in ("llm", "second", "third") if name.endswith(role)), "slm")
         self.tokenizer = ByteTokenizer()
         journal = os.environ.get("TANDEM_TEST_JOURNAL")
         self.counters = JournalledCounters(self._role, journal) if journal else EngineCounters()

@@ -91,7 +91,7 @@ class ActivityCalls:
         plan = self._state.plan
         reported = detail_of(error, TokenCounts) or TokenCounts()
         request_id = self._state.input.request_id
-        task = LostUsageTask(request_id, role, plan.model(role), reported, plan.prices.of(role), trial)
+        task = LostUsageTask(request_id, role, plan.models[role].name, reported, plan.models[role].prices, trial)
         self.num_actions += 1
         try:
             lost: LostUsage = await workflow.execute_activity_method(
@@ -108,7 +108,7 @@ class ActivityCalls:
         return self._of_lost(lost.counts, role)
 
     def _of_lost(self, counts: TokenCounts, role: str) -> TokenCounts:
-        return replace(counts, is_estimated=role in self._state.plan.apis and counts.computed > 0)
+        return replace(counts, is_estimated=self._state.plan.models[role].is_api and counts.computed > 0)
 
 
 async def results_in_hand() -> None:

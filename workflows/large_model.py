@@ -14,6 +14,7 @@ with workflow.unsafe.imports_passed_through():
     from tandem.method.names import llm_queue
     from tandem.method.request_state import RequestState
     from tandem.method.result import StopReason
+    from tandem.method.roles import LLM
     from tandem.method.tasks import GenerationOutcome, ModelTask
     from tandem.method.timeouts import Timeouts
     from workflows.activities.attempts import unavailable_retry_policy
@@ -29,6 +30,7 @@ class LargeModel:
     def __init__(self, state: RequestState, calls: ActivityCalls) -> None:
         self._state, self._calls = state, calls
         self.handle: workflow.ActivityHandle[GenerationOutcome] | None = None
+        self._lost: ActivityError | None = None
 
     def start(self, task: ModelTask) -> None:
         queue = llm_queue(task.profile)
@@ -105,7 +107,12 @@ class LargeModel:
         except ActivityError as error:
             if not is_cancelled_exception(error):
                 self._state.notes.append(f"the large model failed: {cause_of(error)}")
-            self._state.llm_counts = await self._calls.lost_usage(error, "llm")
+            self._lost = error
+
+    async def settle_lost_usage(self) -> None:
+        """What attempts used that all failed. Asked as late as possible: the process that takes a killed one's place reports it."""
+        if self._lost is not None:
+            self._state.llm_counts = await self._calls.lost_usage(self._lost, LLM)
 
     async def _publish_stopped(self, insight: GenerationOutcome, decided: StopReason) -> None:
         reason = StopReason.CANCELLED if self._state.is_cancelled else decided

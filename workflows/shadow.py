@@ -39,7 +39,7 @@ class ShadowWorkflow:
             profile_digest=task.plan.profile_digest,
             max_tokens=(task.plan.answer_max_tokens,),
             sampling=task.sampling,
-            prices=task.plan.prices.llm,
+            prices=task.plan.llm.prices,
             llm_alone=True,
             task=task.task,
             history=tuple(task.history),
@@ -50,7 +50,7 @@ class ShadowWorkflow:
     async def _settle(
         self, task: ShadowInput, answer: str, counts: TokenCounts, compared: Comparison, *, is_paid: bool
     ) -> ShadowResult:
-        usd = task.plan.prices.llm.usd(counts)
+        usd = task.plan.llm.prices.usd(counts)
         result = ShadowResult(
             answer=answer,
             agrees=answer == task.served_answer,

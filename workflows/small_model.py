@@ -9,7 +9,7 @@ from temporalio.common import RetryPolicy
 from temporalio.exceptions import ActivityError, is_cancelled_exception
 
 with workflow.unsafe.imports_passed_through():
-    from tandem.method.checks import Repair, SmallRole
+    from tandem.method.checks import Repair
     from tandem.method.request_state import RequestState
     from tandem.method.tasks import Ahead, GenerationOutcome, LoggedPrefills, ModelTask, PassOutcome, StageScore
     from tandem.method.timeouts import Timeouts
@@ -94,12 +94,10 @@ class SmallModel:
         elif any(not self._missed[stage] for stage in lost):
             self._state.note_lost_tokens("slm", "a prefill did not tell its tokens")
 
-    async def try_answer(
-        self, stage: int, number: int, repair: Repair | None, role: SmallRole = "slm"
-    ) -> GenerationOutcome:
+    async def try_answer(self, stage: int, number: int, repair: Repair | None, role: str = "slm") -> GenerationOutcome:
         """Trial `number` from `stage`, by the model of `role`: an answer that is checked. Raises ActivityError."""
         cap = self._state.plan.trial.max_tokens
-        task = replace(self._trial_task(stage, number, 0), role=role, prices=self._state.plan.prices.of(role))
+        task = replace(self._trial_task(stage, number, 0), role=role, prices=self._state.plan.models[role].prices)
         task = replace(task, max_tokens=(min(cap, *task.max_tokens),), repair=repair)
         outcome: GenerationOutcome = await self._calls.start(AnswerActivities.execute, task, retry_policy=_RETRY_TRIAL)
         self._see_prompt(task, outcome)

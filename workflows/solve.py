@@ -35,7 +35,7 @@ class SolveWorkflow:
         self._state = RequestState(task, workflow.now())
         self._calls = ActivityCalls(self._state)
         self._llm = LargeModel(self._state, self._calls)
-        answer = model_task(task, task.plan.prices.slm, max_tokens=(self._allowance.answer_tokens,))
+        answer = model_task(task, task.plan.slm.prices, max_tokens=(self._allowance.answer_tokens,))
         self._slm = SmallModel(self._state, self._calls, answer)
         self._stages = Stages(self._state, self._calls, self._llm, self._slm, self._allowance)
         self._answers = CheckedAnswers(self._state, self._calls)
@@ -72,8 +72,10 @@ class SolveWorkflow:
                 answer = await self._answer(stop)
         except ActivityError as error:
             await stopping
+            await self._llm.settle_lost_usage()
             raise await self._settlement.failure(stop, error) from error
         await stopping
+        await self._llm.settle_lost_usage()
         if self._state.is_cancelled:
             stop = replace(stop, reason=StopReason.CANCELLED)
         return await self._settlement.settle(stop, answer)
@@ -104,7 +106,7 @@ class SolveWorkflow:
     def _start_llm(self) -> None:
         caps = tuple(self._allowance.llm_caps)
         if self._llm.handle is None and caps and not self._state.is_cancelled:
-            task = model_task(self._input, self._plan.prices.llm, max_tokens=caps)
+            task = model_task(self._input, self._plan.llm.prices, max_tokens=caps)
             self._llm.start(replace(task, llm_alone=self._plan.may_call))
 
     async def _visit(self, stage: int) -> Stop | None:

@@ -105,4 +105,4 @@ class Stages:
         return await waiting
 
     def _task(self, stage: int) -> ModelTask:
-        return model_task(self._state.input, self._state.plan.prices.scorer, stage=stage)
+        return model_task(self._state.input, self._state.plan.models["scorer"].prices, stage=stage)

@@ -110,7 +110,7 @@ class ToolTrial:
             self._state.stays_with_llm = True
 
     def _record(self, counts: TokenCounts) -> None:
-        usd = self._state.plan.prices.slm.usd(counts)
+        usd = self._state.plan.slm.prices.usd(counts)
         self._state.trials.append(Trial(1, 0, False, Verdict.UNKNOWN, counts, usd, 0.0))
 
 

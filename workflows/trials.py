@@ -8,9 +8,10 @@ from temporalio import workflow
 from temporalio.exceptions import ActivityError, is_cancelled_exception
 
 with workflow.unsafe.imports_passed_through():
-    from tandem.method.checks import CheckResult, Repair, SmallRole, Trial, Verdict, failure
+    from tandem.method.checks import CheckResult, Repair, Trial, Verdict, failure
     from tandem.method.request_state import RequestState
     from tandem.method.result import Stop, StopReason
+    from tandem.method.roles import title
     from tandem.method.tokens import TokenCounts
     from workflows.calls import ActivityCalls, cause_of
     from workflows.checked_answers import CheckedAnswer, CheckedAnswers
@@ -56,12 +57,12 @@ class TrialRunner:
         self._is_over = True
         await self._calls.publish_stop_of_trial(workflow.now(), len(self._state.trials) + 1)
 
-    def _may_pass(self, role: SmallRole) -> bool:
+    def _may_pass(self, role: str) -> bool:
         """The last model, which is to agree with another, has nothing to agree with where all others failed."""
         is_last = role == self._plan.order[-1]
         return not (is_last and self._answers.must_agree) or self._answers.other_program(role) is not None
 
-    async def _run(self, role: SmallRole, stage: int) -> CheckedAnswer | None:
+    async def _run(self, role: str, stage: int) -> CheckedAnswer | None:
         """Let the model try, and correct itself as often as the plan says. Its last answer, None where that was not checked."""
         repair, tried = None, None
         for _ in range(1 + (self._plan.repairs if stage == 0 else 0)):
@@ -71,7 +72,7 @@ class TrialRunner:
             repair = Repair(tried.outcome.text, failure(tried.results))
         return tried
 
-    async def _try(self, role: SmallRole, stage: int, repair: Repair | None) -> CheckedAnswer | None:
+    async def _try(self, role: str, stage: int, repair: Repair | None) -> CheckedAnswer | None:
         number = len(self._state.trials) + 1
         record = partial(self._record, role, number, stage, repair)
         try:
@@ -79,8 +80,7 @@ class TrialRunner:
         except ActivityError as error:
             record(await self._calls.lost_usage(error, role, number), Verdict.UNKNOWN, [])
             if not is_cancelled_exception(error):
-                model = "the small model" if role == "slm" else "the second small model"
-                self._state.notes.append(f"trial {number} of {model} failed: {cause_of(error)}")
+                self._state.notes.append(f"trial {number} of the {title(role)} model failed: {cause_of(error)}")
             return None
         if outcome.reason == "aborted":
             record(outcome.counts, Verdict.UNKNOWN, [])
@@ -91,7 +91,7 @@ class TrialRunner:
 
     def _record(
         self,
-        role: SmallRole,
+        role: str,
         number: int,
         stage: int,
         repair: Repair | None,
@@ -100,5 +100,5 @@ class TrialRunner:
         results: list[CheckResult],
     ) -> None:
         seconds = sum(result.seconds for result in results)
-        usd = self._state.plan.prices.of(role).usd(counts)
+        usd = self._state.plan.models[role].prices.usd(counts)
         self._state.trials.append(Trial(number, stage, repair is not None, verdict, counts, usd, seconds, role))

@@ -51,10 +51,10 @@ class WorkerSettings(ProcessSettings):
         "127.0.0.1:50052", validation_alias="TANDEM_SUFFICIENCY_SCORER", description="its address"
     )
     slm_executor: str = Field("127.0.0.1:50053", validation_alias="TANDEM_SLM_EXECUTOR", description="its address")
-    second_slm_executor: str = Field(
-        "",
-        validation_alias="TANDEM_SECOND_SLM_EXECUTOR",
-        description="its address, where the profile names a second small model",
+    slm_executors: Addresses = Field(
+        {},
+        validation_alias="TANDEM_SLM_EXECUTORS",
+        description="of the profile's further small models, ROLE=HOST:PORT separated by commas, as in second_slm=127.0.0.1:50058",
     )
     answer_checker: str = Field("127.0.0.1:50055", validation_alias="TANDEM_ANSWER_CHECKER", description="its address")
     checkers: Addresses = Field(
@@ -186,7 +186,7 @@ def _spare_collections() -> None:
 async def main() -> None:
     settings = read_settings(WorkerSettings)
     tracing.setup("tandem-worker", settings.log_level, create_tracer_provider)
-    metrics.watch_availability(settings.profile, has_second=bool(settings.second_slm_executor))
+    metrics.watch_availability(settings.profile, settings.slm_executors)
     metrics.expose(settings.host, settings.metrics_port, "worker")
     log = open_request_log(settings.sealer())
     transport = own_transport()
@@ -196,7 +196,7 @@ async def main() -> None:
             settings.sufficiency_scorer,
             settings.slm_executor,
             settings.answer_checker,
-            settings.second_slm_executor,
+            settings.slm_executors,
         ),
         log,
         settings.files,

@@ -78,6 +78,9 @@
 - {name: TANDEM_PAYLOAD_KEYS, value: /etc/tandem/payload-keys/{{ $v.temporal.payloadKeysSecretKey }}}
 {{- end }}
 {{- if $c.fixed.model }}
+{{- if eq $c.key "secondSlmExecutor" }}
+- {name: TANDEM_ROLE, value: second_slm}
+{{- end }}
 - {name: TANDEM_MODELS, value: /models}
 - {name: TANDEM_ENGINE, value: {{ $c.engine | quote }}}
 - {name: TANDEM_DEVICE, value: {{ default (ternary "cuda" "cpu" $c.hasGpu) $c.device }}}
@@ -114,7 +117,7 @@
 - {name: TANDEM_SUFFICIENCY_SCORER, value: {{ include "tandem.target" (dict "root" $root "key" "sufficiencyScorer" "pair" $c.pair) }}}
 - {name: TANDEM_SLM_EXECUTOR, value: {{ include "tandem.target" (dict "root" $root "key" "slmExecutor" "pair" $c.pair) }}}
 {{- if (include "tandem.component" (dict "root" $root "key" "secondSlmExecutor" "pair" $c.pair) | fromYaml).enabled }}
-- {name: TANDEM_SECOND_SLM_EXECUTOR, value: {{ include "tandem.target" (dict "root" $root "key" "secondSlmExecutor" "pair" $c.pair) }}}
+- {name: TANDEM_SLM_EXECUTORS, value: second_slm={{ include "tandem.target" (dict "root" $root "key" "secondSlmExecutor" "pair" $c.pair) }}}
 {{- end }}
 - {name: TANDEM_ANSWER_CHECKER, value: {{ include "tandem.target" (dict "root" $root "key" "answerChecker" "pair" $c.pair) }}}
 - {name: TANDEM_MAX_LLM, value: {{ $c.maxLlm | quote }}}

@@ -7,5 +7,5 @@ answerChecker: {module: services.answer_checker, ready: tandem.v1.AnswerChecker,
 worker: {module: workflows.worker, ready: tandem.v1.Worker, temporal: true, model: false, isolated: false, http: false, role: worker}
 gateway: {module: services.gateway, ready: tandem.v1.TandemService, temporal: true, model: false, isolated: false, http: false, role: gateway}
 httpGateway: {module: services.http_gateway, ready: /readyz, temporal: false, model: false, isolated: false, http: true, role: http-gateway}
-secondSlmExecutor: {module: services.slm_executor.second, ready: tandem.v1.SlmExecutor, temporal: false, model: true, isolated: false, http: false, role: slm-executor}
+secondSlmExecutor: {module: services.slm_executor, ready: tandem.v1.SlmExecutor, temporal: false, model: true, isolated: false, http: false, role: slm-executor}
 {{- end }}

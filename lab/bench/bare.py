@@ -85,7 +85,9 @@ class CallingWorkflow:
 
 async def main(temporal: str, redis: str, *models: str) -> None:
     client = await Client.connect(temporal)
-    ours = Activities(ServiceAddresses(*models), RequestLog(f"redis://{redis}", timedelta(minutes=5)))
+    ours = Activities(
+        ServiceAddresses(models[0], models[1], models[2]), RequestLog(f"redis://{redis}", timedelta(minutes=5))
+    )
     async with Worker(
         client, task_queue=QUEUE, workflows=[BareWorkflow, CallingWorkflow],
         activities=[nothing, *ours.of_llm_queue(), *ours.of_solve_queue()],

@@ -79,7 +79,7 @@ def rates_of(measured: Sequence[Measured], version: str) -> Rates:
         next(RoleRates(m.input, m.cached_input, m.output) for m in measured if (m.role, m.width) == (role, 1))
         for role in ("llm", "slm")
     )
-    return Rates(version, llm, slm, slm)
+    return Rates(version, {"llm": llm, "slm": slm, "scorer": slm})
 
 
 async def _round(engine: Engine, width: int) -> tuple[float, float, float]:

@@ -15,7 +15,7 @@ from lab.training.metrics import Interval, ratio_of_means
 from lab.training.names import LLM_ALONE, OURS, SLM_ALONE
 from lab.training.pricing import PricedCourse
 from tandem.method.plan import Plan
-from tandem.method.prices import Rates, RoleRates
+from tandem.method.prices import RoleRates
 
 BATCH = 64
 LARGE, SMALL = (9000.0, 1500.0), (20000.0, 4000.0)  # read, written; tokens a second of a pod with a full batch
@@ -41,7 +41,9 @@ def role(pod: tuple[float, float]) -> RoleRates:
 
 
 def simulated(plan: Plan) -> Plan:
-    return replace(plan, rates=Rates("stated in docs/sizing.md", role(LARGE), role(SMALL), role(SMALL)))
+    """With the pods' rates of docs/sizing.md."""
+    rates = {name: role(LARGE if name == "llm" else SMALL) for name in plan.models}
+    return replace(plan, models={name: replace(model, rates=rates[name]) for name, model in plan.models.items()})
 
 
 def latencies() -> Iterator[Latency]:

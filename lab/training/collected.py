@@ -13,6 +13,7 @@ import numpy as np
 from lab.training.checking import is_checked
 from lab.training.collect import Run
 from lab.training.errors import StoreError
+from lab.training.names import SECOND
 from lab.training.second import without_second
 from lab.training.store import Origin, read
 from lab.training.table import Table, make_table
@@ -74,7 +75,7 @@ def load_collected(files: Sequence[Path], profile: Profile, *, only_question: bo
     for file in files:
         origin, found = read(file)
         _check(file, origin, found, profile, only_question)
-        found = found if profile.second_slm else without_second(found)
+        found = found if SECOND in profile.models else without_second(found)
         origins.append(origin)
         runs += [replace(run, question=f"{origin.dataset}/{run.question}") for run in found]
     return Collected(
@@ -98,7 +99,7 @@ def _check(file: Path, origin: Origin, runs: Iterable[Run], profile: Profile, on
         raise StoreError(
             f"{file} holds repairs by another prompts.repair than {profile.name} has now: collect it again"
         )
-    second, named = origin.second_slm, profile.second_slm
+    second, named = origin.second_slm, profile.models.get(SECOND)
     if second and named and second.name != named.name:
         raise StoreError(
             f"{file} holds answers of {second.name}, and {profile.name} names {named.name} as its second small model: collect it again"

@@ -86,9 +86,9 @@ def of_table(table: Table, prices: Prices) -> PairSample:
     """The scores are minus the small model's mean entropy, over its answer and over the question: nothing is fitted, so 50
     questions suffice. Where the large model ended before a stage, its own answer counts there. Verdicts are the file's own.
     """
-    exists, alone = table.slm.exists, _usd(prices.llm, table.llm.prompt, table.llm.tokens)
+    exists, alone = table.slm.exists, _usd(prices.of("llm"), table.llm.prompt, table.llm.tokens)
     reached = np.where(exists, table.insight, table.llm.tokens[:, None])
-    insight = _usd(prices.llm, table.llm.prompt[:, None], reached)
+    insight = _usd(prices.of("llm"), table.llm.prompt[:, None], reached)
     insight[:, 0] = 0.0
     return PairSample(
         small=np.where(exists, table.slm.right, table.llm.right[:, None]),
@@ -99,8 +99,8 @@ def of_table(table: Table, prices: Prices) -> PairSample:
         passed=table.slm.passed[:, 0],
         large_cost=alone,
         insight_cost=insight,
-        answer_cost=np.where(exists, _usd(prices.slm, table.slm.prompt, table.slm.tokens), 0.0),
-        scoring_cost=_usd(prices.scorer, table.slm.prompt[:, 0], np.zeros(len(table.questions))),
+        answer_cost=np.where(exists, _usd(prices.of("slm"), table.slm.prompt, table.slm.tokens), 0.0),
+        scoring_cost=_usd(prices.of("scorer"), table.slm.prompt[:, 0], np.zeros(len(table.questions))),
     )
 
 

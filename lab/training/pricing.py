@@ -8,6 +8,7 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from lab.training.names import SECOND
 from lab.training.table import Bools, Floats, Rows, Table
 from tandem.method import cost
 from tandem.method.plan import Plan
@@ -42,7 +43,7 @@ class Course:
 
     @property
     def usage(self) -> Usage:
-        return Usage(self.llm, self.slm, self.scorer, self.second)
+        return {"llm": self.llm, "slm": self.slm, "scorer": self.scorer, SECOND: self.second}
 
     def with_slm(self, more: TokenCounts, check_seconds: Floats) -> Course:
         """After work of the small model that led to none of these answers."""
@@ -106,10 +107,13 @@ def _choose(mask: Bools, a: Any, b: Any) -> Any:
 
 
 # USD per million tokens, in the proportions of two kinds of pairs that are on the market; illustrative.
-_SMALL_8, _SMALL_37 = RolePrices(0.25, 0.025, 1.5), RolePrices(0.1, 0.025, 0.4)
+def _list(version: str, large: RolePrices, small: RolePrices) -> Prices:
+    return Prices(version, {"llm": large, "slm": small, "scorer": small, SECOND: small})
+
+
 PRICE_LISTS = {
-    "usd_8": Prices("8:1", RolePrices(2, 0.2, 12), _SMALL_8, _SMALL_8, _SMALL_8),
-    "usd_37": Prices("37:1", RolePrices(3, 0.3, 15), _SMALL_37, _SMALL_37, _SMALL_37),
+    "usd_8": _list("8:1", RolePrices(2, 0.2, 12), RolePrices(0.25, 0.025, 1.5)),
+    "usd_37": _list("37:1", RolePrices(3, 0.3, 15), RolePrices(0.1, 0.025, 0.4)),
 }
 
 
@@ -141,12 +145,13 @@ class PricedCourse:
 
 
 def priced(plan: Plan, run: Course) -> PricedCourse:
-    n, usage = len(run.right), run.usage
+    n, usage = len(run.right), {role: counts for role, counts in run.usage.items() if role in plan.models}
     llm_tokens, slm_tokens = run.llm.completion, run.slm.completion
-    slm_parameters = cast(Any, np.where(cast(Any, slm_tokens) > 0, plan.slm_parameters, 0.0))
-    paper = cost.tflops_paper(plan.llm_parameters, llm_tokens, slm_parameters, slm_tokens, cast(Any, run.read))
-    paper = paper + cost.tflops_paper(0.0, 0.0, plan.second_slm_parameters, run.second.completion, 0.0)
-    writing = _seconds(plan, run, ("llm", "slm", "second"))
+    slm_parameters = cast(Any, np.where(cast(Any, slm_tokens) > 0, plan.slm.parameters, 0.0))
+    paper = cost.tflops_paper(plan.llm.parameters, llm_tokens, slm_parameters, slm_tokens, cast(Any, run.read))
+    second = plan.models[SECOND].parameters if SECOND in plan.models else 0.0
+    paper = paper + cost.tflops_paper(0.0, 0.0, second, run.second.completion, 0.0)
+    writing = _seconds(plan, run, ("llm", "slm", SECOND))
     return PricedCourse(
         right=run.right,
         stage=run.stage,
@@ -171,7 +176,7 @@ def role_seconds(rates: RoleRates, counts: TokenCounts) -> Floats:
 def _usd(prices: Prices, run: Course) -> Floats:
     """NaN where a price is not known."""
     return sum(
-        (_role_usd(prices.of(role), getattr(run.usage, role)) for role in cost.ROLES), start=np.zeros(len(run.right))
+        (_role_usd(prices.of(role), counts) for role, counts in run.usage.items()), start=np.zeros(len(run.right))
     )
 
 
@@ -180,10 +185,10 @@ def _role_usd(prices: RolePrices, counts: TokenCounts) -> Floats:
 
 
 def _seconds(plan: Plan, run: Course, roles: tuple[str, ...]) -> Floats:
-    if plan.rates is None:
+    if plan.llm.rates is None:
         return np.full(len(run.right), np.nan)
-    rates = {**{role: getattr(plan.rates, role) for role in ("llm", "slm", "scorer")}, "second": plan.rates.second_slm}
-    each = ((rates[role], getattr(run, role)) for role in roles)
+    rates = {role: model.rates for role, model in plan.models.items()}
+    each = ((rates.get(role), run.usage[role]) for role in roles)
     found = (role_seconds(rate, counts) if rate else _unless_used(counts) for rate, counts in each)
     return sum(found, start=np.zeros(len(run.right)))
 

@@ -19,7 +19,7 @@ from lab.training.datasets import Item, Task
 from lab.training.errors import StoreError, TooFew
 from lab.training.evaluate import scores_of
 from lab.training.metrics import Interval, difference_of_means, ratio_of_means
-from lab.training.names import AGREED, WORDS
+from lab.training.names import AGREED, SECOND, WORDS
 from lab.training.outcomes import llm_alone
 from lab.training.policy import Policy, Unit
 from lab.training.promise import Promise, questions_needed, upper_bound
@@ -142,7 +142,8 @@ def policy_of(profile: Profile, task: Task) -> Policy:
 
 def _by_order(profile: Profile, task: Task, table: Table, unit: Unit) -> list[Profile]:
     """The profile by which small models try, and by whether their programs must agree where it has a check of that."""
-    if task != "code" or profile.second_slm is None:
+    second = profile.models.get(SECOND)
+    if task != "code" or second is None:
         return [profile]
     known = orders(table.take(table.is_checked), make_plan(profile, task), unit)
     if len(known) > 1 and profile.trial.stages == (0,) and not profile.trial.repairs:
@@ -153,7 +154,7 @@ def _by_order(profile: Profile, task: Task, table: Table, unit: Unit) -> list[Pr
     if profile.trial_order == ("slm",):
         return [profile]
     raise StoreError(
-        f"what {profile.second_slm.name} answers to these questions, or costs in {unit}, is not known: run `tandem collect` on the files "
+        f"what {second.name} answers to these questions, or costs in {unit}, is not known: run `tandem collect` on the files "
         "again (trials at stage 0 without repairs are judged), or set trial.order = ['slm']"
     )
 

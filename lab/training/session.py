@@ -16,6 +16,7 @@ from lab.training.collect import Collector, Run
 from lab.training.datasets import Dataset, Item
 from lab.training.errors import StoreError
 from lab.training.machine import Machine, engine_of, tokenizer_of
+from lab.training.names import SECOND
 from lab.training.second import answer_all, compare_all, unasked, without_second
 from lab.training.store import CollectedModel, CollectedProfile, Origin, read, write
 from services.engine.api import Tokenizer
@@ -55,7 +56,7 @@ def origin_of(profile: Profile, dataset: Dataset, seed: int, scope: Scope, model
         only_question=scope.only_question,
         checker=checker_version(profile),
         repair=profile.prompts.repair,
-        second_slm=CollectedModel.of(profile.second_slm) if profile.second_slm else None,
+        second_slm=CollectedModel.of(second) if (second := profile.models.get(SECOND)) else None,
     )
 
 
@@ -107,10 +108,10 @@ async def collect(
 async def _with_second(
     profile: Profile, items: Mapping[str, Item], out: Path, origin: Origin, runs: list[Run], models: Path, machine: Machine
 ) -> list[Run]:  # fmt: skip
-    if profile.second_slm is None:
+    if SECOND not in profile.models:
         return runs
     if due := unasked(runs, items):
-        with engine_of(profile, "second_slm", models, machine) as second:
+        with engine_of(profile, SECOND, models, machine) as second:
             async with _saving(out, origin, runs):
                 async for run in answer_all(due, profile, second, machine.width):
                     runs.append(run)

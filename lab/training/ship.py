@@ -42,7 +42,7 @@ def ship_policy(profile: Profile, policy: Policy, table: Table) -> None:
     for stage, threshold in zip(stages, policy.thresholds[1:], strict=True):
         stage["threshold"] = round(threshold, 4)
     trial = asdict(policy.trial)
-    if profile.second_slm is None:  # then nobody else could try
+    if len(profile.small) == 1:  # then nobody else could try
         del trial["order"]
     _update(document, "trial", trial)
     _update(document, "checks", _checks(profile, policy, keeps_agreement=not table.is_checked.any()))
@@ -65,9 +65,9 @@ def ship_rates(profile: Profile, rates: Rates) -> None:
     """Write measured rates, rounded to three digits."""
     file = profile.folder / "profile.toml"
     document = tomlkit.parse(file.read_text())
-    roles = {name: _role(getattr(rates, name)) for name in ("llm", "slm", "scorer")}
-    roles |= {"second_slm": _role(rates.second_slm)} if rates.second_slm else {}
-    _update(document, "rates", {"version": rates.version, **roles})
+    _update(
+        document, "rates", {"version": rates.version, **{role: _role(each) for role, each in rates.by_role.items()}}
+    )
     file.write_text(tomlkit.dumps(document))
 
 

@@ -12,12 +12,12 @@ import numpy as np
 from lab.training.names import SECOND
 from lab.training.policy import Measure, Point, Policy, Unit, pareto_front
 from lab.training.table import Floats, Table
-from tandem.method.checks import SmallRole, TrialMode, TrialPlan
+from tandem.method.checks import TrialMode, TrialPlan
 from tandem.method.plan import Plan
 from tandem.method.stop_rule import NEVER
 
-Order = tuple[SmallRole, ...]
-ORDERS: tuple[Order, ...] = (("slm",), ("second_slm",), ("slm", "second_slm"), ("second_slm", "slm"))
+Order = tuple[str, ...]
+ORDERS: tuple[Order, ...] = (("slm",), (SECOND,), ("slm", SECOND), (SECOND, "slm"))
 _MOST_STAGES = 2
 _SHARES = (0.5, 0.7, 0.9)
 _ROUND_TO = 16  # tokens; a finer cap would fit these very questions
@@ -62,9 +62,11 @@ def trial_front(table: Table, plan: Plan, unit: Unit) -> list[Point]:
 
 def orders(table: Table, plan: Plan, unit: Unit) -> list[Order]:
     """Who may try: the second small model where it has answered these questions, and what it costs in the unit is known."""
-    is_known = {"usd": plan.prices.of(SECOND).is_known, "seconds": bool(plan.rates and plan.rates.second_slm)}
-    has_second = bool(plan.second_slm) and len(table.questions) > 0 and table.second.exists.all()
-    return [*ORDERS] if has_second and is_known.get(unit, True) else [*ORDERS[:1]]
+    second = plan.models.get(SECOND)
+    if second is None or not len(table.questions) or not table.second.exists.all():
+        return [*ORDERS[:1]]
+    is_known = {"usd": second.prices.is_known, "seconds": second.rates is not None}
+    return [*ORDERS] if is_known.get(unit, True) else [*ORDERS[:1]]
 
 
 def candidates(table: Table, plan: Plan, among: Sequence[Order] = (("slm",),)) -> Iterator[TrialPlan]:
@@ -78,7 +80,7 @@ def candidates(table: Table, plan: Plan, among: Sequence[Order] = (("slm",),)) -
     caps = [plan.answer_max_tokens, *_quantiles(first.tokens[first.passed])]
     lengths = [0, *_quantiles(table.question_tokens[first.failed])] if table.question_tokens.all() else [0]
     has_repairs = table.repair.exists.any()
-    modes: tuple[TrialMode, ...] = get_args(TrialMode) if plan.rates else ("sequential",)
+    modes: tuple[TrialMode, ...] = get_args(TrialMode) if plan.llm.rates else ("sequential",)
     for each, mode, cap, length, order in product(stages, modes, caps, lengths, among):
         is_alone = SECOND not in order
         if (each[0] > 0 and length) or not (is_alone or each == [0]):

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import get_args
 
 import numpy as np
 
+from lab.training.names import SECOND
 from lab.training.pricing import Stages, counts_where, role_seconds, tokens
 from lab.training.table import Bools, Floats, Table
-from tandem.method.checks import SmallRole, TrialPlan
+from tandem.method.checks import TrialPlan
 from tandem.method.plan import Plan
 from tandem.method.tokens import TokenCounts
 
@@ -28,7 +28,7 @@ class Attempt:
     score: Floats
     counts: TokenCounts
     check_seconds: Floats
-    role: SmallRole = "slm"
+    role: str = "slm"
 
 
 @dataclass
@@ -44,7 +44,7 @@ class Trials:
     passed: Bools
     failed: Bools
     answered: Bools
-    spent: dict[SmallRole, TokenCounts]
+    spent: dict[str, TokenCounts]
     check_seconds: Floats
     second_is_first: Bools
     best_score: Floats
@@ -66,7 +66,7 @@ class Trials:
         self.best_stage = np.where(better, attempt.stage, self.best_stage)
         self.passed = self.passed | (ran & attempt.passed)
         self.failed[:, attempt.stage] |= ran & attempt.failed
-        if attempt.role == "second_slm":
+        if attempt.role == SECOND:
             self.second_is_first |= ran & ~attempt.is_cut & ~self.answered[:, 0]
         self.answered[:, attempt.stage] |= ran & ~attempt.is_cut
 
@@ -85,7 +85,7 @@ def no_trials(table: Table) -> Trials:
         passed=np.zeros(n, bool),
         failed=np.zeros(shape, bool),
         answered=np.zeros(shape, bool),
-        spent={role: tokens(np.zeros(n), np.zeros(n)) for role in get_args(SmallRole)},
+        spent={role: tokens(np.zeros(n), np.zeros(n)) for role in ("slm", SECOND)},
         check_seconds=np.zeros(n),
         second_is_first=np.zeros(n, bool),
         best_score=np.full(n, -1.0),
@@ -98,7 +98,7 @@ def no_trials(table: Table) -> Trials:
     )
 
 
-def first_answer(table: Table, trial: TrialPlan, stage: int, role: SmallRole = "slm") -> Attempt:
+def first_answer(table: Table, trial: TrialPlan, stage: int, role: str = "slm") -> Attempt:
     """The model's answer after `stage`, which fails where it is cut at the trial's cap."""
     answers = table.slm.column(stage) if role == "slm" else table.second
     written = answers.tokens
@@ -167,13 +167,11 @@ def _written_meanwhile(plan: Plan, table: Table, attempt: Attempt, begin: Floats
     Without rates it writes in the inverse proportion of their sizes, in no time. A second model without a rate is as fast as the first.
     """
     left = table.llm.tokens - begin
-    if plan.rates is None:
-        parameters = plan.slm_parameters if attempt.role == "slm" else plan.second_slm_parameters
-        meanwhile = np.minimum(attempt.counts.completion * parameters / plan.llm_parameters, left)
+    rates, small = plan.llm.rates, plan.models[attempt.role].rates or plan.slm.rates
+    if rates is None or small is None:
+        parameters = plan.models[attempt.role].parameters
+        meanwhile = np.minimum(attempt.counts.completion * parameters / plan.llm.parameters, left)
         return meanwhile, np.zeros_like(meanwhile)
-    rates, small = plan.rates.llm, plan.rates.slm
-    if attempt.role == "second_slm":
-        small = plan.rates.second_slm or small
     reading = np.where(begin > 0, 0.0, table.llm.prompt / rates.input)
     trying = role_seconds(small, attempt.counts) + attempt.check_seconds
     seconds = np.minimum(trying, reading + left / rates.output)

@@ -11,7 +11,7 @@ from lab.training.pricing import LLM, Course, PricedCourse, course, everywhere, 
 from lab.training.rule import OVERRUN, Rule, stop_rule
 from lab.training.table import Bools, Floats, Table
 from lab.training.trials import MOST_REPAIRS, Attempt, Trials, compared, first_answer, no_trials, repair, scoring_pass
-from tandem.method.checks import AGREEMENT, CheckSpec, SmallRole, TrialPlan, Verdict, agreement
+from tandem.method.checks import AGREEMENT, CheckSpec, TrialPlan, Verdict, agreement
 from tandem.method.plan import Plan
 from tandem.method.stop_rule import is_scored
 
@@ -38,7 +38,7 @@ def verified(table: Table, plan: Plan, trial: TrialPlan, rule: Rule, *, must_agr
         second=ended.second + trials.spent["second_slm"],
         check_seconds=ended.check_seconds + trials.check_seconds,
     )
-    late = np.asarray(spent.llm.overrun) / plan.rates.llm.output if plan.rates else 0.0
+    late = np.asarray(spent.llm.overrun) / plan.llm.rates.output if plan.llm.rates else 0.0
     return priced(plan, replace(spent, overlap_seconds=trials.overlap_seconds + late))
 
 
@@ -102,7 +102,7 @@ def _try_all(table: Table, plan: Plan, trial: TrialPlan, rule: Rule, must_agree:
     return trials
 
 
-def _tries(table: Table, trial: TrialPlan, stage: int, role: SmallRole, due: Bools) -> Iterator[tuple[Attempt, Bools]]:
+def _tries(table: Table, trial: TrialPlan, stage: int, role: str, due: Bools) -> Iterator[tuple[Attempt, Bools]]:
     """A model's attempts at a stage, each with the questions on which it is made."""
     first = first_answer(table, trial, stage, role)
     yield first, due

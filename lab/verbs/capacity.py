@@ -79,14 +79,14 @@ class CapacityOptions:
             if typed:
                 found[role] = PodRates(*parse_two(typed, hint), self.batch)
             elif measured is not None:
-                own = getattr(measured, role)
+                own = measured.by_role[role]
                 found[role] = PodRates(own.input, own.output, self.batch)
             else:
                 raise typer.BadParameter(
                     f"profile {profile.name} has no [rates]: give tokens a second that a pod reads and writes, as in 9000/1500",
                     param_hint=hint,
                 )
-        scored = self.scorer_rate or (measured.scorer.input if measured else found["slm"].input)
+        scored = self.scorer_rate or (measured.by_role["scorer"].input if measured else found["slm"].input)
         found["scorer"] = PodRates(scored, scored, self.batch)
         return found
 

@@ -137,8 +137,8 @@ class Given:
         if self.price_ratio is None and not self.tokens:
             _refuse("--tokens", "is needed with USD prices, for example 300/600")
         prompt, output = parse_two(self.tokens, "--tokens") if self.tokens else (0.0, 1.0)
-        alone = _usd(prices.llm, prompt, output)
-        return _usd(prices.slm, prompt, length * output) / alone, _usd(prices.slm, prompt, 0) / alone
+        alone = _usd(prices.of("llm"), prompt, output)
+        return _usd(prices.of("slm"), prompt, length * output) / alone, _usd(prices.of("slm"), prompt, 0) / alone
 
     def _prices(self) -> Prices | None:
         if bool(self.llm_usd) != bool(self.slm_usd):
@@ -147,7 +147,7 @@ class Given:
             if self.llm_usd:
                 _refuse("--price-ratio", "excludes --llm-usd and --slm-usd")
             small = RolePrices(output=1)
-            return Prices("price ratio", RolePrices(output=self.price_ratio), small, small)
+            return _prices("price ratio", RolePrices(output=self.price_ratio), small)
         if not self.llm_usd:
             return None
         (large_in, large_out), (small_in, small_out) = (
@@ -155,7 +155,7 @@ class Given:
             parse_two(self.slm_usd, "--slm-usd"),
         )
         small = RolePrices(input=small_in, output=small_out)
-        return Prices("typed", RolePrices(input=large_in, output=large_out), small, small)
+        return _prices("typed", RolePrices(input=large_in, output=large_out), small)
 
     def _stages(self, answer: float) -> tuple[StageFigures, ...]:
         found = [StageFigures(*parse_two(text, "--stage"), answer=answer) for text in self.stages]
@@ -186,3 +186,7 @@ def parse_two(text: str, option: str) -> tuple[float, float]:
 
 def _refuse(option: str, reason: str) -> NoReturn:
     raise typer.BadParameter(reason, param_hint=option)
+
+
+def _prices(version: str, large: RolePrices, small: RolePrices) -> Prices:
+    return Prices(version, {"llm": large, "slm": small, "scorer": small})

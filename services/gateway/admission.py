@@ -21,6 +21,7 @@ from tandem.method.errors import FailedPrecondition, InvalidArgument, ResourceEx
 from tandem.method.plan import Judge, Plan, make_plan
 from tandem.method.profile import Profile
 from tandem.method.request import Budget, SolveInput, SolveRequest, StopOverrides
+from tandem.method.roles import LLM
 from tandem.method.stop_rule import allowance
 from tandem.method.tokens import Sampling
 from tandem.method.tools import TOKENS_PER_TOOL, check_tools
@@ -105,7 +106,7 @@ class Admission:
         if not (profile.shadow.share and profile.shadow.judge):
             return None
         judge = self.profiles[profile.shadow.judge]
-        return Judge(judge.name, judge.digest, judge.llm.name, judge.prices.llm)
+        return Judge(judge.name, judge.digest, judge.llm.name, judge.prices.of(LLM))
 
     def count(self, request: SolveRequest) -> tuple[int, int]:
         """Tokens of all that is asked, and how many its profile takes. Raises InvalidArgument where a text is far too long to count."""

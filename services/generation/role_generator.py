@@ -32,8 +32,6 @@ from tandem.method.tasks import Certainty, GenerationOutcome, ModelTask
 from tandem.method.tokens import TokenCounts
 from tandem.method.tools import ToolCall, call_id
 
-ModelRoleName = Literal["llm", "slm", "second_slm"]
-"""A model of a profile that writes text."""
 _NOTHING = TokenCounts()
 
 
@@ -119,7 +117,7 @@ class RoleGenerator:
         role: Role,
         keep: Literal["stage", "token"],
         journal: Journal | None = None,
-        model_role: ModelRoleName | None = None,
+        model_role: str | None = None,
     ) -> None:
         self._engine, self._log, self._role, self._keep = engine, log, role, keep
         self._model_role = model_role or ("llm" if role is Role.INSIGHT else "slm")

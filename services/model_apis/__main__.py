@@ -8,7 +8,7 @@ from __future__ import annotations
 from services.insight_generator.service import ROLE as LARGE
 from services.process.model_process import run_generator
 from services.process.start import run
-from services.slm_executor.service import ROLE as SMALL
+from services.slm_executor.service import model_role
 
 if __name__ == "__main__":
-    run(lambda: run_generator("model-apis", LARGE, SMALL))
+    run(lambda: run_generator("model-apis", LARGE, model_role()))

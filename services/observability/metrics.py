@@ -8,7 +8,7 @@ The activity that publishes a result counts it, once. Workflow code counts nothi
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 from prometheus_client import REGISTRY, Counter, Gauge, Histogram, start_http_server
@@ -18,6 +18,7 @@ from prometheus_client.registry import Collector
 from services.observability.availability import SLOW, announce
 from tandem.errors import SetupError
 from tandem.method.result import SolveResult
+from tandem.method.roles import LLM, SLM
 from tandem.method.tokens import TokenCounts
 
 logger = logging.getLogger(__name__)
@@ -192,9 +193,9 @@ def count_inference(
             PER_TOKEN.labels(**labels).observe((seconds - first_token) / (generated - 1), exemplar)
 
 
-def watch_availability(profile: str, *, has_second: bool = False) -> None:
-    """Export the attempts that no process of a model took from 0 on: the first one must show in a rate."""
-    for role in ("llm", "slm", *(("second_slm",) if has_second else ())):
+def watch_availability(profile: str, further: Iterable[str] = ()) -> None:
+    """Export the attempts that no process of a model took from 0 on: the first one must show in a rate. `further`: small models' roles."""
+    for role in (LLM, SLM, *further):
         UNAVAILABLE.labels(profile, role)
 
 
@@ -239,21 +240,15 @@ def _count_timings(result: SolveResult, exemplar: dict[str, str] | None) -> None
 
 
 def _count_usage(result: SolveResult, exemplar: dict[str, str] | None) -> None:
-    usage, usd = result.usage, result.cost.usd_by_role
-    roles = [
-        ("llm", usage.llm, usd.llm),
-        ("slm", usage.slm, usd.slm),
-        ("scorer", usage.scorer, usd.scorer),
-        ("second_slm", usage.second_slm, usd.second_slm),
-    ]
-    for role, of_role, cost in roles if result.second_slm else roles[:-1]:
-        if cost is None:
-            UNPRICED.labels(result.model(role), role).inc()
+    for role, counts in result.usage.items():
+        model, usd = result.models[role], result.cost.usd_by_role[role]
+        if usd is None:
+            UNPRICED.labels(model, role).inc()
         else:
-            COST.labels(result.model(role), role).inc(cost, exemplar)
-        for state, tokens in _by_state(of_role).items():
-            TOKENS.labels(result.model(role), role, state).inc(tokens)
-    OVERRUN.labels(result.llm).inc(usage.llm.overrun, exemplar)
+            COST.labels(model, role).inc(usd, exemplar)
+        for state, tokens in _by_state(counts).items():
+            TOKENS.labels(model, role, state).inc(tokens)
+    OVERRUN.labels(result.models[LLM]).inc(result.usage[LLM].overrun, exemplar)
     if result.cost.saved_ratio is not None:  # what one cost that was cancelled, failed or cut off is no saving
         COST_ANSWERED.labels(result.profile).inc(result.cost.usd or 0.0)
         COST_ALONE.labels(result.profile).inc(result.cost.usd_llm_alone or 0.0)

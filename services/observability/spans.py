@@ -20,6 +20,7 @@ from services.observability.tracing import tracer
 from tandem.method.checks import CheckResult
 from tandem.method.prices import RolePrices
 from tandem.method.result import SolveResult
+from tandem.method.roles import LLM, SCORER
 from tandem.method.tokens import TokenCounts
 
 OWN = "tandem"
@@ -199,24 +200,17 @@ def _stop(result: SolveResult) -> dict[str, Any]:
 
 def _tokens(result: SolveResult) -> dict[str, Any]:
     usage = result.usage
-    second = {"tandem.tokens.second_slm": usage.second_slm.completion} if result.second_slm else {}
-    return {
-        "tandem.tokens.llm": usage.llm.completion,
-        "tandem.tokens.slm": usage.slm.completion,
-        "tandem.tokens.scorer": usage.scorer.prompt,
-        "tandem.tokens.overrun": usage.llm.overrun,
-        **second,
+    by_role = {role: counts.prompt if role == SCORER else counts.completion for role, counts in usage.items()}
+    return {f"tandem.tokens.{role}": tokens for role, tokens in by_role.items()} | {
+        "tandem.tokens.overrun": usage[LLM].overrun
     }
 
 
 def _cost(result: SolveResult) -> dict[str, Any]:
-    cost, by_role = result.cost, result.cost.usd_by_role
+    cost = result.cost
     return {
         "tandem.cost.total": cost.usd,
-        "tandem.cost.llm": by_role.llm,
-        "tandem.cost.slm": by_role.slm,
-        "tandem.cost.scorer": by_role.scorer,
-        **({"tandem.cost.second_slm": by_role.second_slm} if result.second_slm else {}),
+        **{f"tandem.cost.{role}": usd for role, usd in cost.usd_by_role.items()},
         "tandem.cost.llm_alone": cost.usd_llm_alone,
         "tandem.cost.saved": None if cost.saved_ratio is None else (cost.usd_llm_alone or 0.0) - (cost.usd or 0.0),
         "tandem.cost.overrun": cost.usd_overrun,

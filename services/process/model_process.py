@@ -17,7 +17,7 @@ from services.engine.api import Engine
 from services.engine.registry import make_engine
 from services.generation.attempt_log import AttemptLog, UnloggedAttempt
 from services.generation.journal import Journal
-from services.generation.role_generator import GenerationEvent, ModelRoleName, RoleGenerator, RoleWork
+from services.generation.role_generator import GenerationEvent, RoleGenerator, RoleWork
 from services.observability import metrics, tracing
 from services.process.callers import Callers
 from services.process.redis import open_request_log
@@ -82,7 +82,7 @@ class AddService(Protocol):
 class ModelRole:
     """What a process does for one model of a pair. `service`: the name of its gRPC service."""
 
-    name: ModelRoleName
+    name: str
     service: str
     callers: Callers
     add: AddService

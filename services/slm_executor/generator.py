@@ -19,7 +19,6 @@ from services.request_log.connection import Role
 from services.request_log.ledger import Pass
 from services.request_log.log import RequestLog
 from tandem.method.call_scorer import FILE, CallScorer, Unscored, call_scorer
-from tandem.method.checks import SmallRole
 from tandem.method.errors import InvalidArgument
 from tandem.method.profile import Profile
 from tandem.method.prompts import answer_prompt, repair_prompt
@@ -40,7 +39,7 @@ class AnswerGenerator(ModelGenerator):
         *profiles: Profile,
         reread: Reread | None = None,
         journal: Journal | None = None,
-        role: SmallRole = "slm",
+        role: str = "slm",
     ) -> None:
         served = ServedProfiles(*profiles, reread=reread)
         generator = RoleGenerator(engine, log, Role.ANSWER, keep="token", journal=journal, model_role=role)

@@ -23,8 +23,8 @@ from services.slm_executor.generator import AnswerGenerator
 from tandem.convert.outcomes import finished_to_pb, prefill_response_to_pb
 from tandem.convert.requests import model_task_from_pb
 from tandem.convert.values import counts_to_pb
-from tandem.method.checks import SmallRole
 from tandem.method.profile import Profile
+from tandem.method.roles import SLM
 from tandem.method.tasks import GenerationOutcome
 from tandem.v1 import execution_pb2, execution_pb2_grpc
 
@@ -72,16 +72,16 @@ class SlmExecutorService(ModelService, execution_pb2_grpc.SlmExecutorServicer):
 
 def _add(
     server: Server, engine: Engine, log: RequestLog, *profiles: Profile,
-    reread: Reread | None = None, journal: Journal | None = None, role: SmallRole = "slm",
+    reread: Reread | None = None, journal: Journal | None = None, role: str = "slm",
 ) -> None:  # fmt: skip
     generator = AnswerGenerator(engine, log, *profiles, reread=reread, journal=journal, role=role)
     service = SlmExecutorService(generator, profiles[0].name)
     execution_pb2_grpc.add_SlmExecutorServicer_to_server(service, server.grpc)
 
 
-ROLE = ModelRole("slm", NAME, CALLERS, _add)
-SECOND = ModelRole("second_slm", NAME, CALLERS, partial(_add, role="second_slm"))
-"""The same service, by a profile's second small model, in a process of its own."""
+def model_role(role: str = SLM) -> ModelRole:
+    """The service by one of a profile's small models; each has a process of its own."""
+    return ModelRole(role, NAME, CALLERS, partial(_add, role=role))
 
 
 def _event(event: GenerationStarted | GenerationOutcome, model: str) -> execution_pb2.ExecuteEvent:

@@ -8,7 +8,7 @@ from rich.text import Text
 
 from tandem.cli.output import Screen, dollars
 from tandem.cli.summary import not_compared, steps
-from tandem.results import to_dict
+from tandem.results import bill_lines, to_dict
 from tandem.v1 import tandem_pb2
 
 _FINISHED = "llm_finished"
@@ -34,7 +34,7 @@ def print_result(console: Screen, result: tandem_pb2.SolveResult, shown: str = "
         says = f"{steps(data['policy_step'])} stricter than calibrated: outcomes say that more was lost than promised"
         console.print(Text("policy   ", style="bold") + Text(says))
     saving = not_compared(result) or saved(data["cost"]["saved_ratio"])
-    for line in _bill(data, saving):
+    for line in _bill(result, data, saving):
         console.print(line, soft_wrap=True)
     if not data["complete"] and data["stop"]["reason"] != "cancelled":
         console.print(Text("note     the answer was truncated at its token limit", style="red"))
@@ -57,25 +57,25 @@ def _scorer(data: dict[str, Any]) -> str:
     return str(stage["scorer"]) if stage["trained"] else f"{stage['scorer']} scorer"
 
 
-def _bill(data: dict[str, Any], saving: str) -> list[Text]:
+def _bill(result: tandem_pb2.SolveResult, data: dict[str, Any], saving: str) -> list[Text]:
     cost, times = data["cost"], data["timings_ms"]
     lines = []
-    second = [("second_slm", "second")] if data["second_slm"] else []
-    for role, label in [("llm", "large"), ("slm", "small"), *second, ("scorer", "scorer")]:
-        usage = data["usage"][role]
-        about = "≈ " if usage["is_estimated"] else ""
-        extra = "".join(f", {usage[k]} {k.split('_')[0]}" for k in ("overrun_tokens", "discarded_tokens") if usage[k])
-        cached = f" (+{usage['cached_input_tokens']} cached)" if usage["cached_input_tokens"] else ""
+    for line in bill_lines(result):
+        usage = line.usage
+        about = "≈ " if usage.is_estimated else ""
+        extra = f", {usage.overrun_tokens} overrun" if usage.overrun_tokens else ""
+        extra += f", {usage.discarded_tokens} discarded" if usage.discarded_tokens else ""
+        cached = f" (+{usage.cached_input_tokens} cached)" if usage.cached_input_tokens else ""
         lines.append(
-            Text(f"{label:8} ", style="bold")
+            Text(f"{line.title.removesuffix(' small'):8} ", style="bold")
             + Text(
-                f"{about}{usage['input_tokens']} prompt tokens{cached}, {usage['output_tokens']} generated{extra}"
-                f"   {dollars(cost['usd_by_role'][role])}   {usage['model']}"
+                f"{about}{usage.input_tokens} prompt tokens{cached}, {usage.output_tokens} generated{extra}"
+                f"   {dollars(line.usd)}   {usage.model}"
             )
         )
     for trial in data["trials"]:
         repair = ", a repair" if trial["repair"] else ""
-        repair += f", by {trial['usage']['model']}" if second else ""
+        repair += f", by {trial['usage']['model']}" if data["second_slm"] else ""
         lines.append(
             Text(f"  try {trial['number']}  ", style="bold")
             + Text(

@@ -19,6 +19,7 @@ from tandem.client import Client
 from tandem.errors import RequestError
 from tandem.events import InsightDelta
 from tandem.jaeger import TraceError, fetch_trace
+from tandem.results import bill_lines
 from tandem.v1 import tandem_pb2
 
 _QUESTION = "What is 17 + 25?"
@@ -75,8 +76,7 @@ def _findings(client: Client, question: str, profile: str, jaeger: str) -> Itera
 def _bill_adds_up(result: tandem_pb2.SolveResult) -> Finding:
     if not result.cost.HasField("usd"):
         return Finding("bill", True, "the price of a model is not known, so the bill has no amount")
-    by_role = result.cost.usd_by_role
-    adds_up = isclose(result.cost.usd, by_role.llm + by_role.slm + by_role.scorer + by_role.second_slm, rel_tol=1e-9)
+    adds_up = isclose(result.cost.usd, sum(line.usd or 0.0 for line in bill_lines(result)), rel_tol=1e-9)
     return Finding("bill", adds_up and result.cost.usd > 0, f"{result.cost.usd:.8f} USD, the sum of its roles")
 
 

@@ -18,6 +18,7 @@ from tandem.client import Client
 from tandem.errors import RequestError
 from tandem.method.errors import TandemError
 from tandem.method.profile import load_profile
+from tandem.method.roles import title
 from tandem.paths import (
     DEFAULT_GATEWAY,
     DEFAULT_PROFILE,
@@ -79,8 +80,7 @@ def _endpoints(profile: str) -> Iterator[MachineCheck]:
     from tandem.endpoints.probe import reach
     from tandem.endpoints.requests import EndpointError
 
-    names = {"llm": "large model", "slm": "small model", "second_slm": "second small model"}
-    for role, model in ((names[role], model) for role, model in pair.models.items()):
+    for role, model in ((f"{title(role)} model", model) for role, model in pair.models.items()):
         if model.api is None:
             continue
         try:

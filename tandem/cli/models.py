@@ -25,7 +25,7 @@ app = new_app(no_args_is_help=True)
 Profiles = Annotated[
     list[str] | None, typer.Option("--profile", help="Of this profile; repeatable. Default: the shipped pair.")
 ]
-Only = Annotated[Literal["both", "llm", "slm", "second_slm"], typer.Option(help="Only the profiles' large, small or second small model.")]  # fmt: skip
+Only = Annotated[Literal["both", "llm", "slm", "second_slm", "third_slm", "fourth_slm", "fifth_slm"], typer.Option(help="Only the profiles' model of this role.")]  # fmt: skip
 Engine = Annotated[str, typer.Option(envvar="TANDEM_ENGINE", help="For this engine: `transformers` and `vllm` need a GGUF file converted, which takes 3 times the disk.")]  # fmt: skip
 _LINE_SECONDS = 10.0
 

@@ -19,9 +19,9 @@ from tandem.endpoints.requests import EndpointError
 from tandem.errors import UserError
 from tandem.method.errors import TandemError
 from tandem.method.profile import Model, Profile, load_profile
+from tandem.method.roles import MODEL_ROLES, title
 from tandem.paths import own_profiles, profile_folders
 
-_LABELS = {"llm": "large", "slm": "small", "second_slm": "second"}
 app = new_app(no_args_is_help=True)
 
 Large = Annotated[str, typer.Option("--large", help="The large model: openai:MODEL, anthropic:MODEL, openrouter:MODEL, http://HOST:PORT/v1#MODEL, llamacpp:FILE.gguf or hf:REPOSITORY.")]  # fmt: skip
@@ -79,7 +79,7 @@ def check_profile(
         known = load_profile(profile, tuple(profile_folders()))
     except TandemError as error:
         raise UserError(str(error)) from error
-    rows = [_checked(_LABELS[role], model) for role, model in known.models.items()]
+    rows = [_checked(title(role).removesuffix(" small"), model) for role, model in known.models.items()]
     if json:
         print_json({"profile": profile, "ok": all(row["ok"] for row in rows), "models": rows})
     else:
@@ -108,7 +108,7 @@ def pair_profile(name: str, large: str, small: str, second: str = "", *, quiet: 
     except TandemError as error:
         raise UserError(str(error)) from error
     if len(roles) != len(known.models):
-        has = "has a second small model" if known.second_slm else "has no second small model"
+        has = f"has {len(known.small)} small model{'s' * (len(known.small) > 1)}"
         raise UserError(f"profile {name} {has}: give --profile another name")
     for role, model in zip(roles, known.models.values(), strict=True):
         _require_same(name, role, model)
@@ -124,10 +124,10 @@ def _found_roles(given: Sequence[tuple[Address, str]], *, quiet: bool) -> list[R
 
 
 def say_losses(losses: Sequence[Sequence[str]]) -> None:
-    """What is lost with the large model, the small one, and a second one: each loss once, under those that it is true of."""
+    """What is lost with the large model and the small ones, in order: each loss once, under those that it is true of."""
     groups: dict[str, list[str]] = {}
     for loss in dict.fromkeys(chain(*losses)):
-        whose = [f"the {label}" for label, own in zip(_LABELS.values(), losses, strict=False) if loss in own]
+        whose = [f"the {label}" for label, own in zip(map(title, MODEL_ROLES), losses, strict=False) if loss in own]
         groups.setdefault(" and ".join(whose), []).append(loss)
     for names, lost in groups.items():
         console.print(f"lost with {names} model:")

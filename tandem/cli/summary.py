@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from tandem.cli.output import dollars
+from tandem.method.roles import title
+from tandem.results import bill_lines, role_name
 from tandem.v1 import tandem_pb2
 
 _CUT = "the answer was cut at its limit"
@@ -41,8 +43,8 @@ def who_answered(result: tandem_pb2.SolveResult) -> str:
 def _author(result: tandem_pb2.SolveResult) -> str:
     if result.answered_by == tandem_pb2.ROLE_LLM:
         return "the large model answered by itself"
-    if result.answered_by == tandem_pb2.ROLE_SECOND_SLM:
-        return "the second small model answered"
+    if result.answered_by > tandem_pb2.ROLE_SLM:
+        return f"the {title(role_name(result.answered_by))} model answered"
     read = next((stage.tokens for stage in result.stages if stage.stage == result.stop.stage), 0)
     return (
         f"the small model answered from {read} tokens of the large model"
@@ -52,8 +54,7 @@ def _author(result: tandem_pb2.SolveResult) -> str:
 
 
 def _cost(result: tandem_pb2.SolveResult) -> str:
-    usage = result.usage
-    is_estimated = any(role.is_estimated for role in (usage.llm, usage.slm, usage.scorer, usage.second_slm))
+    is_estimated = any(line.usage.is_estimated for line in bill_lines(result))
     return dollars(result.cost.usd if result.cost.HasField("usd") else None, 6) + (
         " (estimated)" if is_estimated else ""
     )

@@ -9,7 +9,7 @@ from tandem.convert.outcomes import check_result_to_pb
 from tandem.convert.values import call_to_pb, counts_to_pb, prices_to_pb, role_to_pb, stop_reason_to_pb, verdict_to_pb
 from tandem.method.checks import Trial
 from tandem.method.events import AnswerDelta, Checked, InsightDelta, LlmStopped, Restarted, SolveEvent
-from tandem.method.result import ShadowResult, SolveResult
+from tandem.method.result import Cost, ShadowResult, SolveResult
 from tandem.method.timeline import Timeline
 from tandem.v1 import tandem_pb2
 
@@ -48,27 +48,31 @@ def result_to_pb(result: SolveResult) -> tandem_pb2.SolveResult:
         reasoning=result.reasoning,
         stop=tandem_pb2.Stop(**(asdict(result.stop) | {"reason": stop_reason_to_pb(result.stop.reason)})),
         stages=[tandem_pb2.StageResult(**asdict(stage)) for stage in result.stages],
-        usage=tandem_pb2.UsageByRole(
-            llm=counts_to_pb(result.llm, result.usage.llm),
-            slm=counts_to_pb(result.slm, result.usage.slm),
-            scorer=counts_to_pb(result.slm, result.usage.scorer),
-            second_slm=counts_to_pb(result.second_slm, result.usage.second_slm),
-        ),
-        cost=tandem_pb2.Cost(**asdict(result.cost)),
+        usage=tandem_pb2.UsageByRole(**_by_role(result)),
+        cost=_cost_to_pb(result.cost),
         timings_ms=tandem_pb2.Timings(**asdict(result.timings_ms)),
         trace_id=result.trace_id,
         attempts=result.attempts,
         complete=result.complete,
         notes=result.notes,
         checks=[check_result_to_pb(check) for check in result.checks],
-        trials=[_trial_to_pb(trial, result.model(trial.role)) for trial in result.trials],
+        trials=[_trial_to_pb(trial, result.models[trial.role]) for trial in result.trials],
         answered_by=role_to_pb(result.answered_by) if result.answered_by else tandem_pb2.ROLE_UNSPECIFIED,
         tool_calls=[call_to_pb(call) for call in result.tool_calls],
         policy_step=result.policy_step,
-        second_slm=result.second_slm,
+        second_slm=result.models.get("second_slm", ""),
         overhead=tandem_pb2.Overhead(**asdict(result.overhead)),
         answered_calls=[call_to_pb(call) for call in result.answered_calls],
     )
+
+
+def _by_role(result: SolveResult) -> dict[str, Any]:
+    return {role: counts_to_pb(result.models[role], counts) for role, counts in result.usage.items()}
+
+
+def _cost_to_pb(cost: Cost) -> tandem_pb2.Cost:
+    by_role = {"second_slm": 0.0, **cost.usd_by_role}
+    return tandem_pb2.Cost(**(asdict(cost) | {"usd_by_role": tandem_pb2.UsdByRole(**by_role)}))
 
 
 def _trial_to_pb(trial: Trial, model: str) -> tandem_pb2.Trial:
@@ -120,14 +124,12 @@ def profile_to_pb(profile: Profile) -> tandem_pb2.Profile:
         trial_stages=profile.trial.stages,
         trial_mode=profile.trial.mode,
         prices=tandem_pb2.ProfilePrices(
-            llm=prices_to_pb(profile.prices.llm),
-            slm=prices_to_pb(profile.prices.slm),
-            scorer=prices_to_pb(profile.prices.scorer),
-            second_slm=prices_to_pb(profile.prices.of("second_slm")),
+            **{role: prices_to_pb(prices) for role, prices in profile.prices.by_role.items()}
         ),
         llm_alone_code_output_tokens=profile.llm_alone.tokens("code"),
         llm_alone_output_tokens=profile.llm_alone.tokens("answer"),
-        second_slm=profile.second_slm.name if profile.second_slm else "",
-        trial_order=[role_to_pb(role) for role in profile.trial_order if profile.second_slm],
+        second_slm=profile.small[1].name if len(profile.small) > 1 else "",
+        trial_order=[role_to_pb(role) for role in profile.trial_order if len(profile.small) > 1],
+        small_models=[model.name for model in profile.small],
         measured=tandem_pb2.Measured(**profile.measured.model_dump()) if profile.measured else None,
     )

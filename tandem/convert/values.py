@@ -37,7 +37,6 @@ FINISH_REASONS = {
     "length": execution_pb2.FINISH_REASON_LENGTH,
     "aborted": execution_pb2.FINISH_REASON_ABORTED,
 }
-_ROLES = {"llm": tandem_pb2.ROLE_LLM, "slm": tandem_pb2.ROLE_SLM, "second_slm": tandem_pb2.ROLE_SECOND_SLM}
 
 
 def task_from_pb(task: int, unspecified: Task = "answer") -> Task:
@@ -126,7 +125,7 @@ def prices_to_pb(prices: RolePrices) -> tandem_pb2.RolePrices | None:
 
 
 def role_to_pb(role: str) -> tandem_pb2.Role.ValueType:
-    return _ROLES[role]
+    return tandem_pb2.Role.Value(f"ROLE_{role.upper()}")
 
 
 def verdict_to_pb(verdict: Verdict) -> tandem_pb2.Verdict.ValueType:

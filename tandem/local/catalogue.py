@@ -113,7 +113,7 @@ def _tables(file: Path) -> dict[str, Any]:
 
 
 def models_of(profile: str, only: str = "both") -> list[str]:
-    """Names of a profile's models that run here: of all roles, or of `llm`, `slm` or `second_slm` alone.
+    """Names of a profile's models that run here: of all roles, or of `llm` or one of the small ones alone.
 
     Raises ModelError for an unknown profile, and for a file that breaks a rule.
     """

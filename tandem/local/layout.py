@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tandem.errors import UserError
+from tandem.method.roles import SMALL_ROLES
 
 
 class StackError(UserError):
@@ -92,12 +93,15 @@ MODEL_APIS = Process(
 )  # fmt: skip
 """Serves both models where others run them, in place of their two processes. In a cluster each has pods and a secret of its own."""
 JOINED = frozenset({"insight-generator", "slm-executor"})
-SECOND_EXECUTOR = Process(
-    "second-slm-executor", 1, {"main": 50058, "metrics": 9458},
-    "tandem.v1.SlmExecutor", "services.slm_executor.second", runs_model=True, acts_as="slm-executor",
-)  # fmt: skip
-"""Runs the second small model, where a profile names one. It has a process of its own also where others run all models."""
-LOCAL_PROCESSES = (*PROCESSES, MODEL_APIS, SECOND_EXECUTOR)
+FURTHER_EXECUTORS = {
+    role: Process(
+        f"{role.replace('_', '-')}-executor", 1, {"main": 50058 + number, "metrics": 9458 + number},
+        "tandem.v1.SlmExecutor", "services.slm_executor", runs_model=True, acts_as="slm-executor",
+    )
+    for number, role in enumerate(SMALL_ROLES[1:])
+}  # fmt: skip
+"""By role: each runs a further small model of a profile, in a process of its own also where others run all models."""
+LOCAL_PROCESSES = (*PROCESSES, MODEL_APIS, *FURTHER_EXECUTORS.values())
 ANSWERING = frozenset(process.name for process in LOCAL_PROCESSES if process.name != "http-gateway")
 """What a request by gRPC needs."""
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tandem.local.certificates import access_environment, acl_file, certificate_environment
-from tandem.local.layout import JOINED, MODEL_APIS, PROCESSES, SECOND_EXECUTOR, Layout, Process, StackError
+from tandem.local.layout import FURTHER_EXECUTORS, JOINED, MODEL_APIS, PROCESSES, Layout, Process, StackError
 from tandem.method.endpoint import FILE
 from tandem.method.profile import Profile, load_profile
 from tandem.paths import REPOSITORY, find_binary, profile_folders
@@ -64,7 +64,7 @@ _ROLES = {
     "insight-generator": {"llm"},
     "slm-executor": {"slm"},
     MODEL_APIS.name: {"llm", "slm"},
-    SECOND_EXECUTOR.name: {"second_slm"},
+    **{process.name: {role} for role, process in FURTHER_EXECUTORS.items()},
 }
 
 
@@ -80,8 +80,8 @@ def left_out(profile: Profile, *, tls: bool) -> set[str]:
     """Processes that a stack of this profile does not need. With TLS each process has an identity, so that no two are joined."""
     joins = profile.llm.api is not None and profile.slm.api is not None and not tls
     unscored = {"sufficiency-scorer"} if profile.stop.is_off else set()
-    without_second = set() if profile.second_slm else {SECOND_EXECUTOR.name}
-    return unscored | without_second | (JOINED if joins else {MODEL_APIS.name})
+    unnamed = {process.name for role, process in FURTHER_EXECUTORS.items() if role not in profile.models}
+    return unscored | unnamed | (JOINED if joins else {MODEL_APIS.name})
 
 
 def require_binary(name: str) -> Path:
@@ -137,6 +137,8 @@ def _environment(layout: Layout, process: Process) -> dict[str, str]:
         common["TANDEM_SAVED_PREFIXES"] = folder
     if "internal" in ports and layout.tls:
         common["TANDEM_INTERNAL_PORT"] = str(ports["internal"])
+    if role := next((role for role, each in FURTHER_EXECUTORS.items() if each == process), ""):
+        common["TANDEM_ROLE"] = role
     if process.name == "worker":
         common |= _services(layout)
     return common
@@ -144,9 +146,12 @@ def _environment(layout: Layout, process: Process) -> dict[str, str]:
 
 def _services(layout: Layout) -> dict[str, str]:
     """The addresses that the worker calls."""
-    called = [p.name for p in (*PROCESSES, SECOND_EXECUTOR) if p.runs_model or p.isolated]
+    called = [process.name for process in PROCESSES if process.runs_model or process.isolated]
     found = {name: layout.serving(name) for name in called}
-    return {f"TANDEM_{name.replace('-', '_').upper()}": layout.address(by) for name, by in found.items() if by}
+    further = {role: p.name for role, p in FURTHER_EXECUTORS.items() if p.name in layout.ports}
+    return {f"TANDEM_{name.replace('-', '_').upper()}": layout.address(by) for name, by in found.items() if by} | {
+        "TANDEM_SLM_EXECUTORS": ",".join(f"{role}={layout.address(name)}" for role, name in further.items())
+    }
 
 
 def _redis(layout: Layout) -> Program:

@@ -1,10 +1,11 @@
 """The most that a request can cost and compute, whatever the caches do: what is set aside before it begins."""
 
 from tandem.method.charge import Charge, nano_usd
-from tandem.method.cost import ROLES, TRIAL_FAILURE_TOKENS
+from tandem.method.cost import TRIAL_FAILURE_TOKENS
 from tandem.method.prices import total
 from tandem.method.request import SolveInput
 from tandem.method.result import SolveResult, Usage
+from tandem.method.roles import LLM, SCORER, SLM
 from tandem.method.stop_rule import TEMPLATE_TOKENS, Allowance, allowance
 from tandem.method.tokens import TokenCounts
 
@@ -15,7 +16,7 @@ def upper_bound(task: SolveInput) -> Charge:
     A bill can be higher by what lost attempts generated; nobody can know that before.
     """
     usage = _worst_usage(task, allowance(task.plan, task.request.budget, task.question_tokens))
-    usd = total(*(task.plan.prices.of(role).usd(getattr(usage, role)) for role in ROLES))
+    usd = total(*(task.plan.models[role].prices.usd(counts) for role, counts in usage.items()))
     return Charge(nano_usd(usd), _computed(usage))
 
 
@@ -30,19 +31,18 @@ def _worst_usage(task: SolveInput, allowed: Allowance) -> Usage:
     prompt = task.question_tokens + TEMPLATE_TOKENS
     read = prompt + written
     num_prefills = len(plan.stages) + 1 if plan.prefill_ahead else 1
-    slm, second = TokenCounts(prompt=num_prefills * read, completion=allowed.answer_tokens), TokenCounts()
+    usage = {role: TokenCounts() for role in plan.models} | {
+        LLM: TokenCounts(prompt=prompt if written else 0, completion=written),
+        SLM: TokenCounts(prompt=num_prefills * read, completion=allowed.answer_tokens),
+        SCORER: TokenCounts(prompt=(len(plan.stages) + 1) * read),
+    }
     if task.checks and allowed.pays_for_trials:
         trial = plan.trial
         of_each = TokenCounts(prompt=read + trial.max_tokens + TRIAL_FAILURE_TOKENS, completion=trial.max_tokens)
-        slm = sum([of_each] * trial.number_of("slm"), slm)
-        second = sum([of_each] * trial.number_of("second_slm"), second)
-    return Usage(
-        llm=TokenCounts(prompt=prompt if written else 0, completion=written),
-        slm=slm,
-        scorer=TokenCounts(prompt=(len(plan.stages) + 1) * read),
-        second_slm=second,
-    )
+        for role in set(trial.order):
+            usage[role] = sum([of_each] * trial.number_of(role), usage[role])
+    return usage
 
 
 def _computed(usage: Usage) -> int:
-    return sum(counts.computed for counts in usage.roles)
+    return sum(counts.computed for counts in usage.values())

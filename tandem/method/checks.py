@@ -18,8 +18,6 @@ EXAMPLES = "python_examples"
 PROGRAMS_AGREE = "python_agreement"
 """The check that runs a program and another one on the same inputs."""
 _DEFAULT_AGREEING = 2
-SmallRole = Literal["slm", "second_slm"]
-"""A small model of a profile."""
 CALL = "call"
 """The check of calls of tools; every other one is of texts."""
 
@@ -64,7 +62,7 @@ class CheckSpec:
 class CheckResult:
     """What a check said of one answer: field by field the message tandem.v1.CheckResult.
 
-    `role` is the model that wrote the answer (slm, second_slm or llm), `trial` the number of the small models' try (0: the large
+    `role` is that of the model that wrote the answer, `trial` the number of the small models' try (0: the large
     model's answer), `score` the share of comparisons that held (0..1), `seconds` processor time.
     """
 
@@ -97,7 +95,7 @@ class Trial:
     usage: TokenCounts
     usd: float | None
     check_seconds: float
-    role: SmallRole = "slm"
+    role: str = "slm"
 
 
 def combined(results: Sequence[CheckResult], *, must_agree: bool = False) -> Verdict:
@@ -157,8 +155,8 @@ class TrialPlan:
     repairs: int = 0
     max_tokens: int = 0
     escalate_max_tokens: int = 0
-    order: list[SmallRole] = field(default_factory=lambda: ["slm"])
+    order: list[str] = field(default_factory=lambda: ["slm"])
 
-    def number_of(self, role: SmallRole) -> int:
+    def number_of(self, role: str) -> int:
         """The most trials that the model makes."""
         return self.order.count(role) * (len(self.stages) + (self.repairs if 0 in self.stages else 0))

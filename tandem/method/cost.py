@@ -1,15 +1,15 @@
 """What a request cost: USD from the profile's prices, TFLOPs by the paper's formula and in full (docs/method.md, Cost)."""
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from tandem.method.plan import Plan
 from tandem.method.prices import total
-from tandem.method.result import Cost, Usage, UsdByRole
+from tandem.method.result import Cost, Usage
+from tandem.method.roles import LLM, SCORER, SLM, SMALL_ROLES
 from tandem.method.tokens import TokenCounts
 
 _MILLION, _TERA = 1e6, 1e12
-ROLES = "llm", "slm", "scorer", "second_slm"
-"""What a bill has a line for."""
 TRIAL_FAILURE_TOKENS = 256  # the words that tell the small model why its answer failed, at most
 
 
@@ -27,9 +27,7 @@ def tflops_paper(
 
 def tflops_full(plan: Plan, usage: Usage) -> float:
     """All computed tokens: prefill, scoring passes, overrun and discarded tokens. Cached tokens cost nothing."""
-    slm = usage.slm.computed + usage.scorer.computed
-    second = plan.second_slm_parameters * usage.second_slm.computed
-    return 2 * (plan.llm_parameters * usage.llm.computed + plan.slm_parameters * slm + second) / _TERA
+    return 2 * sum(plan.models[role].parameters * counts.computed for role, counts in usage.items()) / _TERA
 
 
 def cost(
@@ -41,7 +39,7 @@ def cost(
     is_read: bool = True,
     check_seconds: float = 0.0,
     is_comparable: bool = True,
-    read_by_second: int = 0,
+    read_by: Mapping[str, int] | None = None,
 ) -> Cost:
     """The bill; amounts are None where a price is not known. `prompt_tokens` is the plain question's prompt, which the large model alone would have read; `check_seconds` is
     the processor time of the checks. Where it is not `is_comparable`, nothing is saved, whatever the large model would have cost: there is no complete
@@ -49,13 +47,12 @@ def cost(
 
     `llm_answer` is what the large model's own answer took, where it has answered: then the `llm_alone` figures are exact.
     Elsewhere they are estimates: the profile's calibration says how many tokens that model needs by itself. `is_read`: the
-    small model answers from what the large one wrote; `read_by_second`: tokens of it that a trial of the second small model read.
+    small model answers from what the large one wrote; `read_by`: tokens of it that trials of further small models read, by role.
     """
-    by_role = UsdByRole(**{role: plan.prices.of(role).usd(getattr(usage, role)) for role in ROLES})
-    usd = total(by_role.llm, by_role.slm, by_role.scorer, by_role.second_slm)
+    by_role = {role: plan.models[role].prices.usd(counts) for role, counts in usage.items()}
+    usd = total(*by_role.values())
     alone = _exact(plan, llm_answer) if llm_answer else _estimated(plan, prompt_tokens)
     low, high = (None, None) if llm_answer else _interval(plan, prompt_tokens)
-    slm_parameters = plan.slm_parameters if usage.slm.generated else 0.0
     return Cost(
         usd=usd,
         usd_by_role=by_role,
@@ -63,22 +60,28 @@ def cost(
         usd_llm_alone_low=low,
         usd_llm_alone_high=high,
         saved_ratio=_saved(usd, alone.usd) if is_comparable else None,
-        tflops_paper=tflops_paper(
-            plan.llm_parameters,
-            usage.llm.completion,
-            slm_parameters,
-            usage.slm.completion,
-            None if is_read else 0.0,
-        )
-        + tflops_paper(0.0, 0.0, plan.second_slm_parameters, usage.second_slm.completion, read_by_second),
+        tflops_paper=_paper(plan, usage, usage[LLM].completion if is_read else 0, read_by or {}),
         tflops_full=tflops_full(plan, usage),
         tflops_llm_alone=alone.tflops,
-        price_version=plan.prices.version,
-        usd_overrun=plan.prices.llm.usd(TokenCounts(overrun=usage.llm.overrun)),
+        price_version=plan.price_version,
+        usd_overrun=plan.llm.prices.usd(TokenCounts(overrun=usage[LLM].overrun)),
         seconds=_seconds(plan, usage, check_seconds),
         seconds_llm_alone=alone.seconds,
         check_seconds=check_seconds,
         llm_alone_is_exact=llm_answer is not None and not llm_answer.is_estimated,
+    )
+
+
+def _paper(plan: Plan, usage: Usage, read_by_first: int, read_by: Mapping[str, int]) -> float:
+    """Of the large model and the first small one by the formula, which charges a reader that wrote; further small ones likewise."""
+    first = plan.slm.parameters if usage[SLM].generated else 0.0
+    further = (
+        tflops_paper(0.0, 0.0, plan.models[role].parameters, usage[role].completion, read_by.get(role, 0))
+        for role in SMALL_ROLES[1:]
+        if role in usage
+    )
+    return tflops_paper(plan.llm.parameters, usage[LLM].completion, first, usage[SLM].completion, read_by_first) + sum(
+        further
     )
 
 
@@ -91,15 +94,16 @@ class _Alone(NamedTuple):
 
 
 def _exact(plan: Plan, answer: TokenCounts) -> _Alone:
-    seconds = plan.rates.llm.seconds(answer.prompt, answer.cached, answer.generated) if plan.rates else None
-    return _Alone(plan.prices.llm.usd(answer), 2 * plan.llm_parameters * answer.computed / _TERA, seconds)
+    rates = plan.llm.rates
+    seconds = rates.seconds(answer.prompt, answer.cached, answer.generated) if rates else None
+    return _Alone(plan.llm.prices.usd(answer), 2 * plan.llm.parameters * answer.computed / _TERA, seconds)
 
 
 def _estimated(plan: Plan, prompt_tokens: int) -> _Alone:
     tokens = plan.expected_alone(prompt_tokens).tokens
-    seconds = plan.rates.llm.seconds(prompt_tokens, 0, tokens) if plan.rates else None
+    seconds = plan.llm.rates.seconds(prompt_tokens, 0, tokens) if plan.llm.rates else None
     usd = _usd_alone(plan, prompt_tokens, tokens)
-    return _Alone(usd, 2 * plan.llm_parameters * (prompt_tokens + tokens) / _TERA, seconds)
+    return _Alone(usd, 2 * plan.llm.parameters * (prompt_tokens + tokens) / _TERA, seconds)
 
 
 def _interval(plan: Plan, prompt_tokens: int) -> tuple[float | None, float | None]:
@@ -109,7 +113,7 @@ def _interval(plan: Plan, prompt_tokens: int) -> tuple[float | None, float | Non
 
 
 def _usd_alone(plan: Plan, prompt_tokens: int, tokens: float | None) -> float | None:
-    prices = plan.prices.llm
+    prices = plan.llm.prices
     if tokens is None or not prices.is_known:
         return None
     return (prompt_tokens * prices.input + tokens * prices.output) / _MILLION
@@ -122,12 +126,15 @@ def _saved(usd: float | None, alone: float | None) -> float | None:
 
 
 def _seconds(plan: Plan, usage: Usage, check_seconds: float) -> float | None:
-    """Device time of all roles and the checks; None where the profile has no measured rates of a model that was used."""
-    if plan.rates is None or (plan.rates.second_slm is None and (usage.second_slm.read or usage.second_slm.generated)):
+    """Device time of all roles and the checks; None where the profile has no measured rates, or none of a small model that was used."""
+    if plan.llm.rates is None:
         return None
-    roles = [(plan.rates.llm, usage.llm), (plan.rates.slm, usage.slm), (plan.rates.scorer, usage.scorer)]
-    roles += [(plan.rates.second_slm, usage.second_slm)] if plan.rates.second_slm else []
-    return check_seconds + sum(rate.seconds(counts.prompt, counts.cached, counts.generated) for rate, counts in roles)
+    used = {role: counts for role, counts in usage.items() if counts.read or counts.generated}
+    times = [
+        rates.seconds(counts.prompt, counts.cached, counts.generated) if (rates := plan.models[role].rates) else None
+        for role, counts in used.items()
+    ]
+    return total(check_seconds, *times)
 
 
 def worst_case_usd(plan: Plan, prompt_tokens: int, llm_tokens: int, answer_tokens: int) -> float:
@@ -138,13 +145,14 @@ def worst_case_usd(plan: Plan, prompt_tokens: int, llm_tokens: int, answer_token
     prompt_llm = prompt_tokens if llm_tokens else 0
     prefilled = prompt_tokens + llm_tokens
     cached = len(plan.stages) * prefilled if llm_tokens else 0
+    llm, slm, scorer = (plan.models[role].prices for role in (LLM, SLM, SCORER))
     return (
-        prompt_llm * plan.prices.llm.input
-        + llm_tokens * plan.prices.llm.output
-        + prefilled * (plan.prices.scorer.input + plan.prices.slm.input)
-        + cached * plan.prices.scorer.cached_input
-        + (cached * plan.prices.slm.cached_input if plan.prefill_ahead else 0)
-        + answer_tokens * plan.prices.slm.output
+        prompt_llm * llm.input
+        + llm_tokens * llm.output
+        + prefilled * (scorer.input + slm.input)
+        + cached * scorer.cached_input
+        + (cached * slm.cached_input if plan.prefill_ahead else 0)
+        + answer_tokens * slm.output
     ) / _MILLION
 
 
@@ -152,6 +160,6 @@ def worst_case_usd_of_trials(plan: Plan, prompt_tokens: int, llm_tokens: int) ->
     """Upper bound of all trials: each takes all its tokens, and a repair reads what the trial before it wrote."""
     trial = plan.trial
     read = prompt_tokens + llm_tokens + trial.max_tokens + TRIAL_FAILURE_TOKENS
-    priced = [(trial.number_of(role), plan.prices.of(role)) for role in trial.order]
+    priced = [(trial.number_of(role), plan.models[role].prices) for role in trial.order]
     each = (number * (read * price.input + trial.max_tokens * price.output) for number, price in priced)
     return sum(each) / _MILLION

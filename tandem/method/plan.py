@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 from tandem.method.checks import TrialPlan
 from tandem.method.conversation import Kind, Task, kind_of
 from tandem.method.expected import ByLength, Expected
-from tandem.method.prices import Prices, Rates, RolePrices
+from tandem.method.prices import Prices, RolePrices, RoleRates
+from tandem.method.roles import BILL_ROLES, LLM, SCORER, SLM
 from tandem.method.watched_promise import Watched
 
 if TYPE_CHECKING:  # a client that reads plans and results need not load pydantic
@@ -31,43 +32,68 @@ class Judge:
 
 
 @dataclass(frozen=True)
+class PlannedModel:
+    """A model of the pair, as one request uses it."""
+
+    name: str
+    # N of the TFLOPs formulas; 0: not known.
+    parameters: float
+    prices: RolePrices
+    # Of the device at hand; None: not measured.
+    rates: RoleRates | None = None
+    # Others run it, behind an API.
+    is_api: bool = False
+
+
+@dataclass(frozen=True)
 class Plan:
     profile: str
-    profile_digest: str  # of the prompts and the scorer; a service that has others refuses (docs/decisions, 38)
+    # Identifies prompts, models and scorer: a service that holds others refuses (Profile.digest).
+    profile_digest: str
     handoff: str
-    llm: str
-    slm: str
-    llm_parameters: float
-    slm_parameters: float
+    # By role; the scorer is the first small model, at its own prices and rates.
+    models: dict[str, PlannedModel]
+    price_version: str
     stages: list[StagePlan]
     scores_stage_zero: bool
     stage_zero_threshold: float
     answer_max_tokens: int
-    answer_format: (
-        str  # "message": a text, calls of tools, or both; the large model then writes no stages, but an answer
-    )
-    prices: Prices
-    llm_alone_output_tokens: float  # the mean of what the large model writes alone
+    # "message": a text, calls of tools, or both. The large model then writes no stages, but an answer.
+    answer_format: str
+    # Mean of the large model's own answers; `llm_alone_by_length` is better, where there is one.
+    llm_alone_output_tokens: float
+    llm_alone_by_length: ByLength | None = None
     shadow_share: float = 0.0
-    llm_finishes: bool = False  # where no stage suffices the large model goes on to its own answer
+    # Where no stage suffices the large model goes on to its own answer.
+    llm_finishes: bool = False
     prefill_ahead: bool = False
-    unavailable_timeout_seconds: float = 8.0  # how long a small model that cannot be reached is waited for
-    trial: TrialPlan = field(default_factory=TrialPlan)
-    rates: Rates | None = None  # tokens a second on the device at hand; None: not measured
+    # How long a model that cannot be reached is waited for: a small one, the large one.
+    unavailable_timeout_seconds: float = 8.0
     llm_unavailable_timeout_seconds: float = 0.0
-    is_scored: bool = True  # False: nothing scores what the small model writes
-    text_threshold: float = 1.0  # the score from which a text without a call is taken, where tools may be called
-    stay_below: float = 0.0  # a call with a lower score leaves the rest of its conversation to the large model
-    apis: list[str] = field(default_factory=list)  # the roles, llm, slm and second_slm, whose models are behind APIs
-    llm_alone_by_length: ByLength | None = None  # better than the mean, where there is one
-    watched: Watched | None = None  # the policy whose promise the outcome counts for; None: the caller has changed it
-    judge: Judge | None = None  # None: the profile names none for its shadows
-    second_slm: str = ""  # empty: there is no second small model
-    second_slm_parameters: float = 0.0
+    trial: TrialPlan = field(default_factory=TrialPlan)
+    # False: nothing scores what the small model writes.
+    is_scored: bool = True
+    # Where tools may be called: the score from which a text without a call is taken.
+    text_threshold: float = 1.0
+    # A call that scores less leaves the rest of its conversation to the large model.
+    stay_below: float = 0.0
+    # The policy whose promise the request's outcome counts for; None: the caller has changed the policy.
+    watched: Watched | None = None
+    # Of shadows; None: the profile names none.
+    judge: Judge | None = None
 
-    def model(self, role: str) -> str:
-        """Name of the model in the role llm, slm or second_slm."""
-        return {"llm": self.llm, "second_slm": self.second_slm}.get(role, self.slm)
+    @property
+    def llm(self) -> PlannedModel:
+        return self.models[LLM]
+
+    @property
+    def slm(self) -> PlannedModel:
+        """The first small model."""
+        return self.models[SLM]
+
+    @property
+    def prices(self) -> Prices:
+        return Prices(self.price_version, {role: model.prices for role, model in self.models.items()})
 
     @property
     def may_call(self) -> bool:
@@ -88,7 +114,7 @@ def make_plan(profile: "Profile", task: Task = "answer", json_schema: str = "", 
 
 def _for_calls(profile: "Profile", plan: Plan) -> Plan:
     """The small model tries first where it says how sure it is, as no API does; the large one answers what was not taken."""
-    says_how_sure = "slm" not in plan.apis
+    says_how_sure = not plan.slm.is_api
     return replace(
         plan,
         handoff="continuation",
@@ -113,27 +139,32 @@ def _plan(profile: "Profile", task: Task, json_schema: str, kind: Kind) -> Plan:
         profile=profile.name,
         profile_digest=profile.digest,
         handoff=profile.handoff,
-        llm=profile.llm.name,
-        slm=profile.slm.name,
-        llm_parameters=profile.llm.parameters,
-        slm_parameters=profile.slm.parameters,
+        models=_models(profile),
+        price_version=profile.prices.version,
         stages=[StagePlan(s.name, s.max_tokens, s.threshold if is_scored else 1.0) for s in profile.stages],
         scores_stage_zero=profile.stop.stage_zero,
         stage_zero_threshold=profile.stop.stage_zero_threshold if is_scored else 1.0,
         answer_max_tokens=profile.execution.max_tokens,
         answer_format="json" if json_schema else formats[task],
-        prices=profile.prices,
         llm_alone_output_tokens=profile.llm_alone.tokens(task),
         shadow_share=profile.shadow.share,
         llm_finishes=profile.stop.otherwise == "llm_finishes",
         prefill_ahead=profile.execution.prefill_ahead,
         unavailable_timeout_seconds=profile.execution.unavailable_timeout_seconds,
         trial=profile.trial.as_plan(kind, profile.execution.max_tokens, profile.trial_order),
-        rates=profile.rates,
         llm_unavailable_timeout_seconds=profile.execution.llm_unavailable_timeout_seconds,
         is_scored=not profile.stop.is_off,
-        apis=[role for role, model in profile.models.items() if model.api],
         llm_alone_by_length=profile.llm_alone.by_length.get(kind),
-        second_slm=profile.second_slm.name if profile.second_slm else "",
-        second_slm_parameters=profile.second_slm.parameters if profile.second_slm else 0.0,
     )
+
+
+def _models(profile: "Profile") -> dict[str, PlannedModel]:
+    named = profile.models | {SCORER: profile.slm}
+    rates = profile.rates.by_role if profile.rates else {}
+    return {
+        role: PlannedModel(
+            model.name, model.parameters, profile.prices.of(role), rates.get(role), model.api is not None
+        )
+        for role in BILL_ROLES
+        if (model := named.get(role))
+    }

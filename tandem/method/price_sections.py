@@ -5,9 +5,10 @@ from __future__ import annotations
 from math import inf
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, create_model, model_validator
 
 from tandem.method.prices import UNKNOWN, Prices, Rates, RolePrices, RoleRates
+from tandem.method.roles import BILL_ROLES, LLM, SCORER, SLM
 
 Probability = Annotated[float, Field(ge=0, le=1)]
 
@@ -61,41 +62,36 @@ class RolePricesSection(Section):
         return RolePrices(self.input, self.cached_input, self.output)
 
 
-class _PricesSection(Section):
-    """A role that is left out has a model whose price is not known: what it costs is not said, and no budget in USD is taken.
-
-    The scorer runs the small model: left out, it has that one's prices.
-    """
-
-    version: str
-    llm: RolePricesSection | None = None
-    slm: RolePricesSection | None = None
-    scorer: RolePricesSection | None = None
-    second_slm: RolePricesSection | None = None
+_PricesSection = create_model(
+    "_PricesSection",
+    __base__=Section,
+    version=(str, ...),
+    **dict.fromkeys(BILL_ROLES, (RolePricesSection | None, None)),  # type: ignore[call-overload]
+)
+_RatesSection = create_model(
+    "_RatesSection",
+    __base__=Section,
+    version=(str, ...),
+    **{role: (TokenRate, ...) if role in (LLM, SLM, SCORER) else (TokenRate | None, None) for role in BILL_ROLES},  # type: ignore[call-overload]
+)
 
 
 def parse_prices(given: Any) -> Any:
+    """A role that is left out has a model whose price is not known: what it costs is not said, and no budget in USD is taken. The scorer
+    runs the small model: left out, it has that one's prices.
+    """
     if isinstance(given, Prices):
         return given
-    section = _PricesSection.model_validate(given)
-    llm, slm, scorer = (
-        role.as_prices() if role else UNKNOWN for role in (section.llm, section.slm, section.scorer or section.slm)
-    )
-    second = section.second_slm.as_prices() if section.second_slm else None
-    return Prices(section.version, llm, slm, scorer, second)
-
-
-class _RatesSection(Section):
-    version: str
-    llm: TokenRate
-    slm: TokenRate
-    scorer: TokenRate
-    second_slm: TokenRate | None = None
+    sections = dict(_PricesSection.model_validate(given))
+    version = sections.pop("version")
+    found = {role: section.as_prices() for role, section in sections.items() if section}
+    small = found.get(SLM, UNKNOWN)
+    return Prices(version, {LLM: UNKNOWN, SLM: small, SCORER: small} | found)
 
 
 def parse_rates(given: Any) -> Any:
     if given is None or isinstance(given, Rates):
         return given
-    section = _RatesSection.model_validate(given)
-    llm, slm, scorer = (role.as_rates() for role in (section.llm, section.slm, section.scorer))
-    return Rates(section.version, llm, slm, scorer, section.second_slm.as_rates() if section.second_slm else None)
+    sections = dict(_RatesSection.model_validate(given))
+    version = sections.pop("version")
+    return Rates(version, {role: section.as_rates() for role, section in sections.items() if section})

@@ -40,24 +40,17 @@ def total(*amounts: float | None) -> float | None:
 
 @dataclass(frozen=True)
 class Prices:
-    """`version` names the price list on every bill. `second_slm`: None where there is no second small model."""
-
+    # Names the price list on every bill.
     version: str
-    llm: RolePrices
-    slm: RolePrices
-    scorer: RolePrices
-    second_slm: RolePrices | None = None
+    by_role: dict[str, RolePrices]
 
     def of(self, role: str) -> RolePrices:
-        """Of the role llm, slm, scorer or second_slm."""
-        prices: RolePrices | None = getattr(self, role)
-        return prices or UNKNOWN
+        return self.by_role.get(role, UNKNOWN)
 
     @property
     def unknown(self) -> list[str]:
         """The roles whose price is not known."""
-        roles = ("llm", "slm", "scorer", *(("second_slm",) if self.second_slm else ()))
-        return [role for role in roles if not self.of(role).is_known]
+        return [role for role, prices in self.by_role.items() if not prices.is_known]
 
     def require_known(self, field: str) -> None:
         """Raises InvalidArgument where an amount of USD, given in `field`, would limit what has no known price."""
@@ -84,10 +77,7 @@ class RoleRates:
 
 @dataclass(frozen=True)
 class Rates:
-    """`version` names the measurement, and with it the device."""
-
+    # Names the measurement, and with it the device.
     version: str
-    llm: RoleRates
-    slm: RoleRates
-    scorer: RoleRates
-    second_slm: RoleRates | None = None
+    # A role that is missing was not measured.
+    by_role: dict[str, RoleRates]

@@ -13,15 +13,15 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, ValidationError, ValidationInfo, field_validator, model_validator
 
 from tandem.method.call_scorer import CERTAINTY, Tools
-from tandem.method.checks import SmallRole
 from tandem.method.conversation import Kind, Task
 from tandem.method.endpoint import Api
 from tandem.method.errors import PROFILE_MISMATCH, FailedPrecondition, InvalidArgument, NotFound
 from tandem.method.measured import LlmAlone, Measured
 from tandem.method.price_sections import Probability, Section, parse_prices, parse_rates
-from tandem.method.prices import UNKNOWN, Prices, Rates
+from tandem.method.prices import Prices, Rates
 from tandem.method.profile_sections import Checks, DefaultTask, Execution, TrialSection
 from tandem.method.promise import PromiseMade, Shadow
+from tandem.method.roles import LLM, SLM, SMALL_ROLES, title
 from tandem.method.templates import Prompts
 
 TRAINED_SCORERS = "mlp", "logistic", "probe", "combined", "words"
@@ -82,8 +82,12 @@ class Profile(Section):
         default=0, ge=0, description="of a chat, or a question with what was said before it; 0: as max_question_tokens"
     )
     llm: Model
-    slm: Model
-    second_slm: Model | None = Field(default=None, description="another small model, which trials may ask as well")
+    small: tuple[Model, ...] = Field(
+        alias="slm",
+        min_length=1,
+        max_length=len(SMALL_ROLES),
+        description="[[slm]], in order: the first is scored and continues; trials may ask the others as well",
+    )
     stages: tuple[Stage, ...] = Field(min_length=1)
     prompts: Prompts
     stop: StopPolicy
@@ -102,13 +106,12 @@ class Profile(Section):
 
     @field_validator("prices")
     @classmethod
-    def _second_is_priced(cls, prices: Prices, info: ValidationInfo) -> Prices:
-        """A second model without prices has unknown ones, as every role."""
-        if info.data.get("second_slm") is None:
-            if prices.second_slm:
-                raise ValueError("second_slm: the profile names no second small model")
-            return prices
-        return prices if prices.second_slm else replace(prices, second_slm=UNKNOWN)
+    def _all_are_priced(cls, prices: Prices, info: ValidationInfo) -> Prices:
+        """A further small model without prices has unknown ones, as every role."""
+        more = SMALL_ROLES[1 : len(info.data.get("small", ()))]
+        if absent := [role for role in prices.by_role if role in SMALL_ROLES[1:] and role not in more]:
+            raise ValueError(f"{absent[0]}: the profile names no {title(absent[0])} model")
+        return replace(prices, by_role=prices.by_role | {role: prices.of(role) for role in more})
 
     @model_validator(mode="after")
     def _check(self) -> Profile:
@@ -121,13 +124,13 @@ class Profile(Section):
             raise ValueError("trial.stages must ascend")
         if len(set(self.trial.order)) != len(self.trial.order):
             raise ValueError("trial.order names a model twice")
-        if "second_slm" in self.trial.order and self.second_slm is None:
-            raise ValueError("trial.order: the profile names no second_slm")
+        if absent := [role for role in self.trial.order if role not in self.small_roles]:
+            raise ValueError(f"trial.order: the profile names no {absent[0]}")
         if not {"answer", "code", "json"} <= set(self.stop.tasks) and self.stop.otherwise != "llm_finishes":
             raise ValueError("stop.tasks: a task that is not scored needs stop.otherwise = 'llm_finishes'")
         if self.trial.repairs and not self.prompts.repair:
             raise ValueError("trial.repairs needs prompts.repair")
-        if self.stop.is_off and (self.stop.otherwise != "llm_finishes" or any(t < 1 for t in self._thresholds())):
+        if self.stop.is_off and (self.stop.otherwise != "llm_finishes" or any(t < 1 for t in _thresholds(self))):
             raise ValueError(
                 "stop.scorer = 'off' needs stop.otherwise = 'llm_finishes' and thresholds of 1: nothing is scored"
             )
@@ -140,17 +143,22 @@ class Profile(Section):
         return self
 
     @property
-    def models(self) -> dict[str, Model]:
-        """By role: llm, slm, and second_slm where there is one."""
-        second = {"second_slm": self.second_slm} if self.second_slm else {}
-        return {"llm": self.llm, "slm": self.slm, **second}
+    def slm(self) -> Model:
+        """The first small model."""
+        return self.small[0]
 
     @property
-    def trial_order(self) -> tuple[SmallRole, ...]:
-        return self.trial.order or (("slm", "second_slm") if self.second_slm else ("slm",))
+    def small_roles(self) -> tuple[str, ...]:
+        return SMALL_ROLES[: len(self.small)]
 
-    def _thresholds(self) -> list[float]:
-        return [self.stop.stage_zero_threshold, *(stage.threshold for stage in self.stages)]
+    @property
+    def models(self) -> dict[str, Model]:
+        """By role: llm, slm, and the further small ones."""
+        return {LLM: self.llm, **dict(zip(self.small_roles, self.small, strict=True))}
+
+    @property
+    def trial_order(self) -> tuple[str, ...]:
+        return self.trial.order or self.small_roles
 
     def prompt_fingerprint(self) -> dict[str, Any]:
         """Everything that decides which texts the models read, and so which scores they get: a scorer is trained for it."""
@@ -170,24 +178,13 @@ class Profile(Section):
     def digest(self) -> str:
         """Identifies prompts, models, stages and scorer; thresholds and prices travel in the plan and are not part of it."""
         parts = {**self.prompt_fingerprint(), "scorer": self.stop.scorer, "prompts": self.prompts.model_dump()}
-        if self.second_slm:
-            parts["second_slm"] = self.second_slm.name
+        parts |= {role: self.models[role].name for role in self.small_roles[1:]}
         if self.tools.scorer != CERTAINTY:
             parts["tools"] = self.tools.scorer
-        if artefact := self._artefact_beside():
+        if artefact := _artefact_in(self.folder):
             parts["artefact"] = artefact
         identity = json.dumps(parts, sort_keys=True)
         return hashlib.sha256(identity.encode()).hexdigest()[:16]
-
-    def _artefact_beside(self) -> str:
-        """SHA-256 of the files beside profile.toml, which an operator can change without a new image: a trained scorer's. Empty where there
-        are none, as in the profiles of the image, whose scorers are in folders.
-        """
-        files = sorted(file for file in self.folder.glob("[!.]*") if file.is_file() and file.name != "profile.toml")
-        whole = hashlib.sha256()
-        for file in files:
-            whole.update(file.name.encode() + b"\0" + hashlib.sha256(file.read_bytes()).digest())
-        return whole.hexdigest() if files else ""
 
     def check_digest(self, given: str) -> None:
         """Raises FailedPrecondition where `given`, a plan's digest, is of another profile; empty is not checked."""
@@ -209,11 +206,10 @@ class Profile(Section):
         if self.trial.stages and kind in self.trial.tasks:
             task: Task = kind if kind in ("code", "chat") else "answer"
             checks, stages = map(str, self.checks.of(task)), map(str, self.trial.stages)
-            order = f" by {', '.join(self.trial_order)}" if self.trial_order != ("slm",) else ""
+            order = f" by {', '.join(self.trial_order)}" if self.trial_order != (SLM,) else ""
             parts.append(f"checks {', '.join(checks)} at stages {', '.join(stages)}{order}")
         if kind in self.stop.tasks:
-            thresholds = (self.stop.stage_zero_threshold, *(stage.threshold for stage in self.stages))
-            parts.append(f"scores of {self.stop.scorer} from {', '.join(f'{each:g}' for each in thresholds)}")
+            parts.append(f"scores of {self.stop.scorer} from {', '.join(f'{each:g}' for each in _thresholds(self))}")
         return "; ".join(parts) or "none: the large model answers"
 
     def accepts(self, kind: Kind) -> bool:
@@ -228,6 +224,21 @@ class Profile(Section):
     def section_ends(self) -> tuple[str, ...]:
         """The label that ends each stage; empty where only the token cap does."""
         return tuple(stage.ends_before for stage in self.stages)
+
+
+def _thresholds(profile: Profile) -> list[float]:
+    return [profile.stop.stage_zero_threshold, *(stage.threshold for stage in profile.stages)]
+
+
+def _artefact_in(folder: Path) -> str:
+    """SHA-256 of the files beside profile.toml, which an operator can change without a new image: a trained scorer's. Empty where there
+    are none, as in the profiles of the image, whose scorers are in folders.
+    """
+    files = sorted(file for file in folder.glob("[!.]*") if file.is_file() and file.name != "profile.toml")
+    whole = hashlib.sha256()
+    for file in files:
+        whole.update(file.name.encode() + b"\0" + hashlib.sha256(file.read_bytes()).digest())
+    return whole.hexdigest() if files else ""
 
 
 def load_profile(name: str, folders: tuple[Path, ...]) -> Profile:
@@ -253,9 +264,17 @@ def _text(file: Path) -> str:
 def profile_of(text: str, file: Path) -> Profile:
     """The profile whose `file` has this text. Raises InvalidArgument."""
     try:
-        return Profile(**tomllib.loads(text), folder=file.parent)
+        return Profile(**_in_order(tomllib.loads(text)), folder=file.parent)
     except tomllib.TOMLDecodeError as error:
         raise InvalidArgument(f"{file} is no valid TOML: {error}", field="profile") from error
     except ValidationError as error:
         wrong = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}".lstrip(": ") for one in error.errors())
         raise InvalidArgument(f"{file}: {wrong}", field="profile") from error
+
+
+def _in_order(document: dict[str, Any]) -> dict[str, Any]:
+    """[slm] and [second_slm], as profiles of 0.1.0 name their small models, are [[slm]] of one and of two."""
+    if not isinstance(document.get("slm"), dict):
+        return document
+    second = document.pop("second_slm", None)
+    return document | {"slm": [document["slm"], *([second] if second else [])]}

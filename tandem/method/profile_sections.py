@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from tandem.method.checks import CheckSpec, SmallRole, TrialMode, TrialPlan
+from tandem.method.checks import CheckSpec, TrialMode, TrialPlan
 from tandem.method.conversation import Kind, Task
 from tandem.method.price_sections import Section
 
@@ -49,9 +49,9 @@ class TrialSection(Section):
     """Where the small models answer before the large one is asked, if a check can tell whether it is right (TrialPlan)."""
 
     stages: tuple[int, ...] = ()
-    order: tuple[SmallRole, ...] = Field(
+    order: tuple[str, ...] = Field(
         default=(),
-        description="who tries, each where those before it did not pass; default: the small model, then the second one where there is one",
+        description="who tries, each where those before it did not pass; default: the small models, in order",
     )
     tasks: tuple[Kind, ...] = Field(
         default=("answer", "code"),
@@ -66,7 +66,7 @@ class TrialSection(Section):
         description="a longer question whose trials failed is not asked of the large model; 0: no limit",
     )
 
-    def as_plan(self, kind: Kind, answer_max_tokens: int, order: Sequence[SmallRole]) -> TrialPlan:
+    def as_plan(self, kind: Kind, answer_max_tokens: int, order: Sequence[str]) -> TrialPlan:
         cap, stages = self.max_tokens or answer_max_tokens, self.stages if kind in self.tasks else ()
         return TrialPlan(list(stages), self.mode, self.repairs, cap, self.escalate_max_tokens, list(order))
 

@@ -7,11 +7,12 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from tandem.method.answer import final_answer
-from tandem.method.checks import CheckResult, SmallRole, Trial
+from tandem.method.checks import CheckResult, Trial
 from tandem.method.cost import cost
 from tandem.method.plan import Plan
 from tandem.method.request import SolveInput
 from tandem.method.result import SolveResult, StageResult, Stop, StopReason, Timings, Usage
+from tandem.method.roles import LLM, SCORER, SLM, title
 from tandem.method.stop_rule import thresholds
 from tandem.method.tasks import GenerationOutcome, PassOutcome, StageScore
 from tandem.method.tokens import TokenCounts
@@ -86,8 +87,7 @@ class RequestState:
             reasoning=text,
             stop=stop,
             stages=self._stage_results(),
-            llm=self.plan.llm,
-            slm=self.plan.slm,
+            models={role: model.name for role, model in self.plan.models.items()},
             usage=usage,
             cost=cost(
                 self.plan,
@@ -97,7 +97,7 @@ class RequestState:
                 is_read=not self.has_llm_answered,
                 check_seconds=self._check_seconds,
                 is_comparable=is_complete and stop.reason not in _LIMITED,
-                read_by_second=_read_by_second(self),
+                read_by={trial.role: _insight_read(self, trial.role) for trial in self.trials},
             ),
             timings_ms=self._timings(answer, now),
             trace_id=self.input.trace_id,
@@ -109,7 +109,6 @@ class RequestState:
             answered_by=answer.role if answer else "llm" if is_llms else "",
             tool_calls=[marked(call) if self.stays_with_llm else call for call in message.calls] if message else [],
             policy_step=self.plan.watched.step if self.plan.watched else 0,
-            second_slm=self.plan.second_slm,
             answered_calls=self.input.request.answered_calls,
         )
 
@@ -122,18 +121,19 @@ class RequestState:
     def _usage(self) -> Usage:
         scoring = [score.passes for score in self.scores]
         logged = [self.logged_scoring] if self.logged_scoring else []
-        slm = sum(_tried(self.trials, "slm"), self.answer_counts) + _all_passes(self.prefills)
-        second = sum(_tried(self.trials, "second_slm"), TokenCounts())
-        return Usage(
-            llm=self._as_known("llm", self.llm_counts),
-            slm=self._as_known("slm", slm),
-            scorer=_all_passes([*scoring, *logged]),
-            second_slm=self._as_known("second_slm", second),
-        )
+        others = {
+            LLM: self.llm_counts,
+            SLM: self.answer_counts + _all_passes(self.prefills),
+            SCORER: _all_passes([*scoring, *logged]),
+        }
+        return {
+            role: self._as_known(role, sum(_tried(self.trials, role), others.get(role, TokenCounts())))
+            for role in self.plan.models
+        }
 
     def _as_known(self, role: str, counts: TokenCounts) -> TokenCounts:
         """An attempt that was lost has no usage from its API: what it had written is known, what it had read is not."""
-        is_guess = role in self.plan.apis and counts.discarded > 0
+        is_guess = self.plan.models[role].is_api and counts.discarded > 0
         return replace(counts, is_estimated=counts.is_estimated or is_guess)
 
     def _is_complete(self, stop: Stop, answer: GenerationOutcome | None) -> bool:
@@ -148,10 +148,9 @@ class RequestState:
         return sum(check.seconds for check in self.checks)
 
     def _estimates(self) -> list[str]:
-        usage = self._usage()
         return [
-            f"the {model} model's token counts are an estimate: its API reported none, as for a stream that was cut, or none that can be true"
-            for model, counts in (("large", usage.llm), ("small", usage.slm), ("second small", usage.second_slm))
+            f"the {title(role)} model's token counts are an estimate: its API reported none, as for a stream that was cut, or none that can be true"
+            for role, counts in self._usage().items()
             if counts.is_estimated
         ]
 
@@ -192,13 +191,13 @@ class RequestState:
         )
 
 
-def _tried(trials: Sequence[Trial], role: SmallRole) -> list[TokenCounts]:
+def _tried(trials: Sequence[Trial], role: str) -> list[TokenCounts]:
     return [trial.usage for trial in trials if trial.role == role]
 
 
-def _read_by_second(state: RequestState) -> int:
-    """Tokens of the insight that the second small model has read: of the last stage that it tried."""
-    last = max((trial.stage for trial in state.trials if trial.role == "second_slm"), default=0)
+def _insight_read(state: RequestState, role: str) -> int:
+    """Tokens of the insight that a small model's trials have read: of the last stage that it tried."""
+    last = max((trial.stage for trial in state.trials if trial.role == role), default=0)
     return min(state.plan.stages[last - 1].max_tokens, state.llm_counts.completion) if last else 0
 
 

@@ -46,26 +46,8 @@ class StageResult:
     trained: bool
 
 
-@dataclass(frozen=True)
-class Usage:
-    """Token counts by role."""
-
-    llm: TokenCounts
-    slm: TokenCounts
-    scorer: TokenCounts
-    second_slm: TokenCounts = field(default_factory=TokenCounts)
-
-    @property
-    def roles(self) -> list[TokenCounts]:
-        return [self.llm, self.slm, self.scorer, self.second_slm]
-
-
-@dataclass(frozen=True)
-class UsdByRole:
-    llm: float | None
-    slm: float | None
-    scorer: float | None
-    second_slm: float | None = 0.0
+Usage = dict[str, TokenCounts]
+"""By role, in the order of a bill: each role of the plan."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +61,7 @@ class Cost:
     """
 
     usd: float | None
-    usd_by_role: UsdByRole
+    usd_by_role: dict[str, float | None]
     usd_llm_alone: float | None
     saved_ratio: float | None
     tflops_paper: float
@@ -119,10 +101,7 @@ class Overhead:
 
 @dataclass(frozen=True)
 class SolveResult:
-    """The message tandem.v1.SolveResult; `llm`, `slm` and `second_slm` are the models' names, which the message repeats in its usage.
-
-    `answered_by` is the role llm, slm or second_slm; empty without an answer. `second_slm` is empty where there is no such model.
-    """
+    """The message tandem.v1.SolveResult. `models`: names by role; `answered_by`: a role, empty without an answer."""
 
     request_id: str
     profile: str
@@ -131,8 +110,7 @@ class SolveResult:
     reasoning: str
     stop: Stop
     stages: list[StageResult]
-    llm: str
-    slm: str
+    models: dict[str, str]
     usage: Usage
     cost: Cost
     timings_ms: Timings
@@ -145,13 +123,8 @@ class SolveResult:
     answered_by: str = ""
     tool_calls: list[ToolCall] = field(default_factory=list)
     policy_step: int = 0
-    second_slm: str = ""
     overhead: Overhead = field(default_factory=Overhead)
     answered_calls: list[ToolCall] = field(default_factory=list)
-
-    def model(self, role: str) -> str:
-        """Name of the model in the role llm, slm, scorer or second_slm."""
-        return {"llm": self.llm, "second_slm": self.second_slm}.get(role, self.slm)
 
 
 @dataclass(frozen=True)

@@ -92,7 +92,7 @@ def allowance(plan: Plan, budget: Budget, question_tokens: int) -> Allowance:
         caps = [c for c in caps if worst_case_usd(plan, prompt, c, answer) <= budget.max_cost_usd]
         if not caps:
             left = budget.max_cost_usd - worst_case_usd(plan, prompt, 0, 0)
-            affordable = left / (plan.prices.slm.output / 1e6) if plan.prices.slm.output else float(answer)
+            affordable = left / (output / 1e6) if (output := plan.slm.prices.output) else float(answer)
             answer = max(0, min(answer, int(affordable)))
     finish = plan.answer_max_tokens if finishes and caps[-1:] == [plan.answer_max_tokens] else None
     stages = caps[: len(planned)]

@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass, field
 
-from tandem.method.checks import CheckSpec, Repair, SmallRole
+from tandem.method.checks import CheckSpec, Repair
 from tandem.method.conversation import Message, Task
 from tandem.method.prices import RolePrices
 from tandem.method.request import SolveInput
@@ -42,7 +42,7 @@ class ModelTask:
     history: tuple[Message, ...] = ()
     stop_strings: tuple[str, ...] = ()
     tools: ToolUse = field(default_factory=ToolUse)
-    role: SmallRole = "slm"
+    role: str = "slm"
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,7 @@ class GenerationOutcome:
     prompt: TokenCounts | None = None
     message: Message | None = None
     certainty: Certainty | None = None
-    role: SmallRole = "slm"
+    role: str = "slm"
 
     @property
     def uninterrupted(self) -> TokenCounts:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from tandem.results import to_dict
+from tandem.method.roles import LLM
+from tandem.results import bill_lines, to_dict
 from tandem.tools import calls_as_data
 from tandem.v1 import tandem_pb2
 
@@ -62,17 +63,18 @@ def usage(result: tandem_pb2.SolveResult) -> dict[str, Any]:
 
     The large model's are reasoning, unless its text is the answer.
     """
-    used = result.usage
-    roles = [used.llm, used.slm, used.scorer, used.second_slm]
-    cached = sum(role.cached_input_tokens for role in roles)
-    prompt = cached + sum(role.input_tokens for role in roles)
-    generated = [role.output_tokens + role.overrun_tokens + role.discarded_tokens for role in roles]
+    lines = bill_lines(result)
+    cached = sum(line.usage.cached_input_tokens for line in lines)
+    prompt = cached + sum(line.usage.input_tokens for line in lines)
+    generated = sum(line.generated for line in lines)
     is_llms = result.answered_by == tandem_pb2.ROLE_LLM
     return {
         "prompt_tokens": prompt,
-        "completion_tokens": sum(generated),
-        "total_tokens": prompt + sum(generated),
+        "completion_tokens": generated,
+        "total_tokens": prompt + generated,
         "prompt_tokens_details": {"cached_tokens": cached},
-        "completion_tokens_details": {"reasoning_tokens": 0 if is_llms else generated[0]},
+        "completion_tokens_details": {
+            "reasoning_tokens": 0 if is_llms else sum(line.generated for line in lines if line.role == LLM)
+        },
         "cost": result.cost.usd if result.cost.HasField("usd") else None,
     }

@@ -167,7 +167,10 @@ class _RoleEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Role.ValueType],
     ROLE_LLM: _Role.ValueType  # 1
     ROLE_SLM: _Role.ValueType  # 2
     ROLE_SECOND_SLM: _Role.ValueType  # 3
-    """The second small model of a profile."""
+    """The further small models of a profile, in order."""
+    ROLE_THIRD_SLM: _Role.ValueType  # 4
+    ROLE_FOURTH_SLM: _Role.ValueType  # 5
+    ROLE_FIFTH_SLM: _Role.ValueType  # 6
 
 class Role(_Role, metaclass=_RoleEnumTypeWrapper): ...
 
@@ -175,7 +178,10 @@ ROLE_UNSPECIFIED: Role.ValueType  # 0
 ROLE_LLM: Role.ValueType  # 1
 ROLE_SLM: Role.ValueType  # 2
 ROLE_SECOND_SLM: Role.ValueType  # 3
-"""The second small model of a profile."""
+"""The further small models of a profile, in order."""
+ROLE_THIRD_SLM: Role.ValueType  # 4
+ROLE_FOURTH_SLM: Role.ValueType  # 5
+ROLE_FIFTH_SLM: Role.ValueType  # 6
 Global___Role: _TypeAlias = Role  # noqa: Y015
 
 class _StopReason:
@@ -1311,6 +1317,9 @@ class UsageByRole(_message.Message):
     SLM_FIELD_NUMBER: _builtins.int
     SCORER_FIELD_NUMBER: _builtins.int
     SECOND_SLM_FIELD_NUMBER: _builtins.int
+    THIRD_SLM_FIELD_NUMBER: _builtins.int
+    FOURTH_SLM_FIELD_NUMBER: _builtins.int
+    FIFTH_SLM_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def llm(self) -> Global___TokenUsage: ...
     @_builtins.property
@@ -1319,8 +1328,14 @@ class UsageByRole(_message.Message):
     def scorer(self) -> Global___TokenUsage: ...
     @_builtins.property
     def second_slm(self) -> Global___TokenUsage:
-        """All 0 where the profile names no second small model."""
+        """Of the further small models. Unset where the profile names no such model."""
 
+    @_builtins.property
+    def third_slm(self) -> Global___TokenUsage: ...
+    @_builtins.property
+    def fourth_slm(self) -> Global___TokenUsage: ...
+    @_builtins.property
+    def fifth_slm(self) -> Global___TokenUsage: ...
     def __init__(
         self,
         *,
@@ -1328,10 +1343,13 @@ class UsageByRole(_message.Message):
         slm: Global___TokenUsage | None = ...,
         scorer: Global___TokenUsage | None = ...,
         second_slm: Global___TokenUsage | None = ...,
+        third_slm: Global___TokenUsage | None = ...,
+        fourth_slm: Global___TokenUsage | None = ...,
+        fifth_slm: Global___TokenUsage | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["llm", b"llm", "scorer", b"scorer", "second_slm", b"second_slm", "slm", b"slm"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["fifth_slm", b"fifth_slm", "fourth_slm", b"fourth_slm", "llm", b"llm", "scorer", b"scorer", "second_slm", b"second_slm", "slm", b"slm", "third_slm", b"third_slm"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["llm", b"llm", "scorer", b"scorer", "second_slm", b"second_slm", "slm", b"slm"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["fifth_slm", b"fifth_slm", "fourth_slm", b"fourth_slm", "llm", b"llm", "scorer", b"scorer", "second_slm", b"second_slm", "slm", b"slm", "third_slm", b"third_slm"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1503,11 +1521,17 @@ class UsdByRole(_message.Message):
     SLM_FIELD_NUMBER: _builtins.int
     SCORER_FIELD_NUMBER: _builtins.int
     SECOND_SLM_FIELD_NUMBER: _builtins.int
+    THIRD_SLM_FIELD_NUMBER: _builtins.int
+    FOURTH_SLM_FIELD_NUMBER: _builtins.int
+    FIFTH_SLM_FIELD_NUMBER: _builtins.int
     llm: _builtins.float
     slm: _builtins.float
     scorer: _builtins.float
     second_slm: _builtins.float
     """0 where the profile names no second small model."""
+    third_slm: _builtins.float
+    fourth_slm: _builtins.float
+    fifth_slm: _builtins.float
     def __init__(
         self,
         *,
@@ -1515,11 +1539,18 @@ class UsdByRole(_message.Message):
         slm: _builtins.float | None = ...,
         scorer: _builtins.float | None = ...,
         second_slm: _builtins.float | None = ...,
+        third_slm: _builtins.float | None = ...,
+        fourth_slm: _builtins.float | None = ...,
+        fifth_slm: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_llm", b"_llm", "_scorer", b"_scorer", "_second_slm", b"_second_slm", "_slm", b"_slm", "llm", b"llm", "scorer", b"scorer", "second_slm", b"second_slm", "slm", b"slm"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_fifth_slm", b"_fifth_slm", "_fourth_slm", b"_fourth_slm", "_llm", b"_llm", "_scorer", b"_scorer", "_second_slm", b"_second_slm", "_slm", b"_slm", "_third_slm", b"_third_slm", "fifth_slm", b"fifth_slm", "fourth_slm", b"fourth_slm", "llm", b"llm", "scorer", b"scorer", "second_slm", b"second_slm", "slm", b"slm", "third_slm", b"third_slm"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_llm", b"_llm", "_scorer", b"_scorer", "_second_slm", b"_second_slm", "_slm", b"_slm", "llm", b"llm", "scorer", b"scorer", "second_slm", b"second_slm", "slm", b"slm"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_fifth_slm", b"_fifth_slm", "_fourth_slm", b"_fourth_slm", "_llm", b"_llm", "_scorer", b"_scorer", "_second_slm", b"_second_slm", "_slm", b"_slm", "_third_slm", b"_third_slm", "fifth_slm", b"fifth_slm", "fourth_slm", b"fourth_slm", "llm", b"llm", "scorer", b"scorer", "second_slm", b"second_slm", "slm", b"slm", "third_slm", b"third_slm"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__fifth_slm: _TypeAlias = _typing.Literal["fifth_slm"]  # noqa: Y015
+    _WhichOneofArgType__fifth_slm: _TypeAlias = _typing.Literal["_fifth_slm", b"_fifth_slm"]  # noqa: Y015
+    _WhichOneofReturnType__fourth_slm: _TypeAlias = _typing.Literal["fourth_slm"]  # noqa: Y015
+    _WhichOneofArgType__fourth_slm: _TypeAlias = _typing.Literal["_fourth_slm", b"_fourth_slm"]  # noqa: Y015
     _WhichOneofReturnType__llm: _TypeAlias = _typing.Literal["llm"]  # noqa: Y015
     _WhichOneofArgType__llm: _TypeAlias = _typing.Literal["_llm", b"_llm"]  # noqa: Y015
     _WhichOneofReturnType__scorer: _TypeAlias = _typing.Literal["scorer"]  # noqa: Y015
@@ -1528,6 +1559,12 @@ class UsdByRole(_message.Message):
     _WhichOneofArgType__second_slm: _TypeAlias = _typing.Literal["_second_slm", b"_second_slm"]  # noqa: Y015
     _WhichOneofReturnType__slm: _TypeAlias = _typing.Literal["slm"]  # noqa: Y015
     _WhichOneofArgType__slm: _TypeAlias = _typing.Literal["_slm", b"_slm"]  # noqa: Y015
+    _WhichOneofReturnType__third_slm: _TypeAlias = _typing.Literal["third_slm"]  # noqa: Y015
+    _WhichOneofArgType__third_slm: _TypeAlias = _typing.Literal["_third_slm", b"_third_slm"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__fifth_slm) -> _WhichOneofReturnType__fifth_slm | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__fourth_slm) -> _WhichOneofReturnType__fourth_slm | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__llm) -> _WhichOneofReturnType__llm | None: ...
     @_typing.overload
@@ -1536,6 +1573,8 @@ class UsdByRole(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__second_slm) -> _WhichOneofReturnType__second_slm | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__slm) -> _WhichOneofReturnType__slm | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__third_slm) -> _WhichOneofReturnType__third_slm | None: ...
 
 Global___UsdByRole: _TypeAlias = UsdByRole  # noqa: Y015
 
@@ -2583,6 +2622,7 @@ class Profile(_message.Message):
     MEASURED_FIELD_NUMBER: _builtins.int
     SECOND_SLM_FIELD_NUMBER: _builtins.int
     TRIAL_ORDER_FIELD_NUMBER: _builtins.int
+    SMALL_MODELS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     description: _builtins.str
     llm: _builtins.str
@@ -2622,6 +2662,10 @@ class Profile(_message.Message):
     def trial_order(self) -> _containers.RepeatedScalarFieldContainer[Global___Role.ValueType]:
         """Who tries, in order: each where those before it did not pass. Empty where there is one small model."""
 
+    @_builtins.property
+    def small_models(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Names of the small models, in order: `slm` first."""
+
     def __init__(
         self,
         *,
@@ -2645,10 +2689,11 @@ class Profile(_message.Message):
         measured: Global___Measured | None = ...,
         second_slm: _builtins.str = ...,
         trial_order: _abc.Iterable[Global___Role.ValueType] | None = ...,
+        small_models: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["checks", b"checks", "measured", b"measured", "prices", b"prices"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["checks", b"checks", "description", b"description", "handoff", b"handoff", "llm", b"llm", "llm_alone_code_output_tokens", b"llm_alone_code_output_tokens", "llm_alone_output_tokens", b"llm_alone_output_tokens", "max_conversation_tokens", b"max_conversation_tokens", "max_question_tokens", b"max_question_tokens", "measured", b"measured", "name", b"name", "price_version", b"price_version", "prices", b"prices", "scorer", b"scorer", "scorer_trained", b"scorer_trained", "second_slm", b"second_slm", "slm", b"slm", "stages", b"stages", "trial_mode", b"trial_mode", "trial_order", b"trial_order", "trial_stages", b"trial_stages"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["checks", b"checks", "description", b"description", "handoff", b"handoff", "llm", b"llm", "llm_alone_code_output_tokens", b"llm_alone_code_output_tokens", "llm_alone_output_tokens", b"llm_alone_output_tokens", "max_conversation_tokens", b"max_conversation_tokens", "max_question_tokens", b"max_question_tokens", "measured", b"measured", "name", b"name", "price_version", b"price_version", "prices", b"prices", "scorer", b"scorer", "scorer_trained", b"scorer_trained", "second_slm", b"second_slm", "slm", b"slm", "small_models", b"small_models", "stages", b"stages", "trial_mode", b"trial_mode", "trial_order", b"trial_order", "trial_stages", b"trial_stages"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -2727,6 +2772,9 @@ class ProfilePrices(_message.Message):
     SLM_FIELD_NUMBER: _builtins.int
     SCORER_FIELD_NUMBER: _builtins.int
     SECOND_SLM_FIELD_NUMBER: _builtins.int
+    THIRD_SLM_FIELD_NUMBER: _builtins.int
+    FOURTH_SLM_FIELD_NUMBER: _builtins.int
+    FIFTH_SLM_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def llm(self) -> Global___RolePrices: ...
     @_builtins.property
@@ -2735,6 +2783,12 @@ class ProfilePrices(_message.Message):
     def scorer(self) -> Global___RolePrices: ...
     @_builtins.property
     def second_slm(self) -> Global___RolePrices: ...
+    @_builtins.property
+    def third_slm(self) -> Global___RolePrices: ...
+    @_builtins.property
+    def fourth_slm(self) -> Global___RolePrices: ...
+    @_builtins.property
+    def fifth_slm(self) -> Global___RolePrices: ...
     def __init__(
         self,
         *,
@@ -2742,11 +2796,18 @@ class ProfilePrices(_message.Message):
         slm: Global___RolePrices | None = ...,
         scorer: Global___RolePrices | None = ...,
         second_slm: Global___RolePrices | None = ...,
+        third_slm: Global___RolePrices | None = ...,
+        fourth_slm: Global___RolePrices | None = ...,
+        fifth_slm: Global___RolePrices | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_llm", b"_llm", "_scorer", b"_scorer", "_second_slm", b"_second_slm", "_slm", b"_slm", "llm", b"llm", "scorer", b"scorer", "second_slm", b"second_slm", "slm", b"slm"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_fifth_slm", b"_fifth_slm", "_fourth_slm", b"_fourth_slm", "_llm", b"_llm", "_scorer", b"_scorer", "_second_slm", b"_second_slm", "_slm", b"_slm", "_third_slm", b"_third_slm", "fifth_slm", b"fifth_slm", "fourth_slm", b"fourth_slm", "llm", b"llm", "scorer", b"scorer", "second_slm", b"second_slm", "slm", b"slm", "third_slm", b"third_slm"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_llm", b"_llm", "_scorer", b"_scorer", "_second_slm", b"_second_slm", "_slm", b"_slm", "llm", b"llm", "scorer", b"scorer", "second_slm", b"second_slm", "slm", b"slm"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_fifth_slm", b"_fifth_slm", "_fourth_slm", b"_fourth_slm", "_llm", b"_llm", "_scorer", b"_scorer", "_second_slm", b"_second_slm", "_slm", b"_slm", "_third_slm", b"_third_slm", "fifth_slm", b"fifth_slm", "fourth_slm", b"fourth_slm", "llm", b"llm", "scorer", b"scorer", "second_slm", b"second_slm", "slm", b"slm", "third_slm", b"third_slm"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__fifth_slm: _TypeAlias = _typing.Literal["fifth_slm"]  # noqa: Y015
+    _WhichOneofArgType__fifth_slm: _TypeAlias = _typing.Literal["_fifth_slm", b"_fifth_slm"]  # noqa: Y015
+    _WhichOneofReturnType__fourth_slm: _TypeAlias = _typing.Literal["fourth_slm"]  # noqa: Y015
+    _WhichOneofArgType__fourth_slm: _TypeAlias = _typing.Literal["_fourth_slm", b"_fourth_slm"]  # noqa: Y015
     _WhichOneofReturnType__llm: _TypeAlias = _typing.Literal["llm"]  # noqa: Y015
     _WhichOneofArgType__llm: _TypeAlias = _typing.Literal["_llm", b"_llm"]  # noqa: Y015
     _WhichOneofReturnType__scorer: _TypeAlias = _typing.Literal["scorer"]  # noqa: Y015
@@ -2755,6 +2816,12 @@ class ProfilePrices(_message.Message):
     _WhichOneofArgType__second_slm: _TypeAlias = _typing.Literal["_second_slm", b"_second_slm"]  # noqa: Y015
     _WhichOneofReturnType__slm: _TypeAlias = _typing.Literal["slm"]  # noqa: Y015
     _WhichOneofArgType__slm: _TypeAlias = _typing.Literal["_slm", b"_slm"]  # noqa: Y015
+    _WhichOneofReturnType__third_slm: _TypeAlias = _typing.Literal["third_slm"]  # noqa: Y015
+    _WhichOneofArgType__third_slm: _TypeAlias = _typing.Literal["_third_slm", b"_third_slm"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__fifth_slm) -> _WhichOneofReturnType__fifth_slm | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__fourth_slm) -> _WhichOneofReturnType__fourth_slm | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__llm) -> _WhichOneofReturnType__llm | None: ...
     @_typing.overload
@@ -2763,6 +2830,8 @@ class ProfilePrices(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__second_slm) -> _WhichOneofReturnType__second_slm | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__slm) -> _WhichOneofReturnType__slm | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__third_slm) -> _WhichOneofReturnType__third_slm | None: ...
 
 Global___ProfilePrices: _TypeAlias = ProfilePrices  # noqa: Y015
 

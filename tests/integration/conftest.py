@@ -30,8 +30,7 @@ from services.insight_generator.service import ROLE as LARGE
 from services.observability.text import TextlessExporter
 from services.process.temporal import NOT_ENCRYPTED
 from services.request_log.log import RequestLog
-from services.slm_executor.service import ROLE as SMALL
-from services.slm_executor.service import SECOND
+from services.slm_executor.service import model_role
 from services.sufficiency_scorer import __main__ as sufficiency_scorer
 from tandem import AsyncClient
 from tests.fakes import ScriptedEngine
@@ -70,7 +69,7 @@ class System:
     llm: ScriptedEngine
     slm: ScriptedEngine
     judge: ScriptedEngine
-    second: ScriptedEngine
+    further: dict[str, ScriptedEngine]
     log: RequestLog
     temporal: TemporalClient
     service: TandemService
@@ -81,7 +80,11 @@ class System:
     workflows: Workflows
 
     def idle(self) -> bool:
-        return not (self.llm.running or self.slm.running or self.second.running)
+        return not any(each.running for each in (self.llm, self.slm, *self.further.values()))
+
+    @property
+    def second(self) -> ScriptedEngine:
+        return self.further["second_slm"]
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -101,19 +104,22 @@ async def run_system(
     profile = served_profile(profile_name, folder, alias, unavailable_seconds)
     logs = request_logs(redis_url, TTL)
     log = logs["gateway"]
-    names = ("scripted-llm", "scripted-slm", "scripted-slm", "scripted-second")
-    llm, slm, judge_engine, second_engine = (ScriptedEngine(name) for name in names)
+    llm, slm, judge_engine = (ScriptedEngine(f"scripted-{name}") for name in ("llm", "slm", "slm"))
+    further = {role: ScriptedEngine(profile.models[role].name) for role in profile.small_roles[1:]}
     generator = LARGE.build("127.0.0.1", 0, llm, logs["insight-generator"], profile)
-    executor = SMALL.build("127.0.0.1", 0, slm, logs["slm-executor"], profile)
+    executor = model_role().build("127.0.0.1", 0, slm, logs["slm-executor"], profile)
     scorer = sufficiency_scorer.build("127.0.0.1", 0, judge_engine, logs["sufficiency-scorer"], profile)
     scorer.load()
-    second = SECOND.build("127.0.0.1", 0, second_engine, logs["slm-executor"], profile)
-    for model in (generator, executor, second, scorer.grpc):
+    executors = {
+        role: model_role(role).build("127.0.0.1", 0, engine, logs["slm-executor"], profile)
+        for role, engine in further.items()
+    }
+    for model in (generator, executor, *executors.values(), scorer.grpc):
         await model.start()
         await model.serving()
     addresses = ServiceAddresses(
         f"127.0.0.1:{generator.port}", f"127.0.0.1:{scorer.grpc.port}", f"127.0.0.1:{executor.port}", checker,
-        NOWHERE if second_is_away else f"127.0.0.1:{second.port}" if profile.second_slm else "",
+        {role: NOWHERE if second_is_away else f"127.0.0.1:{each.port}" for role, each in executors.items()},
     )  # fmt: skip
     activities = Activities(addresses, logs["worker"], files)
     temporal = await TemporalClient.connect(
@@ -142,11 +148,11 @@ async def run_system(
             await stack.enter_async_context(worker)
         client = await stack.enter_async_context(AsyncClient(f"127.0.0.1:{server.port}"))
         yield System(
-            client, llm, slm, judge_engine, second_engine, log, temporal, built.service,
+            client, llm, slm, judge_engine, further, log, temporal, built.service,
             addresses.sufficiency_scorer, addresses.slm_executor, addresses.insight_generator,
             built.tenancy, built.workflows,
         )  # fmt: skip
-    for each in (server, generator, executor, second, scorer.grpc):
+    for each in (server, generator, executor, *executors.values(), scorer.grpc):
         await each.stop(timedelta(0))
     await activities.close()
     await asyncio.gather(*(each_log.close() for each_log in logs.values()))

@@ -69,7 +69,7 @@ async def test_a_client_that_goes_away_cancels_its_request(system: System) -> No
     await idle(system)
     result = await stored(system, request.request_id)
     assert result.stop.reason is StopReason.CANCELLED
-    assert result.usage.llm.prompt > 0
+    assert result.usage["llm"].prompt > 0
     assert (result.cost.usd > 0, result.cost.saved_ratio) == (True, None)
 
 

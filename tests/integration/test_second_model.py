@@ -67,6 +67,19 @@ async def test_a_second_small_model_tries_where_the_first_ones_answer_fails(chec
     assert result["second_slm"] == "scripted-second"
 
 
+async def test_a_third_small_model_is_configuration_alone(checked_systems: CheckedSystems) -> None:
+    system = await checked_systems("scripted-third")
+    script = "[slm=bad slm_eos=4 second=poor second_eos=5 third=good third_eos=5 llm=none llm_eos=5]"
+    result = await ask(system, script, checks=["choice:good"])
+    assert (result["answer"], result["answered_by"]) == ("good", "third_slm")
+    assert [trial["role"] for trial in result["trials"]] == ["slm", "second_slm", "third_slm"]
+    used, third = result["usage"]["third_slm"], system.further["third_slm"].counters
+    assert (used["model"], used["input_tokens"]) == ("scripted-third", third.input_tokens)
+    by_role = result["cost"]["usd_by_role"]
+    assert by_role["third_slm"] == pytest.approx((3 * used["input_tokens"] + 5 * generated(used)) / 1e6)
+    assert result["cost"]["usd"] == pytest.approx(sum(by_role.values()))
+
+
 async def test_it_is_not_asked_where_the_first_ones_answer_passes(checked_systems: CheckedSystems) -> None:
     system = await checked_systems(SECOND)
     before = counted(system)

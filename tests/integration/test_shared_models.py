@@ -38,8 +38,7 @@ def pair(folder: Path, name: str, question: str, model: dict[str, str] | None = 
     profile = load_profile("scripted", (folder,))
     prompts = profile.prompts.model_copy(update={"question": question, "brief_answer": ""})
     slm = profile.slm.model_copy(update=model or {})
-    given = {field: getattr(profile, field) for field in Profile.model_fields}
-    return Profile(**{**given, "name": name, "prompts": prompts, "slm": slm})
+    return profile.model_copy(update={"name": name, "prompts": prompts, "small": (slm,)})
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import pytest
@@ -16,14 +16,15 @@ from tandem.cli.bill import saved
 from tandem.convert.results import result_to_pb
 from tandem.method.checks import Trial, Verdict
 from tandem.method.names import SEARCH_ATTRIBUTES
-from tandem.method.plan import Plan, StagePlan, make_plan
-from tandem.method.prices import Prices, Rates, RolePrices, RoleRates
+from tandem.method.plan import Plan, PlannedModel, StagePlan, make_plan
+from tandem.method.prices import RolePrices, RoleRates
 from tandem.method.profile import load_profile
 from tandem.method.request import SolveInput, SolveRequest
 from tandem.method.request_state import RequestState
 from tandem.method.result import SolveResult, Stop, StopReason
 from tandem.method.tasks import GenerationOutcome, PassOutcome, StageScore
 from tandem.method.tokens import TokenCounts
+from tests.planned import changed, pair
 from tests.stacks import SCRIPTED_PROFILES
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -82,12 +83,13 @@ def writing(draw: st.DrawFn, reasons: tuple[str, ...]) -> Written:
 
 @st.composite
 def plans(draw: st.DrawFn, handoff: str) -> Plan:
-    rate = RoleRates(100.0, 1000.0, 10.0)
+    rate = draw(st.sampled_from([None, RoleRates(100.0, 1000.0, 10.0)]))
+    large, small = PlannedModel("L", 3e9, draw(PRICES), rate), PlannedModel("S", 1e9, draw(PRICES), rate)
+    models = pair(large, small, draw(PRICES))
     return Plan(
-        profile="p", profile_digest="", handoff=handoff, llm="L", slm="S", llm_parameters=3e9, slm_parameters=1e9,
+        profile="p", profile_digest="", handoff=handoff, price_version="v", models=models,
         stages=[StagePlan("one", 16, 0.8), StagePlan("two", 32, 0.8)], scores_stage_zero=True, stage_zero_threshold=0.8,
-        answer_max_tokens=64, answer_format="whole", prices=Prices("v", draw(PRICES), draw(PRICES), draw(PRICES)),
-        llm_alone_output_tokens=MEAN, rates=draw(st.sampled_from([None, Rates("r", rate, rate, rate)])),
+        answer_max_tokens=64, answer_format="whole", llm_alone_output_tokens=MEAN,
     )  # fmt: skip
 
 
@@ -153,15 +155,13 @@ every_end = settings(max_examples=1500, deadline=None, suppress_health_check=lis
 @every_end
 @given(ends())
 def test_a_bill_is_the_price_of_every_token_of_every_role(end: End) -> None:
-    cost, usage, prices = end.result.cost, end.result.usage, end.state.plan.prices
-    priced = [(prices.llm, usage.llm), (prices.slm, usage.slm), (prices.scorer, usage.scorer)]
-    by_role = [role.usd(counts) for role, counts in priced]
-    assert [cost.usd_by_role.llm, cost.usd_by_role.slm, cost.usd_by_role.scorer] == by_role
-    assert cost.usd == sum(by_role)
-    assert min(by_role) >= 0
-    assert 0 <= cost.usd_overrun <= cost.usd_by_role.llm + 1e-15
+    cost, usage, plan = end.result.cost, end.result.usage, end.state.plan
+    assert cost.usd_by_role == {role: model.prices.usd(usage[role]) for role, model in plan.models.items()}
+    assert cost.usd == sum(cost.usd_by_role.values())
+    assert min(cost.usd_by_role.values()) >= 0
+    assert 0 <= cost.usd_overrun <= cost.usd_by_role["llm"] + 1e-15
     tried = sum((trial.usage for trial in end.result.trials), TokenCounts())
-    assert (usage.slm.read, usage.slm.generated) >= (tried.read, tried.generated)
+    assert (usage["slm"].read, usage["slm"].generated) >= (tried.read, tried.generated)
 
 
 @every_end
@@ -172,10 +172,10 @@ def test_what_the_large_model_costs_alone_is_exact_where_it_has_answered(end: En
     if end.has_llm_answered:
         assert end.llm is not None
         alone = end.llm.alone
-        assert cost.usd_llm_alone == plan.prices.llm.usd(alone)
-        assert cost.tflops_llm_alone == 2 * plan.llm_parameters * alone.computed / 1e12
-        if plan.rates:
-            assert cost.seconds_llm_alone == plan.rates.llm.seconds(alone.prompt, alone.cached, alone.completion)
+        assert cost.usd_llm_alone == plan.llm.prices.usd(alone)
+        assert cost.tflops_llm_alone == 2 * plan.llm.parameters * alone.computed / 1e12
+        if plan.llm.rates:
+            assert cost.seconds_llm_alone == plan.llm.rates.seconds(alone.prompt, alone.cached, alone.completion)
 
 
 @every_end
@@ -183,7 +183,7 @@ def test_what_the_large_model_costs_alone_is_exact_where_it_has_answered(end: En
 def test_an_estimate_reads_one_prompt_whatever_was_cached_retried_or_tried(end: End) -> None:
     if end.has_llm_answered:
         return
-    prices = end.state.plan.prices.llm
+    prices = end.state.plan.llm.prices
     read = (end.result.cost.usd_llm_alone * 1e6 - MEAN * prices.output) / prices.input
     a_model_told = [s for s in end.state.scores[:1] if s.passes.counts.read] or end.state.trials or end.llm
     assert read == pytest.approx(PROMPT if a_model_told else QUESTION)
@@ -196,10 +196,10 @@ def test_where_the_large_model_has_answered_only_other_work_is_a_loss(end: End) 
     if not end.has_llm_answered or cost.saved_ratio is None:
         return
     assert end.llm is not None
-    besides = cost.usd_by_role.slm + cost.usd_by_role.scorer
+    besides = cost.usd_by_role["slm"] + cost.usd_by_role["scorer"]
     assert cost.saved_ratio <= 1e-12
     assert cost.usd - cost.usd_llm_alone == pytest.approx(
-        besides + cost.usd_by_role.llm - cost.usd_llm_alone, abs=1e-15
+        besides + cost.usd_by_role["llm"] - cost.usd_llm_alone, abs=1e-15
     )
     if not end.llm.num_lost and not besides:
         assert cost.saved_ratio == 0
@@ -247,9 +247,11 @@ def test_the_prompt_of_a_resumed_answer_is_not_what_it_goes_on_from() -> None:
 def test_what_a_lost_attempt_of_an_api_used_is_an_estimate_and_of_an_engine_of_ours_exact(
     apis: list[str], is_estimated: tuple[bool, bool]
 ) -> None:
-    plan = replace(make_plan(load_profile("scripted", (SCRIPTED_PROFILES,))), apis=apis)
+    plan = make_plan(load_profile("scripted", (SCRIPTED_PROFILES,)))
+    for role in apis:
+        plan = changed(plan, role, is_api=True)
     state = RequestState(SolveInput(SolveRequest("r", "q"), plan, QUESTION), NOW)
     state.llm_counts = TokenCounts(prompt=40, completion=5, discarded=2)
     state.answer_counts = TokenCounts(prompt=20, completion=3, discarded=1)
     usage = state.result(Stop(0, StopReason.LLM_FINISHED), None, NOW).usage
-    assert (usage.llm.is_estimated, usage.slm.is_estimated) == is_estimated
+    assert (usage["llm"].is_estimated, usage["slm"].is_estimated) == is_estimated

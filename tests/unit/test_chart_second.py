@@ -17,7 +17,7 @@ FILE = "profile.files.profile\\.toml="
 def test_the_second_model_has_a_deployment_a_service_and_a_budget_of_its_own() -> None:
     objects = render("two-small")
     [container] = pod_specs(objects)[f"Deployment/t-tandem-{SECOND}"]["containers"]
-    assert container["args"] == ["python", "-m", "services.slm_executor.second"]
+    assert container["args"] == ["python", "-m", "services.slm_executor"]
     assert container["readinessProbe"]["grpc"]["service"] == "tandem.v1.SlmExecutor"
     kinds = {o["kind"] for o in objects if o["metadata"]["name"].startswith(f"t-tandem-{SECOND}")}
     assert kinds == {"Deployment", "Service", "ServiceAccount", "PodDisruptionBudget", "NetworkPolicy"}
@@ -36,7 +36,7 @@ def test_it_has_its_own_engine_and_its_own_secret_alone() -> None:
 def test_the_worker_knows_its_address_and_nobody_else_may_call_it() -> None:
     objects = render("two-small")
     worker = variables(pod_specs(objects)["Deployment/t-tandem-worker"])
-    assert worker["TANDEM_SECOND_SLM_EXECUTOR"]["value"] == f"dns:///t-tandem-{SECOND}-pods.ns.svc:50051"
+    assert worker["TANDEM_SLM_EXECUTORS"]["value"] == f"second_slm=dns:///t-tandem-{SECOND}-pods.ns.svc:50051"
     policy = named(objects, "NetworkPolicy", SECOND)["spec"]
     [ingress] = policy["ingress"]
     [caller] = ingress["from"]
@@ -75,7 +75,7 @@ def test_of_several_pairs_one_alone_may_have_a_second_model() -> None:
     specs = pod_specs(render("two-small", *more))
     assert f"Deployment/t-tandem-{SECOND}" in specs
     assert f"Deployment/t-tandem-{SECOND}-other" not in specs
-    assert "TANDEM_SECOND_SLM_EXECUTOR" not in variables(specs["Deployment/t-tandem-worker-other"])
+    assert "TANDEM_SLM_EXECUTORS" not in variables(specs["Deployment/t-tandem-worker-other"])
 
 
 def test_a_second_model_of_this_cluster_is_downloaded_as_the_others_are() -> None:

@@ -41,7 +41,10 @@ def profile(profiles_folder: Path) -> Profile:
 def behind(profile: Profile, url: str) -> Profile:
     api = Api(url=f"{url}/v1")
     return profile.model_copy(
-        update={role: model.model_copy(update={"api": api}) for role, model in profile.models.items()}
+        update={
+            "llm": profile.llm.model_copy(update={"api": api}),
+            "small": tuple(model.model_copy(update={"api": api}) for model in profile.small),
+        }
     )
 
 

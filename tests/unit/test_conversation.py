@@ -145,7 +145,7 @@ def test_a_small_model_behind_an_api_is_not_asked_first_where_tools_may_be_calle
     off = kept.stop.model_copy(update={"scorer": "off"})
     plans = [
         make_plan(kept.model_copy(update={"tools": sure, "stop": off, **model}), "chat", may_call=True)
-        for model in ({}, {"slm": apart})
+        for model in ({}, {"small": (apart,)})
     ]
     found = [(plan.stage_zero_threshold, plan.text_threshold, plan.is_scored) for plan in plans]
     assert found == [(0.8, 0.7, True), (1.0, 1.0, False)]

@@ -24,13 +24,12 @@ from tandem.method.result import (
     Stop,
     StopReason,
     Timings,
-    Usage,
-    UsdByRole,
 )
+from tandem.method.roles import BILL_ROLES
 from tandem.method.tasks import Certainty, CheckTask, GenerationOutcome, ModelTask, PassOutcome
 from tandem.method.tokens import Sampling, TokenCounts
 from tandem.method.tools import Tool, ToolCall, ToolUse
-from tandem.results import to_dict
+from tandem.results import role_name, to_dict
 from tandem.v1 import execution_pb2, insight_pb2, tandem_pb2
 
 SAID = conversation.Message
@@ -41,11 +40,11 @@ COUNTS = TokenCounts(prompt=1, cached=2, completion=3, overrun=4, discarded=5, i
 CHECK = CheckResult("regex", 1, "slm", Verdict.FAIL, "no match", 0.5, 0.25, 2)
 RESULT = SolveResult(
     request_id="r", profile="p", question="q", answer="a", reasoning="why", stop=Stop(2, StopReason.BUDGET, 0.5, 0.75),
-    stages=[StageResult(1, "start", 16, 0.25, 0.75, "words", True)], llm="L", slm="S", usage=Usage(COUNTS, COUNTS, COUNTS, COUNTS),
-    cost=Cost(1.0, UsdByRole(2.0, 3.0, 4.0, 16.0), 5.0, 6.0, 7.0, 8.0, 9.0, "v", 10.0, 11.0, 12.0, 13.0, True, 14.0, 15.0),
+    stages=[StageResult(1, "start", 16, 0.25, 0.75, "words", True)], models={role: role for role in BILL_ROLES}, usage=dict.fromkeys(BILL_ROLES, COUNTS),
+    cost=Cost(1.0, dict.fromkeys(BILL_ROLES, 2.0), 5.0, 6.0, 7.0, 8.0, 9.0, "v", 10.0, 11.0, 12.0, 13.0, True, 14.0, 15.0),
     timings_ms=Timings(1.0, 2.0, 3.0, 4.0, 5.0), trace_id="t", attempts=6, complete=True, notes=["n"],
     checks=[CHECK], trials=[Trial(1, 2, True, Verdict.FAIL, COUNTS, 1.0, 2.0)], answered_by="llm", tool_calls=[CALL], policy_step=1,
-    second_slm="T", overhead=Overhead(1, 2, 3), answered_calls=[CALL],
+    overhead=Overhead(1, 2, 3), answered_calls=[CALL],
 )  # fmt: skip
 TASK = ModelTask(
     request_id="r", question="q", profile="p", profile_digest="d", stage=2, max_tokens=(7,), epoch=3,
@@ -78,15 +77,15 @@ def test_every_field_of_a_result_reaches_the_contract() -> None:
 
 
 def test_every_field_of_a_result_has_a_place_in_the_contract() -> None:
-    in_usage = {"llm", "slm"}  # the models' names are in TokenUsage
-    assert names(SolveResult) - in_usage == set(to_dict(tandem_pb2.SolveResult()))
+    # The models' names are in TokenUsage, the second small model's also beside it.
+    assert names(SolveResult) - {"models"} | {"second_slm"} == set(to_dict(tandem_pb2.SolveResult()))
 
 
 @pytest.mark.parametrize(
     ("kind", "message"),
     [
         (Stop, tandem_pb2.Stop), (StageResult, tandem_pb2.StageResult), (Cost, tandem_pb2.Cost), (Timings, tandem_pb2.Timings),
-        (UsdByRole, tandem_pb2.UsdByRole), (ShadowResult, tandem_pb2.Shadow), (Scored, tandem_pb2.Scored),
+        (ShadowResult, tandem_pb2.Shadow), (Scored, tandem_pb2.Scored),
         (LlmStopped, tandem_pb2.LlmStopped), (StageCompleted, tandem_pb2.StageCompleted), (Restarted, tandem_pb2.Restarted),
         (CheckResult, tandem_pb2.CheckResult), (Checked, tandem_pb2.CheckResult), (Trial, tandem_pb2.Trial),
         (CheckSpec, tandem_pb2.Check), (Repair, execution_pb2.Repair), (InsightDelta, tandem_pb2.InsightDelta), (AnswerDelta, tandem_pb2.AnswerDelta), (Sampling, tandem_pb2.Sampling),
@@ -96,6 +95,12 @@ def test_every_field_of_a_result_has_a_place_in_the_contract() -> None:
 )  # fmt: skip
 def test_a_dataclass_and_its_message_have_the_same_fields(kind: type[Any], message: type[Message]) -> None:
     assert names(kind) == {field.name for field in message.DESCRIPTOR.fields}
+
+
+@pytest.mark.parametrize("message", [tandem_pb2.UsageByRole, tandem_pb2.UsdByRole, tandem_pb2.ProfilePrices])
+def test_a_message_by_role_has_a_field_for_each_role(message: type[Message]) -> None:
+    assert set(message.DESCRIPTOR.fields_by_name) == set(BILL_ROLES)
+    assert {role_name(number) for number in tandem_pb2.Role.values()} == {*BILL_ROLES, "unspecified"} - {"scorer"}
 
 
 def test_every_event_of_the_contract_has_a_dataclass() -> None:

@@ -3,16 +3,16 @@ from __future__ import annotations
 import pytest
 
 from tandem.method.cost import cost, tflops_full, tflops_paper, worst_case_usd
-from tandem.method.plan import Plan, StagePlan
-from tandem.method.prices import Prices, RolePrices
-from tandem.method.result import Usage
+from tandem.method.plan import Plan, PlannedModel, StagePlan
+from tandem.method.prices import RolePrices
 from tandem.method.tokens import TokenCounts
+from tests.planned import pair, used
 
 PLAN = Plan(
-    profile="p", profile_digest="", handoff="continuation", llm="L", slm="S", llm_parameters=32e9, slm_parameters=7e9,
+    profile="p", profile_digest="", handoff="continuation", price_version="v1",
+    models=pair(PlannedModel("L", 32e9, RolePrices(3, 1, 6)), PlannedModel("S", 7e9, RolePrices(1, 0.5, 2))),
     stages=[StagePlan("a", 100, 0.5), StagePlan("b", 500, 0.6)], scores_stage_zero=True, stage_zero_threshold=0.7,
     answer_max_tokens=200, answer_format="boxed",
-    prices=Prices("v1", RolePrices(3, 1, 6), RolePrices(1, 0.5, 2), RolePrices(1, 0.5, 2)),
     llm_alone_output_tokens=1000,
 )  # fmt: skip
 
@@ -37,7 +37,7 @@ def test_the_papers_formula_gives_its_published_rows(
 
 
 def test_full_counts_all_work_and_nothing_out_of_a_cache() -> None:
-    usage = Usage(
+    usage = used(
         llm=TokenCounts(10, 1000, 20, 3, 7),
         slm=TokenCounts(30, 0, 40, 0, 5),
         scorer=TokenCounts(50, 60, 0, 0, 0),
@@ -46,25 +46,25 @@ def test_full_counts_all_work_and_nothing_out_of_a_cache() -> None:
 
 
 def test_every_state_of_a_token_has_its_price() -> None:
-    usage = Usage(llm=TokenCounts(10, 4, 20, 3, 7), slm=TokenCounts(30, 0, 40, 0, 0), scorer=TokenCounts(50, 60))
+    usage = used(llm=TokenCounts(10, 4, 20, 3, 7), slm=TokenCounts(30, 0, 40, 0, 0), scorer=TokenCounts(50, 60))
     bill = cost(PLAN, usage, prompt_tokens=10)
-    assert bill.usd_by_role.llm == pytest.approx((10 * 3 + 4 * 1 + 30 * 6) / 1e6)
-    assert bill.usd_by_role.slm == pytest.approx((30 + 80) / 1e6)
-    assert bill.usd_by_role.scorer == pytest.approx((50 + 30) / 1e6)
-    assert bill.usd == pytest.approx(bill.usd_by_role.llm + bill.usd_by_role.slm + bill.usd_by_role.scorer)
+    assert bill.usd_by_role["llm"] == pytest.approx((10 * 3 + 4 * 1 + 30 * 6) / 1e6)
+    assert bill.usd_by_role["slm"] == pytest.approx((30 + 80) / 1e6)
+    assert bill.usd_by_role["scorer"] == pytest.approx((50 + 30) / 1e6)
+    assert bill.usd == pytest.approx(bill.usd_by_role["llm"] + bill.usd_by_role["slm"] + bill.usd_by_role["scorer"])
     assert bill.usd_llm_alone == pytest.approx((10 * 3 + 1000 * 6) / 1e6)
     assert bill.saved_ratio == pytest.approx(1 - bill.usd / bill.usd_llm_alone)
 
 
 def test_a_request_without_a_complete_answer_has_a_bill_and_saved_nothing() -> None:
-    usage = Usage(llm=TokenCounts(10, 0, 20), slm=TokenCounts(), scorer=TokenCounts(10))
+    usage = used(llm=TokenCounts(10, 0, 20), slm=TokenCounts(), scorer=TokenCounts(10))
     bill = cost(PLAN, usage, 10, is_comparable=False)
     assert 0 < bill.usd < bill.usd_llm_alone
     assert bill.saved_ratio is None
 
 
 def test_where_the_large_model_has_answered_its_cost_alone_is_no_estimate() -> None:
-    usage = Usage(llm=TokenCounts(16, 4, 300, 0, 50), slm=TokenCounts(), scorer=TokenCounts())
+    usage = used(llm=TokenCounts(16, 4, 300, 0, 50), slm=TokenCounts(), scorer=TokenCounts())
     bill = cost(PLAN, usage, 10, TokenCounts(6, 4, 300))
     assert bill.usd_llm_alone == pytest.approx((6 * 3 + 4 * 1 + 300 * 6) / 1e6)
     assert bill.tflops_llm_alone == pytest.approx(2 * 32e9 * 306 / 1e12)
@@ -74,10 +74,10 @@ def test_where_the_large_model_has_answered_its_cost_alone_is_no_estimate() -> N
 
 
 def test_the_small_model_is_not_charged_for_an_insight_that_it_never_read() -> None:
-    usage = Usage(llm=TokenCounts(10, 0, 300), slm=TokenCounts(), scorer=TokenCounts())
+    usage = used(llm=TokenCounts(10, 0, 300), slm=TokenCounts(), scorer=TokenCounts())
     assert cost(PLAN, usage, 10).tflops_paper == pytest.approx(2 * 32e9 * 300 / 1e12)
 
 
 def test_the_worst_case_bounds_what_a_request_may_cost() -> None:
-    usage = Usage(llm=TokenCounts(40, 0, 100), slm=TokenCounts(140, 0, 200), scorer=TokenCounts(140, 180))
+    usage = used(llm=TokenCounts(40, 0, 100), slm=TokenCounts(140, 0, 200), scorer=TokenCounts(140, 180))
     assert cost(PLAN, usage, 40).usd <= worst_case_usd(PLAN, 40, 100, 200)

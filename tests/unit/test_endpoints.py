@@ -15,7 +15,7 @@ from tandem.endpoints.address import AddressError, parse
 from tandem.endpoints.probe import Found
 from tandem.endpoints.profile import Role, pair_name, parse_prices, profile_text, write_profile
 from tandem.errors import SetupError
-from tandem.local.layout import LOCAL_PROCESSES, Layout
+from tandem.local.layout import FURTHER_EXECUTORS, LOCAL_PROCESSES, Layout
 from tandem.local.programs import left_out, program, withheld
 from tandem.method.endpoint import Api, Capabilities
 from tandem.method.profile import Profile, load_profile
@@ -59,6 +59,9 @@ def test_a_text_that_names_none_is_refused_with_the_forms(text: str) -> None:
     assert "secret" not in str(refused.value).replace("has no user, query", "") or "@" in text
 
 
+FURTHER = {process.name for process in FURTHER_EXECUTORS.values()}
+
+
 def test_a_vendors_price_is_found_and_a_server_of_ones_own_has_none() -> None:
     mini = parse("openai:gpt-4o-mini").price
     assert mini is not None
@@ -97,7 +100,7 @@ def test_a_written_profile_is_read_as_two_endpoints_without_a_scorer(tmp_path: P
     assert profile.llm.api.can == ALL
     assert profile.slm.parameters == 7e9
     assert profile.prices.unknown == ["slm", "scorer"]
-    assert profile.prices.llm.input == 2.5
+    assert profile.prices.of("llm").input == 2.5
     assert profile.max_question_tokens < 16384
 
 
@@ -126,7 +129,7 @@ def test_one_process_serves_both_models_where_others_run_them_and_the_worker_cal
 ) -> None:
     profile = two_apis(tmp_path, monkeypatch)
     unneeded = left_out(profile, tls=False)
-    assert unneeded == {"insight-generator", "slm-executor", "sufficiency-scorer", "second-slm-executor"}
+    assert unneeded == {"insight-generator", "slm-executor", "sufficiency-scorer", *FURTHER}
     ports = {process.name: dict(process.ports) for process in LOCAL_PROCESSES if process.name not in unneeded}
     layout = Layout(tmp_path, "mine", ports)
     [worker] = [process for process in layout.processes if process.name == "worker"]
@@ -140,8 +143,8 @@ def test_each_role_has_a_process_where_one_model_runs_here_and_where_each_has_a_
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     profile = two_apis(tmp_path, monkeypatch)
-    here = profile.model_copy(update={"slm": profile.slm.model_copy(update={"api": None})})
-    unneeded = {"model-apis", "sufficiency-scorer", "second-slm-executor"}
+    here = profile.model_copy(update={"small": (profile.slm.model_copy(update={"api": None}),)})
+    unneeded = {"model-apis", "sufficiency-scorer", *FURTHER}
     assert left_out(here, tls=False) == left_out(profile, tls=True) == unneeded
 
 

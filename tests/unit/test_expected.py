@@ -13,8 +13,8 @@ from tandem.method.cost import cost
 from tandem.method.expected import ByLength, fitted
 from tandem.method.plan import make_plan
 from tandem.method.profile import Profile, load_profile
-from tandem.method.result import Usage
 from tandem.method.tokens import TokenCounts
+from tests.planned import used
 
 ROOT = Path(__file__).parents[2]
 PAIR = "qwen2.5-coder-1.5b-0.5b"
@@ -56,7 +56,7 @@ def test_too_few_answers_are_refused(answers: list[float]) -> None:
 
 def test_a_short_question_is_set_against_a_short_answer_and_the_bill_has_the_interval(shipped: Profile) -> None:
     plan = make_plan(shipped)
-    usage = Usage(TokenCounts(), TokenCounts(prompt=40, completion=20), TokenCounts())
+    usage = used(slm=TokenCounts(prompt=40, completion=20))
     short, usual = (cost(plan, usage, prompt_tokens=tokens) for tokens in (40, 90))
     assert short.usd_llm_alone is not None
     assert usual.usd_llm_alone is not None
@@ -70,7 +70,7 @@ def test_a_short_question_is_set_against_a_short_answer_and_the_bill_has_the_int
 
 def test_where_the_large_model_has_answered_there_is_no_interval(shipped: Profile) -> None:
     answer = TokenCounts(prompt=40, completion=100)
-    bill = cost(make_plan(shipped), Usage(answer, TokenCounts(), TokenCounts()), 40, llm_answer=answer)
+    bill = cost(make_plan(shipped), used(answer), 40, llm_answer=answer)
     assert (bill.usd_llm_alone_low, bill.usd_llm_alone_high) == (None, None)
 
 

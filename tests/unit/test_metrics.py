@@ -185,6 +185,6 @@ def test_a_second_small_model_is_watched_from_0_on_where_there_is_one() -> None:
         return {s.labels["role"] for s in samples if s.labels["profile"] == profile}
 
     metrics.watch_availability("one-small-model")
-    metrics.watch_availability("two-small-models", has_second=True)
+    metrics.watch_availability("two-small-models", ["second_slm"])
     assert watched("one-small-model") == {"llm", "slm"}
     assert watched("two-small-models") == {"llm", "slm", "second_slm"}

@@ -35,6 +35,7 @@ from lab.training.verified import verified
 from tandem.method.checks import CheckSpec, TrialPlan
 from tandem.method.plan import Plan, make_plan
 from tandem.method.profile import Profile, load_profile
+from tests.planned import changed
 from tests.unit.synthetic import ignore, store, synthetic_runs
 from tests.unit.test_promised import STRONG, STRONG_ANSWER, programs
 
@@ -142,7 +143,7 @@ def test_what_was_not_collected_is_not_simulated(table: Table, plan: Plan) -> No
         verified(old, plan, tried("second_slm"), NEVER)
     assert orders(old, plan, "full") == [("slm",)]
     assert orders(table, plan, "full") == [*ORDERS]
-    unmeasured = replace(plan, rates=replace(plan.rates, second_slm=None)) if plan.rates else plan
+    unmeasured = changed(plan, "second_slm", rates=None)
     assert orders(table, unmeasured, "seconds") == [("slm",)]
     assert np.isnan(verified(table, unmeasured, tried("second_slm"), NEVER).seconds).all()
 

@@ -53,7 +53,7 @@ def test_samples_read_the_prompt_once_and_write_each(monkeypatch: pytest.MonkeyP
     assert (found["agreed:3"].llm_tokens == 0).all()
     alone = slm_alone(table, plan)
     more = 30 - alone.slm_tokens
-    assert np.allclose(found["majority:3"].full - alone.full, 2 * plan.slm_parameters * more / 1e12)
+    assert np.allclose(found["majority:3"].full - alone.full, 2 * plan.slm.parameters * more / 1e12)
 
 
 def test_what_samples_do_not_agree_on_goes_to_the_large_model(monkeypatch: pytest.MonkeyPatch, table: Table) -> None:

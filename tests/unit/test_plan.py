@@ -87,7 +87,7 @@ def test_it_pays_only_if_the_whole_interval_saves(
 def test_a_files_figures_are_counted_from_its_answers(profile: Profile, tmp_path: Path) -> None:
     runs = synthetic_runs(120, 7)
     table = load_collected([store(profile, tmp_path / "some.parquet", runs)], profile).table
-    prices = Prices("", RolePrices(output=4), RolePrices(output=1), RolePrices(input=1))
+    prices = Prices("", {"llm": RolePrices(output=4), "slm": RolePrices(output=1), "scorer": RolePrices(input=1)})
     found = of_table(table, prices).measured()
     small = [run.right for run in runs if (run.name, run.stage) == ("slm", 0)]
     large = [run.right for run in runs if run.name == "llm"]

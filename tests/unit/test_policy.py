@@ -22,6 +22,7 @@ from tandem.method.plan import Plan, make_plan
 from tandem.method.prices import Rates, RoleRates
 from tandem.method.profile import Profile, load_profile
 from tandem.method.stop_rule import NEVER
+from tests.planned import timed
 from tests.unit.synthetic import synthetic_runs
 
 
@@ -91,8 +92,8 @@ def test_the_front_of_trials_rises_and_overlapping_needs_rates(table: Table, pla
     part = table.take(table.is_checked)
     assert {trial.mode for trial in candidates(part, plan)} == {"sequential"}
     rate = RoleRates(100, 1000, 10)
-    timed = replace(plan, rates=Rates("v", rate, rate, rate))
-    assert {trial.mode for trial in candidates(part, timed)} == {"sequential", "overlapped"}
+    measured = timed(plan, dict.fromkeys(plan.models, rate))
+    assert {trial.mode for trial in candidates(part, measured)} == {"sequential", "overlapped"}
     assert all(trial.repairs == 0 for trial in candidates(part, plan))  # none were collected
     with pytest.raises(ValueError, match="bench rates"):
         Measure(table, plan, "seconds")
@@ -122,18 +123,20 @@ def test_the_rates_of_a_profile_are_those_of_one_sequence() -> None:
         for width in (8, 1)
     ]
     rates = rates_of(measured, "today")
-    assert rates.llm == RoleRates(100, 1000, 10)
-    assert rates.slm == rates.scorer == RoleRates(300, 1000, 10)
+    small = RoleRates(300, 1000, 10)
+    assert rates.by_role == {"llm": RoleRates(100, 1000, 10), "slm": small, "scorer": small}
 
 
 def test_a_profile_is_written_with_trial_checks_and_rates(profile: Profile, table: Table) -> None:
     trial = TrialPlan([0, 1], "overlapped", 0, 48, 30)
     ship_policy(profile, Policy((0.5, 0.25, 1.0, 1.0), True, kind="words", trial=trial, agreement=2), table)
-    ship_rates(profile, Rates("today", *(RoleRates(1234.5, float("inf"), 9.876) for _ in range(3))))
+    ship_rates(profile, Rates("today", dict.fromkeys(("llm", "slm", "scorer"), RoleRates(1234.5, float("inf"), 9.876))))
     written = load_profile("scripted", (profile.folder.parent,))
     assert make_plan(written).trial == trial
     assert (written.checks.answer, written.checks.code) == (("agreement:2",), ("python_examples",))
-    assert written.rates == Rates("today", *(RoleRates(1230.0, float("inf"), 9.88) for _ in range(3)))
+    assert written.rates == Rates(
+        "today", dict.fromkeys(("llm", "slm", "scorer"), RoleRates(1230.0, float("inf"), 9.88))
+    )
     assert [stage.threshold for stage in written.stages] == [0.25, 1.0, 1.0]
     ship_policy(written, Policy((1.0,) * 4, True, kind="words"), table)
     assert load_profile("scripted", (profile.folder.parent,)).trial.stages == ()

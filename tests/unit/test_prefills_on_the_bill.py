@@ -34,11 +34,11 @@ async def _prompt_of_slm(told: int, logged: LoggedPrefills | None) -> tuple[int,
     plan = make_plan(load_profile("scripted", (SCRIPTED_PROFILES,)))
     state = RequestState(SolveInput(SolveRequest("r", "q"), plan, 9), NOW)
     slm = SmallModel(state, cast(ActivityCalls, _Log(logged)), ModelTask("r", "q", "scripted"))
-    slm.record_prefill(Ahead(0, plan.prices.slm), StageScore(1, ahead=PassOutcome(TokenCounts(prompt=told))))
-    slm.record_prefill(Ahead(1, plan.prices.slm), StageScore(2, is_reading=True))
+    slm.record_prefill(Ahead(0, plan.slm.prices), StageScore(1, ahead=PassOutcome(TokenCounts(prompt=told))))
+    slm.record_prefill(Ahead(1, plan.slm.prices), StageScore(2, is_reading=True))
     await slm.collect_prefills()
     result = state.result(Stop(2, StopReason.BEST_STAGE), None, NOW)
-    return result.usage.slm.prompt, result.notes
+    return result.usage["slm"].prompt, result.notes
 
 
 async def test_a_log_that_lost_the_first_prefill_still_tells_the_second() -> None:

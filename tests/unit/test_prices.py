@@ -17,27 +17,27 @@ from tandem.method.charge import nano_usd
 from tandem.method.cost import cost
 from tandem.method.errors import InvalidArgument
 from tandem.method.price_sections import parse_prices
-from tandem.method.prices import UNKNOWN, Prices, RolePrices, total
-from tandem.method.result import Usage
+from tandem.method.prices import UNKNOWN, RolePrices, total
 from tandem.method.tokens import TokenCounts
 from tandem.openai.completion import usage as openai_usage
 from tandem.results import to_dict
 from tandem.v1 import tandem_pb2
+from tests.planned import changed, used
 from tests.unit.test_convert import RESULT
 from tests.unit.test_cost import PLAN
 
-HALF_KNOWN = replace(PLAN, prices=Prices("v", UNKNOWN, PLAN.prices.slm, PLAN.prices.scorer))
-USAGE = Usage(llm=TokenCounts(10, 0, 20, 3), slm=TokenCounts(30, 0, 40), scorer=TokenCounts(50))
+HALF_KNOWN = changed(PLAN, "llm", prices=UNKNOWN)
+USAGE = used(llm=TokenCounts(10, 0, 20, 3), slm=TokenCounts(30, 0, 40), scorer=TokenCounts(50))
 
 
 def test_what_a_model_without_a_price_wrote_costs_null_and_not_nothing() -> None:
     bill = cost(HALF_KNOWN, USAGE, 10)
-    assert (bill.usd, bill.usd_by_role.llm, bill.usd_llm_alone, bill.usd_overrun, bill.saved_ratio) == (None,) * 5
-    assert bill.usd_by_role.slm == pytest.approx(110 / 1e6)
+    assert (bill.usd, bill.usd_by_role["llm"], bill.usd_llm_alone, bill.usd_overrun, bill.saved_ratio) == (None,) * 5
+    assert bill.usd_by_role["slm"] == pytest.approx(110 / 1e6)
 
 
 def test_a_model_without_a_price_that_was_not_used_leaves_the_bill_known() -> None:
-    bill = cost(HALF_KNOWN, replace(USAGE, llm=TokenCounts()), 10)
+    bill = cost(HALF_KNOWN, USAGE | {"llm": TokenCounts()}, 10)
     assert bill.usd == pytest.approx((110 + 50) / 1e6)
     assert (bill.usd_llm_alone, bill.saved_ratio) == (None, None)
 
@@ -49,8 +49,8 @@ def test_a_sum_with_an_unknown_amount_is_unknown() -> None:
 
 def test_a_role_that_a_profile_names_no_price_of_has_none_and_the_scorer_has_the_small_models() -> None:
     prices = parse_prices({"version": "v", "slm": {"input": 1, "cached_input": 0.5, "output": 2}})
-    assert prices.llm == UNKNOWN
-    assert prices.scorer == prices.slm == RolePrices(1, 0.5, 2)
+    assert prices.of("llm") == UNKNOWN
+    assert prices.of("scorer") == prices.of("slm") == RolePrices(1, 0.5, 2)
     assert prices.unknown == ["llm"]
 
 

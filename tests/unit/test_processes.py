@@ -17,7 +17,7 @@ import yaml
 from deploy import chart
 from services.process.server import Server
 from services.process.transport import PLAIN
-from tandem.local.layout import OWN_PROCESSES, PROCESSES, SECOND_EXECUTOR, Layout
+from tandem.local.layout import FURTHER_EXECUTORS, OWN_PROCESSES, PROCESSES, Layout
 from tandem.local.programs import JAEGER_IMAGE, LAUNCHER, TEMPORAL_FLAGS, program
 from workflows.worker import WorkerSettings
 
@@ -148,10 +148,12 @@ def test_compose_runs_temporal_and_jaeger_as_the_local_stack_does() -> None:
 
 def test_the_chart_has_values_for_each_process_and_no_other() -> None:
     with_resources = {name for name, value in VALUES.items() if isinstance(value, dict) and "resources" in value}
-    assert with_resources - {"defaults"} == {process.key for process in (*OWN_PROCESSES, SECOND_EXECUTOR)}
+    assert with_resources - {"defaults"} == {
+        process.key for process in (*OWN_PROCESSES, FURTHER_EXECUTORS["second_slm"])
+    }
     facts = yaml.safe_load("\n".join(chart.processes().splitlines()[2:-1]))
     assert {key: fact["module"] for key, fact in facts.items()} == {
-        p.key: p.module for p in (*OWN_PROCESSES, SECOND_EXECUTOR)
+        p.key: p.module for p in (*OWN_PROCESSES, FURTHER_EXECUTORS["second_slm"])
     }
 
 

@@ -14,7 +14,7 @@ from lab.training.policy import Policy
 from lab.training.ship import ship_policy
 from lab.training.table import Table
 from services.gateway.checks import check_profile
-from services.slm_executor.service import SECOND
+from services.slm_executor.service import model_role
 from tandem.convert.results import profile_to_pb
 from tandem.endpoints.address import parse
 from tandem.endpoints.probe import Found
@@ -30,8 +30,8 @@ from tandem.method.errors import InvalidArgument
 from tandem.method.plan import make_plan
 from tandem.method.profile import Profile, load_profile
 from tandem.method.request import SolveInput, SolveRequest
-from tandem.method.result import Usage
 from tandem.method.tokens import TokenCounts
+from tests.planned import used
 
 FOLDER = Path(__file__).parents[1] / "profiles"
 
@@ -74,13 +74,13 @@ def test_a_second_model_without_a_price_makes_its_bills_unknown_and_no_others(tm
     line = "second_slm = { input = 2, cached_input = 1, output = 4 }\n"
     plan = make_plan(written(tmp_path, "scripted-second", (line, "")), "code")
     assert plan.prices.unknown == ["second_slm"]
-    unused, tried = TokenCounts(), TokenCounts(10, 0, 5)
-    assert cost(plan, Usage(unused, tried, unused), 10).usd is not None
-    assert cost(plan, Usage(unused, tried, unused, tried), 10).usd is None
+    tried = TokenCounts(10, 0, 5)
+    assert cost(plan, used(slm=tried, second_slm=TokenCounts()), 10).usd is not None
+    assert cost(plan, used(slm=tried, second_slm=tried), 10).usd is None
 
 
 def test_only_a_second_model_changes_the_digest_and_the_evidence(second: Profile) -> None:
-    alone = second.model_copy(update={"second_slm": None})
+    alone = second.model_copy(update={"small": second.small[:1]})
     assert alone.evidence("code") == "checks python_examples at stages 0; scores of untrained from 1, 1, 1, 1"
     assert second.evidence("code").startswith("checks python_examples at stages 0 by slm, second_slm")
     assert second.digest != alone.digest
@@ -88,7 +88,7 @@ def test_only_a_second_model_changes_the_digest_and_the_evidence(second: Profile
 
 def test_a_bound_counts_the_trials_of_both_at_their_own_prices(second: Profile) -> None:
     plan = make_plan(second, "code")
-    alone = make_plan(second.model_copy(update={"second_slm": None}), "code")
+    alone = make_plan(second.model_copy(update={"small": second.small[:1]}), "code")
     of_slm = worst_case_usd_of_trials(alone, 10, 0)
     assert worst_case_usd_of_trials(plan, 10, 0) == pytest.approx(3 * of_slm)  # the second model costs twice as much
     asked = [SolveInput(SolveRequest("r", "q"), each, 10, checks=[CheckSpec("choice", "x")]) for each in (plan, alone)]
@@ -138,9 +138,10 @@ def test_a_second_endpoint_has_a_process_its_key_and_an_address_that_the_worker_
     ports = {process.name: dict(process.ports) for process in LOCAL_PROCESSES if process.name not in unneeded}
     layout = Layout(tmp_path, "mine", ports)
     by_name = {process.name: process for process in layout.processes}
-    address = program(layout, by_name["worker"]).environment["TANDEM_SECOND_SLM_EXECUTOR"]
-    assert address == layout.address("second-slm-executor")
-    assert program(layout, by_name["second-slm-executor"]).command[-1] == "services.slm_executor.second"
+    address = program(layout, by_name["worker"]).environment["TANDEM_SLM_EXECUTORS"]
+    assert address == f"second_slm={layout.address('second-slm-executor')}"
+    started = program(layout, by_name["second-slm-executor"])
+    assert (started.command[-1], started.environment["TANDEM_ROLE"]) == ("services.slm_executor", "second_slm")
     keys = {"OPENAI_API_KEY", "ANTHROPIC_API_KEY", "GROQ_API_KEY"}
     assert keys - withheld(layout, by_name["second-slm-executor"]).keys() == {"GROQ_API_KEY"}
     assert keys - withheld(layout, by_name["model-apis"]).keys() == {"OPENAI_API_KEY", "ANTHROPIC_API_KEY"}
@@ -148,9 +149,21 @@ def test_a_second_endpoint_has_a_process_its_key_and_an_address_that_the_worker_
 
 def test_a_process_of_a_second_model_serves_the_profiles_that_name_one(second: Profile) -> None:
     alone = load_profile("scripted-checked", (FOLDER,))
-    assert SECOND.served([alone, second]) == [second]
+    assert model_role("second_slm").served([alone, second]) == [second]
     with pytest.raises(SetupError, match="no model has the role second_slm"):
-        SECOND.served([alone])
+        model_role("second_slm").served([alone])
+
+
+def test_small_models_in_order_may_be_named_in_both_ways_and_five_at_most(tmp_path: Path, second: Profile) -> None:
+    third = load_profile("scripted-third", (FOLDER,))
+    assert third.trial_order == ("slm", "second_slm", "third_slm")
+    assert {role: model.name for role, model in second.models.items()}.items() < {
+        role: model.name for role, model in third.models.items()
+    }.items()
+    assert "third-slm-executor" not in left_out(third, tls=False)
+    one_more = '[[slm]]\nname = "x"\nparameters = 1e9\n'
+    with pytest.raises(InvalidArgument, match="at most 5"):
+        written(tmp_path, "scripted-third", ("[prompts]\n", f"{one_more * 3}[prompts]\n"))
 
 
 def test_a_client_sees_the_second_model_and_the_order(second: Profile) -> None:

@@ -9,6 +9,7 @@ from tandem.method.request import Budget
 from tandem.method.result import StopReason
 from tandem.method.stop_rule import TEMPLATE_TOKENS, allowance, decide, fall_back, is_sufficient, thresholds
 from tandem.method.tasks import StageScore
+from tests.planned import changed
 from tests.unit.test_cost import PLAN
 
 T = [0.7, 0.5, 0.6]
@@ -71,5 +72,5 @@ def test_a_cost_budget_keeps_the_stages_whose_worst_case_fits() -> None:
 
 
 def test_free_answers_are_never_cut() -> None:
-    prices = replace(PLAN.prices, slm=replace(PLAN.prices.slm, output=0))
-    assert allowance(replace(PLAN, prices=prices), Budget(max_cost_usd=1e-3), 10).answer_tokens == 200
+    free = changed(PLAN, "slm", prices=replace(PLAN.slm.prices, output=0))
+    assert allowance(free, Budget(max_cost_usd=1e-3), 10).answer_tokens == 200

@@ -18,10 +18,10 @@ from tandem.method.checks import CheckSpec, TrialPlan
 from tandem.method.cost import cost
 from tandem.method.plan import Plan
 from tandem.method.request import Budget, SolveInput, SolveRequest
-from tandem.method.result import Usage
 from tandem.method.stop_rule import TEMPLATE_TOKENS, allowance
 from tandem.method.tokens import TokenCounts
 from tandem.tenants import NO_LIMITS, TenantFile, TenantFileError, TenantLimits
+from tests.planned import used
 from tests.unit.test_cost import PLAN
 
 
@@ -119,14 +119,14 @@ def test_no_request_without_lost_attempts_costs_more_than_its_bound(
         return TokenCounts(prompt=times * (prompt + written) - cached, cached=cached)
 
     slm = reads(1 + (len(plan.stages) if plan.prefill_ahead else 0))
-    usage = Usage(
+    usage = used(
         llm=TokenCounts(prompt=prompt if written else 0, completion=written),
         slm=slm + TokenCounts(completion=data.draw(st.integers(0, allowed.answer_tokens))),
         scorer=reads(len(plan.stages) + 1),
     )
     bound = upper_bound(task)
     assert nano_usd(cost(plan, usage, prompt).usd) <= bound.nano_usd
-    assert usage.llm.computed + usage.slm.computed + usage.scorer.computed <= bound.tokens
+    assert sum(counts.computed for counts in usage.values()) <= bound.tokens
 
 
 def test_a_smaller_budget_holds_less() -> None:

@@ -17,8 +17,9 @@ from lab.training.table import Table, make_table
 from lab.training.verified import checked_llm, llm_first, verified
 from tandem.method.checks import TrialPlan
 from tandem.method.plan import Plan, make_plan
-from tandem.method.prices import Rates, RoleRates
+from tandem.method.prices import RoleRates
 from tandem.method.profile import load_profile
+from tests.planned import timed
 
 NEVER = Rule(np.zeros((5, 3)), [1.0, 1.0, 1.0], llm_finishes=True, needs_pass=False)
 CHECK_SECONDS = 0.125
@@ -170,13 +171,13 @@ def test_questions_without_checks_are_left_to_the_rule(table: Table, plan: Plan)
     assert outcome.full.tolist() == expected.full.tolist()
 
 
-RATES = Rates("test", RoleRates(200, 2000, 10), RoleRates(1000, 10000, 50), RoleRates(1000, 10000, 50))
+RATES = {"llm": RoleRates(200, 2000, 10), "slm": RoleRates(1000, 10000, 50), "scorer": RoleRates(1000, 10000, 50)}
 
 
 def test_overlapping_saves_time_and_costs_tokens(table: Table, plan: Plan) -> None:
-    timed = replace(plan, rates=RATES)
-    one = verified(table, timed, TrialPlan([0]), NEVER)
-    both = verified(table, timed, TrialPlan([0], mode="overlapped"), NEVER)
+    measured = timed(plan, RATES)
+    one = verified(table, measured, TrialPlan([0]), NEVER)
+    both = verified(table, measured, TrialPlan([0], mode="overlapped"), NEVER)
     trial, llm = 20 / 1000 + 50 / 50, 20 / 200 + 100 / 10
     assert one.latency.tolist() == pytest.approx([trial + CHECK_SECONDS, *[trial + llm + 2 * CHECK_SECONDS] * 4])
     assert one.seconds.tolist() == pytest.approx(one.latency.tolist())
@@ -192,9 +193,9 @@ def test_overlapping_saves_time_and_costs_tokens(table: Table, plan: Plan) -> No
 def test_overlapped_the_large_model_reads_and_writes_while_the_bare_question_is_scored(
     table: Table, plan: Plan
 ) -> None:
-    plain, timed = replace(table, is_checked=np.zeros(5, bool)), replace(plan, rates=RATES)
+    plain, measured = replace(table, is_checked=np.zeros(5, bool)), timed(plan, RATES)
     rule = Rule(np.where(np.arange(5)[:, None] == 0, 0.9, np.zeros((5, 3))), [0.5, 1.0, 1.0], llm_finishes=True)
-    one, both = (verified(plain, timed, TrialPlan([0], mode=mode), rule) for mode in ("sequential", "overlapped"))
+    one, both = (verified(plain, measured, TrialPlan([0], mode=mode), rule) for mode in ("sequential", "overlapped"))
     assert both.stage.tolist() == one.stage.tolist() == [0, *[LLM] * 4]
     # A pass reads 20 tokens in 20 ms, in which the large model does not even read the question; it is stopped a little later.
     assert (one.llm_tokens[0], both.llm_tokens[0]) == (0, 0)
@@ -202,7 +203,7 @@ def test_overlapped_the_large_model_reads_and_writes_while_the_bare_question_is_
     assert both.full[1:].tolist() == one.full[1:].tolist()
     assert one.latency[1] - both.latency[1] == pytest.approx(20 / 1000)
     free = replace(rule, needs_pass=False)
-    assert verified(plain, timed, TrialPlan([0], mode="overlapped"), free).full[0] < one.full[0]
+    assert verified(plain, measured, TrialPlan([0], mode="overlapped"), free).full[0] < one.full[0]
 
 
 def test_the_small_model_after_a_large_one_that_failed_saves_nothing(table: Table, plan: Plan) -> None:

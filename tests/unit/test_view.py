@@ -65,7 +65,7 @@ def test_a_bill_without_a_price_does_not_say_that_nothing_was_saved() -> None:
 
 
 def test_a_bill_with_an_estimated_count_says_so_at_the_count_and_at_the_sum() -> None:
-    usage = {"slm": {"model": "s", "input_tokens": 7, "output_tokens": 5, "is_estimated": True}}
+    usage = {"llm": {}, "slm": {"model": "s", "input_tokens": 7, "output_tokens": 5, "is_estimated": True}}
     console = Screen(file=io.StringIO(), width=200)
     print_result(console, tandem_pb2.SolveResult(complete=True, usage=usage, cost={"usd": 0.01}))
     text = console.file.getvalue()  # type: ignore[attr-defined]

@@ -85,7 +85,7 @@ async def _served(executor: _Executor, streams: Any) -> AsyncIterator[tuple[Scor
     log = cast(Any, SimpleNamespace(streams=streams, ledger=_DeadLedger()))
     async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
         ahead = PrefillsAhead(channel)
-        yield ScoringActivities(channel, log, ahead), AnswerActivities(channel, log, ReportedUsage(), ahead)
+        yield ScoringActivities(channel, log, ahead), AnswerActivities({"slm": channel}, log, ReportedUsage(), ahead)
     await server.stop(None)
 
 

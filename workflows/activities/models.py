@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Mapping
 from dataclasses import replace
 
 import grpc
@@ -15,8 +16,8 @@ from services.request_log.ledger import Pass
 from services.request_log.log import RequestLog
 from tandem.convert.outcomes import outcome_from_pb
 from tandem.convert.requests import execute_request_to_pb, generate_request_to_pb
-from tandem.method.checks import SmallRole
 from tandem.method.errors import TandemError
+from tandem.method.roles import SLM, title
 from tandem.method.tasks import GenerationOutcome, LoggedPrefills, ModelTask
 from tandem.method.timeouts import Timeouts
 from tandem.v1 import execution_pb2_grpc, insight_pb2_grpc
@@ -43,19 +44,17 @@ class InsightActivities:
 
 
 class AnswerActivities:
-    """`second`: the process of the second small model, None where the worker has no address of one."""
+    """`executors`: to the process of each small model, by role."""
 
     def __init__(
         self,
-        executor: grpc.aio.Channel,
+        executors: Mapping[str, grpc.aio.Channel],
         log: RequestLog,
         reported: ReportedUsage,
         prefills_ahead: PrefillsAhead,
-        second: grpc.aio.Channel | None = None,
     ) -> None:
-        self._stub, self._log, self._reported = execution_pb2_grpc.SlmExecutorStub(executor), log, reported
-        self._second = execution_pb2_grpc.SlmExecutorStub(second) if second else None
-        self._prefills_ahead = prefills_ahead
+        self._stubs = {role: execution_pb2_grpc.SlmExecutorStub(channel) for role, channel in executors.items()}
+        self._log, self._reported, self._prefills_ahead = log, reported, prefills_ahead
 
     @activity.defn
     async def execute(self, task: ModelTask) -> GenerationOutcome:
@@ -95,19 +94,17 @@ class AnswerActivities:
     async def _abort_prefill(self, request_id: str) -> bool:
         """False where the service is away, and with it whatever ran."""
         try:
-            await abort(self._stub, request_id, 0, only_prefill=True)
+            await abort(self._stubs[SLM], request_id, 0, only_prefill=True)
         except grpc.aio.AioRpcError:
             return False
         return True
 
-    def _stub_of(self, role: SmallRole) -> execution_pb2_grpc.SlmExecutorStub:
-        """Raises ApplicationError where nobody has told this worker where the second small model is."""
-        if role == "slm":
-            return self._stub
-        if self._second is None:
+    def _stub_of(self, role: str) -> execution_pb2_grpc.SlmExecutorStub:
+        """Raises ApplicationError where nobody has told this worker where the model is."""
+        if role not in self._stubs:
             raise ApplicationError(
-                "this worker has no address of a second small model: set TANDEM_SECOND_SLM_EXECUTOR",
-                type="NO_SECOND_SLM",
+                f"this worker has no address of the {title(role)} model: set TANDEM_SLM_EXECUTORS={role}=HOST:PORT",
+                type="NO_SLM_EXECUTOR",
                 non_retryable=True,
             )
-        return self._second
+        return self._stubs[role]

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from services.file_store.store import FileStore
 from services.process.channels import open_channel
 from services.process.transport import PLAIN, Transport
 from services.request_log.log import RequestLog
+from tandem.method.roles import SLM
 from workflows.activities.batch import BatchActivities
 from workflows.activities.checking import CheckingActivities
 from workflows.activities.models import AnswerActivities, InsightActivities
@@ -27,7 +28,8 @@ class ServiceAddresses:
     sufficiency_scorer: str
     slm_executor: str
     answer_checker: str = "127.0.0.1:50055"
-    second_slm_executor: str = ""
+    # Of further small models, by role.
+    slm_executors: Mapping[str, str] = field(default_factory=dict)
 
 
 class Activities:
@@ -43,15 +45,20 @@ class Activities:
         transport: Transport = PLAIN,
         checkers: Mapping[str, str] = {},
     ) -> None:
-        *needed, second_address = astuple(addresses)
+        needed = (
+            addresses.insight_generator,
+            addresses.sufficiency_scorer,
+            addresses.slm_executor,
+            addresses.answer_checker,
+        )
         generator, scorer, executor, checker = self._channels = [open_channel(each, transport) for each in needed]
-        second = open_channel(second_address, transport) if second_address else None
-        self._channels += [second] if second else []
+        further = {role: open_channel(each, transport) for role, each in addresses.slm_executors.items()}
+        self._channels += further.values()
         reported, self._others = ReportedUsage(), OtherCheckers(checkers, transport)
         self._insight = InsightActivities(generator, reported)
         prefills_ahead = PrefillsAhead(executor)
         self._scoring = ScoringActivities(scorer, log, prefills_ahead)
-        self._answer = AnswerActivities(executor, log, reported, prefills_ahead, second)
+        self._answer = AnswerActivities({SLM: executor, **further}, log, reported, prefills_ahead)
         self._checking = CheckingActivities(checker, log, self._others)
         self._publishing = PublishingActivities(log)
         self._lost_usage = LostUsageActivities(log, reported)

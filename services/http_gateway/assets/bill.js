@@ -1,7 +1,7 @@
 // What a request costs: while it runs, and in full.
 import { between, count, duration, percent, usd, usdColumn } from "./format.js";
 import { html, Scroll } from "./html.js";
-import { alone, spent } from "./live.js";
+import { alone, roleName, spent } from "./live.js";
 
 /** Null where an amount is not known. */
 const sumOf = (...amounts) => (amounts.includes(null) ? null : amounts.reduce((whole, amount) => whole + amount, 0));
@@ -50,7 +50,6 @@ function Bar({ parts, scale }) {
     </svg>`;
 }
 
-const ROLES = [["llm", "Large"], ["slm", "Small"], ["scorer", "Scorer"]];
 const STATES = [
   ["input_tokens", "Read"],
   ["cached_input_tokens", "From cache"],
@@ -66,8 +65,12 @@ const TIMES = [
   ["total", "Whole request"],
 ];
 
-/** The second small model has a column where there is one. */
-const rolesOf = (result) => (result.second_slm ? [...ROLES.slice(0, 2), ["second_slm", "Second"], ROLES[2]] : ROLES);
+/** A column for each role that the profile has: Large, Small, Scorer, Second, ... */
+const rolesOf = ({ usage }) => Object.keys(usage).filter((role) => usage[role].model).map((role) => [role, heading(role)]);
+const heading = (role) => {
+  const [first] = roleName(role).split(" ");
+  return first[0].toUpperCase() + first.slice(1);
+};
 const sum = (roles, usage, name) => roles.reduce((whole, [role]) => whole + usage[role][name], 0);
 
 /** Tokens by role and state, times, and where the trace is. */

@@ -129,12 +129,17 @@ function used({ stages, result }) {
   return stages.find(({ stage }) => stage === number)?.tokens ?? 0;
 }
 
+/** What the small models have in an object by role. */
+const ofSmall = (byRole) => Object.entries(byRole).filter(([role]) => role.endsWith("slm")).map(([, value]) => value);
+
+/** A role in words: large, small, second small, scorer. */
+export const roleName = (role) => (role === "llm" ? "large" : role.replace("_", " ").replace("slm", "small"));
+
 /** Whether all text came that the bill has: of several trials only that there is some. */
 export function isWhole({ insight, answer, result }) {
-  const { llm, slm, second_slm: second } = result.usage;
-  const small = slm.output_tokens + (second?.output_tokens ?? 0);
+  const small = ofSmall(result.usage).reduce((whole, used) => whole + used.output_tokens, 0);
   const expected = result.trials.length > 1 ? Math.min(1, small) : small;
-  return insight.tokens >= llm.output_tokens && answer.tokens >= expected;
+  return insight.tokens >= result.usage.llm.output_tokens && answer.tokens >= expected;
 }
 
 /** The insight in pieces, each with the stage that it ends; the last one is of no stage yet, or came too late. */
@@ -156,8 +161,8 @@ const cost = (tokens, price) => (price ? (tokens * price.output) / 1e6 : null);
 /** What the models' words have cost so far; what they read is only known at the end. */
 export function spent(state, prices) {
   if (state.result) {
-    const { llm, slm, second_slm: second } = state.result.cost.usd_by_role;
-    return { llm, slm: slm === null || second === null ? null : slm + (second ?? 0) };
+    const small = ofSmall(state.result.cost.usd_by_role);
+    return { llm: state.result.cost.usd_by_role.llm, slm: small.includes(null) ? null : small.reduce((a, b) => a + b, 0) };
   }
   if (!prices) return { llm: 0, slm: 0 };
   return { llm: cost(state.insight.tokens, prices.llm), slm: cost(state.answer.tokens, prices.slm) };

@@ -3,16 +3,15 @@ import { Calls, verdict } from "./calls.js";
 import { Code } from "./code.js";
 import { count, duration, reason, score } from "./format.js";
 import { html } from "./html.js";
-import { parts, pieces, writer } from "./live.js";
+import { parts, pieces, roleName, writer } from "./live.js";
 import { Markdown } from "./markdown.js";
 
-const WRITERS = { llm: "large model", slm: "small model", second_slm: "second small model" };
 
 /** A text by one or both models; each part says whose it is. */
 export function Written({ parts: written, isCode }) {
   return written.map(({ by, text }) => html`
     <div class=${`part-of ${by}`}>
-      ${written.length > 1 && html`<p class="by">${WRITERS[by]}</p>`}
+      ${written.length > 1 && html`<p class="by">${roleName(by)} model</p>`}
       ${isCode && !text.includes("\`\`\`") ? html`<${Code} text=${text.trim()} language="python" />` : html`<${Markdown} text=${text} />`}
     </div>`);
 }
@@ -29,7 +28,7 @@ export function Answer({ state, profile, isCode, children }) {
     <section class=${`pane answer ${by}`} aria-labelledby="answer-title">
       <header>
         <h2 id="answer-title">Answer</h2>
-        <span class="model">${by && `by the ${written.length > 1 ? "large and the small model" : WRITERS[by]}, `}<span>${model}</span></span>
+        <span class="model">${by && `by the ${written.length > 1 ? "large and the small model" : `${roleName(by)} model`}, `}<span>${model}</span></span>
         <span class="figure">${count(tokens)} tokens</span>
       </header>
       ${aside.map((draft, index) => html`

@@ -1,0 +1,14 @@
+"""Who does what in a pair: the large model, its small ones in order, and the scorer. A role is a key, and what a role has is a mapping."""
+
+LLM, SLM, SCORER = "llm", "slm", "scorer"
+SMALL_ROLES = (SLM, "second_slm", "third_slm", "fourth_slm", "fifth_slm")
+"""In the order in which a profile names its small models. The contract's enum Role has as many."""
+MODEL_ROLES = (LLM, *SMALL_ROLES)
+"""Roles that a model of its own has: the scorer runs the first small one."""
+BILL_ROLES = (LLM, SLM, SCORER, *SMALL_ROLES[1:])
+"""In the order of a bill's lines."""
+
+
+def title(role: str) -> str:
+    """`large`, `small`, `second small`, ...; the scorer's is `scorer`."""
+    return "large" if role == LLM else role.replace("_", " ").replace("slm", "small")
