@@ -10,6 +10,7 @@ from tests.unit.test_chart_apis import open_ports, variables
 pytestmark = needs_helm
 SECOND = "second-slm-executor"
 NAMES_ONE = 'name = \\"two-small\\"\n[second_slm]\nname = \\"b\\"'
+NAMES_IN_ORDER = 'name = \\"two-small\\"\n[[slm]]\nname = \\"a\\"\n[[slm]]\nname = \\"b\\"'
 NAMES_NONE = 'name = \\"two-small\\"\n[slm]\nname = \\"b\\"'
 FILE = "profile.files.profile\\.toml="
 
@@ -66,6 +67,8 @@ def test_without_a_second_model_there_is_nothing_of_it(values: str) -> None:
 
 def test_a_profile_and_its_executor_are_there_together() -> None:
     assert render("two-small", f"{FILE}{NAMES_ONE}")
+    assert render("two-small", f"{FILE}{NAMES_IN_ORDER}")
+    assert "at most" in refusal("two-small", f'{FILE}{NAMES_IN_ORDER}\n[[slm]]\nname = \\"c\\"')
     assert "names no second_slm" in refusal("two-small", f"{FILE}{NAMES_NONE}")
     assert "set secondSlmExecutor.enabled" in refusal("hosted", f"{FILE}{NAMES_ONE}")
 
