@@ -6,7 +6,7 @@ Calls block: they are made in threads. A file appears whole or not at all.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -16,7 +16,7 @@ from uuid import uuid4
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
-from tandem.method.errors import FailedPrecondition, NotFound
+from tandem.method.errors import FailedPrecondition, NotFound, Unavailable
 
 CHUNK_BYTES = 256 * 1024
 
@@ -31,7 +31,8 @@ class Entry:
 
 
 class FileStore:
-    """`url` is a folder or a URL of fsspec; empty: there is none, and every call raises FailedPrecondition.
+    """`url` is a folder or a URL of fsspec; empty: there is none, and every call raises FailedPrecondition. A store that fails, as a full
+    disk does, is Unavailable.
 
     A store's own settings come from its own variables, such as AWS_ENDPOINT_URL and AWS_ACCESS_KEY_ID.
     """
@@ -46,33 +47,24 @@ class FileStore:
 
     def write(self, path: str, chunks: Iterable[bytes]) -> int:
         """The number of bytes. What an iterator raises leaves no file."""
-        fs, target, size = self._store, self._at(path), 0
-        fs.makedirs(target.rpartition("/")[0], exist_ok=True)
-        if isinstance(fs, LocalFileSystem):
-            return _write_locally(Path(target), chunks)
-        file = fs.open(target, "wb", autocommit=False)
-        try:
-            for chunk in chunks:
-                size += file.write(chunk)
-            file.close()
-        except BaseException:
-            with suppress(Exception):
-                file.close()
-            file.discard()
-            raise
-        file.commit()
-        return size
+        fs, target = self._store, self._at(path)
+        with _failure_is_unavailable():
+            fs.makedirs(target.rpartition("/")[0], exist_ok=True)
+            if isinstance(fs, LocalFileSystem):
+                return _write_locally(Path(target), chunks)
+            return _write(fs.open(target, "wb", autocommit=False), chunks)
 
     def read(self, path: str) -> bytes:
         """Raises NotFound."""
         try:
-            return cast(bytes, self._store.cat_file(self._at(path)))
+            with _failure_is_unavailable():
+                return cast(bytes, self._store.cat_file(self._at(path)))
         except FileNotFoundError:
             raise _not_found(path) from None
 
     def chunks(self, path: str) -> Iterator[bytes]:
         """The content, in pieces. Raises NotFound."""
-        with self._open(path) as file:
+        with _failure_is_unavailable(), self._open(path) as file:
             while chunk := file.read(CHUNK_BYTES):
                 yield chunk
 
@@ -94,14 +86,16 @@ class FileStore:
     def size(self, path: str) -> int | None:
         """In bytes; None where there is no such file."""
         try:
-            return int(self._store.size(self._at(path)))
+            with _failure_is_unavailable():
+                return int(self._store.size(self._at(path)))
         except FileNotFoundError:
             return None
 
     def entries(self, folder: str) -> list[Entry]:
         """The files in a folder, newest first; none where there is no such folder."""
         try:
-            found = self._store.ls(self._at(folder), detail=True)
+            with _failure_is_unavailable():
+                found = self._store.ls(self._at(folder), detail=True)
         except FileNotFoundError:
             return []
         entries = [
@@ -114,18 +108,19 @@ class FileStore:
     def folders(self, folder: str) -> list[str]:
         """Names of the folders in a folder; "" is the store itself."""
         try:
-            found = self._store.ls(self._at(folder).rstrip("/"), detail=True)
+            with _failure_is_unavailable():
+                found = self._store.ls(self._at(folder).rstrip("/"), detail=True)
         except FileNotFoundError:
             return []
         return sorted(str(f["name"]).rstrip("/").rpartition("/")[2] for f in found if f["type"] == "directory")
 
     def delete_folder(self, folder: str) -> None:
         """With all that is in it."""
-        with suppress(FileNotFoundError):
+        with suppress(FileNotFoundError), _failure_is_unavailable():
             self._store.rm(self._at(folder), recursive=True)
 
     def delete(self, path: str) -> None:
-        with suppress(FileNotFoundError):
+        with suppress(FileNotFoundError), _failure_is_unavailable():
             self._store.rm_file(self._at(path))
 
     def _open(self, path: str) -> BinaryIO:
@@ -147,8 +142,38 @@ class FileStore:
         return self._fs
 
 
+@contextmanager
+def _failure_is_unavailable() -> Iterator[None]:
+    """Raises Unavailable for what the store cannot do now; a file that is not there stays FileNotFoundError."""
+    try:
+        yield
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise Unavailable(
+            f"the file store fails: {error.strerror or error}; ask again when it has room and can be reached",
+            reason="FILE_STORE_UNAVAILABLE",
+        ) from error
+
+
 def _is_partial(name: str) -> bool:
     return name.rpartition("/")[2].startswith(".")
+
+
+def _write(file: Any, chunks: Iterable[bytes]) -> int:
+    """Into a file of fsspec that appears when it is committed."""
+    size = 0
+    try:
+        for chunk in chunks:
+            size += file.write(chunk)
+        file.close()
+    except BaseException:
+        with suppress(Exception):
+            file.close()
+        file.discard()
+        raise
+    file.commit()
+    return size
 
 
 def _write_locally(target: Path, chunks: Iterable[bytes]) -> int:

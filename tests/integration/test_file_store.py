@@ -12,9 +12,10 @@ import pytest
 import pytest_asyncio
 
 from services.file_store.store import CHUNK_BYTES, FileStore
-from tandem.method.errors import FailedPrecondition, NotFound
+from tandem.method.errors import FailedPrecondition, NotFound, Unavailable
 from tandem.v1 import batch_pb2
 from tests.conftest import run_server
+from tests.disks import mounted_disk
 from tests.integration.conftest import System, run_system
 from tests.integration.test_batch import plain, read, run
 from tests.stacks import environment
@@ -86,6 +87,23 @@ async def test_what_fails_while_it_is_written_leaves_no_file_and_keeps_the_old_o
     assert store.read("kept") == b"old"
     with pytest.raises(NotFound):
         store.read("new")
+
+
+async def test_a_full_disk_is_unavailable_and_keeps_the_old_file(tmp_path: Path) -> None:
+    with mounted_disk(tmp_path / "disk", CHUNK_BYTES) as disk:
+        store = FileStore(str(disk))
+        store.write("f/a", [b"old"])
+        with pytest.raises(Unavailable, match="No space left") as full:
+            store.write("f/a", [bytes(CHUNK_BYTES)] * 2)
+        assert full.value.reason == "FILE_STORE_UNAVAILABLE"
+        assert store.read("f/a") == b"old"
+        assert [entry.name for entry in store.entries("f")] == ["a"]
+
+
+async def test_a_store_that_cannot_be_written_is_unavailable(tmp_path: Path) -> None:
+    (tmp_path / "f").write_text("no folder")
+    with pytest.raises(Unavailable, match="the file store fails"):
+        FileStore(str(tmp_path)).write("f/a", [b"x"])
 
 
 async def test_without_a_store_every_call_says_what_to_set() -> None:

@@ -19,7 +19,9 @@ from services.engine.api import (
     SchemaNotSupported,
     UnknownModel,
 )
+from services.http_gateway.errors import from_gateway
 from services.process.status import STATUS_OF, from_engine, to_status
+from tandem.errors import RequestError
 from tandem.method import errors
 from tandem.method.errors import InvalidArgument, ResourceExhausted, TandemError
 
@@ -102,3 +104,8 @@ def test_a_prompt_that_is_too_long_names_the_question_and_a_full_queue_says_when
 
 def test_an_error_that_is_not_the_engines_has_no_status_of_its_own() -> None:
     assert from_engine(ValueError("x")) is None
+
+
+def test_http_says_of_a_silent_gateway_what_it_says_of_one_that_is_gone() -> None:
+    silent = from_gateway(RequestError(grpc.StatusCode.DEADLINE_EXCEEDED, "Deadline Exceeded"))
+    assert (silent.status, silent.message.partition(":")[0]) == (504, "the gateway does not answer")

@@ -17,6 +17,7 @@ _STATUSES = {
     429: grpc.StatusCode.RESOURCE_EXHAUSTED,
     499: grpc.StatusCode.CANCELLED,
     503: grpc.StatusCode.UNAVAILABLE,
+    504: grpc.StatusCode.UNAVAILABLE,  # the gateway behind it is silent: as one that is gone
 }
 
 

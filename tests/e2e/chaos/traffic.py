@@ -31,7 +31,7 @@ _PATIENCE_SECONDS = 400.0  # of a caller, on a busy machine; less than an attemp
 _TRY_AGAIN_SECONDS = 0.3
 _CLEAR = {"UNAVAILABLE", "RESOURCE_EXHAUSTED", "CANCELLED", "FAILED_PRECONDITION", "ABORTED", "NOT_FOUND"}
 """gRPC statuses by which a caller knows what to do."""
-_MAY_PASS = {"TEMPORAL_UNAVAILABLE", "REQUEST_LOG_UNAVAILABLE", "TEXT_WAS_LOST"}
+_MAY_PASS = {"TEMPORAL_UNAVAILABLE", "REQUEST_LOG_UNAVAILABLE", "TEXT_WAS_LOST", "FILE_STORE_UNAVAILABLE"}
 """Reasons of an UNAVAILABLE that says nothing about the request, beside a gateway that is gone or starts."""
 
 
