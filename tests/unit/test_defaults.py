@@ -67,7 +67,7 @@ def test_the_address_and_other_variables_stand_in_the_file_too(config: Path, mon
 
 def test_one_profile_in_the_file_is_a_list_where_a_command_takes_several(config: Path) -> None:
     config.write_text('profile = "mine"\n')
-    commands = _load("models").commands.values()
+    commands = [_load("ask"), *_load("models").commands.values()]
     options = [option for command in commands for option in command.params if option.name == "profile"]
     assert {str(option.default) for option in options} == {"mine", "['mine']"}
 
