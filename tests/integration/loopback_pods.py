@@ -14,7 +14,7 @@ from typing import Any
 from services.process.channels import open_channel
 from services.process.server import Server
 from services.request_log.log import RequestLog
-from services.slm_executor.service import ROLE
+from services.slm_executor.service import model_role
 from tandem.convert.requests import execute_request_to_pb
 from tandem.local.ports import free_port
 from tandem.method.profile import load_profile
@@ -38,7 +38,7 @@ class Pods:
     async def start(self, log: RequestLog, profiles: Path) -> None:
         profile = load_profile("scripted", (profiles,))
         for number, engine in enumerate(self.engines):
-            self.servers.append(ROLE.build(f"127.0.0.{number + 1}", self.port, engine, log, profile))
+            self.servers.append(model_role().build(f"127.0.0.{number + 1}", self.port, engine, log, profile))
             await self.servers[-1].start()
             await self.servers[-1].serving()
         self.named = tuple(range(len(self.servers)))

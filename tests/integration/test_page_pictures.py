@@ -148,6 +148,9 @@ async def test_no_cell_of_a_table_is_wider_than_its_box(browser: Browser, looked
             await tab.open(f"#/{view}")
             await expect(tab.page.locator("main table tbody tr").first).to_be_visible()
             assert await tab.page.evaluate(CLIPPED) == [], view
+            if width < 500:  # amounts of more requests are longer
+                await tab.page.evaluate("document.querySelectorAll('.sums td').forEach((td) => td.append('00000'))")
+                assert await tab.page.evaluate(CLIPPED) == [], view
 
 
 @pytest.mark.nightly

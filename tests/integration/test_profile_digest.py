@@ -70,7 +70,7 @@ async def test_a_gateway_with_newer_prompts_fails_the_request_and_says_what_to_d
 
 def _changed(profile: Profile, **fields: Any) -> Profile:
     """A profile of its own with other fields: `digest` is computed again."""
-    given = {name: getattr(profile, name) for name in Profile.model_fields}
+    given = {info.alias or name: getattr(profile, name) for name, info in Profile.model_fields.items()}
     return Profile(**{**given, **fields})
 
 
