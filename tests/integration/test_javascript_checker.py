@@ -81,6 +81,15 @@ def test_a_checker_below_the_temporary_folder_runs_programs(tmp_path: Path) -> N
     assert held == [PASS, FAIL]
 
 
+def test_a_slow_start_of_node_takes_nothing_of_the_programs_time(tmp_path: Path) -> None:
+    copied = loaded(shutil.copytree(FOLDER, tmp_path / "checker"))
+    runner = tmp_path / "checker/run.js"
+    slow = "Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 3000);\n"
+    runner.write_text(slow + runner.read_text())
+    found = [copied.judged(f"const f = n => {body}", copied.examples_in(TWO), 2.0) for body in ("n", "{ while (1); }")]
+    assert [verdict for verdict, *_ in found] == [PASS, FAIL], found
+
+
 @pytest.mark.parametrize(
     "fault", ["no run.js", "run.js does not load", "Node does not start", "Node is missing", "no process"]
 )

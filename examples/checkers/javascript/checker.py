@@ -21,6 +21,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,7 +41,7 @@ _EXAMPLE = re.compile(
 _LIBRARIES = "/lib", "/lib64", "/usr/lib/x86_64-linux-gnu", "/usr/lib/aarch64-linux-gnu", "/etc/ld.so.cache", "/etc/ssl"
 _MOST_CHARACTERS, _MOST_EXAMPLES, _MOST_PRINTED = 200_000, 100, 1_000_000
 _HEAP_MIB, _SCRATCH_BYTES, _THREADS = 256, 16 << 20, 256
-_LATER_SECONDS = 5.0
+_START_SECONDS = 30.0  # of Python and Node on a busy machine, before the program's own time begins
 _NOT_ISOLATED, _ENDED_BADLY = 70, 71  # of `inside`; what the program itself ends with is told apart by `begun`
 Said = tuple[tandem_pb2.Verdict.ValueType, str, float]
 
@@ -135,9 +136,9 @@ def _run(job: dict[str, Any], seconds: float) -> dict[str, Any] | str | None:
             env={"PATH": os.environ.get("PATH", os.defpath), "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
         )  # fmt: skip
         try:
-            process.communicate(json.dumps(job).encode(), timeout=seconds + _LATER_SECONDS)
+            process.communicate(json.dumps(job).encode(), timeout=seconds + _START_SECONDS)
         except subprocess.TimeoutExpired:
-            process.kill()
+            os.killpg(process.pid, signal.SIGKILL)
             process.communicate()
         if not os.fstat(begun.fileno()).st_size or process.returncode not in (0, _ENDED_BADLY):
             return None
@@ -181,9 +182,16 @@ def inside(seconds: float, begun: int) -> int:
             os.execve(node, [node, f"--max-old-space-size={_HEAP_MIB}", str(_RUNNER), str(begun)], {})
         finally:
             os._exit(_NOT_ISOLATED)
+    _wait_for_the_beginning(child, begun)
     signal.signal(signal.SIGALRM, lambda *_: os.kill(child, signal.SIGKILL))
     signal.setitimer(signal.ITIMER_REAL, seconds)
     return _ENDED_BADLY if os.waitpid(child, 0)[1] else 0
+
+
+def _wait_for_the_beginning(child: int, begun: int) -> None:
+    """Until run.js has written into `begun` or the child has ended; the caller gives up after `_START_SECONDS`."""
+    while not os.fstat(begun).st_size and not os.waitid(os.P_PID, child, os.WEXITED | os.WNOHANG | os.WNOWAIT):
+        time.sleep(0.002)
 
 
 def serve(address: str, files: list[Path], seconds: float = 5.0) -> tuple[Any, int]:
