@@ -1,6 +1,6 @@
 """What happens to each parameter of OpenAI's chat completions: it is used, or refused by name unless it asks for nothing.
 
-docs/openai.md shows this table, and a test compares the two with each other and with the parameters of OpenAI's own client.
+docs/openai-parameters.md shows this table, and a test compares the two with each other and with the parameters of OpenAI's own client.
 """
 
 from __future__ import annotations

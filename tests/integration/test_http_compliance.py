@@ -13,7 +13,7 @@ import pytest
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 SUITE = Path(sys.executable).parent / "llm-comply"
-# What this gateway refuses by name, which is no failure of its own: docs/openai.md.
+# What this gateway refuses by name, which is no failure of its own: docs/openai-parameters.md.
 REFUSED = {
     "openai-chat": {"chat-image-input"},
     "open-responses": {"image-input", "assistant-phase"},

@@ -152,6 +152,48 @@ def test_a_table_of_benchmarks_has_six_columns_at_most(page: str) -> None:
     assert wide == []
 
 
+WAYS = ("Use it", "Operate it", "Build on it")
+
+
+@cache
+def navigation() -> dict[str, list[str]]:
+    """The pages of each part of the site, by the part's title, in their order."""
+    text = (ROOT / "mkdocs.yml").read_text()
+    return {
+        title: list(pages(below))
+        for part in yaml.safe_load(text[text.index("\nnav:") :])["nav"]
+        for title, below in part.items()
+    }
+
+
+def pages(below: object) -> Iterator[str]:
+    if isinstance(below, str):
+        yield below
+    elif isinstance(below, list):
+        for item in below:
+            yield from pages(item)
+    elif isinstance(below, dict):
+        for item in below.values():
+            yield from pages(item)
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_way_has_at_most_eight_pages_and_12000_words(way: str) -> None:
+    """As `wc -w` counts a page's file: tables and code are read, too."""
+    files = {
+        page: ROOT / ("CONTRIBUTING.md" if page == "contributing.md" else f"docs/{page}") for page in navigation()[way]
+    }
+    words = {page: len(file.read_text().split()) for page, file in files.items()}
+    assert len(words) <= 8
+    assert sum(words.values()) <= 12_000, words
+
+
+def test_every_page_is_in_the_navigation_once_and_every_decision_in_its_index() -> None:
+    listed = [f"docs/{page}" for part in navigation().values() for page in part]
+    own = {document for document in DOCUMENTS if document.startswith("docs/") and "/decisions/0" not in document}
+    assert sorted(listed) == sorted(own | MADE)
+
+
 def test_the_method_has_the_sections_that_code_cites() -> None:
     expected = {
         "stages", "hand-off", "features", "scorer", "stop-rule", "cost", "answers", "grading",

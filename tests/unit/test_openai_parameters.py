@@ -25,7 +25,8 @@ from tandem.openai.parameters import (
 )
 from tandem.v1 import tandem_pb2
 
-PAGE = (Path(__file__).parents[2] / "docs" / "openai.md").read_text()
+DOCS = Path(__file__).parents[2] / "docs"
+PAGE = (DOCS / "openai-parameters.md").read_text()
 
 
 def rows(mark: str) -> dict[str, str]:
@@ -94,7 +95,7 @@ def test_system_messages_are_one_at_the_beginning_and_the_users_later() -> None:
 
 
 def test_the_page_names_tandems_own_options() -> None:
-    section = PAGE.partition("### Tandem's own options")[2].partition("## The reply")[0]
+    section = (DOCS / "openai.md").read_text().partition("### Tandem's own options")[2].partition("## The reply")[0]
     named = {
         name for row in re.findall(r"^\| (`.*?) \|", section, re.MULTILINE) for name in re.findall(r"`(\w+)`", row)
     }

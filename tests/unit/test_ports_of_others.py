@@ -1,4 +1,4 @@
-"""Ports where Tandem asks nobody who they are: each has a row in docs/security.md, and who keeps strangers away from it.
+"""Ports where Tandem asks nobody who they are: each has a row in docs/access.md, and who keeps strangers away from it.
 
 And on which addresses all ports are.
 """
@@ -35,14 +35,14 @@ METRICS_PORT = 9090
 
 def test_every_port_has_a_row() -> None:
     named_there = {
-        port for row in cells("security.md", "other ports") for port in re.findall(r"`([a-z-]+/[a-z-]+)`", row[0])
+        port for row in cells("access.md", "other ports") for port in re.findall(r"`([a-z-]+/[a-z-]+)`", row[0])
     }
     ports = {f"{process.name}/{purpose}" for process in PROCESSES for purpose in process.ports}
     assert named_there == ports - WITH_CALLERS
 
 
 def test_every_row_names_a_test_that_there_is() -> None:
-    files = [row[-1].strip("`") for row in cells("security.md", "other ports")]
+    files = [row[-1].strip("`") for row in cells("access.md", "other ports")]
     assert [file for file in files if not re.fullmatch(r"tests/.*/test_\w+\.py", file)] == []
     assert [file for file in files if not (REPOSITORY / file).is_file()] == []
 

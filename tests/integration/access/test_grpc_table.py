@@ -1,4 +1,4 @@
-"""Every call of the gateway by every kind of caller: docs/security.md has the table that comes of it."""
+"""Every call of the gateway by every kind of caller: docs/access.md has the table that comes of it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ async def test_each_caller_may_call_what_the_documents_say(guarded: Guarded) -> 
             await reply_to(guarded, caller, call, await guarded.names_for(caller, call.erases)) for caller in CALLERS
         ]
         rows.append([call.words, f"`{call.method}`", *map(str, replies)])
-    assert_table("security.md", "access by gRPC", ["call", "method", *CALLERS], rows)
+    assert_table("access.md", "access by gRPC", ["call", "method", *CALLERS], rows)
 
 
 async def test_the_table_has_every_method_of_the_public_services() -> None:

@@ -1,4 +1,4 @@
-"""Every route of the HTTP gateway by every kind of caller: docs/security.md has the table that comes of it."""
+"""Every route of the HTTP gateway by every kind of caller: docs/access.md has the table that comes of it."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ async def test_each_caller_is_answered_as_the_documents_say(guarded: Guarded, ed
             for caller in CALLERS
         ]
         rows.append([f"`{route}`", *(str(reply.status_code) for reply in replies)])
-    assert_table("security.md", "access by HTTP", ["route", *CALLERS], rows)
+    assert_table("access.md", "access by HTTP", ["route", *CALLERS], rows)
 
 
 async def test_the_table_has_every_route_of_the_app() -> None:

@@ -1,4 +1,4 @@
-"""Every port of a process by every other process: docs/security.md has the table that comes of it.
+"""Every port of a process by every other process: docs/access.md has the table that comes of it.
 
 The servers have the callers that the processes' own code names; the certificates are those of a real authority.
 """
@@ -206,7 +206,7 @@ async def test_each_process_may_call_what_the_documents_say(
     peers: Peers, keys: KeyFile, redis_url: str, profiles_folder: Path, tmp_path: Path
 ) -> None:
     rows = await internal_rows(peers, redis_url, profiles_folder) + await gateway_rows(peers, keys)
-    assert_table("security.md", "access between processes", HEAD, [*rows, await health_port_row(peers, tmp_path)])
+    assert_table("access.md", "access between processes", HEAD, [*rows, await health_port_row(peers, tmp_path)])
 
 
 async def test_the_table_has_every_process_with_the_service_that_its_health_names() -> None:
