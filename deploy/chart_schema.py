@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
-from services.engine.registry import BACK_ENDS
+from services.models.engine.registry import BACK_ENDS
 from tandem.local.layout import FURTHER_EXECUTORS, OWN_PROCESSES
 
 # Values whose keys the user or Kubernetes defines: the schema cannot list them.

@@ -17,15 +17,15 @@ ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "settings.md"
 # Heading, what it says, and the class whose fields are read.
 PROCESSES = (
-    ("Every process", "", "services.process.settings:ProcessSettings"),
-    ("Traces and logs", "Every process.", "services.observability.tracing:TelemetrySettings"),
-    ("Certificates", "Every process ([Security](security.md#between-the-processes)).", "services.process.transport:TransportSettings"),
-    ("Redis", "Gateway, worker and the models' services.", "services.process.redis:RedisSettings"),
+    ("Every process", "", "services.shared.process.settings:ProcessSettings"),
+    ("Traces and logs", "Every process.", "services.shared.observability.tracing:TelemetrySettings"),
+    ("Certificates", "Every process ([Security](security.md#between-the-processes)).", "services.shared.process.transport:TransportSettings"),
+    ("Redis", "Gateway, worker and the models' services.", "services.shared.process.redis:RedisSettings"),
     ("Gateway", "", "services.gateway.__main__:GatewaySettings"),
-    ("Who may call", "Gateway and codec server.", "services.identity.authentication:IdentitySettings"),
+    ("Who may call", "Gateway and codec server.", "services.shared.identity.authentication:IdentitySettings"),
     ("HTTP gateway", "", "services.http_gateway.__main__:HttpGatewaySettings"),
     ("Worker", "", "workflows.worker:WorkerSettings"),
-    ("The models' services", "Insight generator, sufficiency scorer and executor.", "services.process.settings:ModelServiceSettings"),
+    ("The models' services", "Insight generator, sufficiency scorer and executor.", "services.models.settings:ModelServiceSettings"),
     ("Sufficiency scorer", "", "services.sufficiency_scorer.__main__:ScorerSettings"),
     ("Answer checker", "", "services.answer_checker.checker:CheckerSettings"),
     ("Codec server", "", "services.codec_server.__main__:CodecServerSettings"),

@@ -48,7 +48,11 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
 
 def python_page() -> str:
     modules = [f"tandem.{name}" for name in CLIENT if (ROOT / "tandem" / f"{name}.py").is_file()]
-    method = sorted(file.stem for file in (ROOT / "tandem" / "method").glob("*.py") if file.stem != "__init__")
+    rooms = [
+        ROOT / "tandem" / "method",
+        *sorted(file.parent for file in (ROOT / "tandem" / "method").glob("*/__init__.py")),
+    ]
+    files = [file for room in rooms for file in sorted(room.glob("*.py")) if file.stem != "__init__"]
     lines = [
         "# Python API",
         "",
@@ -56,7 +60,7 @@ def python_page() -> str:
         "and dataclasses that know neither gRPC nor Redis nor Temporal. Made from the docstrings.",
         "",
     ]
-    for module in [*modules, *(f"tandem.method.{name}" for name in method)]:
+    for module in [*modules, *(".".join(file.relative_to(ROOT).with_suffix("").parts) for file in files)]:
         lines += [f"## {module}", "", f"::: {module}", ""]
     return "\n".join(lines)
 

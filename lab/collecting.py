@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from lab.training.errors import StoreError
-from services.engine.batch import run_all
+from services.models.engine.batch import run_all
 
 _REPORT_SECONDS = 30.0
 

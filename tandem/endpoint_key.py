@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from tandem.errors import SetupError
-from tandem.method.endpoint import FILE, Api
+from tandem.method.profile.endpoint import FILE, Api
 
 
 def endpoint_key(api: Api) -> str:

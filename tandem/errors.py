@@ -7,7 +7,7 @@ UserError               the message says what to do; the command line prints it 
 ├── ModelError          tandem.local.catalogue
 ├── StackError          tandem.local.layout
 └── SetupError          a port, a setting or a file of a process
-    ├── CertificateError    services.process.certificate
+    ├── CertificateError    services.shared.process.certificate
     ├── KeyFileError        tandem.keys
     └── TenantFileError     tandem.tenants
 """
@@ -34,7 +34,7 @@ class SetupError(UserError):
     """A process cannot work with a port, a setting or a file that its operator has given it.
 
     The message is about those alone and never quotes a request. So it is shown in every log, where the messages of other
-    errors are withheld (services.observability.text).
+    errors are withheld (services.shared.observability.text).
     """
 
 

@@ -12,10 +12,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from tandem.method.checks import Verdict
-from tandem.method.events import (
+from tandem.method.evidence.checks import Verdict
+from tandem.method.request.events import (
     Accepted,
     AnswerDelta,
+    AnswerText,
     Checked,
     InsightDelta,
     LlmStopped,
@@ -23,7 +24,6 @@ from tandem.method.events import (
     Scored,
     StageCompleted,
 )
-from tandem.method.stop_rule import AnswerText
 from tandem.v1 import tandem_pb2
 
 __all__ = [

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from tandem.events import AnswerDelta, Completed, Event, InsightDelta, Restarted, Scored, StageCompleted
-from tandem.method.stop_rule import AnswerText
+from tandem.method.request.events import AnswerText
 from tandem.v1 import tandem_pb2
 
 _OF_THE_WHOLE_INSIGHT = (tandem_pb2.STOP_REASON_LLM_FINISHED, tandem_pb2.STOP_REASON_UNVERIFIED_BEST)

@@ -7,8 +7,8 @@ from typing import Any, TypedDict, Unpack
 from uuid import uuid4
 
 from tandem.contract import to_message
-from tandem.method.checks import CheckSpec
 from tandem.method.conversation import Task
+from tandem.method.evidence.checks import CheckSpec
 from tandem.tools import Offered, message, tool, tool_choice
 from tandem.v1 import tandem_pb2
 

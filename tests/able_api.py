@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from tandem.method.endpoint import Capabilities
+from tandem.method.profile.endpoint import Capabilities
 from tests.recorded_api import Answer, Events
 
 MODEL = "m"

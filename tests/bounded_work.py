@@ -1,4 +1,4 @@
-"""Work of every kind for the helper of `services.bounded`."""
+"""Work of every kind for the helper of `services.shared.bounded`."""
 
 from __future__ import annotations
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from services.process.transport import Transport, TransportSettings
+from services.shared.process.transport import Transport, TransportSettings
 from tandem.local.certificates import Authority
 
 

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-import services.engine  # noqa: F401  # isort: skip  # before torch: it sets how torch's threads wait
+import services.models.engine  # noqa: F401  # isort: skip  # before torch: it sets how torch's threads wait
 
 import contextlib
 import os
@@ -15,7 +15,7 @@ import torch
 from hypothesis import settings
 from prometheus_client import REGISTRY
 
-from services.observability import tenant_metrics
+from services.shared.observability import tenant_metrics
 from tandem.local.ports import free_port
 from tandem.local.probes import answers_ping, is_serving
 from tandem.local.programs import TEMPORAL_FLAGS

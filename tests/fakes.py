@@ -29,7 +29,7 @@ from typing import Any, TypeVar
 import numpy as np
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
-from services.engine.api import (
+from services.models.engine.api import (
     DuplicateRequest,
     EngineCounters,
     EngineLoad,
@@ -41,10 +41,10 @@ from services.engine.api import (
     PromptScores,
     Token,
 )
-from services.engine.call_format import CallFormat, Turn
-from services.engine.chat_template import ChatTemplate
-from services.engine.loop.prefix_cache import common_prefix
-from services.engine.text import StopStrings
+from services.models.engine.call_format import CallFormat, Turn
+from services.models.engine.chat_template import ChatTemplate
+from services.models.engine.loop.prefix_cache import common_prefix
+from services.models.engine.text import StopStrings
 from tandem.method.tokens import TokenCounts
 
 _SCRIPT = re.compile(r"\[([^\]]*)\]")

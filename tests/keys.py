@@ -6,8 +6,8 @@ import base64
 import json
 from pathlib import Path
 
-from services.sealing.keys import PayloadKeys
-from services.sealing.sealer import Sealer
+from services.shared.sealing.keys import PayloadKeys
+from services.shared.sealing.sealer import Sealer
 
 
 def payload_keys(active: str, *others: str) -> PayloadKeys:

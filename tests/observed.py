@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tandem.method.result import (
+from tandem.method.request.result import (
     Cost,
     SolveResult,
     StageResult,

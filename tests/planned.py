@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from tandem.method.plan import Plan, PlannedModel
-from tandem.method.prices import RolePrices, RoleRates
-from tandem.method.result import Usage
+from tandem.method.profile.prices import RolePrices, RoleRates
+from tandem.method.request.plan import Plan, PlannedModel
+from tandem.method.request.result import Usage
 from tandem.method.tokens import TokenCounts
 
 

@@ -1,4 +1,4 @@
-"""The rule of services/request_log/promises.lua again, in Python, for tests: the script is compared with it, and it is simulated.
+"""The rule of services/shared/request_log/promises.lua again, in Python, for tests: the script is compared with it, and it is simulated.
 
 `outcomes` and `lost` are of the present step, `all_outcomes` and `all_lost` of all. docs/method.md, A promise kept online, has the proof.
 """
@@ -9,7 +9,7 @@ import math
 from dataclasses import dataclass, field
 from functools import cache
 
-from tandem.method.watched_promise import PAYS_BACK, REVIEW, Watched, ratios
+from tandem.method.profile.watched_promise import PAYS_BACK, REVIEW, Watched, ratios
 
 _ALTERNATIVES = len(ratios(0.0, 0.05))
 _ratios = cache(ratios)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tandem.method.profile import load_profile
+from tandem.method.profile.profile import load_profile
 
 _PROMISE = """
 [[promises]]

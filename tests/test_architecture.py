@@ -22,80 +22,114 @@ SERVICES = (
     "answer_checker",
     "codec_server",
 )
-PLUMBING = {"services.process", "services.request_log", "services.observability", "services.sealing"}
-ENGINE = {"services.engine", "services.engine.loop"}
-MODELS = {"services.engine", "services.generation"}
-BASE = {"tandem.method", "tandem.v1", "tandem", "tandem.convert"}
+SHARED = {f"services.shared.{room}" for room in ("process", "request_log", "observability", "sealing")}
+ENGINE = {"services.models.engine", "services.models.engine.loop"}
+MODELS = {"services.models", "services.models.engine", "services.models.generation"}
+PURE = {f"tandem.method{room}" for room in ("", ".evidence", ".profile", ".request", ".cost", ".rule")}
+BASE = {*PURE, "tandem.v1", "tandem", "tandem.convert"}
 # What the files of a folder may import of ours, besides their own folder. Nothing below imports anything above.
 ARROWS: dict[str, set[str]] = {
     "tandem.v1": set(),
     "tandem.method": set(),
-    "tandem.convert": {"tandem.method", "tandem.v1"},
-    "tandem": {"tandem.method", "tandem.v1", "tandem.convert"},
-    "tandem.openai": {"tandem", "tandem.method", "tandem.v1"},
-    "tandem.endpoints": {"tandem", "tandem.method"},
+    "tandem.method.evidence": {"tandem.method"},
+    "tandem.method.profile": {"tandem.method", "tandem.method.evidence"},
+    "tandem.method.request": {"tandem.method", "tandem.method.evidence", "tandem.method.profile"},
+    "tandem.method.cost": PURE - {"tandem.method.rule"},
+    "tandem.method.rule": PURE,
+    "tandem.planning": PURE,
+    "tandem.convert": {*PURE, "tandem.v1"},
+    "tandem": {*PURE, "tandem.v1", "tandem.convert"},
+    "tandem.openai": {"tandem", *PURE, "tandem.v1"},
+    "tandem.endpoints": {"tandem", *PURE},
     "services": set(),
-    "services.observability": {"tandem", "tandem.method"},  # which errors never quote a request
-    "services.sealing": {"tandem.method"},
-    "services.request_log": {"tandem.method", "services.observability", "services.sealing"},
-    "services.bounded": set(),
-    "services.engine": {"tandem.method", "tandem", "services.bounded"},  # it makes the engines below by their names
-    "services.engine.loop": {"tandem.method", "services.engine"},
-    "services.engine.llamacpp": {"tandem.method", "tandem", *ENGINE},  # what a GGUF file says of itself
-    "services.engine.torch_engine": {"tandem.method", *ENGINE},
-    "services.engine.remote": {
-        "tandem.method",
+    "services.shared": set(),
+    "services.shared.observability": {"tandem", *PURE},  # which errors never quote a request
+    "services.shared.sealing": PURE,
+    "services.shared.request_log": {*PURE, "services.shared.observability", "services.shared.sealing"},
+    "services.shared.bounded": set(),
+    "services.shared.checks": PURE,
+    "services.shared.identity": {*PURE, "tandem"},
+    "services.shared.file_store": PURE,
+    "services.models.engine": {
+        *PURE,
+        "tandem",
+        "services.shared.bounded",
+    },  # it makes the engines below by their names
+    "services.models.engine.loop": {*PURE, "services.models.engine"},
+    "services.models.engine.llamacpp": {*PURE, "tandem", *ENGINE},  # what a GGUF file says of itself
+    "services.models.engine.torch_engine": {*PURE, *ENGINE},
+    "services.models.engine.remote": {
+        *PURE,
         "tandem",
         "tandem.endpoints",
-        "services.engine",
+        "services.models.engine",
     },  # keys, bounded replies
-    "services.generation": {"tandem.method", "services.engine", "services.observability", "services.request_log"},
-    "services.process": {*BASE, *MODELS, "services.observability", "services.request_log", "services.sealing"},
-    "services.checks": {"tandem.method"},
-    "services.identity": {"tandem.method", "tandem"},
-    "services.file_store": {"tandem.method"},
-    "services.batches": {*BASE, *PLUMBING, "tandem.openai", "services.identity", "services.file_store"},
+    "services.models.generation": {
+        *PURE,
+        "services.models.engine",
+        "services.shared.observability",
+        "services.shared.request_log",
+    },
+    "services.shared.process": {*BASE, *(SHARED - {"services.shared.process"})},
+    "services.models": {*BASE, *SHARED, *MODELS},
+    "services.gateway.batches": {
+        *BASE,
+        *SHARED,
+        "tandem.openai",
+        "services.shared.identity",
+        "services.shared.file_store",
+    },
     "services.gateway": {
         *BASE,
-        *PLUMBING,
-        "services.bounded",
-        "services.checks",
-        "services.identity",
-        "services.file_store",
-        "services.batches",
+        *SHARED,
+        "services.shared.bounded",
+        "services.shared.checks",
+        "services.shared.identity",
+        "services.shared.file_store",
+        "services.gateway.batches",
+        "services.models",  # what is counted and refused without an engine
     },
-    "services.http_gateway": {*BASE, *PLUMBING, "tandem.openai", "services.identity"},
-    "services.codec_server": {*BASE, *PLUMBING, "services.identity"},
-    "services.insight_generator": {*BASE, *PLUMBING, *MODELS},
-    "services.slm_executor": {*BASE, *PLUMBING, *MODELS},
-    "services.model_apis": {"services.process", "services.insight_generator", "services.slm_executor"},
-    "services.sufficiency_scorer": {*BASE, *PLUMBING, *MODELS},
+    "services.http_gateway": {*BASE, *SHARED, "tandem.openai", "tandem.planning", "services.shared.identity"},
+    "services.codec_server": {*BASE, *SHARED, "services.shared.identity"},
+    "services.insight_generator": {*BASE, *SHARED, *MODELS},
+    "services.slm_executor": {*BASE, *SHARED, *MODELS},
+    "services.model_apis": {
+        "services.models",
+        "services.shared.process",
+        "services.insight_generator",
+        "services.slm_executor",
+    },
+    "services.sufficiency_scorer": {*BASE, *SHARED, *MODELS, "tandem.planning"},
     "services.answer_checker.sandbox": set(),
-    "services.answer_checker.inside": {"tandem.method", "services.checks", "services.answer_checker.sandbox"},
+    "services.answer_checker.inside": {*PURE, "services.shared.checks", "services.answer_checker.sandbox"},
     "services.answer_checker": {
         *BASE,
-        *PLUMBING,
-        "services.checks",
+        *SHARED,
+        "services.shared.checks",
         "services.answer_checker.sandbox",
         "services.answer_checker.inside",
     },
-    "workflows.activities": {*BASE, *PLUMBING, "tandem.openai", "services.file_store"},
-    "workflows": {*BASE, *PLUMBING, "services.file_store", "workflows.activities"},
+    "workflows.activities": {*BASE, *SHARED, "tandem.openai", "services.shared.file_store"},
+    "workflows": {*BASE, *SHARED, "services.shared.file_store", "workflows.activities"},
     "lab.training": {
-        "tandem.method",
-        "services.engine",
-        "services.generation",
+        *PURE,
+        "tandem.planning",
+        "services.models.engine",
+        "services.models.generation",
         "services.insight_generator",
         "services.sufficiency_scorer",
-        "services.checks",
+        "services.shared.checks",
         "services.answer_checker",
         "services.answer_checker.sandbox",
     },
-    "tandem.local": {"tandem", "tandem.method"},  # what a profile says is read in one place
-    "deploy": {"tandem.local", "services.engine"},  # the chart is generated from the lists of processes and engines
+    "tandem.local": {"tandem", *PURE},  # what a profile says is read in one place
+    "deploy": {
+        "tandem.local",
+        "services.models.engine",
+    },  # the chart is generated from the lists of processes and engines
     # What the local stack needs is imported when a verb asks for it.
     "tandem.cli": {*BASE, "tandem", "tandem.local", "tandem.endpoints"},
-    "lab.verbs": {*BASE, "tandem", "tandem.local", "tandem.cli", "lab.training", "lab.calls"},
+    "lab.verbs": {*BASE, "tandem", "tandem.local", "tandem.cli", "tandem.planning", "lab.training", "lab.calls"},
     "tandem.entry": {"tandem.cli"},
 }
 ADAPTERS = {"__main__.py", "service.py"}
@@ -104,7 +138,10 @@ MAX_LINES = 300
 MAX_METHODS = 15
 
 MORE_ADAPTERS = [
-    *(ROOT / "services/gateway" / name for name in ("temporal.py", "history.py", "visibility.py", "workers.py")),
+    *(
+        ROOT / "services/gateway" / name
+        for name in ("temporal.py", "batches/temporal.py", "history.py", "visibility.py", "workers.py")
+    ),
     ROOT / "services/sufficiency_scorer/server.py",  # KServe's parts in our servers
 ]
 
@@ -211,7 +248,7 @@ def test_each_service_has_the_same_files(service: str) -> None:
     assert {f.name for f in folder.glob("*.py")} >= {"__init__.py", *ADAPTERS}
 
 
-@pytest.mark.parametrize("service", [*SERVICES, "engine"])
+@pytest.mark.parametrize("service", [*SERVICES, "models.engine"])
 def test_no_domain_file_knows_the_wire(service: str) -> None:
     for file in sources(f"services.{service}"):
         if file.name not in ADAPTERS and file not in MORE_ADAPTERS:

@@ -14,8 +14,8 @@ from typing import Any
 from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
-    from tandem.method.batch import BatchProgress, BatchTask, FinishTask, StoreTask
     from tandem.method.names import BATCH_PROGRESS, BATCH_WORKFLOW, CANCEL_SIGNAL
+    from tandem.method.request.batch import BatchProgress, BatchTask, FinishTask, StoreTask
     from tandem.method.timeouts import Timeouts
     from workflows.activities.batch import BatchActivities
     from workflows.batch_requests import FOR_EVER, Ask, BatchRequests

@@ -13,8 +13,8 @@ from temporalio.common import RetryPolicy
 from temporalio.exceptions import ActivityError, is_cancelled_exception
 
 with workflow.unsafe.imports_passed_through():
-    from tandem.method.batch import UNASKED, AskOutcome, AskTask, BatchProgress, BatchState, BatchTask
-    from tandem.method.prices import total
+    from tandem.method.profile.prices import total
+    from tandem.method.request.batch import UNASKED, AskOutcome, AskTask, BatchProgress, BatchState, BatchTask
     from tandem.method.timeouts import Timeouts
     from workflows.activities.batch import BatchActivities
 

@@ -13,12 +13,12 @@ from temporalio.converter import value_to_type
 from temporalio.exceptions import ActivityError, ApplicationError, FailureError
 
 with workflow.unsafe.imports_passed_through():
-    from tandem.method.request_state import RequestState
-    from tandem.method.tasks import LostUsage, LostUsageTask, StopOrder
+    from tandem.method.request.tasks import LostUsage, LostUsageTask, StopOrder
     from tandem.method.timeouts import Timeouts
     from tandem.method.tokens import TokenCounts
     from workflows.activities.publishing import PublishingActivities
     from workflows.activities.usage import LostUsageActivities
+    from workflows.request_state import RequestState
 
 T = TypeVar("T")
 ONCE = RetryPolicy(maximum_attempts=1)

@@ -10,15 +10,15 @@ from temporalio.exceptions import ActivityError, is_cancelled_exception
 
 with workflow.unsafe.imports_passed_through():
     from tandem.method.answer import final_answer
-    from tandem.method.checks import AGREEMENT, CheckResult, CheckSpec, Verdict, combined, score
     from tandem.method.conversation import Message
-    from tandem.method.request_state import RequestState
-    from tandem.method.result import Stop, StopReason
-    from tandem.method.tasks import CheckTask, GenerationOutcome
+    from tandem.method.evidence.checks import AGREEMENT, CheckResult, CheckSpec, Verdict, combined, score
+    from tandem.method.request.result import Stop, StopReason
+    from tandem.method.request.tasks import CheckTask, GenerationOutcome
     from tandem.method.timeouts import Timeouts
     from tandem.method.tools import calls_as_json
     from workflows.activities.checking import CheckingActivities
     from workflows.calls import ActivityCalls, cause_of
+    from workflows.request_state import RequestState
 
 _RETRY_CHECK = RetryPolicy(initial_interval=Timeouts.retry_interval, maximum_attempts=2)
 

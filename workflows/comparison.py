@@ -9,13 +9,13 @@ from temporalio.common import Priority, RetryPolicy
 from temporalio.exceptions import ActivityError
 
 with workflow.unsafe.imports_passed_through():
-    from tandem.method.checks import AGREEMENT, PROGRAMS_AGREE, CheckResult, CheckSpec, Verdict, combined
     from tandem.method.conversation import Kind, kind_of
+    from tandem.method.evidence.checks import AGREEMENT, PROGRAMS_AGREE, CheckResult, CheckSpec, Verdict, combined
+    from tandem.method.evidence.same_answer import JUDGE_TOKENS, judged_loss, judges_question, same, tells_apart
     from tandem.method.names import judge_id, llm_queue, shadow_id
-    from tandem.method.plan import Judge
-    from tandem.method.result import ShadowInput
-    from tandem.method.same_answer import JUDGE_TOKENS, judged_loss, judges_question, same, tells_apart
-    from tandem.method.tasks import CheckTask, GenerationOutcome, ModelTask
+    from tandem.method.request.plan import Judge
+    from tandem.method.request.result import ShadowInput
+    from tandem.method.request.tasks import CheckTask, GenerationOutcome, ModelTask
     from tandem.method.timeouts import Timeouts
     from workflows.activities.checking import CheckingActivities
     from workflows.activities.models import InsightActivities

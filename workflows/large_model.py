@@ -10,17 +10,17 @@ from temporalio.exceptions import ActivityError, is_cancelled_exception
 
 with workflow.unsafe.imports_passed_through():
     from tandem.method.conversation import Message
-    from tandem.method.events import LlmStopped
     from tandem.method.names import llm_queue
-    from tandem.method.request_state import RequestState
-    from tandem.method.result import StopReason
+    from tandem.method.request.events import LlmStopped
+    from tandem.method.request.result import StopReason
+    from tandem.method.request.tasks import GenerationOutcome, ModelTask
     from tandem.method.roles import LLM
-    from tandem.method.tasks import GenerationOutcome, ModelTask
     from tandem.method.timeouts import Timeouts
     from workflows.activities.attempts import unavailable_retry_policy
     from workflows.activities.models import InsightActivities
     from workflows.activities.publishing import PublishingActivities
     from workflows.calls import ActivityCalls, cause_of, results_in_hand
+    from workflows.request_state import RequestState
 
 _MAX_ATTEMPTS = 4
 _RETRY = RetryPolicy(initial_interval=Timeouts.retry_interval, backoff_coefficient=2.0, maximum_attempts=_MAX_ATTEMPTS)

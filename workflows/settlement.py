@@ -9,15 +9,15 @@ from temporalio import workflow
 from temporalio.exceptions import ActivityError, ApplicationError
 
 with workflow.unsafe.imports_passed_through():
-    from services.process.search_attributes import at_end
+    from services.shared.process.search_attributes import at_end
     from tandem.method.errors import PROFILE_MISMATCH, PROMPT_REFUSED
-    from tandem.method.request_state import RequestState
-    from tandem.method.result import Overhead, ShadowInput, SolveResult, Stop, StopReason
-    from tandem.method.tasks import GenerationOutcome, Payer
+    from tandem.method.request.result import Overhead, ShadowInput, SolveResult, Stop, StopReason
+    from tandem.method.request.tasks import GenerationOutcome, Payer
     from workflows.activities.publishing import PublishingActivities
     from workflows.activities.scoring import ScoringActivities
     from workflows.activities.shadow import ShadowActivities
     from workflows.calls import NO_LOG, ActivityCalls, cause_of
+    from workflows.request_state import RequestState
     from workflows.small_model import SmallModel
     from workflows.stages import Stages
 

@@ -21,10 +21,10 @@ from temporalio.client import Client
 from temporalio.common import SearchAttributeKey
 from temporalio.service import RPCError
 
-from services.process.search_attributes import KEYS
-from services.process.settings import read_settings
-from services.process.start import run
-from services.process.temporal import connect
+from services.shared.process.search_attributes import KEYS
+from services.shared.process.settings import read_settings
+from services.shared.process.start import run
+from services.shared.process.temporal import connect
 from workflows.versioning import Version, promote
 from workflows.worker import WorkerSettings
 

@@ -10,8 +10,8 @@ from temporalio import workflow
 with workflow.unsafe.imports_passed_through():
     from tandem.method.answer import final_answer
     from tandem.method.names import SHADOW_WORKFLOW, shadow_id
-    from tandem.method.result import ShadowInput, ShadowResult
-    from tandem.method.tasks import ModelTask
+    from tandem.method.request.result import ShadowInput, ShadowResult
+    from tandem.method.request.tasks import ModelTask
     from tandem.method.timeouts import Timeouts
     from tandem.method.tokens import TokenCounts
     from workflows.activities.shadow import ShadowActivities

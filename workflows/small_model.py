@@ -9,15 +9,15 @@ from temporalio.common import RetryPolicy
 from temporalio.exceptions import ActivityError, is_cancelled_exception
 
 with workflow.unsafe.imports_passed_through():
-    from tandem.method.checks import Repair
-    from tandem.method.request_state import RequestState
-    from tandem.method.tasks import Ahead, GenerationOutcome, LoggedPrefills, ModelTask, PassOutcome, StageScore
+    from tandem.method.evidence.checks import Repair
+    from tandem.method.request.tasks import Ahead, GenerationOutcome, LoggedPrefills, ModelTask, PassOutcome, StageScore
     from tandem.method.timeouts import Timeouts
     from tandem.method.tokens import TokenCounts
     from workflows.activities.attempts import unavailable_retry_policy
     from workflows.activities.models import AnswerActivities
     from workflows.activities.usage import at_least
     from workflows.calls import FALLBACK_EPOCH, NO_LOG, TRIAL_EPOCHS, ActivityCalls, cause_of
+    from workflows.request_state import RequestState
 
 # Without a trial the request goes on, so a trial does not wait for a service that is away.
 _RETRY_TRIAL = RetryPolicy(initial_interval=Timeouts.retry_interval, backoff_coefficient=2.0, maximum_attempts=3)

@@ -9,16 +9,17 @@ from temporalio import workflow
 from temporalio.exceptions import ActivityError
 
 with workflow.unsafe.imports_passed_through():
-    from tandem.method.checks import Verdict
+    from tandem.method.cost.allowance import allowance
+    from tandem.method.evidence.checks import Verdict
     from tandem.method.names import CANCEL_SIGNAL, SOLVE_WORKFLOW
-    from tandem.method.request import SolveInput
-    from tandem.method.request_state import RequestState
-    from tandem.method.result import SolveResult, Stop, StopReason
-    from tandem.method.stop_rule import allowance, fall_back
-    from tandem.method.tasks import GenerationOutcome, model_task
+    from tandem.method.request.request import SolveInput
+    from tandem.method.request.result import SolveResult, Stop, StopReason
+    from tandem.method.request.tasks import GenerationOutcome, model_task
+    from tandem.method.rule.stop_rule import fall_back
     from workflows.calls import ActivityCalls
     from workflows.checked_answers import CheckedAnswers
     from workflows.large_model import LargeModel
+    from workflows.request_state import RequestState
     from workflows.settlement import Settlement
     from workflows.small_model import SmallModel
     from workflows.stages import Stages

@@ -10,14 +10,15 @@ from temporalio.common import RetryPolicy
 from temporalio.exceptions import ActivityError, is_cancelled_exception
 
 with workflow.unsafe.imports_passed_through():
-    from tandem.method.request_state import RequestState
-    from tandem.method.result import Stop
-    from tandem.method.stop_rule import Allowance, decide, is_prefilled, is_scored, thresholds
-    from tandem.method.tasks import ModelTask, StageScore, model_task
+    from tandem.method.cost.allowance import Allowance
+    from tandem.method.request.result import Stop
+    from tandem.method.request.tasks import ModelTask, StageScore, model_task
+    from tandem.method.rule.stop_rule import decide, is_prefilled, is_scored, thresholds
     from tandem.method.timeouts import Timeouts
     from workflows.activities.scoring import ScoringActivities
     from workflows.calls import ActivityCalls, cancel, cause_of, detail_of
     from workflows.large_model import LargeModel
+    from workflows.request_state import RequestState
     from workflows.small_model import SmallModel
 
 _RETRY = RetryPolicy(initial_interval=Timeouts.retry_interval, maximum_attempts=2)

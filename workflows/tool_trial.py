@@ -6,17 +6,18 @@ from temporalio import workflow
 from temporalio.exceptions import ActivityError, is_cancelled_exception
 
 with workflow.unsafe.imports_passed_through():
-    from tandem.method.checks import Trial, Verdict
-    from tandem.method.events import Scored
-    from tandem.method.request_state import RequestState
-    from tandem.method.result import Stop
-    from tandem.method.stop_rule import NEVER, Allowance, decide, is_scored
-    from tandem.method.tasks import GenerationOutcome, StageScore
+    from tandem.method.cost.allowance import Allowance
+    from tandem.method.evidence.checks import Trial, Verdict
+    from tandem.method.request.events import Scored
+    from tandem.method.request.result import Stop
+    from tandem.method.request.tasks import GenerationOutcome, StageScore
+    from tandem.method.rule.stop_rule import NEVER, decide, is_scored
     from tandem.method.tokens import TokenCounts
     from tandem.method.tools import is_marked
     from workflows.activities.publishing import PublishingActivities
     from workflows.calls import ActivityCalls, cause_of
     from workflows.checked_answers import CheckedAnswers
+    from workflows.request_state import RequestState
     from workflows.small_model import SmallModel
 
 _CERTAINTY = "certainty"

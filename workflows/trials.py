@@ -8,13 +8,13 @@ from temporalio import workflow
 from temporalio.exceptions import ActivityError, is_cancelled_exception
 
 with workflow.unsafe.imports_passed_through():
-    from tandem.method.checks import CheckResult, Repair, Trial, Verdict, failure
-    from tandem.method.request_state import RequestState
-    from tandem.method.result import Stop, StopReason
+    from tandem.method.evidence.checks import CheckResult, Repair, Trial, Verdict, failure
+    from tandem.method.request.result import Stop, StopReason
     from tandem.method.roles import title
     from tandem.method.tokens import TokenCounts
     from workflows.calls import ActivityCalls, cause_of
     from workflows.checked_answers import CheckedAnswer, CheckedAnswers
+    from workflows.request_state import RequestState
     from workflows.small_model import SmallModel
 
 

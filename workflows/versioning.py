@@ -21,7 +21,7 @@ from temporalio.common import VersioningBehavior, WorkerDeploymentVersion
 from temporalio.service import RPCError, RPCStatusCode
 from temporalio.worker import WorkerDeploymentConfig
 
-from services.request_log.log import RequestLog
+from services.shared.request_log.log import RequestLog
 from tandem.method.errors import TandemError
 
 logger = logging.getLogger(__name__)

@@ -16,16 +16,16 @@ from temporalio.client import Client
 from temporalio.contrib.opentelemetry import create_tracer_provider
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker, WorkerDeploymentConfig, WorkflowRunner
 
-from services.observability import metrics, tracing
-from services.process.redis import open_request_log
-from services.process.server import Server, serve
-from services.process.settings import Addresses, ProcessSettings, Seconds, read_settings
-from services.process.start import run
-from services.process.temporal import connect
-from services.process.temporal_metrics import keep_exporting, measured_runtime
-from services.process.temporal_renewal import keep_certificate
-from services.process.transport import own_transport
-from services.request_log.log import RequestLog
+from services.shared.observability import metrics, tracing
+from services.shared.process.redis import open_request_log
+from services.shared.process.server import Server, serve
+from services.shared.process.settings import Addresses, ProcessSettings, Seconds, read_settings
+from services.shared.process.start import run
+from services.shared.process.temporal import connect
+from services.shared.process.temporal_metrics import keep_exporting, measured_runtime
+from services.shared.process.temporal_renewal import keep_certificate
+from services.shared.process.transport import own_transport
+from services.shared.request_log.log import RequestLog
 from tandem.method.names import DISTRIBUTION, batch_queue, llm_queue, solve_queue
 from tandem.method.timeouts import Timeouts
 from workflows.activities.registry import Activities, ServiceAddresses

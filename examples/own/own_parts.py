@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from services.checks.api import Compared, failed, passed
+from services.shared.checks.api import Compared, failed, passed
 from services.sufficiency_scorer.scorer_inputs import NAMES, ScorerInputs
 
 

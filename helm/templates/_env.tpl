@@ -89,7 +89,7 @@
 {{- with $c.engineArgs }}
 - {name: TANDEM_ENGINE_ARGS, value: {{ toJson . | quote }}}
 {{- end }}
-# Waiting threads must not spin (services/engine gives the reason): other processes share the node's cores.
+# Waiting threads must not spin (services/models/engine gives the reason): other processes share the node's cores.
 - {name: OMP_WAIT_POLICY, value: passive}
 - {name: GOMP_SPINCOUNT, value: "2000"}
 {{- end }}

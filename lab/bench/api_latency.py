@@ -15,7 +15,7 @@ from rich.progress import track
 from lab.bench.common import Figures, quantiles, report
 from lab.bench.endpoints import stack_of
 from tandem import Client
-from tandem.method.endpoint import Capabilities
+from tandem.method.profile.endpoint import Capabilities
 from tandem.v1 import tandem_pb2
 from tests.able_api import MODEL, openai_server
 from tests.recorded_api import recorded_api

@@ -18,10 +18,10 @@ from temporalio import activity, workflow
 from temporalio.client import Client
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
-from services.request_log.log import RequestLog
-from tandem.method.prices import RolePrices
-from tandem.method.request import SolveInput
-from tandem.method.tasks import Ahead, model_task
+from services.shared.request_log.log import RequestLog
+from tandem.method.profile.prices import RolePrices
+from tandem.method.request.request import SolveInput
+from tandem.method.request.tasks import Ahead, model_task
 from tandem.method.timeouts import Timeouts
 from workflows.activities.models import AnswerActivities, InsightActivities
 from workflows.activities.registry import Activities, ServiceAddresses

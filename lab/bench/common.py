@@ -17,11 +17,11 @@ import psutil
 
 from tandem.local.layout import engine_name
 from tandem.local.supervisor import Stack
-from tandem.method.profile import Model, Profile, load_profile
+from tandem.method.profile.profile import Model, Profile, load_profile
 from tandem.paths import DEFAULT_PROFILE, models_folder, profile_folders
 
 if TYPE_CHECKING:  # torch is imported only by the benches that run a model
-    from services.engine.api import Engine
+    from services.models.engine.api import Engine
 
 RESULTS = Path(__file__).parent / "results"
 Figures = dict[str, Any]
@@ -36,10 +36,10 @@ def default_profile() -> Profile:
 def local_engine(model: Model, spec: str = "", **settings: Any) -> AbstractContextManager[Engine]:
     """An engine, started, on a model of the cache as its profile configures it; `settings` are more fields of EngineSettings.
 
-    `spec`: services.engine.registry's name; empty: the engine with which the local stack serves. Ends the process where the settings
+    `spec`: services.models.engine.registry's name; empty: the engine with which the local stack serves. Ends the process where the settings
     name int8 and the processor has none: its figures would be those of other numbers.
     """
-    from services.engine.registry import running_engine
+    from services.models.engine.registry import running_engine
 
     if settings.get("quantization") == "int8":
         _require_int8()
@@ -48,7 +48,7 @@ def local_engine(model: Model, spec: str = "", **settings: Any) -> AbstractConte
 
 
 def _require_int8() -> None:
-    from services.engine.torch_engine import (
+    from services.models.engine.torch_engine import (
         int8,  # with torch, whose start and memory are not those of the other engines
     )
 

@@ -29,11 +29,11 @@ from lab.bench.common import Figures, default_profile, local_engine, report
 from lab.bench.lines import LineProcess, answer_lines, line_process
 from lab.training.datasets import load
 from lab.training.metrics import Interval, bootstrap, ratio_of_means
-from services.engine.llamacpp.model import gguf_file
-from services.engine.settings import EngineSettings
-from services.engine.tokenizer import FileTokenizer
-from tandem.method.profile import Model, Profile
-from tandem.method.prompts import llm_alone_prompt
+from services.models.engine.llamacpp.model import gguf_file
+from services.models.engine.settings import EngineSettings
+from services.models.engine.tokenizer import FileTokenizer
+from tandem.method.profile.profile import Model, Profile
+from tandem.method.request.prompts import llm_alone_prompt
 from tandem.paths import models_folder
 
 _WIDTHS = (1, 8, 32)

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from itertools import chain
 from typing import IO, Any
 
-from services.engine.api import Engine, GenerationRequest, Token
+from services.models.engine.api import Engine, GenerationRequest, Token
 
 Prompts = Sequence[Sequence[int]]
 

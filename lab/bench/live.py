@@ -24,8 +24,8 @@ from lab.training.table import Table, make_table
 from tandem import Client
 from tandem.jaeger import Trace, fetch_recent
 from tandem.local.layout import engine_name
-from tandem.method.plan import make_plan
-from tandem.method.profile import Profile
+from tandem.method.profile.profile import Profile
+from tandem.method.request.plan import make_plan
 from tandem.paths import DEFAULT_PROFILE
 from tandem.results import to_dict
 from tandem.v1 import tandem_pb2

@@ -25,13 +25,13 @@ from temporalio.client import Client
 from lab.bench.common import Figures, quantiles, report
 from lab.bench.weight import ACTIONS
 from lab.training.metrics import Interval, bootstrap
-from services.engine.api import GenerationRequest, Token
+from services.models.engine.api import GenerationRequest, Token
 from services.sufficiency_scorer.scorer_inputs import ScorerInputs
 from services.sufficiency_scorer.scorers import make_scorer
 from tandem import AsyncClient
 from tandem.local.supervisor import Stack
-from tandem.method.profile import Profile, load_profile
-from tandem.method.prompts import answer_prompt, insight_prompt
+from tandem.method.profile.profile import Profile, load_profile
+from tandem.method.request.prompts import answer_prompt, insight_prompt
 from tandem.v1 import tandem_pb2
 from tests.fakes import ScriptedEngine
 from tests.stacks import SCRIPTED_PROFILES, scripted_stack

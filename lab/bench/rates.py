@@ -23,10 +23,10 @@ from rich.table import Table
 
 from lab.bench.common import Figures, default_profile, local_engine, save
 from lab.training.ship import ship_rates
-from services.engine.api import Engine, GenerationRequest, Token
+from services.models.engine.api import Engine, GenerationRequest, Token
 from tandem.local.layout import engine_threads
-from tandem.method.prices import Rates, RoleRates
-from tandem.method.profile import Model
+from tandem.method.profile.prices import Rates, RoleRates
+from tandem.method.profile.profile import Model
 
 WIDTHS = 1, 8, 32
 _READ, _WRITTEN, _FRESH = 128, 32, 16

@@ -30,8 +30,8 @@ from lab.training.metrics import ratio_of_means
 from services.gateway.admission import Admission
 from tandem import AsyncClient
 from tandem.local.supervisor import Stack
-from tandem.method.profile import load_profile
-from tandem.method.request import SolveRequest
+from tandem.method.profile.profile import load_profile
+from tandem.method.request.request import SolveRequest
 from tests.stacks import SCRIPTED_PROFILES, scripted_stack
 
 _BARE_WORKER = "bare-worker"

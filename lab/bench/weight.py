@@ -44,7 +44,7 @@ _PROFILED = ("worker", "gateway")
 _SAMPLES_PER_SECOND = 400
 # What every sample has around it, and threads that wait.
 _AROUND = re.compile(
-    r"<frozen|threading\.py|runners\.py|uvloop|services/process/(start|launch)\.py|<module>|selectors\.py"
+    r"<frozen|threading\.py|runners\.py|uvloop|services/shared/process/(start|launch)\.py|<module>|selectors\.py"
 )
 
 

@@ -17,7 +17,7 @@ from lab.calls.grading import is_right
 from lab.calls.tasks import CallTask, CallTasks
 from lab.training.errors import StoreError
 from lab.training.table import Bools, Floats, Rows
-from tandem.method.call_evidence import CALL_NAMES, Call, Written, evidence
+from tandem.method.evidence.call_evidence import CALL_NAMES, Call, Written, evidence
 
 Role = Literal["llm", "slm"]
 

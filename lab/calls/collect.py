@@ -20,13 +20,13 @@ from typing import Any, Literal
 
 from lab.calls.tasks import CallTask, CallTasks, load
 from lab.collecting import append_each, in_order_of_chance, keep_origin, whole_lines
-from services.engine.api import Engine, EngineError, GenerationRequest
-from services.engine.batch import generate
-from services.engine.registry import running_engine
-from services.engine.tool_grammar import tool_grammar
+from services.models.engine.api import Engine, EngineError, GenerationRequest
+from services.models.engine.batch import generate
+from services.models.engine.registry import running_engine
+from services.models.engine.tool_grammar import tool_grammar
 from tandem.method.conversation import split_conversation
-from tandem.method.profile import Profile, load_profile
-from tandem.method.prompts import answer_prompt, llm_alone_prompt
+from tandem.method.profile.profile import Profile, load_profile
+from tandem.method.request.prompts import answer_prompt, llm_alone_prompt
 from tandem.method.tokens import Sampling
 from tandem.paths import DEFAULT_PROFILE, models_folder, profile_folders
 

@@ -16,8 +16,8 @@ from lab.training.figures import Data, Figures, comparisons_of, methods_of
 from lab.training.names import LLM_ALONE
 from lab.training.pricing import PricedCourse
 from lab.training.table import Bools, Floats
-from tandem.method.call_evidence import CALL_NAMES
-from tandem.method.plan import Plan
+from tandem.method.evidence.call_evidence import CALL_NAMES
+from tandem.method.request.plan import Plan
 
 _UNITS = {"full": "`full`", "usd_8": "USD 8:1", "usd_37": "USD 37:1", "seconds": "seconds"}
 

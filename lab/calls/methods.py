@@ -11,10 +11,10 @@ from lab.calls.answers import CallTable
 from lab.training.names import LLM_ALONE, ORACLE, OURS, SLM_ALONE
 from lab.training.pricing import LLM, PricedCourse, course, priced, tokens
 from lab.training.table import Bools, Floats
-from tandem.method.call_evidence import CALL_NAMES
-from tandem.method.call_scorer import Regression, TrainedCalls
-from tandem.method.plan import Plan
-from tandem.method.stop_rule import NEVER
+from tandem.method.evidence.call_evidence import CALL_NAMES
+from tandem.method.evidence.call_scorer import Regression, TrainedCalls
+from tandem.method.request.plan import Plan
+from tandem.method.rule.stop_rule import NEVER
 from tandem.method.tokens import TokenCounts
 
 MEAN, SCHEMA, AGREEMENT, ROUTER, CALLS_ONLY = "mean-logprob", "schema", "agreement", "router", "tandem:calls-only"

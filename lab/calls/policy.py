@@ -11,8 +11,8 @@ from lab.calls.methods import CallPolicy, Scores, cascade, certainty, llm_alone
 from lab.training.policy import Unit
 from lab.training.pricing import PricedCourse
 from lab.training.table import Bools, Floats
-from tandem.method.plan import Plan
-from tandem.method.stop_rule import NEVER
+from tandem.method.request.plan import Plan
+from tandem.method.rule.stop_rule import NEVER
 
 
 @dataclass(frozen=True)

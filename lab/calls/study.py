@@ -19,8 +19,8 @@ from lab.calls.methods import CallPolicy, Scores
 from lab.calls.training import Source, Trained
 from lab.training.errors import StoreError, StudyError
 from lab.training.study import text_of
-from tandem.method.call_scorer import FILE, Regression, TrainedCalls
-from tandem.method.profile import Profile
+from tandem.method.evidence.call_scorer import FILE, Regression, TrainedCalls
+from tandem.method.profile.profile import Profile
 
 _SCORES, _ROUTER, _POLICY = "scores.json", "router.json", "policy.json"
 JUDGED = tasks.FOLDER / "judged.json"

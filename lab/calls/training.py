@@ -20,8 +20,8 @@ from lab.training.metrics import auroc as auroc_of
 from lab.training.metrics import bootstrap, quality
 from lab.training.table import Bools, Floats
 from services.sufficiency_scorer.scorer_inputs import bag_of_words
-from tandem.method.call_evidence import CALL_NAMES, TEXT_NAMES
-from tandem.method.call_scorer import Regression, TrainedCalls, TrainedOn
+from tandem.method.evidence.call_evidence import CALL_NAMES, TEXT_NAMES
+from tandem.method.evidence.call_scorer import Regression, TrainedCalls, TrainedOn
 
 Label = Literal["nothing_lost", "right"]
 MIN_ANSWERS = 40

@@ -22,10 +22,10 @@ from lab.training.collect import Run
 from lab.training.metrics import Interval, accuracy
 from lab.training.store import read
 from services.answer_checker.checker import AnswerChecker
-from services.checks.built_in import PYTHON_EXAMPLES
+from services.shared.checks.built_in import PYTHON_EXAMPLES
 from tandem.method.answer import final_answer
-from tandem.method.checks import PROGRAMS_AGREE, CheckSpec, Verdict
-from tandem.method.tasks import CheckTask
+from tandem.method.evidence.checks import PROGRAMS_AGREE, CheckSpec, Verdict
+from tandem.method.request.tasks import CheckTask
 
 INPUTS = (0, 10, 30, 60, 120)
 """How many inputs are tried; 0: the prompt's examples alone decide."""

@@ -21,9 +21,9 @@ from pathlib import Path
 
 from services.answer_checker.checker import AnswerChecker, start_sandbox
 from services.answer_checker.sandbox.layers import Limits
-from tandem.method.checks import EXAMPLES, CheckResult, CheckSpec
-from tandem.method.examples import find_examples
-from tandem.method.tasks import CheckTask
+from tandem.method.evidence.checks import EXAMPLES, CheckResult, CheckSpec
+from tandem.method.evidence.examples import find_examples
+from tandem.method.request.tasks import CheckTask
 
 _DESCRIPTION = re.compile(r"<!-- description:start -->(.*?)<!-- description:end -->", re.DOTALL)
 _SHOWN = 20

@@ -27,11 +27,11 @@ from lab.training.datasets import Item
 from lab.training.grading import grade
 from lab.training.machine import Machine, engine_of
 from lab.training.metrics import difference_of_means
-from services.engine.api import Engine, FinishReason, GenerationRequest
-from services.engine.batch import generate
-from tandem.method.cost import tflops_paper
-from tandem.method.profile import Profile
-from tandem.method.prompts import answer_prompt, insight_prompt
+from services.models.engine.api import Engine, FinishReason, GenerationRequest
+from services.models.engine.batch import generate
+from tandem.method.cost.cost import tflops_paper
+from tandem.method.profile.profile import Profile
+from tandem.method.request.prompts import answer_prompt, insight_prompt
 from tandem.paths import REPOSITORY, models_folder
 
 PARTS = "Goal", "Planning", "Retrieval", "Action"

@@ -17,8 +17,8 @@ from lab.training.methods import run_methods
 from lab.training.pricing import PricedCourse
 from lab.training.study import Study
 from services.sufficiency_scorer.artefact import TRANSFORMERS
-from tandem.method.plan import Plan
-from tandem.method.profile import Profile, load_profile
+from tandem.method.profile.profile import Profile, load_profile
+from tandem.method.request.plan import Plan
 from tandem.paths import DEFAULT_PROFILE, REPOSITORY, models_folder
 
 TRAINING = {"math": ("math_train", "word_problems"), "code": ("mbpp_train",)}

@@ -25,10 +25,10 @@ from lab.training.datasets import Item
 from lab.training.grading import grade
 from lab.training.machine import Machine, engine_of
 from lab.training.metrics import difference_of_means
-from services.engine.api import Engine, GenerationRequest
-from services.engine.batch import generate
-from tandem.method.profile import Profile, load_profile
-from tandem.method.prompts import answer_prompt
+from services.models.engine.api import Engine, GenerationRequest
+from services.models.engine.batch import generate
+from tandem.method.profile.profile import Profile, load_profile
+from tandem.method.request.prompts import answer_prompt
 from tandem.paths import REPOSITORY, models_folder
 
 FOLDER = REPOSITORY / "lab" / "paper" / "family"

@@ -14,8 +14,8 @@ from lab.training.evaluate import scores_of
 from lab.training.metrics import Interval, ratio_of_means
 from lab.training.names import LLM_ALONE, OURS, SLM_ALONE
 from lab.training.pricing import PricedCourse
-from tandem.method.plan import Plan
-from tandem.method.prices import RoleRates
+from tandem.method.profile.prices import RoleRates
+from tandem.method.request.plan import Plan
 
 BATCH = 64
 LARGE, SMALL = (9000.0, 1500.0), (20000.0, 4000.0)  # read, written; tokens a second of a pod with a full batch

@@ -19,10 +19,10 @@ from rich.progress import track
 from lab.paper.answers import collected, profile
 from lab.training.collect import Run
 from lab.training.machine import Machine, engine_of
-from services.engine.api import Engine, PromptScores, Tokenizer
+from services.models.engine.api import Engine, PromptScores, Tokenizer
 from services.sufficiency_scorer.scorer_inputs import features
 from tandem.method.conversation import Task
-from tandem.method.prompts import Prompt, answer_prompt
+from tandem.method.request.prompts import Prompt, answer_prompt
 from tandem.paths import REPOSITORY, models_folder
 
 VALUES = REPOSITORY / "lab" / "paper" / "values"

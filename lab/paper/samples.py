@@ -24,10 +24,10 @@ from lab.training.grading import grade
 from lab.training.machine import Machine, engine_of
 from lab.training.pricing import LLM, PricedCourse, course, priced, tokens
 from lab.training.table import Bools, Table
-from services.engine.api import Engine, FinishReason, GenerationRequest
-from services.engine.batch import generate
-from tandem.method.plan import Plan
-from tandem.method.prompts import answer_prompt
+from services.models.engine.api import Engine, FinishReason, GenerationRequest
+from services.models.engine.batch import generate
+from tandem.method.request.plan import Plan
+from tandem.method.request.prompts import answer_prompt
 from tandem.method.tokens import Sampling, TokenCounts
 from tandem.paths import REPOSITORY, models_folder
 

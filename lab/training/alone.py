@@ -12,8 +12,8 @@ from dataclasses import asdict
 from pathlib import Path
 
 from lab.training.collected import load_collected
-from tandem.method.expected import ByLength, fitted
-from tandem.method.profile import Profile, load_profile
+from tandem.method.profile.expected import ByLength, fitted
+from tandem.method.profile.profile import Profile, load_profile
 
 _PROFILES = Path(__file__).parents[2] / "deploy" / "profiles"
 

@@ -27,9 +27,9 @@ from lab.training.pricing import PricedCourse
 from lab.training.study import CASCADE, PAPER, Policies, Study
 from lab.training.table import Floats, Table
 from lab.training.trial_search import shortest_failures, with_agreement, with_trials
-from tandem.method.checks import TrialPlan
-from tandem.method.plan import Plan
-from tandem.method.stop_rule import NEVER
+from tandem.method.evidence.checks import TrialPlan
+from tandem.method.request.plan import Plan
+from tandem.method.rule.stop_rule import NEVER
 
 _CANDIDATES = np.round(np.arange(0.0, 1.001, 0.01), 2)
 _SENT = 0.7  # of the failures, by the alternative that spares the large model the longest questions

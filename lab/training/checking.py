@@ -15,16 +15,16 @@ from lab.training.machine import written
 from lab.training.names import AGREED, SECOND
 from services.answer_checker.checker import AnswerChecker, allows_weak_sandbox, start_sandbox
 from services.answer_checker.sandbox.layers import Limits
-from services.checks.built_in import PYTHON_EXAMPLES
-from services.checks.registry import applies
-from services.engine.api import Engine, GenerationRequest
-from services.engine.batch import run_all
+from services.models.engine.api import Engine, GenerationRequest
+from services.models.engine.batch import run_all
+from services.shared.checks.built_in import PYTHON_EXAMPLES
+from services.shared.checks.registry import applies
 from tandem.method.answer import final_answer
-from tandem.method.checks import AGREEMENT, CheckSpec, Repair, Verdict, combined, failure, score
+from tandem.method.evidence.checks import AGREEMENT, CheckSpec, Repair, Verdict, combined, failure, score
 from tandem.method.names import DISTRIBUTION
-from tandem.method.profile import Profile
-from tandem.method.prompts import repair_prompt
-from tandem.method.tasks import CheckTask
+from tandem.method.profile.profile import Profile
+from tandem.method.request.prompts import repair_prompt
+from tandem.method.request.tasks import CheckTask
 
 CHECKED = "llm", "slm", "repair", SECOND
 """The kinds of runs that serving would check."""

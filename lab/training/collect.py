@@ -19,14 +19,14 @@ from numpy.typing import NDArray
 from lab.training.datasets import Item
 from lab.training.grading import grade
 from lab.training.machine import written
-from services.engine.api import Engine, FinishReason, GenerationRequest, Token
-from services.engine.batch import Completion, run_all
-from services.engine.schema_findings import num_continued
-from services.engine.text import Detokenizer
 from services.insight_generator.generator import StageSplitter
+from services.models.engine.api import Engine, FinishReason, GenerationRequest, Token
+from services.models.engine.batch import Completion, run_all
+from services.models.engine.schema_findings import num_continued
+from services.models.engine.text import Detokenizer
 from services.sufficiency_scorer.scorer_inputs import NAMES, ScorerInputs, features
-from tandem.method.profile import Profile
-from tandem.method.prompts import Prompt, answer_prompt, insight_prompt, llm_alone_prompt
+from tandem.method.profile.profile import Profile
+from tandem.method.request.prompts import Prompt, answer_prompt, insight_prompt, llm_alone_prompt
 
 CONCISE = "{question}\n\nReason briefly, and put your final answer within \\boxed{}."
 _FORCED = "\n\nThe final answer is \\boxed{"

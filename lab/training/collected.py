@@ -18,8 +18,8 @@ from lab.training.second import without_second
 from lab.training.store import Origin, read
 from lab.training.table import Table, make_table
 from services.sufficiency_scorer.artefact import TrainingSource
-from tandem.method.plan import Plan, make_plan
-from tandem.method.profile import Profile
+from tandem.method.profile.profile import Profile
+from tandem.method.request.plan import Plan, make_plan
 
 
 @dataclass(frozen=True)

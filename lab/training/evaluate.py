@@ -30,7 +30,7 @@ from lab.training.pricing import LLM, PRICE_LISTS, PricedCourse
 from lab.training.study import Study
 from lab.training.table import Bools, Floats, Table
 from services.sufficiency_scorer.artefact import TRANSFORMERS, Artefact, Quality
-from tandem.method.plan import Plan
+from tandem.method.request.plan import Plan
 
 AUROCS = (0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 _SCORE_DRAWS = 200

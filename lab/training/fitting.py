@@ -18,7 +18,7 @@ from lab.training.metrics import quality
 from lab.training.table import Bools, Floats, Table
 from services.sufficiency_scorer.network import SufficiencyNetwork
 from services.sufficiency_scorer.scorer_inputs import ScorerInputsBatch
-from tandem.method.payoff import Label
+from tandem.planning.payoff import Label
 
 LearningCurve = list[tuple[int, float | None, float]]
 """(questions, AUROC, log-loss) out of fold"""

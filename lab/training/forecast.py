@@ -9,9 +9,9 @@ from typing import Literal
 import numpy as np
 
 from lab.training.pair_sample import PairSample, drawn
-from tandem.method.levers import Effect, Need, effects, needs
-from tandem.method.payoff import Label, Pair, check_all, payoff
-from tandem.method.route import Point
+from tandem.planning.levers import Effect, Need, effects, needs
+from tandem.planning.payoff import Label, Pair, check_all, payoff
+from tandem.planning.route import Point
 
 Answer = Literal["yes", "no", "unclear"]
 Draw = Callable[[np.random.Generator], Pair]

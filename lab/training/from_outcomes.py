@@ -12,13 +12,13 @@ from dataclasses import dataclass
 
 from lab.training.errors import TooFew
 from lab.training.promise import Promise, upper_bound
-from services.checks.built_in import least_of
-from tandem.method.checks import EXAMPLES, CheckSpec
+from services.shared.checks.built_in import least_of
 from tandem.method.conversation import Kind
-from tandem.method.profile import Profile
-from tandem.method.promise import PromiseData, PromiseMade
-from tandem.method.stop_rule import NEVER
-from tandem.method.strictness import by_steps
+from tandem.method.evidence.checks import EXAMPLES, CheckSpec
+from tandem.method.profile.profile import Profile
+from tandem.method.profile.promise import PromiseData, PromiseMade
+from tandem.method.rule.stop_rule import NEVER
+from tandem.method.rule.strictness import by_steps
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ import numpy as np
 from lab.training.datasets import Item
 from lab.training.pricing import LLM
 from lab.training.table import Floats, Table
-from tandem.method.plan import Plan
+from tandem.method.request.plan import Plan
 
 if TYPE_CHECKING:
     from lab.training.policy import Policy

@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lab.training.errors import StoreError
-from services.engine.api import Engine, EngineError, GenerationRequest, QueueFull, Tokenizer
-from services.engine.batch import Completion, generate
-from services.engine.registry import choose, make_engine, running_engine
-from services.engine.tokenizer import ChatTokenizer
+from services.models.engine.api import Engine, EngineError, GenerationRequest, QueueFull, Tokenizer
+from services.models.engine.batch import Completion, generate
+from services.models.engine.registry import choose, make_engine, running_engine
+from services.models.engine.tokenizer import ChatTokenizer
 from services.sufficiency_scorer.artefact import TRANSFORMERS
-from tandem.method.profile import Profile
+from tandem.method.profile.profile import Profile
 
 _TOKENS_A_QUESTION = 2048
 _MAX_TOKENS = 1 << 14  # of llama.cpp's context, for which it takes memory at once; what does not fit waits

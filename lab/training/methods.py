@@ -29,9 +29,9 @@ from lab.training.shepherd import AS_PREDICTED, Hints, Shepherd
 from lab.training.study import CASCADE, PAPER, Policies, Study
 from lab.training.table import Floats, Table
 from lab.training.verified import checked_llm, llm_first, verified
-from tandem.method.checks import TrialPlan
-from tandem.method.plan import Plan
-from tandem.method.stop_rule import NEVER
+from tandem.method.evidence.checks import TrialPlan
+from tandem.method.request.plan import Plan
+from tandem.method.rule.stop_rule import NEVER
 
 _OF_INSIGHT = (
     "fixed",

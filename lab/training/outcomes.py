@@ -1,6 +1,6 @@
 """Simulation of every method on collected runs: correctness, tokens, cost. One PricedCourse per method.
 
-Costs come from the bill (tandem.method.cost), stops from the stop rule (tandem.method.stop_rule): the functions of serving,
+Costs come from the bill (tandem.method.cost.cost), stops from the stop rule (tandem.method.rule.stop_rule): the functions of serving,
 called with arrays. Each stop is charged OVERRUN tokens, which the large model generates after the decision.
 """
 
@@ -15,8 +15,8 @@ import numpy as np
 from lab.training.pricing import LLM, Course, PricedCourse, course, everywhere, priced, tokens
 from lab.training.rule import Path, Rule, follow, reached, stop_rule
 from lab.training.table import Bools, Floats, Table
-from tandem.method.plan import Plan
-from tandem.method.stop_rule import is_sufficient
+from tandem.method.request.plan import Plan
+from tandem.method.rule.stop_rule import is_sufficient
 
 
 def llm_alone(table: Table, plan: Plan, concise: bool = False) -> PricedCourse:

@@ -11,9 +11,9 @@ from scipy.special import ndtri
 from lab.training.metrics import auroc
 from lab.training.table import Bools, Floats, Rows, Table
 from services.sufficiency_scorer.scorer_inputs import NAMES
-from tandem.method.payoff import CheckFigures, Label, Pair, Score, StageFigures, correlation_of
-from tandem.method.prices import Prices, RolePrices
+from tandem.method.profile.prices import Prices, RolePrices
 from tandem.method.tokens import TokenCounts
+from tandem.planning.payoff import CheckFigures, Label, Pair, Score, StageFigures, correlation_of
 
 _ENTROPY = NAMES.index("entropy_mean")
 

@@ -12,7 +12,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from lab.training.table import Floats
-from tandem.method.payoff import Pair, least
+from tandem.planning.payoff import Pair, least
 
 _RATIOS = np.geomspace(1, 100, 21)
 _AUROCS = np.linspace(0.5, 1.0, 17)

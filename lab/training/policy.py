@@ -21,9 +21,9 @@ from lab.training.pricing import PricedCourse, priced
 from lab.training.rule import Rule, stop_rule
 from lab.training.table import Bools, Floats, Table
 from lab.training.verified import agreeing, verified
-from tandem.method.checks import TrialPlan
-from tandem.method.plan import Plan
-from tandem.method.stop_rule import NEVER, is_scored
+from tandem.method.evidence.checks import TrialPlan
+from tandem.method.request.plan import Plan
+from tandem.method.rule.stop_rule import NEVER, is_scored
 
 Unit = Literal["paper", "full", "usd", "seconds"]
 UNITS: tuple[Unit, ...] = ("full", "paper", "usd", "seconds")

@@ -1,4 +1,4 @@
-"""What a method's course costs, in every unit: by the functions that make the bill (tandem.method.cost)."""
+"""What a method's course costs, in every unit: by the functions that make the bill (tandem.method.cost.cost)."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 
 from lab.training.names import SECOND
 from lab.training.table import Bools, Floats, Rows, Table
-from tandem.method import cost
-from tandem.method.plan import Plan
-from tandem.method.prices import Prices, RolePrices, RoleRates
-from tandem.method.result import Usage
+from tandem.method.cost import cost
+from tandem.method.profile.prices import Prices, RolePrices, RoleRates
+from tandem.method.request.plan import Plan
+from tandem.method.request.result import Usage
 from tandem.method.tokens import TokenCounts
 
 LLM = -1  # the "stage" of an answer that the large model finished

@@ -11,8 +11,8 @@ import tomlkit
 from tomlkit.items import AoT
 
 from lab.training.promised import Shown
-from tandem.method.profile import Profile
-from tandem.method.promise import PromiseMade
+from tandem.method.profile.profile import Profile
+from tandem.method.profile.promise import PromiseMade
 
 REPORT = "promise.json"
 

@@ -26,12 +26,12 @@ from lab.training.promise import Promise, questions_needed, upper_bound
 from lab.training.table import Floats, Table, make_table
 from lab.training.trial_search import Order, orders
 from services.sufficiency_scorer.artefact import Artefact
-from tandem.method.checks import CheckSpec, Verdict
-from tandem.method.plan import make_plan
-from tandem.method.profile import Profile
-from tandem.method.promise import PromiseData, PromiseMade
-from tandem.method.stop_rule import NEVER
-from tandem.method.strictness import stricter
+from tandem.method.evidence.checks import CheckSpec, Verdict
+from tandem.method.profile.profile import Profile
+from tandem.method.profile.promise import PromiseData, PromiseMade
+from tandem.method.request.plan import make_plan
+from tandem.method.rule.stop_rule import NEVER
+from tandem.method.rule.strictness import stricter
 
 _AT_ONCE = 2
 _OPEN = Verdict.UNKNOWN.value, Verdict.ERROR.value

@@ -12,10 +12,10 @@ import numpy as np
 
 from lab.training.pricing import LLM, Course, Stages, course, tokens
 from lab.training.table import Bools, Floats, Table
-from tandem.method.plan import Plan
-from tandem.method.result import StopReason
-from tandem.method.stop_rule import decide, fall_back, is_prefilled, is_scored
-from tandem.method.tasks import StageScore
+from tandem.method.request.plan import Plan
+from tandem.method.request.result import StopReason
+from tandem.method.request.tasks import StageScore
+from tandem.method.rule.stop_rule import decide, fall_back, is_prefilled, is_scored
 from tandem.method.tokens import TokenCounts
 
 OVERRUN = 3.0  # tokens; the decision takes a few decode steps (measured: lab/bench/results, stop on the real pair)

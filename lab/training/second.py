@@ -11,14 +11,14 @@ from lab.training.datasets import Item
 from lab.training.machine import written
 from lab.training.names import AGREED, SECOND
 from services.answer_checker.checker import AnswerChecker
-from services.checks.registry import applies
-from services.engine.api import Engine, GenerationRequest
-from services.engine.batch import run_all
+from services.models.engine.api import Engine, GenerationRequest
+from services.models.engine.batch import run_all
+from services.shared.checks.registry import applies
 from tandem.method.answer import final_answer
-from tandem.method.checks import CheckSpec, Verdict
-from tandem.method.profile import Profile
-from tandem.method.prompts import answer_prompt
-from tandem.method.tasks import CheckTask
+from tandem.method.evidence.checks import CheckSpec, Verdict
+from tandem.method.profile.profile import Profile
+from tandem.method.request.prompts import answer_prompt
+from tandem.method.request.tasks import CheckTask
 
 
 def unasked(runs: Sequence[Run], items: Mapping[str, Item]) -> list[Item]:

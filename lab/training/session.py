@@ -19,9 +19,9 @@ from lab.training.machine import Machine, engine_of, tokenizer_of
 from lab.training.names import SECOND
 from lab.training.second import answer_all, compare_all, unasked, without_second
 from lab.training.store import CollectedModel, CollectedProfile, Origin, read, write
-from services.engine.api import Tokenizer
+from services.models.engine.api import Tokenizer
 from services.sufficiency_scorer.artefact import computed_by
-from tandem.method.profile import Profile
+from tandem.method.profile.profile import Profile
 
 Progress = Callable[[int, int, int], None]
 """(questions done, questions in total, tokens generated since the start)"""

@@ -29,8 +29,8 @@ from lab.training.rule import follow, reached
 from lab.training.table import Floats, Table
 from services.sufficiency_scorer.network import Shape, SufficiencyNetwork
 from services.sufficiency_scorer.scorer_inputs import ScorerInputsBatch
-from tandem.method.plan import Plan
-from tandem.method.stop_rule import is_sufficient
+from tandem.method.request.plan import Plan
+from tandem.method.rule.stop_rule import is_sufficient
 
 _PENALTIES = np.logspace(0, 4, 9)
 _NEEDED = np.round(np.arange(0.0, 1.01, 0.05), 2).tolist()

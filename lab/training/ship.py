@@ -13,10 +13,10 @@ from lab.training.checking import agreement_check, code_checks
 from lab.training.policy import Policy
 from lab.training.study import Study
 from lab.training.table import Table
-from tandem.method.call_scorer import TrainedCalls
-from tandem.method.checks import AGREEMENT
-from tandem.method.prices import Rates, RoleRates
-from tandem.method.profile import Profile
+from tandem.method.evidence.call_scorer import TrainedCalls
+from tandem.method.evidence.checks import AGREEMENT
+from tandem.method.profile.prices import Rates, RoleRates
+from tandem.method.profile.profile import Profile
 
 FOLDER, CALLS = "scorer", "calls"
 

@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from lab.training.collect import Run
 from lab.training.errors import StoreError
 from services.sufficiency_scorer.artefact import TRANSFORMERS
-from tandem.method.profile import Model, Profile
+from tandem.method.profile.profile import Model, Profile
 
 _KEY = b"tandem"
 _SCHEMA = pa.schema(

@@ -20,11 +20,11 @@ from lab.training.collect import Run
 from lab.training.datasets import Item, load
 from lab.training.store import read
 from services.answer_checker.checker import AnswerChecker
-from services.checks.built_in import PYTHON_EXAMPLES
+from services.shared.checks.built_in import PYTHON_EXAMPLES
 from tandem.method.answer import final_answer
-from tandem.method.checks import CheckSpec, Verdict
-from tandem.method.examples import find_examples, weight
-from tandem.method.tasks import CheckTask
+from tandem.method.evidence.checks import CheckSpec, Verdict
+from tandem.method.evidence.examples import find_examples, weight
+from tandem.method.request.tasks import CheckTask
 
 _MOST = 2
 _AT_ONCE = 2

@@ -20,8 +20,8 @@ from lab.training.policy import Policy
 from lab.training.shepherd import HintPredictor, Shepherd
 from lab.training.table import Floats, Table
 from services.sufficiency_scorer.artefact import Artefact, ScorerMetrics, TrainingSource
-from tandem.method.checks import TrialPlan
-from tandem.method.payoff import Label
+from tandem.method.evidence.checks import TrialPlan
+from tandem.planning.payoff import Label
 
 SCORES, POLICY, HINTS = "scores.safetensors", "policy.json", "hints.safetensors"
 CASCADE = "cascade"

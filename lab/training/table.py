@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from lab.training.names import AGREED, SECOND
 from services.sufficiency_scorer.scorer_inputs import bag_of_words
-from tandem.method.checks import Verdict
-from tandem.method.payoff import Label
+from tandem.method.evidence.checks import Verdict
+from tandem.planning.payoff import Label
 
 if TYPE_CHECKING:
     from lab.training.collect import Run

@@ -39,8 +39,8 @@ from services.sufficiency_scorer.artefact import (
 )
 from services.sufficiency_scorer.network import SufficiencyNetwork
 from services.sufficiency_scorer.scorer_inputs import NAMES, log_compress
-from tandem.method.payoff import Label
-from tandem.method.profile import Profile
+from tandem.method.profile.profile import Profile
+from tandem.planning.payoff import Label
 
 MIN_QUESTIONS = 40
 AUTO = "auto"

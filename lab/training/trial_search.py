@@ -12,9 +12,9 @@ import numpy as np
 from lab.training.names import SECOND
 from lab.training.policy import Measure, Point, Policy, Unit, pareto_front
 from lab.training.table import Floats, Table
-from tandem.method.checks import TrialMode, TrialPlan
-from tandem.method.plan import Plan
-from tandem.method.stop_rule import NEVER
+from tandem.method.evidence.checks import TrialMode, TrialPlan
+from tandem.method.request.plan import Plan
+from tandem.method.rule.stop_rule import NEVER
 
 Order = tuple[str, ...]
 ORDERS: tuple[Order, ...] = (("slm",), (SECOND,), ("slm", SECOND), (SECOND, "slm"))

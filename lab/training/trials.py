@@ -9,8 +9,8 @@ import numpy as np
 from lab.training.names import SECOND
 from lab.training.pricing import Stages, counts_where, role_seconds, tokens
 from lab.training.table import Bools, Floats, Table
-from tandem.method.checks import TrialPlan
-from tandem.method.plan import Plan
+from tandem.method.evidence.checks import TrialPlan
+from tandem.method.request.plan import Plan
 from tandem.method.tokens import TokenCounts
 
 MOST_REPAIRS = 1  # so many are collected

@@ -11,9 +11,9 @@ from lab.training.pricing import LLM, Course, PricedCourse, course, everywhere, 
 from lab.training.rule import OVERRUN, Rule, stop_rule
 from lab.training.table import Bools, Floats, Table
 from lab.training.trials import MOST_REPAIRS, Attempt, Trials, compared, first_answer, no_trials, repair, scoring_pass
-from tandem.method.checks import AGREEMENT, CheckSpec, TrialPlan, Verdict, agreement
-from tandem.method.plan import Plan
-from tandem.method.stop_rule import is_scored
+from tandem.method.evidence.checks import AGREEMENT, CheckSpec, TrialPlan, Verdict, agreement
+from tandem.method.request.plan import Plan
+from tandem.method.rule.stop_rule import is_scored
 
 
 def verified(table: Table, plan: Plan, trial: TrialPlan, rule: Rule, *, must_agree: bool = False) -> PricedCourse:

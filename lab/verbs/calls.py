@@ -11,13 +11,13 @@ import typer
 from lab.verbs.offline import explained, find_profile, new_study, working
 from tandem.cli.models import pull_missing
 from tandem.cli.output import console, console_note, print_json
-from tandem.method.plan import make_plan
+from tandem.method.request.plan import make_plan
 from tandem.paths import REPOSITORY
 
 if TYPE_CHECKING:
     from lab.calls.study import Answers
     from lab.calls.tasks import CallTasks
-    from tandem.method.profile import Profile
+    from tandem.method.profile.profile import Profile
 
 FOLDER = "calls"
 

@@ -11,8 +11,8 @@ from lab.verbs.plan_options import parse_two
 from tandem.cli.output import console, print_json
 from tandem.cli.tables import print_table
 from tandem.local.catalogue import catalogue
-from tandem.method.capacity import Capacity, Load, PodRates, Weights, actions_of, plan_capacity
-from tandem.method.profile import Model, Profile
+from tandem.method.profile.profile import Model, Profile
+from tandem.planning.capacity import Capacity, Load, PodRates, Weights, actions_of, plan_capacity
 
 _BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 _GIB = 1 << 30

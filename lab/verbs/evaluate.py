@@ -21,7 +21,7 @@ from tandem.cli.batch_start import Terms
 from tandem.cli.output import console, console_error
 from tandem.cli.tables import print_table
 from tandem.client import Client
-from tandem.method.profile import Profile
+from tandem.method.profile.profile import Profile
 from tandem.paths import DEFAULT_PROFILE
 from tandem.results import to_dict
 

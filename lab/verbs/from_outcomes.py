@@ -14,7 +14,7 @@ from tandem.cli.output import console, console_error, print_json
 from tandem.cli.tables import print_table
 from tandem.client import Client
 from tandem.method.conversation import Kind
-from tandem.method.profile import Profile
+from tandem.method.profile.profile import Profile
 from tandem.v1 import tandem_pb2
 
 if TYPE_CHECKING:

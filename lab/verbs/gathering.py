@@ -19,7 +19,7 @@ from rich.progress import Progress as Bar
 from tandem.cli.models import pull_missing
 from tandem.cli.output import console, console_note
 from tandem.local.layout import engine_name
-from tandem.method.profile import Profile
+from tandem.method.profile.profile import Profile
 from tandem.paths import models_folder
 
 if TYPE_CHECKING:

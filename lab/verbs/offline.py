@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tandem.cli.output import console, console_error
-from tandem.method.profile import Profile, load_profile
+from tandem.method.profile.profile import Profile, load_profile
 from tandem.paths import REPOSITORY, profile_folders
 
 if TYPE_CHECKING:
     from lab.training.policy import Unit
-    from tandem.method.plan import Plan
+    from tandem.method.request.plan import Plan
 
 Files = Annotated[
     list[Path], typer.Argument(help="Files written by `tandem collect`, all for one pair.", exists=True, dir_okay=False)

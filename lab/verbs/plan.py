@@ -19,7 +19,7 @@ from tandem.paths import DEFAULT_PROFILE
 
 if TYPE_CHECKING:
     from lab.training.forecast import Estimate, Forecast
-    from tandem.method.levers import Need
+    from tandem.planning.levers import Need
 
 _RATES = (1.0, 10.0, 100.0)
 _POLICIES = {

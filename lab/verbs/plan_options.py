@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 import typer
 
-from tandem.method.payoff import USUAL_CORRELATION, Label, Pair, StageFigures, bounds, correlation_of
-from tandem.method.prices import Prices, RolePrices
-from tandem.method.profile import Profile
+from tandem.method.profile.prices import Prices, RolePrices
+from tandem.method.profile.profile import Profile
+from tandem.planning.payoff import USUAL_CORRELATION, Label, Pair, StageFigures, bounds, correlation_of
 
 if TYPE_CHECKING:
     from lab.training.forecast import Draw

@@ -12,7 +12,7 @@ from rich.table import Table
 from lab.verbs.offline import any_study, explained, find_profile, known_unit, new_study, working
 from tandem.cli.output import console, console_error, print_json
 from tandem.cli.tables import print_table
-from tandem.method.profile import Profile
+from tandem.method.profile.profile import Profile
 
 if TYPE_CHECKING:
     from lab.training.promised import Shown

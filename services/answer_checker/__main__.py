@@ -8,11 +8,11 @@ from services.answer_checker.checker import AnswerChecker, CheckerSettings, star
 from services.answer_checker.sandbox.layers import Limits
 from services.answer_checker.sandbox.processes import SandboxError
 from services.answer_checker.service import CALLERS, NAME, AnswerCheckerService
-from services.observability import metrics, tracing
-from services.process.server import Server, serve
-from services.process.settings import read_settings
-from services.process.start import run
-from services.process.transport import PLAIN, Transport, own_transport
+from services.shared.observability import metrics, tracing
+from services.shared.process.server import Server, serve
+from services.shared.process.settings import read_settings
+from services.shared.process.start import run
+from services.shared.process.transport import PLAIN, Transport, own_transport
 from tandem.method.errors import FailedPrecondition
 from tandem.v1 import checking_pb2_grpc
 

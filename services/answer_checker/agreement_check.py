@@ -15,11 +15,11 @@ from services.answer_checker.inside.values import encode
 from services.answer_checker.sandbox.layers import Limits
 from services.answer_checker.sandbox.messages import BadMessage, receive, send
 from services.answer_checker.sandbox.processes import IsolatedProcess, Sandbox
-from services.checks.api import Compared, failed, passed, unknown
-from services.checks.inputs import Input, given_inputs, mutated_inputs
-from services.checks.python_agreement import Wanted, agree, defines, wanted_of
-from tandem.method.prompt_code import parse_prompt
-from tandem.method.tasks import CheckTask
+from services.shared.checks.api import Compared, failed, passed, unknown
+from services.shared.checks.inputs import Input, given_inputs, mutated_inputs
+from services.shared.checks.python_agreement import Wanted, agree, defines, wanted_of
+from tandem.method.evidence.prompt_code import parse_prompt
+from tandem.method.request.tasks import CheckTask
 
 CANDIDATE = "services.answer_checker.inside.candidate"
 _LATER_SECONDS = 0.5

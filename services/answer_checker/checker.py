@@ -16,15 +16,15 @@ from services.answer_checker.examples_check import CANDIDATE, EVALUATOR, check_e
 from services.answer_checker.sandbox.layers import Isolation, Limits
 from services.answer_checker.sandbox.messages import BadMessage, receive, send
 from services.answer_checker.sandbox.processes import Sandbox, SandboxError
-from services.checks.api import Compared
-from services.checks.registry import find_check
-from services.observability.metrics import count_check
-from services.observability.spans import describe_check
-from services.observability.tracing import current_trace_id, tracer
-from services.process.settings import ProcessSettings, read_settings
-from tandem.method.checks import PROGRAMS_AGREE, CheckResult, CheckSpec, Verdict
+from services.shared.checks.api import Compared
+from services.shared.checks.registry import find_check
+from services.shared.observability.metrics import count_check
+from services.shared.observability.spans import describe_check
+from services.shared.observability.tracing import current_trace_id, tracer
+from services.shared.process.settings import ProcessSettings, read_settings
 from tandem.method.errors import FailedPrecondition, ResourceExhausted
-from tandem.method.tasks import CheckTask
+from tandem.method.evidence.checks import PROGRAMS_AGREE, CheckResult, CheckSpec, Verdict
+from tandem.method.request.tasks import CheckTask
 
 DEFAULT_PORT = 50055
 ALLOW_WEAK = "TANDEM_CHECKER_ALLOW_WEAK_SANDBOX"

@@ -12,12 +12,12 @@ from typing import Any
 from services.answer_checker.sandbox.layers import Limits
 from services.answer_checker.sandbox.messages import receive, send
 from services.answer_checker.sandbox.processes import Ended, IsolatedProcess, Sandbox
-from services.checks.api import Compared, failed, passed, unknown
-from services.checks.built_in import counts, examples_of, least_of
-from tandem.method.checks import Verdict
-from tandem.method.examples import Example
-from tandem.method.prompt_code import PromptCode, parse_prompt
-from tandem.method.tasks import CheckTask
+from services.shared.checks.api import Compared, failed, passed, unknown
+from services.shared.checks.built_in import counts, examples_of, least_of
+from tandem.method.evidence.checks import Verdict
+from tandem.method.evidence.examples import Example
+from tandem.method.evidence.prompt_code import PromptCode, parse_prompt
+from tandem.method.request.tasks import CheckTask
 
 CANDIDATE = "services.answer_checker.inside.candidate"
 EVALUATOR = "services.answer_checker.inside.evaluator"

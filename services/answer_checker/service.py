@@ -7,8 +7,8 @@ from typing import Any
 import grpc
 
 from services.answer_checker.checker import AnswerChecker
-from services.checks.registry import checks
-from services.process.callers import Callers
+from services.shared.checks.registry import checks
+from services.shared.process.callers import Callers
 from tandem.convert.outcomes import check_result_to_pb
 from tandem.convert.requests import check_task_from_pb
 from tandem.v1 import checking_pb2, checking_pb2_grpc

@@ -8,13 +8,13 @@ import uvicorn
 from pydantic import Field, field_validator
 
 from services.codec_server.service import CodecService, make_app
-from services.identity.authentication import Authentication, IdentitySettings, is_loopback
-from services.observability import tracing
-from services.process.http_server import http_config
-from services.process.settings import Names, ProcessSettings, read_settings
-from services.process.start import bound_socket, explained_start
-from services.process.temporal import EncryptionCodec
-from services.sealing.keys import read_keys
+from services.shared.identity.authentication import Authentication, IdentitySettings, is_loopback
+from services.shared.observability import tracing
+from services.shared.process.http_server import http_config
+from services.shared.process.settings import Names, ProcessSettings, read_settings
+from services.shared.process.start import bound_socket, explained_start
+from services.shared.process.temporal import EncryptionCodec
+from services.shared.sealing.keys import read_keys
 from tandem.errors import SetupError
 
 logger = logging.getLogger(__name__)

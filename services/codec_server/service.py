@@ -13,9 +13,9 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 from temporalio.api.common.v1 import Payload, Payloads
 
-from services.identity.authentication import Authentication
-from services.process.body_limit import BodyLimit
-from services.process.temporal import EncryptionCodec
+from services.shared.identity.authentication import Authentication
+from services.shared.process.body_limit import BodyLimit
+from services.shared.process.temporal import EncryptionCodec
 from tandem.method.errors import (
     FailedPrecondition,
     InvalidArgument,

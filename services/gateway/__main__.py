@@ -15,16 +15,14 @@ from pydantic import Field
 from temporalio.client import Client
 from temporalio.contrib.opentelemetry import create_tracer_provider
 
-from services.batches.batches import Batches
-from services.batches.files import MOST_STORED_BYTES, Files
-from services.batches.retention import Retention
-from services.batches.service import BATCHES, FILES, BatchService, FileService
-from services.batches.temporal import BatchWorkflows
-from services.batches.uploads import Uploads
-from services.checks.registry import add_remote
-from services.file_store.store import FileStore
 from services.gateway.admission import Admission
 from services.gateway.batched import BatchedRequests
+from services.gateway.batches.batches import Batches
+from services.gateway.batches.files import MOST_STORED_BYTES, Files
+from services.gateway.batches.retention import Retention
+from services.gateway.batches.service import BATCHES, FILES, BatchService, FileService
+from services.gateway.batches.temporal import BatchWorkflows
+from services.gateway.batches.uploads import Uploads
 from services.gateway.chores import OverdueHolds, cancel_orphans
 from services.gateway.readers import Limits
 from services.gateway.service import NAME, TandemService
@@ -32,21 +30,23 @@ from services.gateway.temporal import Workflows
 from services.gateway.tenancy import Tenancy
 from services.gateway.visibility import find_search_attributes
 from services.gateway.workers import PATIENCE, Patience
-from services.identity.authentication import ApiKeys, Authentication, IdentitySettings
-from services.observability import availability, metrics, outcome_metrics, tracing
-from services.process.callers import Callers
-from services.process.redis import open_request_log
-from services.process.server import Server, serve
-from services.process.settings import Addresses, Names, ProcessSettings, Seconds, read_settings
-from services.process.start import run
-from services.process.temporal import connect
-from services.process.temporal_renewal import keep_certificate
-from services.process.transport import PLAIN, Transport, own_transport
-from services.process.without_engine import token_counter
-from services.request_log.log import RequestLog
+from services.models.without_engine import token_counter
+from services.shared.checks.registry import add_remote
+from services.shared.file_store.store import FileStore
+from services.shared.identity.authentication import ApiKeys, Authentication, IdentitySettings
+from services.shared.observability import availability, metrics, outcome_metrics, tracing
+from services.shared.process.callers import Callers
+from services.shared.process.redis import open_request_log
+from services.shared.process.server import Server, serve
+from services.shared.process.settings import Addresses, Names, ProcessSettings, Seconds, read_settings
+from services.shared.process.start import run
+from services.shared.process.temporal import connect
+from services.shared.process.temporal_renewal import keep_certificate
+from services.shared.process.transport import PLAIN, Transport, own_transport
+from services.shared.request_log.log import RequestLog
 from tandem.contract import MAX_REQUEST_BYTES
 from tandem.errors import SetupError
-from tandem.method.profile import Profile, load_profile
+from tandem.method.profile.profile import Profile, load_profile
 from tandem.tenants import TenantFile, Tenants
 from tandem.v1 import batch_pb2_grpc, tandem_pb2_grpc
 from tandem.watched_file import WatchedFile

@@ -17,12 +17,12 @@ from services.gateway.policies import Serving
 from tandem.convert.requests import solve_request_from_pb
 from tandem.keys import TENANT
 from tandem.method.conversation import TOKENS_PER_MESSAGE, Message
+from tandem.method.cost.allowance import allowance
 from tandem.method.errors import FailedPrecondition, InvalidArgument, ResourceExhausted
-from tandem.method.plan import Judge, Plan, make_plan
-from tandem.method.profile import Profile
-from tandem.method.request import Budget, SolveInput, SolveRequest, StopOverrides
+from tandem.method.profile.profile import Profile
+from tandem.method.request.plan import Judge, Plan, make_plan
+from tandem.method.request.request import Budget, SolveInput, SolveRequest, StopOverrides
 from tandem.method.roles import LLM
-from tandem.method.stop_rule import allowance
 from tandem.method.tokens import Sampling
 from tandem.method.tools import TOKENS_PER_TOOL, check_tools
 from tandem.v1 import tandem_pb2

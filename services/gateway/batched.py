@@ -7,14 +7,14 @@ from collections.abc import Coroutine
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from services.batches.admitted import Start
 from services.gateway.admission import Admission, request_fingerprint
+from services.gateway.batches.admitted import Start
 from services.gateway.checks import check_schemas
 from services.gateway.policies import Policies
 from services.gateway.scope import scope
 from services.gateway.temporal import Workflows, memo_of
 from services.gateway.tenancy import Tenancy
-from services.identity.caller import Caller
+from services.shared.identity.caller import Caller
 from tandem.v1 import tandem_pb2
 
 T = TypeVar("T")

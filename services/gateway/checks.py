@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from functools import cache
 
-from services.bounded.calls import BoundedCalls, Busy, Refused, TooCostly
-from services.checks.api import Check
-from services.checks.built_in import JSON_SCHEMA
-from services.checks.calls import WITH_SCHEMA, CallCheck, schema_in
-from services.checks.registry import applies, find_check, validate
-from services.process.without_engine import check_schema, check_tool_schemas
-from tandem.method.checks import CALL, CheckSpec
+from services.models.without_engine import check_schema, check_tool_schemas
+from services.shared.bounded.calls import BoundedCalls, Busy, Refused, TooCostly
+from services.shared.checks.api import Check
+from services.shared.checks.built_in import JSON_SCHEMA
+from services.shared.checks.calls import WITH_SCHEMA, CallCheck, schema_in
+from services.shared.checks.registry import applies, find_check, validate
 from tandem.method.conversation import TASKS, Kind, kind_of
 from tandem.method.errors import InvalidArgument, ResourceExhausted
-from tandem.method.profile import Profile
-from tandem.method.request import SolveRequest
+from tandem.method.evidence.checks import CALL, CheckSpec
+from tandem.method.profile.profile import Profile
+from tandem.method.request.request import SolveRequest
 
 _MILLISECONDS_PER_CHARACTER = 0.015
 _RETRY_SECONDS = 1.0

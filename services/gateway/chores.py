@@ -10,10 +10,10 @@ from datetime import datetime, timedelta
 
 from services.gateway.temporal import Status, Workflows
 from services.gateway.tenancy import Tenancy
-from services.observability.tenant_metrics import export_used_limits
-from services.request_log.accounts import DueHold
-from services.request_log.log import RequestLog
-from tandem.method.bound import charge_of
+from services.shared.observability.tenant_metrics import export_used_limits
+from services.shared.request_log.accounts import DueHold
+from services.shared.request_log.log import RequestLog
+from tandem.method.cost.bound import charge_of
 from tandem.method.errors import NotFound, TandemError
 from tandem.method.tokens import TokenCounts
 

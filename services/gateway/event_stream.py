@@ -12,14 +12,14 @@ from datetime import timedelta
 from itertools import count
 from typing import Any, Literal
 
-from services.request_log.connection import Role
-from services.request_log.decisions import parse_decision
-from services.request_log.log import RequestLog
-from services.request_log.streams import PAGE
-from services.request_log.transcript import parse_entry
+from services.shared.request_log.connection import Role
+from services.shared.request_log.decisions import parse_decision
+from services.shared.request_log.log import RequestLog
+from services.shared.request_log.streams import PAGE
+from services.shared.request_log.transcript import parse_entry
 from tandem.method.errors import Unavailable
-from tandem.method.events import AnswerDelta, InsightDelta, Restarted, SolveEvent, StageCompleted
-from tandem.method.result import SolveResult
+from tandem.method.request.events import AnswerDelta, InsightDelta, Restarted, SolveEvent, StageCompleted
+from tandem.method.request.result import SolveResult
 
 logger = logging.getLogger(__name__)
 _DECISIONS = "decisions"

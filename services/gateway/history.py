@@ -11,7 +11,7 @@ from temporalio.converter import DataConverter
 
 from tandem.method.errors import FailedPrecondition
 from tandem.method.names import LLM_ACTIVITY
-from tandem.method.timeline import StepOutcome, Timeline, TimelineStep
+from tandem.method.request.timeline import StepOutcome, Timeline, TimelineStep
 
 _ENDS = {
     "activity_task_completed_event_attributes": StepOutcome.COMPLETED,

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from types import TracebackType
 
-from services.observability.availability import Outcome, count_call
+from services.shared.observability.availability import Outcome, count_call
 from tandem.method.errors import (
     FailedPrecondition,
     InvalidArgument,

@@ -6,15 +6,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 
-from services.checks.built_in import counts, examples_of
-from services.request_log.promises import PolicyOf, Promises
+from services.shared.checks.built_in import counts, examples_of
+from services.shared.request_log.promises import PolicyOf, Promises
 from tandem.method.conversation import Kind, kind_of
 from tandem.method.errors import Unavailable
-from tandem.method.profile import Profile
-from tandem.method.promise import PromiseMade
-from tandem.method.request import SolveRequest, StopOverrides
-from tandem.method.strictness import by_steps
-from tandem.method.watched_promise import Watched
+from tandem.method.profile.profile import Profile
+from tandem.method.profile.promise import PromiseMade
+from tandem.method.profile.watched_promise import Watched
+from tandem.method.request.request import SolveRequest, StopOverrides
+from tandem.method.rule.strictness import by_steps
 
 _STRONGEST = "weight=2"
 

@@ -9,14 +9,14 @@ from typing import get_args
 
 from services.gateway.policies import Policies
 from services.gateway.temporal import AdmittedRequest, Status, Workflows
-from services.identity.caller import Caller
-from services.observability.outcome_metrics import count_outcome
-from services.request_log.promises import Change, Counted, Counting, Kept, PolicyOf, Promises, Report
+from services.shared.identity.caller import Caller
+from services.shared.observability.outcome_metrics import count_outcome
+from services.shared.request_log.promises import Change, Counted, Counting, Kept, PolicyOf, Promises, Report
 from tandem.method.conversation import Kind
 from tandem.method.errors import FailedPrecondition, InvalidArgument
-from tandem.method.profile import Profile
-from tandem.method.result import StopReason
-from tandem.method.watched_promise import Standing, Watched, lost_between, standing
+from tandem.method.profile.profile import Profile
+from tandem.method.profile.watched_promise import Standing, Watched, lost_between, standing
+from tandem.method.request.result import StopReason
 from tandem.v1 import tandem_pb2
 
 _CONFIDENCE = 0.95

@@ -15,11 +15,11 @@ from opentelemetry import trace
 
 from services.gateway.event_stream import EventStream, Position, PositionedEvent
 from services.gateway.temporal import AdmittedRequest, Workflows
-from services.observability.metrics import STREAMS
-from services.observability.spans import describe_result, set_attributes
-from services.request_log.log import RequestLog
+from services.shared.observability.metrics import STREAMS
+from services.shared.observability.spans import describe_result, set_attributes
+from services.shared.request_log.log import RequestLog
 from tandem.method.errors import ResourceExhausted, TandemError
-from tandem.method.result import SolveResult
+from tandem.method.request.result import SolveResult
 
 _LEASE = timedelta(seconds=5)
 _ASK_AGAIN_SECONDS = 0.25

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from uuid import uuid4
 
-from services.identity.caller import Caller
+from services.shared.identity.caller import Caller
 from tandem.v1 import tandem_pb2
 
 

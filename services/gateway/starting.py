@@ -9,9 +9,9 @@ from services.gateway.checks import check_schemas
 from services.gateway.policies import Policies
 from services.gateway.temporal import AdmittedRequest, Workflows
 from services.gateway.tenancy import Tenancy
-from services.observability.tracing import current_trace_id
+from services.shared.observability.tracing import current_trace_id
 from tandem.method.errors import NotFound
-from tandem.method.request import SolveInput
+from tandem.method.request.request import SolveInput
 from tandem.v1 import tandem_pb2
 
 

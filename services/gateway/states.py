@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from contextlib import suppress
 
 from services.gateway.temporal import Status, Workflows
-from services.request_log.decisions import RESULT_SLOT
-from services.request_log.log import RequestLog
+from services.shared.request_log.decisions import RESULT_SLOT
+from services.shared.request_log.log import RequestLog
 from tandem.method.errors import TandemError
-from tandem.method.profile import Profile
-from tandem.method.result import ShadowResult
+from tandem.method.profile.profile import Profile
+from tandem.method.request.result import ShadowResult
 
 
 class States:

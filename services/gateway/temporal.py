@@ -26,9 +26,9 @@ from temporalio.service import RPCError, RPCStatusCode
 from services.gateway.history import read_timeline
 from services.gateway.visibility import Visibility
 from services.gateway.workers import PATIENCE, Patience, Watch, Workers
-from services.process.search_attributes import at_start
-from services.process.temporal import unavailable
-from services.request_log.log import RequestLog
+from services.shared.process.search_attributes import at_start
+from services.shared.process.temporal import unavailable
+from services.shared.request_log.log import RequestLog
 from tandem.method.errors import (
     PROFILE_MISMATCH,
     PROMPT_REFUSED,
@@ -39,12 +39,13 @@ from tandem.method.errors import (
     Unavailable,
 )
 from tandem.method.names import CANCEL_SIGNAL, SOLVE_WORKFLOW, judge_id, shadow_id, solve_queue
-from tandem.method.request import SolveInput
-from tandem.method.result import ShadowResult, SolveResult
-from tandem.method.stop_rule import AnswerText, answer_text
-from tandem.method.timeline import Timeline
+from tandem.method.profile.watched_promise import Watched
+from tandem.method.request.events import AnswerText
+from tandem.method.request.request import SolveInput
+from tandem.method.request.result import ShadowResult, SolveResult
+from tandem.method.request.timeline import Timeline
+from tandem.method.rule.stop_rule import answer_text
 from tandem.method.timeouts import Timeouts
-from tandem.method.watched_promise import Watched
 
 # One in a thousand of Temporal's long polls misses a workflow that ends as the poll begins, and returns after 20 s.
 _POLL_SECONDS = 2.0

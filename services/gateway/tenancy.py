@@ -13,8 +13,8 @@ from datetime import UTC, datetime, timedelta
 
 from services.gateway.temporal import AdmittedRequest
 from services.gateway.visibility import Spent, Visibility
-from services.identity.caller import Caller
-from services.request_log.accounts import (
+from services.shared.identity.caller import Caller
+from services.shared.request_log.accounts import (
     AccountLimits,
     Accounts,
     Hold,
@@ -25,10 +25,10 @@ from services.request_log.accounts import (
     resets,
     start_of_month,
 )
-from tandem.method.bound import upper_bound
-from tandem.method.charge import nano_usd
+from tandem.method.cost.bound import upper_bound
 from tandem.method.errors import FailedPrecondition, InvalidArgument, LimitReached, PermissionDenied, Unavailable
-from tandem.method.request import SolveInput, SolveRequest
+from tandem.method.request.charge import nano_usd
+from tandem.method.request.request import SolveInput, SolveRequest
 from tandem.tenants import NO_LIMITS, TenantLimits, Tenants
 from tandem.watched_file import WatchedFile
 

@@ -17,10 +17,10 @@ from temporalio.api.operatorservice.v1 import ListSearchAttributesRequest
 from temporalio.client import Client, WorkflowExecution, WorkflowExecutionStatus
 from temporalio.service import RPCError, RPCStatusCode
 
-from services.process.temporal import unavailable
-from tandem.method.charge import Charge, nano_usd
+from services.shared.process.temporal import unavailable
 from tandem.method.errors import FailedPrecondition, InvalidArgument, TandemError
 from tandem.method.names import SEARCH_ATTRIBUTES, SOLVE_WORKFLOW
+from tandem.method.request.charge import Charge, nano_usd
 
 logger = logging.getLogger(__name__)
 _MIN_PAGE, _SPENT_PAGE = 100, 1000

@@ -10,14 +10,14 @@ from pydantic import Field
 from services.http_gateway.lifetime import CLOSE_SECONDS, Readiness
 from services.http_gateway.reading import MOST_WAITING
 from services.http_gateway.service import OWN_PAGE, make_app
-from services.identity.authentication import is_loopback
-from services.observability import metrics, tracing
-from services.process.http_server import MAX_CONNECTIONS, HttpServer, http_config
-from services.process.server import termination
-from services.process.settings import Names, ProcessSettings, read_settings
-from services.process.start import bound_socket, run
-from services.process.transport import own_transport
-from services.process.web_pages import WebPages
+from services.shared.identity.authentication import is_loopback
+from services.shared.observability import metrics, tracing
+from services.shared.process.http_server import MAX_CONNECTIONS, HttpServer, http_config
+from services.shared.process.server import termination
+from services.shared.process.settings import Names, ProcessSettings, read_settings
+from services.shared.process.start import bound_socket, run
+from services.shared.process.transport import own_transport
+from services.shared.process.web_pages import WebPages
 from tandem.client import AsyncClient
 from tandem.contract import MAX_REQUEST_BYTES
 from tandem.gateway import Gateway

@@ -13,7 +13,7 @@ from starlette.datastructures import UploadFile
 
 from services.http_gateway.batch_objects import batch_object, file_object, page
 from services.http_gateway.reading import Bodies, BodyRoute, register_ids
-from services.identity.caller import bearer
+from services.shared.identity.caller import bearer
 from tandem.batches import AsyncBatches, new_batch
 from tandem.client import AsyncClient
 from tandem.contract import MOST_COUNT, Count

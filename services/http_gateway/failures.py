@@ -17,7 +17,7 @@ from services.http_gateway.errors import HttpError
 from services.http_gateway.exchange import Cancelled
 from services.http_gateway.messages import error_body
 from services.http_gateway.replies import failure
-from services.process.web_pages import Refusal
+from services.shared.process.web_pages import Refusal
 from tandem.errors import RequestError
 from tandem.live_text import TextWasLost
 from tandem.openai.parameters import RefusedParameter

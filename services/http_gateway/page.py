@@ -16,7 +16,7 @@ from pydantic import Field
 from services.http_gateway import sse
 from services.http_gateway.lifetime import Ending, ServerEnds
 from services.http_gateway.reading import BodyRoute, register_ids
-from services.identity.caller import bearer
+from services.shared.identity.caller import bearer
 from tandem.client import AsyncClient
 from tandem.contract import MOST_MESSAGES, MOST_TOOLS, to_message
 from tandem.errors import RequestError

@@ -11,8 +11,8 @@ from fastapi import APIRouter, Query
 from pydantic import BaseModel, ConfigDict, Field
 
 from services.http_gateway.page import Caller
-from tandem.method.levers import effects
-from tandem.method.payoff import CheckFigures, Pair, Score, bounds, check_all, correlation_of, least, payoff
+from tandem.planning.levers import effects
+from tandem.planning.payoff import CheckFigures, Pair, Score, bounds, check_all, correlation_of, least, payoff
 
 _RATIOS = tuple(10 ** (index / 8) for index in range(17))
 _AUROCS = tuple(0.5 + index / 20 for index in range(11))

@@ -24,7 +24,7 @@ from starlette.convertors import StringConvertor, register_url_convertor
 from starlette.requests import ClientDisconnect
 
 from services.http_gateway import errors
-from services.identity.caller import credential_of
+from services.shared.identity.caller import credential_of
 from tandem.client import AsyncClient
 from tandem.openai.json_body import read_json
 

@@ -27,11 +27,11 @@ from services.http_gateway.reading import MOST_WAITING, Bodies, BodyRoute
 from services.http_gateway.replies import EventStream, Reply, send_whole
 from services.http_gateway.responses import ResponsesReply
 from services.http_gateway.responses_request import ResponsesRequest
-from services.identity.caller import bearer, credential_of
-from services.observability import availability, text
-from services.observability.tracing import tracer
-from services.process.body_limit import BodyLimit
-from services.process.web_pages import PageGuard, WebPages
+from services.shared.identity.caller import bearer, credential_of
+from services.shared.observability import availability, text
+from services.shared.observability.tracing import tracer
+from services.shared.process.body_limit import BodyLimit
+from services.shared.process.web_pages import PageGuard, WebPages
 from tandem.client import AsyncClient
 from tandem.contract import MAX_REQUEST_BYTES
 from tandem.errors import RequestError
@@ -202,7 +202,7 @@ def make_app(
 def _span(request: Request, body: ChatCompletionRequest, request_id: str) -> trace.Span:
     """The server's span, in the trace that the client names; the gateway's is its child.
 
-    `user` and `metadata` leave the process with TANDEM_TELEMETRY_TEXT=true only (services.observability.text).
+    `user` and `metadata` leave the process with TANDEM_TELEMETRY_TEXT=true only (services.shared.observability.text).
     """
     attributes: dict[str, Any] = {
         "http.request.method": request.method,

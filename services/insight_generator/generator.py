@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from services.engine.api import Engine, Token
-from services.generation.attempt_log import AttemptLog, Delta, UnloggedAttempt
-from services.generation.journal import Journal
-from services.generation.role_generator import RoleGenerator, RoleWork
-from services.process.model_process import ModelGenerator
-from services.process.served_profiles import Reread, ServedProfiles
-from services.request_log.connection import Role
-from services.request_log.log import RequestLog
-from services.request_log.streams import Resumption
-from tandem.method.profile import Profile
-from tandem.method.prompts import insight_prompt, llm_alone_prompt
-from tandem.method.tasks import ModelTask
+from services.models.engine.api import Engine, Token
+from services.models.generation.attempt_log import AttemptLog, Delta, UnloggedAttempt
+from services.models.generation.journal import Journal
+from services.models.generation.role_generator import RoleGenerator, RoleWork
+from services.models.model_process import ModelGenerator
+from services.shared.process.served_profiles import Reread, ServedProfiles
+from services.shared.request_log.connection import Role
+from services.shared.request_log.log import RequestLog
+from services.shared.request_log.streams import Resumption
+from tandem.method.profile.profile import Profile
+from tandem.method.request.prompts import insight_prompt, llm_alone_prompt
+from tandem.method.request.tasks import ModelTask
 
 
 class InsightGenerator(ModelGenerator):

@@ -6,8 +6,8 @@ Requests to APIs wait most of the time, so one event loop does for both, and wha
 from __future__ import annotations
 
 from services.insight_generator.service import ROLE as LARGE
-from services.process.model_process import run_generator
-from services.process.start import run
+from services.models.model_process import run_generator
+from services.shared.process.start import run
 from services.slm_executor.service import model_role
 
 if __name__ == "__main__":

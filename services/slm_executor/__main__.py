@@ -6,8 +6,8 @@ from __future__ import annotations
 
 import os
 
-from services.process.model_process import run_generator
-from services.process.start import run
+from services.models.model_process import run_generator
+from services.shared.process.start import run
 from services.slm_executor.service import model_role
 from tandem.errors import SetupError
 from tandem.method.roles import SLM, SMALL_ROLES

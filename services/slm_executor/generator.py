@@ -4,25 +4,25 @@ from __future__ import annotations
 
 import logging
 
-from services.engine.api import Engine, GenerationRequest
-from services.engine.batch import generate
-from services.engine.schema_findings import num_continued
-from services.generation.attempt_log import AttemptLog, UnloggedAttempt, WholeSplitter
-from services.generation.journal import Journal
-from services.generation.late_writes import CountedPasses
-from services.generation.role_generator import RoleGenerator, RoleWork, owner_of
-from services.observability.spans import Inference, describe_prefill
-from services.observability.tracing import tracer
-from services.process.model_process import ModelGenerator
-from services.process.served_profiles import Reread, ServedProfiles
-from services.request_log.connection import Role
-from services.request_log.ledger import Pass
-from services.request_log.log import RequestLog
-from tandem.method.call_scorer import FILE, CallScorer, Unscored, call_scorer
+from services.models.engine.api import Engine, GenerationRequest
+from services.models.engine.batch import generate
+from services.models.engine.schema_findings import num_continued
+from services.models.generation.attempt_log import AttemptLog, UnloggedAttempt, WholeSplitter
+from services.models.generation.journal import Journal
+from services.models.generation.late_writes import CountedPasses
+from services.models.generation.role_generator import RoleGenerator, RoleWork, owner_of
+from services.models.model_process import ModelGenerator
+from services.shared.observability.spans import Inference, describe_prefill
+from services.shared.observability.tracing import tracer
+from services.shared.process.served_profiles import Reread, ServedProfiles
+from services.shared.request_log.connection import Role
+from services.shared.request_log.ledger import Pass
+from services.shared.request_log.log import RequestLog
 from tandem.method.errors import InvalidArgument
-from tandem.method.profile import Profile
-from tandem.method.prompts import answer_prompt, repair_prompt
-from tandem.method.tasks import ModelTask, PassOutcome
+from tandem.method.evidence.call_scorer import FILE, CallScorer, Unscored, call_scorer
+from tandem.method.profile.profile import Profile
+from tandem.method.request.prompts import answer_prompt, repair_prompt
+from tandem.method.request.tasks import ModelTask, PassOutcome
 from tandem.method.tokens import TokenCounts
 from tandem.paths import profile_folders
 

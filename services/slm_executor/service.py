@@ -10,22 +10,22 @@ from typing import Any
 
 import grpc
 
-from services.engine.api import Engine
-from services.generation.journal import Journal
-from services.generation.role_generator import GenerationStarted
-from services.process.callers import Callers
-from services.process.model_process import ModelRole, ModelService
-from services.process.served_profiles import Reread
-from services.process.server import Server
-from services.request_log.connection import Role
-from services.request_log.log import RequestLog
+from services.models.engine.api import Engine
+from services.models.generation.journal import Journal
+from services.models.generation.role_generator import GenerationStarted
+from services.models.model_process import ModelRole, ModelService
+from services.shared.process.callers import Callers
+from services.shared.process.served_profiles import Reread
+from services.shared.process.server import Server
+from services.shared.request_log.connection import Role
+from services.shared.request_log.log import RequestLog
 from services.slm_executor.generator import AnswerGenerator
 from tandem.convert.outcomes import finished_to_pb, prefill_response_to_pb
 from tandem.convert.requests import model_task_from_pb
 from tandem.convert.values import counts_to_pb
-from tandem.method.profile import Profile
+from tandem.method.profile.profile import Profile
+from tandem.method.request.tasks import GenerationOutcome
 from tandem.method.roles import SLM
-from tandem.method.tasks import GenerationOutcome
 from tandem.v1 import execution_pb2, execution_pb2_grpc
 
 NAME = execution_pb2.DESCRIPTOR.services_by_name["SlmExecutor"].full_name

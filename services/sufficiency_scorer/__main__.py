@@ -8,22 +8,23 @@ from pathlib import Path
 
 from pydantic import Field
 
-from services.engine.api import Engine
-from services.observability import metrics, tracing
-from services.process.model_process import open_engine, run_model_process
-from services.process.redis import open_request_log
-from services.process.served_profiles import Reread, rereading, shared_model
-from services.process.settings import ModelServiceSettings, read_settings
-from services.process.start import run
-from services.process.transport import PLAIN, Transport, own_transport
-from services.request_log.log import RequestLog
+from services.models.engine.api import Engine
+from services.models.model_process import open_engine, run_model_process
+from services.models.settings import ModelServiceSettings
+from services.shared.observability import metrics, tracing
+from services.shared.process.redis import open_request_log
+from services.shared.process.served_profiles import Reread, rereading, shared_model
+from services.shared.process.settings import read_settings
+from services.shared.process.start import run
+from services.shared.process.transport import PLAIN, Transport, own_transport
+from services.shared.request_log.log import RequestLog
 from services.sufficiency_scorer.artefact import TRANSFORMERS, TrainedScorer, computed_by
 from services.sufficiency_scorer.scorers import Scorer, make_scorer
 from services.sufficiency_scorer.server import ScorerServer
 from services.sufficiency_scorer.service import SufficiencyModel
 from services.sufficiency_scorer.stage_scorer import StageScorer, StageScorers
 from tandem.errors import SetupError
-from tandem.method.profile import Model, Profile
+from tandem.method.profile.profile import Model, Profile
 
 
 class ScorerSettings(ModelServiceSettings):

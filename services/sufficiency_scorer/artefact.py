@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
-from services.engine.api import ModelInfo
+from services.models.engine.api import ModelInfo
 from services.sufficiency_scorer.network import Shape, SufficiencyNetwork
 from services.sufficiency_scorer.scorer_inputs import (
     BUCKETS,
@@ -24,8 +24,8 @@ from services.sufficiency_scorer.scorer_inputs import (
     ScorerInputsBatch,
     log_compress,
 )
-from tandem.method.payoff import Label
-from tandem.method.profile import Profile
+from tandem.method.profile.profile import Profile
+from tandem.planning.payoff import Label
 
 TRANSFORMERS = "transformers"
 WEIGHTS, DESCRIPTION = "scorer.safetensors", "scorer.json"

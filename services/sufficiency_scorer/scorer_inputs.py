@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from services.engine.api import PromptScores
-from tandem.method.prompts import Prompt
+from services.models.engine.api import PromptScores
+from tandem.method.request.prompts import Prompt
 
 STATISTICS = ("mean", "std", "median", "max", "min", "p25", "p75", "trend")
 NAMES = tuple(f"{quantity}_{statistic}" for quantity in ("perplexity", "entropy") for statistic in STATISTICS)

@@ -20,11 +20,11 @@ from kserve.protocol.grpc.servicer import InferenceServicer
 from kserve.protocol.model_repository_extension import ModelRepositoryExtension
 from kserve.protocol.rest.server import RESTServer
 
-from services.process.http_server import HttpServer, http_config
-from services.process.server import Server
-from services.process.start import bound_socket
-from services.process.status import from_engine
-from services.process.transport import PLAIN, Transport
+from services.shared.process.http_server import HttpServer, http_config
+from services.shared.process.server import Server
+from services.shared.process.start import bound_socket
+from services.shared.process.status import from_engine
+from services.shared.process.transport import PLAIN, Transport
 from services.sufficiency_scorer.service import CALLERS, NAME, SufficiencyModel
 from tandem.method.errors import InvalidArgument, NotFound, TandemError, Unavailable
 

@@ -19,13 +19,13 @@ from kserve import InferInput, InferOutput, InferRequest, InferResponse, Model
 from kserve.protocol.grpc import grpc_predict_v2_pb2
 from pydantic import TypeAdapter, ValidationError
 
-from services.observability.spans import Inference, describe_scoring
-from services.observability.tracing import tracer
-from services.process.callers import Callers
+from services.shared.observability.spans import Inference, describe_scoring
+from services.shared.observability.tracing import tracer
+from services.shared.process.callers import Callers
 from services.sufficiency_scorer.stage_scorer import StageAssessment, StageScorer, StageScorers
 from tandem.method.conversation import TASKS, Message, Speaker, Task
 from tandem.method.errors import InvalidArgument
-from tandem.method.prices import UNKNOWN, RolePrices
+from tandem.method.profile.prices import UNKNOWN, RolePrices
 
 NAME = grpc_predict_v2_pb2.DESCRIPTOR.services_by_name["GRPCInferenceService"].full_name
 MODEL_NAME = "sufficiency"

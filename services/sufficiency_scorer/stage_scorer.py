@@ -12,19 +12,19 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from services.engine.api import Engine
-from services.generation.late_writes import CountedPasses
-from services.observability.metrics import MeasuredDrift
-from services.process.served_profiles import Reread, ServedProfiles
-from services.request_log.ledger import Pass
-from services.request_log.log import RequestLog
+from services.models.engine.api import Engine
+from services.models.generation.late_writes import CountedPasses
+from services.shared.observability.metrics import MeasuredDrift
+from services.shared.process.served_profiles import Reread, ServedProfiles
+from services.shared.request_log.ledger import Pass
+from services.shared.request_log.log import RequestLog
 from services.sufficiency_scorer.artefact import TrainedScorer
 from services.sufficiency_scorer.scorer_inputs import ScorerInputs
 from services.sufficiency_scorer.scorers import Scorer
 from tandem.method.conversation import Message, Task
 from tandem.method.errors import PROFILE_MISMATCH, FailedPrecondition, InvalidArgument
-from tandem.method.profile import Profile
-from tandem.method.prompts import answer_prompt
+from tandem.method.profile.profile import Profile
+from tandem.method.request.prompts import answer_prompt
 from tandem.method.tokens import TokenCounts
 
 _WINDOW = 200

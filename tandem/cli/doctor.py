@@ -17,7 +17,7 @@ from tandem.cli.output import JsonFlag, console, print_json
 from tandem.client import Client
 from tandem.errors import RequestError
 from tandem.method.errors import TandemError
-from tandem.method.profile import load_profile
+from tandem.method.profile.profile import load_profile
 from tandem.method.roles import title
 from tandem.paths import (
     DEFAULT_GATEWAY,

@@ -16,7 +16,7 @@ from typing import Any
 
 from tandem.errors import UserError
 from tandem.method.errors import TandemError
-from tandem.method.profile import load_profile
+from tandem.method.profile.profile import load_profile
 from tandem.paths import DEFAULT_PROFILE, REPOSITORY, find_binary, models_folder, profile_folders, read_stack
 
 _NEEDED_DISK_GB, _NEEDED_MEMORY_GB = 10, 6

@@ -18,7 +18,7 @@ from tandem.endpoints.profile import Role, pair_name, parse_prices, write_profil
 from tandem.endpoints.requests import EndpointError
 from tandem.errors import UserError
 from tandem.method.errors import TandemError
-from tandem.method.profile import Model, Profile, load_profile
+from tandem.method.profile.profile import Model, Profile, load_profile
 from tandem.method.roles import MODEL_ROLES, title
 from tandem.paths import own_profiles, profile_folders
 

@@ -21,7 +21,7 @@ from tandem.local.layout import LOCAL_PROCESSES, PROCESSES, StackError, engine_n
 from tandem.local.planning import open_stack, require_same
 from tandem.local.supervisor import EVERY, ProcessStatus, Report, Stack
 from tandem.method.errors import TandemError
-from tandem.method.profile import load_profile
+from tandem.method.profile.profile import load_profile
 from tandem.paths import DEFAULT_PROFILE, profile_folders, read_stack, state_folder
 
 HTTP_PORT = next(process.ports["main"] for process in PROCESSES if process.name == "http-gateway")

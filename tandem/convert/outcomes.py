@@ -16,8 +16,8 @@ from tandem.convert.values import (
     verdict_from_pb,
     verdict_to_pb,
 )
-from tandem.method.checks import CheckResult
-from tandem.method.tasks import Certainty, CheckTask, GenerationOutcome, PassOutcome
+from tandem.method.evidence.checks import CheckResult
+from tandem.method.request.tasks import Certainty, CheckTask, GenerationOutcome, PassOutcome
 from tandem.method.tokens import TokenCounts
 from tandem.v1 import execution_pb2, insight_pb2, tandem_pb2
 

@@ -19,11 +19,11 @@ from tandem.convert.values import (
     tools_from_pb,
     tools_to_pb,
 )
-from tandem.method.checks import Repair
 from tandem.method.conversation import Message, Task, split_conversation
 from tandem.method.errors import InvalidArgument
-from tandem.method.request import Budget, SolveRequest, StopOverrides
-from tandem.method.tasks import CheckTask, ModelTask
+from tandem.method.evidence.checks import Repair
+from tandem.method.request.request import Budget, SolveRequest, StopOverrides
+from tandem.method.request.tasks import CheckTask, ModelTask
 from tandem.v1 import checking_pb2, execution_pb2, insight_pb2, tandem_pb2
 
 TaskRequest = insight_pb2.GenerateRequest | execution_pb2.ExecuteRequest | execution_pb2.PrefillRequest

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 from tandem.convert.outcomes import check_result_to_pb
 from tandem.convert.values import call_to_pb, counts_to_pb, prices_to_pb, role_to_pb, stop_reason_to_pb, verdict_to_pb
-from tandem.method.checks import Trial
-from tandem.method.events import AnswerDelta, Checked, InsightDelta, LlmStopped, Restarted, SolveEvent
-from tandem.method.result import Cost, ShadowResult, SolveResult
-from tandem.method.timeline import Timeline
+from tandem.method.evidence.checks import Trial
+from tandem.method.request.events import AnswerDelta, Checked, InsightDelta, LlmStopped, Restarted, SolveEvent
+from tandem.method.request.result import Cost, ShadowResult, SolveResult
+from tandem.method.request.timeline import Timeline
 from tandem.v1 import tandem_pb2
 
 if TYPE_CHECKING:
-    from tandem.method.profile import Profile
+    from tandem.method.profile.profile import Profile
 
 
 def event_to_pb(cursor: str, event: SolveEvent) -> tandem_pb2.SolveEvent:

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from tandem.method.checks import CheckSpec, Verdict
 from tandem.method.conversation import Message, Speaker, Task
 from tandem.method.errors import InvalidArgument
-from tandem.method.prices import UNKNOWN, RolePrices
-from tandem.method.result import StopReason
+from tandem.method.evidence.checks import CheckSpec, Verdict
+from tandem.method.profile.prices import UNKNOWN, RolePrices
+from tandem.method.request.result import StopReason
 from tandem.method.tokens import Sampling, TokenCounts
 from tandem.method.tools import Tool, ToolCall, ToolMode, ToolUse
 from tandem.v1 import execution_pb2, tandem_pb2

@@ -9,7 +9,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from tandem.errors import UserError
-from tandem.method.endpoint import Api
+from tandem.method.profile.endpoint import Api
 from tandem.price_list import ListPrice, price_list
 
 

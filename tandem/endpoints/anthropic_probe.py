@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from tandem.endpoints.requests import QUESTION, SCHEMA, EndpointError, Refused, Requests
-from tandem.method.endpoint import Capabilities
+from tandem.method.profile.endpoint import Capabilities
 
 
 class AnthropicProbe:

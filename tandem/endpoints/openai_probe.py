@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from tandem.endpoints.requests import QUESTION, SCHEMA, EndpointError, Refused, Requests
-from tandem.method.endpoint import USAGE_FIELDS, Capabilities, Usage
+from tandem.method.profile.endpoint import USAGE_FIELDS, Capabilities, Usage
 
 _TOOL = {"type": "function", "function": {"name": "add", "description": "Add to a sum.", "parameters": SCHEMA}}
 # One begun character is at most two tokens; a turn that is closed, and another that is opened, are more.

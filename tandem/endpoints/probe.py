@@ -15,7 +15,7 @@ from tandem.endpoints.anthropic_probe import AnthropicProbe
 from tandem.endpoints.openai_probe import OpenAIProbe
 from tandem.endpoints.requests import EndpointError, Loading, Requests
 from tandem.errors import SetupError
-from tandem.method.endpoint import ANTHROPIC_VERSION, Api, Capabilities
+from tandem.method.profile.endpoint import ANTHROPIC_VERSION, Api, Capabilities
 
 _AGAIN_SECONDS = 2.0
 _CONTEXTS = range(256, 1 << 31)

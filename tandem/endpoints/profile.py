@@ -14,8 +14,8 @@ from tandem.endpoints.address import Address, AddressError
 from tandem.endpoints.probe import Found
 from tandem.gguf_metadata import read_metadata
 from tandem.method.errors import InvalidArgument
-from tandem.method.prices import RolePrices
-from tandem.method.profile import profile_of
+from tandem.method.profile.prices import RolePrices
+from tandem.method.profile.profile import profile_of
 from tandem.price_list import price_list
 
 _CONTEXT, _MOST_QUESTION, _ANSWER = 16384, 32768, 2048

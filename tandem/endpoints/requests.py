@@ -12,7 +12,7 @@ import httpx
 
 from tandem.endpoints.event_stream import BadStream, EventStream
 from tandem.errors import UserError
-from tandem.method.endpoint import Api
+from tandem.method.profile.endpoint import Api
 
 QUESTION = [{"role": "user", "content": "Count from 1 to 5."}]
 SCHEMA = {

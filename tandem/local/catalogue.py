@@ -13,7 +13,7 @@ from typing import Any
 
 from tandem.errors import UserError
 from tandem.method.errors import TandemError
-from tandem.method.profile import load_profile
+from tandem.method.profile.profile import load_profile
 from tandem.paths import REPOSITORY, has_nvidia_gpu, models_folder, profile_folders
 
 MARK = "tandem.json"  # written last; says what the folder was made from
@@ -67,7 +67,7 @@ class CatalogueEntry:
 
 
 def runs_gguf(engine: str) -> bool:
-    """`engine`, a name of services.engine.registry, runs GGUF files as they are.
+    """`engine`, a name of services.models.engine.registry, runs GGUF files as they are.
 
     "auto" does, but for an NVIDIA GPU where transformers is installed.
     """

@@ -225,12 +225,14 @@ def _convert(gguf: Path, folder: Path) -> None:
     """In a child process: dequantising takes several times the file's size in memory, which is then freed."""
     if find_spec("transformers") is None:
         raise ModelError("a GGUF file is converted by transformers, which is not installed: run `make develop`")
-    _run(f"{gguf.name} cannot be converted", "services.engine.llamacpp.gguf", "--convert", str(gguf), str(folder))
+    _run(
+        f"{gguf.name} cannot be converted", "services.models.engine.llamacpp.gguf", "--convert", str(gguf), str(folder)
+    )
 
 
 def _read_tokenizer(gguf: Path, folder: Path) -> None:
     """In a child process, because the command line does not import the engines."""
-    _run(f"{gguf.name} cannot be read", "services.engine.llamacpp.gguf", str(gguf), str(folder))
+    _run(f"{gguf.name} cannot be read", "services.models.engine.llamacpp.gguf", str(gguf), str(folder))
 
 
 def _run(failure: str, module: str, *arguments: str) -> None:

@@ -16,7 +16,7 @@ from tandem.local.ports import OwnPorts
 from tandem.local.programs import left_out, require_binary, require_jaeger
 from tandem.local.supervisor import EVERY, PortTaken, Report, Stack
 from tandem.method.errors import TandemError
-from tandem.method.profile import Profile, load_profile
+from tandem.method.profile.profile import Profile, load_profile
 from tandem.paths import DEFAULT_PROFILE, REPOSITORY, models_folder, profile_folders, read_stack, state_folder
 
 _START_ATTEMPTS = 3

@@ -11,11 +11,11 @@ from pathlib import Path
 
 from tandem.local.certificates import access_environment, acl_file, certificate_environment
 from tandem.local.layout import FURTHER_EXECUTORS, JOINED, MODEL_APIS, PROCESSES, Layout, Process, StackError
-from tandem.method.endpoint import FILE
-from tandem.method.profile import Profile, load_profile
+from tandem.method.profile.endpoint import FILE
+from tandem.method.profile.profile import Profile, load_profile
 from tandem.paths import REPOSITORY, find_binary, profile_folders
 
-LAUNCHER = "services.process.launch"
+LAUNCHER = "services.shared.process.launch"
 JAEGER_IMAGE = "jaegertracing/jaeger:2.20.0"
 TEMPORAL_FLAGS = (
     # Both are needed for a cancel to be pushed to an activity at once, without waiting for a heartbeat.
@@ -121,7 +121,7 @@ def _environment(layout: Layout, process: Process) -> dict[str, str]:
         "TANDEM_PROFILE": layout.profile,
         "TANDEM_PROFILES": layout.profile,
         "OMP_WAIT_POLICY": "passive",
-        "GOMP_SPINCOUNT": "2000",  # services.engine gives the reason
+        "GOMP_SPINCOUNT": "2000",  # services.models.engine gives the reason
     }
     if process.runs_model:
         common["TANDEM_JOURNAL"] = str(layout.folder / "journal")

@@ -37,7 +37,7 @@ _START_SECONDS = 300.0
 _POLL_SECONDS = 0.1
 _LEAST_FREE_BYTES = 64 << 20  # a thousand requests take some 40 MB of Temporal's database
 _ALIVE = ("RUNNING", "STARTING")  # of a process that is expected to run for a while, the second is said for a minute
-# As Redis and Temporal say it, and as our processes do (services.process.start).
+# As Redis and Temporal say it, and as our processes do (services.shared.process.start).
 _PORT_TAKEN = re.compile(r"address already in use|failed to bind|listening on \S+ failed", re.IGNORECASE)
 _LINES_SHOWN = 15
 EVERY = frozenset(process.name for process in LOCAL_PROCESSES)

@@ -1,6 +1,6 @@
 """What is asked: a question with what was said before it, and the kind of answer that is wanted."""
 
-# No `from __future__ import annotations`: see tandem.method.request.
+# No `from __future__ import annotations`: see tandem.method.request.request.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal

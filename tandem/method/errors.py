@@ -1,4 +1,4 @@
-"""Errors that callers see. services.process.status turns them into gRPC statuses."""
+"""Errors that callers see. services.shared.process.status turns them into gRPC statuses."""
 
 from __future__ import annotations
 

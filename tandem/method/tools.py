@@ -1,6 +1,6 @@
 """Tools that a caller offers, and calls of them: what a model may write instead of a text, or beside one."""
 
-# No `from __future__ import annotations`: see tandem.method.request.
+# No `from __future__ import annotations`: see tandem.method.request.request.
 import hashlib
 import json
 import re

@@ -11,7 +11,7 @@ import pytest
 
 from tandem import Client, Completed
 from tandem.local.supervisor import Stack
-from tandem.method.profile import load_profile
+from tandem.method.profile.profile import load_profile
 from tandem.paths import REPOSITORY
 from tandem.v1 import tandem_pb2
 from tests.able_api import EVERYTHING, MODEL, openai_server

@@ -12,7 +12,7 @@ import pytest
 from playwright.async_api import expect
 from temporalio.client import Client
 
-from services.process.search_attributes import whose
+from services.shared.process.search_attributes import whose
 from tandem.local.supervisor import Stack
 from tandem.method.names import SOLVE_WORKFLOW
 from tests.browser import Visit, a_browser, needs_browser, visit

@@ -9,11 +9,11 @@ from uuid import uuid4
 
 import pytest
 
-from services.request_log.accounts import Standing
-from services.request_log.log import RequestLog
+from services.shared.request_log.accounts import Standing
+from services.shared.request_log.log import RequestLog
 from tandem import Client, RequestError
 from tandem.local.supervisor import Stack
-from tandem.method.charge import nano_usd
+from tandem.method.request.charge import nano_usd
 from tandem.request import solve_request
 from tandem.tenants import TenantFile
 from tandem.v1 import tandem_pb2

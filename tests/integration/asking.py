@@ -6,7 +6,7 @@ import asyncio
 import time
 from typing import Any
 
-from services.request_log.log import RequestLog
+from services.shared.request_log.log import RequestLog
 from tandem import Event, to_dict
 from tandem.v1 import tandem_pb2
 from tests.integration.conftest import System

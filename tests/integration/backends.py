@@ -13,11 +13,11 @@ from typing import Any
 
 import pytest
 
-from services.engine.api import Engine, Finished, GenerationRequest
-from services.engine.llamacpp.engine import LlamaCppEngine
-from services.engine.remote.openai_engine import ApiSettings, OpenAIEngine
-from services.engine.settings import EngineSettings
-from services.engine.torch_engine.engine import TransformersEngine
+from services.models.engine.api import Engine, Finished, GenerationRequest
+from services.models.engine.llamacpp.engine import LlamaCppEngine
+from services.models.engine.remote.openai_engine import ApiSettings, OpenAIEngine
+from services.models.engine.settings import EngineSettings
+from services.models.engine.torch_engine.engine import TransformersEngine
 from tandem.local.ports import free_port
 from tandem.method.tokens import Sampling
 from tests.peer_servers import serving
@@ -107,7 +107,7 @@ def llamacpp_backend(checkpoint: Path) -> Backend:
 
 
 def vllm_backend(checkpoint: Path) -> Backend:
-    from services.engine.remote.vllm_engine import VllmEngine, VllmSettings
+    from services.models.engine.remote.vllm_engine import VllmEngine, VllmSettings
 
     arguments = {"enforce_eager": True, "max_model_len": 2048, "gpu_memory_utilization": 0.2}
 

@@ -25,11 +25,11 @@ from services.gateway import __main__ as gateway
 from services.gateway.service import TandemService
 from services.gateway.temporal import Workflows
 from services.gateway.tenancy import Tenancy
-from services.identity.authentication import Authentication
 from services.insight_generator.service import ROLE as LARGE
-from services.observability.text import TextlessExporter
-from services.process.temporal import NOT_ENCRYPTED
-from services.request_log.log import RequestLog
+from services.shared.identity.authentication import Authentication
+from services.shared.observability.text import TextlessExporter
+from services.shared.process.temporal import NOT_ENCRYPTED
+from services.shared.request_log.log import RequestLog
 from services.slm_executor.service import model_role
 from services.sufficiency_scorer import __main__ as sufficiency_scorer
 from tandem import AsyncClient

@@ -11,14 +11,14 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from services.process.channels import open_channel
-from services.process.server import Server
-from services.request_log.log import RequestLog
+from services.shared.process.channels import open_channel
+from services.shared.process.server import Server
+from services.shared.request_log.log import RequestLog
 from services.slm_executor.service import model_role
 from tandem.convert.requests import execute_request_to_pb
 from tandem.local.ports import free_port
-from tandem.method.profile import load_profile
-from tandem.method.tasks import ModelTask
+from tandem.method.profile.profile import load_profile
+from tandem.method.request.tasks import ModelTask
 from tandem.v1 import execution_pb2_grpc
 from tests.fakes import ScriptedEngine
 from workflows.activities.model_call import place_of

@@ -19,7 +19,7 @@ import grpc
 from services.answer_checker.__main__ import build
 from services.answer_checker.checker import MODULES, AnswerChecker, start_sandbox
 from services.answer_checker.sandbox.layers import LANDLOCK, NAMESPACES, Limits
-from services.process.server import Server
+from services.shared.process.server import Server
 from tandem.method.errors import FailedPrecondition
 from tandem.v1 import checking_pb2, checking_pb2_grpc, tandem_pb2
 

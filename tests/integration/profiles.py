@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tandem.method.profile import Profile, load_profile
+from tandem.method.profile.profile import Profile, load_profile
 
 SECONDS = 1.0  # enough for all attempts that a service refuses; a stack of real processes has the profile's own time
 

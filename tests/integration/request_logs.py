@@ -7,8 +7,8 @@ from collections.abc import AsyncIterator, Mapping
 from datetime import timedelta
 from pathlib import Path
 
-from services.request_log.log import RequestLog
-from services.sealing.sealer import Sealer
+from services.shared.request_log.log import RequestLog
+from services.shared.sealing.sealer import Sealer
 from tandem.redis_users import USERS
 from tests.conftest import run_redis
 

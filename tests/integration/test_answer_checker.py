@@ -14,8 +14,8 @@ import pytest
 from services.answer_checker.checker import MODULES, start_sandbox
 from services.answer_checker.sandbox.layers import LANDLOCK, NAMESPACES, SECCOMP
 from services.answer_checker.sandbox.processes import SandboxError
-from services.checks.registry import checks
-from services.process.status import error_info
+from services.shared.checks.registry import checks
+from services.shared.process.status import error_info
 from tandem.method.errors import FailedPrecondition
 from tandem.paths import REPOSITORY
 from tandem.v1 import checking_pb2

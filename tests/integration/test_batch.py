@@ -17,7 +17,7 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from tandem import RequestError
 from tandem.batches import new_batch
-from tandem.method.batch import PAGE_SIZE
+from tandem.method.request.batch import PAGE_SIZE
 from tandem.v1 import batch_pb2
 from tests.conftest import Hold
 from tests.integration.conftest import System, run_system

@@ -15,7 +15,7 @@ import pytest_asyncio
 from temporalio.client import WorkflowHistory
 from temporalio.worker import Replayer
 
-from services.process.temporal import NOT_ENCRYPTED
+from services.shared.process.temporal import NOT_ENCRYPTED
 from tandem.batches import new_batch
 from tandem.local.ports import free_port
 from tandem.local.probes import is_serving

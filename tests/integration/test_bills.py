@@ -16,8 +16,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from redis.asyncio import Redis
 
-from services.request_log.connection import Role
-from services.request_log.streams import StreamWriter
+from services.shared.request_log.connection import Role
+from services.shared.request_log.streams import StreamWriter
 from tandem import RequestError, to_dict
 from tandem.method.errors import Unavailable
 from tests.integration.asking import BOUND_SECONDS, ask, forget, generated

@@ -12,7 +12,7 @@ import pytest
 from prometheus_client import REGISTRY
 
 from services.gateway.workers import Patience
-from services.observability.availability import Outcome
+from services.shared.observability.availability import Outcome
 from tandem import RequestError
 from tandem.method.names import solve_queue
 from tandem.request import solve_request

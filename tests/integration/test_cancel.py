@@ -14,10 +14,10 @@ import pytest
 from services.gateway.chores import cancel_orphans
 from services.gateway.event_stream import EventStream, PositionedEvent
 from services.gateway.readers import Limits
-from services.identity.caller import ANONYMOUS, set_caller
-from services.request_log.decisions import RESULT_SLOT
+from services.shared.identity.caller import ANONYMOUS, set_caller
+from services.shared.request_log.decisions import RESULT_SLOT
 from tandem import Completed, InsightDelta, RequestError, to_dict
-from tandem.method.result import SolveResult, StopReason
+from tandem.method.request.result import SolveResult, StopReason
 from tandem.request import solve_request
 from tandem.v1 import tandem_pb2
 from tests.conftest import Hold

@@ -23,8 +23,8 @@ from temporalio.api.common.v1 import Payload, Payloads
 from temporalio.client import Client as TemporalClient
 
 from services.codec_server.__main__ import authentication
-from services.identity.authentication import IdentitySettings
-from services.process.temporal import data_converter
+from services.shared.identity.authentication import IdentitySettings
+from services.shared.process.temporal import data_converter
 from tandem.keys import KeyFile
 from tandem.local.ports import free_port
 from tandem.paths import REPOSITORY, find_binary

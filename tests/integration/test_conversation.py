@@ -8,7 +8,7 @@ from uuid import uuid4
 import grpc
 import pytest
 
-from services.engine.api import GenerationRequest
+from services.models.engine.api import GenerationRequest
 from tandem import Accepted, RequestError, to_dict
 from tandem.v1 import tandem_pb2
 from tests.integration.asking import ask, idle, shadow_of

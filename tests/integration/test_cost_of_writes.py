@@ -10,9 +10,9 @@ from uuid import uuid4
 import pytest
 import pytest_asyncio
 
-from services.request_log.connection import Role, key
-from services.request_log.log import RequestLog
-from services.request_log.streams import Closing
+from services.shared.request_log.connection import Role, key
+from services.shared.request_log.log import RequestLog
+from services.shared.request_log.streams import Closing
 from tests.integration.request_logs import log_of_its_own
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")

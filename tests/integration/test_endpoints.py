@@ -9,15 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from services.engine.api import Finished, FinishReason, GenerationRequest
-from services.engine.llamacpp.engine import LlamaCppEngine
-from services.engine.remote.api_engine import ApiSettings
-from services.engine.remote.openai_engine import OpenAIEngine
-from services.engine.settings import EngineSettings
+from services.models.engine.api import Finished, FinishReason, GenerationRequest
+from services.models.engine.llamacpp.engine import LlamaCppEngine
+from services.models.engine.remote.api_engine import ApiSettings
+from services.models.engine.remote.openai_engine import OpenAIEngine
+from services.models.engine.settings import EngineSettings
 from tandem.endpoints.address import parse
 from tandem.endpoints.probe import probe
 from tandem.endpoints.requests import EndpointError
-from tandem.method.endpoint import Capabilities
+from tandem.method.profile.endpoint import Capabilities
 from tandem.method.tokens import TokenCounts
 from tests.integration.backends import generation, run
 from tests.llama_server import API_KEY, llama_server

@@ -1,4 +1,4 @@
-"""What every back end promises (services.engine.api), the same claims for each: our transformers engine (on a GPU too, where
+"""What every back end promises (services.models.engine.api), the same claims for each: our transformers engine (on a GPU too, where
 there is one, and compiled), vLLM where it is installed, and the openai engine against a real OpenAI-compatible server
 (`transformers serve`), all on the same small real checkpoint.
 """
@@ -14,7 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from services.engine.api import (
+from services.models.engine.api import (
     DuplicateRequest,
     Engine,
     EngineError,
@@ -26,8 +26,8 @@ from services.engine.api import (
     QueueFull,
     Token,
 )
-from services.engine.remote.openai_engine import ApiSettings, OpenAIEngine
-from services.engine.tokenizer import ChatTokenizer
+from services.models.engine.remote.openai_engine import ApiSettings, OpenAIEngine
+from services.models.engine.tokenizer import ChatTokenizer
 from tandem.local.ports import free_port
 from tandem.method.tokens import Sampling, TokenCounts
 from tests.integration.backends import Backend, generation, run

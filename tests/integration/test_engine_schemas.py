@@ -14,8 +14,8 @@ from typing import Any
 import jsonschema
 import pytest
 
-from services.engine.api import FinishReason, GenerationRequest, InvalidSchema, SchemaNotSupported, Token
-from services.engine.remote.openai_engine import ApiSettings, OpenAIEngine
+from services.models.engine.api import FinishReason, GenerationRequest, InvalidSchema, SchemaNotSupported, Token
+from services.models.engine.remote.openai_engine import ApiSettings, OpenAIEngine
 from tandem.method.tokens import Sampling
 from tests.integration.backends import Backend, generation, run
 

@@ -10,11 +10,11 @@ from uuid import uuid4
 import pytest
 
 from services.gateway.event_stream import EventStream, Position, PositionedEvent
-from services.request_log.connection import Role
-from services.request_log.log import RequestLog
+from services.shared.request_log.connection import Role
+from services.shared.request_log.log import RequestLog
 from tandem.method.errors import Unavailable
-from tandem.method.events import InsightDelta, Restarted, StageCompleted
-from tandem.method.result import SolveResult
+from tandem.method.request.events import InsightDelta, Restarted, StageCompleted
+from tandem.method.request.result import SolveResult
 from tests.integration.asking import forget
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")

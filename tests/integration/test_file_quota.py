@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from services.batches.files import Files
-from services.batches.service import FILES, FileService
-from services.batches.uploads import UploadLimits, Uploads
-from services.file_store import paths
-from services.file_store.store import FileStore
-from services.identity.authentication import ApiKeys, Authentication
-from services.process.server import Server
+from services.gateway.batches.files import Files
+from services.gateway.batches.service import FILES, FileService
+from services.gateway.batches.uploads import UploadLimits, Uploads
+from services.shared.file_store import paths
+from services.shared.file_store.store import FileStore
+from services.shared.identity.authentication import ApiKeys, Authentication
+from services.shared.process.server import Server
 from tandem import AsyncClient, RequestError
 from tandem.keys import KeyFile
 from tandem.v1 import batch_pb2, batch_pb2_grpc

@@ -11,7 +11,7 @@ import boto3
 import pytest
 import pytest_asyncio
 
-from services.file_store.store import CHUNK_BYTES, FileStore
+from services.shared.file_store.store import CHUNK_BYTES, FileStore
 from tandem.method.errors import FailedPrecondition, NotFound, Unavailable
 from tandem.v1 import batch_pb2
 from tests.conftest import run_server

@@ -11,8 +11,8 @@ import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from services.process.channels import open_channel
-from services.process.server import SERVER_OPTIONS
+from services.shared.process.channels import open_channel
+from services.shared.process.server import SERVER_OPTIONS
 from tandem.gateway import Gateway
 from tests.links import Links
 

@@ -13,8 +13,8 @@ import psutil
 import pytest
 import pytest_asyncio
 
-from services.process import http_server
-from services.process.server import MOST_STREAMS, Server
+from services.shared.process import http_server
+from services.shared.process.server import MOST_STREAMS, Server
 from tandem.v1 import tandem_pb2, tandem_pb2_grpc
 from tests.conftest import Hold
 from tests.integration.asking import ask

@@ -9,7 +9,7 @@ import json
 import httpx
 import pytest
 
-from services.process import http_server
+from services.shared.process import http_server
 from tests.integration.conftest import System
 from tests.integration.edge import ask, body, serving
 from tests.integration.test_http_body_limit import head

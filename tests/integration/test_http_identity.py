@@ -11,7 +11,7 @@ import pytest
 import pytest_asyncio
 
 from services.http_gateway.lifetime import Readiness
-from services.identity.authentication import ApiKeys, Authentication
+from services.shared.identity.authentication import ApiKeys, Authentication
 from tandem import AsyncClient
 from tandem.keys import KeyFile
 from tests.integration.conftest import System, run_system

@@ -10,7 +10,7 @@ import socket
 import httpx
 import pytest
 
-from services.process import http_server
+from services.shared.process import http_server
 from tandem.v1 import tandem_pb2
 from tests.conftest import Hold
 from tests.integration.asking import idle

@@ -16,7 +16,7 @@ import httpx
 import pytest
 import pytest_asyncio
 
-from services.identity.authentication import ApiKeys, Authentication
+from services.shared.identity.authentication import ApiKeys, Authentication
 from tandem.keys import KeyFile
 from tandem.local.ports import free_port
 from tandem.paths import REPOSITORY

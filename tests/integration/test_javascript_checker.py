@@ -11,8 +11,8 @@ from types import ModuleType
 import pytest
 
 from services.answer_checker.sandbox.layers import NAMESPACES, probe
-from tandem.method.checks import CheckSpec, Verdict
-from tandem.method.tasks import CheckTask
+from tandem.method.evidence.checks import CheckSpec, Verdict
+from tandem.method.request.tasks import CheckTask
 from tandem.paths import REPOSITORY
 from tandem.v1 import tandem_pb2
 from tests.javascript_tasks import TASKS

@@ -13,14 +13,14 @@ from uuid import uuid4
 import pytest
 import pytest_asyncio
 
-from services.generation.journal import Journal
-from services.generation.role_generator import GenerationStarted
-from services.request_log.connection import Lost, Role
-from services.request_log.log import RequestLog
-from services.request_log.streams import Closing
+from services.models.generation.journal import Journal
+from services.models.generation.role_generator import GenerationStarted
+from services.shared.request_log.connection import Lost, Role
+from services.shared.request_log.log import RequestLog
+from services.shared.request_log.streams import Closing
 from services.slm_executor.generator import AnswerGenerator
-from tandem.method.profile import load_profile
-from tandem.method.tasks import GenerationOutcome, ModelTask
+from tandem.method.profile.profile import load_profile
+from tandem.method.request.tasks import GenerationOutcome, ModelTask
 from tandem.method.tokens import TokenCounts
 from tests.conftest import Hold
 from tests.fakes import ScriptedEngine
@@ -146,7 +146,7 @@ async def test_an_unlogged_trial_does_not_pay_for_the_one_before_it(log: Request
 _KILLED = """
 import os, signal, sys
 from pathlib import Path
-from services.generation.journal import Attempt, Journal
+from services.models.generation.journal import Attempt, Journal
 Journal(Path(sys.argv[1])).begin(Attempt(sys.argv[2], 1, 0)).count(9, 7)
 os.kill(os.getpid(), signal.SIGKILL)
 """

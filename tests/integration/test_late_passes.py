@@ -11,13 +11,13 @@ from uuid import uuid4
 import pytest
 import pytest_asyncio
 
-from services.generation.late_writes import CountedPasses
-from services.request_log.ledger import Pass, Passes, total
-from services.request_log.log import RequestLog
+from services.models.generation.late_writes import CountedPasses
+from services.shared.request_log.ledger import Pass, Passes, total
+from services.shared.request_log.log import RequestLog
 from services.sufficiency_scorer.scorers import make_scorer
 from services.sufficiency_scorer.stage_scorer import StageScorer
 from tandem.method.errors import Unavailable
-from tandem.method.profile import load_profile
+from tandem.method.profile.profile import load_profile
 from tandem.method.tokens import TokenCounts
 from tests.fakes import ScriptedEngine
 from tests.integration.lost_replies import lossy

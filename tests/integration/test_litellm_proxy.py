@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from services.engine.api import FinishReason
-from services.engine.remote.api_engine import ApiSettings
-from services.engine.remote.openai_engine import OpenAIEngine
+from services.models.engine.api import FinishReason
+from services.models.engine.remote.api_engine import ApiSettings
+from services.models.engine.remote.openai_engine import OpenAIEngine
 from tandem.endpoints.address import parse
 from tandem.endpoints.probe import Found, probe
 from tests.integration.backends import generation, run

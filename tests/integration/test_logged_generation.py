@@ -13,16 +13,16 @@ from uuid import uuid4
 import pytest
 import pytest_asyncio
 
-from services.engine.api import ApiUnavailable, EngineStopped, Finished, GenerationRequest, Token
-from services.generation.role_generator import StageWritten
 from services.insight_generator.generator import InsightGenerator
-from services.request_log.connection import Role
-from services.request_log.log import RequestLog
-from services.request_log.stops import StopSignal
+from services.models.engine.api import ApiUnavailable, EngineStopped, Finished, GenerationRequest, Token
+from services.models.generation.role_generator import StageWritten
+from services.shared.request_log.connection import Role
+from services.shared.request_log.log import RequestLog
+from services.shared.request_log.stops import StopSignal
 from services.slm_executor.generator import AnswerGenerator
 from tandem.method.errors import Fenced
-from tandem.method.profile import load_profile
-from tandem.method.tasks import GenerationOutcome, ModelTask
+from tandem.method.profile.profile import load_profile
+from tandem.method.request.tasks import GenerationOutcome, ModelTask
 from tandem.method.tokens import TokenCounts
 from tests.conftest import Hold
 from tests.fakes import ScriptedEngine

@@ -20,18 +20,18 @@ from kserve.protocol.grpc import grpc_predict_v2_pb2_grpc as oip_grpc
 
 from services.gateway.__main__ import CALLERS as GATEWAY_CALLERS
 from services.gateway.service import NAME as GATEWAY
-from services.process.callers import Callers
-from services.process.channels import open_channel
-from services.process.server import Server
-from services.process.status import error_info
-from services.process.transport import PLAIN, Transport, certificate_changes
-from services.request_log.log import RequestLog
+from services.shared.process.callers import Callers
+from services.shared.process.channels import open_channel
+from services.shared.process.server import Server
+from services.shared.process.status import error_info
+from services.shared.process.transport import PLAIN, Transport, certificate_changes
+from services.shared.request_log.log import RequestLog
 from services.slm_executor.service import NAME as EXECUTOR
 from services.sufficiency_scorer import __main__ as sufficiency_scorer
 from services.sufficiency_scorer.service import MODEL_NAME
 from tandem.local.certificates import Authority
 from tandem.local.ports import free_port
-from tandem.method.profile import load_profile
+from tandem.method.profile.profile import load_profile
 from tandem.v1 import execution_pb2, execution_pb2_grpc
 from tests.certificates import issue
 from tests.fakes import ScriptedEngine

@@ -15,12 +15,12 @@ import pytest
 import pytest_asyncio
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from services.process import server, service_channel
-from services.process.server import SERVER_OPTIONS
-from services.request_log.log import RequestLog
+from services.shared.process import server, service_channel
+from services.shared.process.server import SERVER_OPTIONS
+from services.shared.request_log.log import RequestLog
 from tandem.gateway import Gateway
 from tandem.local.ports import free_port
-from tandem.method.tasks import ModelTask
+from tandem.method.request.tasks import ModelTask
 from tandem.method.timeouts import Timeouts
 from tests.integration.loopback_pods import BOUND_SECONDS, executed, pods_of, scripted, until
 from tests.integration.request_logs import open_log

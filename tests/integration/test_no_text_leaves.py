@@ -14,7 +14,7 @@ import pytest_asyncio
 from opentelemetry.sdk.trace import ReadableSpan
 from prometheus_client import generate_latest
 
-from services.observability.text import LOG_FORMAT, TextlessFormatter
+from services.shared.observability.text import LOG_FORMAT, TextlessFormatter
 from tandem import RequestError
 from tandem.batches import new_batch
 from tests.integration.asking import ask, idle

@@ -15,7 +15,7 @@ import pytest
 import pytest_asyncio
 from openai.types import Batch
 
-from services.identity.authentication import ApiKeys, Authentication
+from services.shared.identity.authentication import ApiKeys, Authentication
 from tandem.keys import KeyFile
 from tests.integration.conftest import run_system
 from tests.integration.edge import serving

@@ -10,7 +10,7 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import expect
 
-from services.identity.authentication import ApiKeys, Authentication
+from services.shared.identity.authentication import ApiKeys, Authentication
 from tandem import AsyncClient
 from tandem.keys import KeyFile
 from tests.browser import a_browser, needs_browser, visit

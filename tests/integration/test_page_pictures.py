@@ -19,7 +19,7 @@ import pytest_asyncio
 from PIL import Image
 from playwright.async_api import Browser, Route, expect
 
-from services.identity.authentication import ApiKeys, Authentication
+from services.shared.identity.authentication import ApiKeys, Authentication
 from tandem import AsyncClient
 from tandem.batches import new_batch
 from tandem.keys import KeyFile

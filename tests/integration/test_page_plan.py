@@ -11,7 +11,7 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Route, expect
 
-from tandem.method.payoff import CheckFigures, Pair, Score, correlation_of, least, payoff
+from tandem.planning.payoff import CheckFigures, Pair, Score, correlation_of, least, payoff
 from tests.browser import Visit, needs_browser
 from tests.integration.conftest import System
 from tests.integration.tabs import own_tab

@@ -11,7 +11,7 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, expect
 
-from services.identity.authentication import ApiKeys, Authentication
+from services.shared.identity.authentication import ApiKeys, Authentication
 from tandem import AsyncClient
 from tandem.batches import new_batch
 from tandem.keys import KeyFile

@@ -13,7 +13,7 @@ import pytest
 from temporalio.client import Client as TemporalClient
 from temporalio.converter import DataConverter
 
-from services.process.temporal import data_converter
+from services.shared.process.temporal import data_converter
 from tandem import RequestError
 from tandem.method.errors import FailedPrecondition
 from tests.integration.asking import BOUND_SECONDS, ask

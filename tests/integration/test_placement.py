@@ -15,15 +15,15 @@ from uuid import uuid4
 import pytest
 import pytest_asyncio
 
-from services.engine.api import Engine
-from services.engine.settings import EngineSettings
-from services.engine.torch_engine.engine import TransformersEngine
-from services.process import service_channel
-from services.request_log.log import RequestLog
+from services.models.engine.api import Engine
+from services.models.engine.settings import EngineSettings
+from services.models.engine.torch_engine.engine import TransformersEngine
+from services.shared.process import service_channel
+from services.shared.request_log.log import RequestLog
 from tandem.convert.requests import prefill_request_to_pb
 from tandem.convert.values import counts_from_pb
 from tandem.method.conversation import Message
-from tandem.method.tasks import ModelTask
+from tandem.method.request.tasks import ModelTask
 from tandem.method.tokens import TokenCounts
 from tandem.v1 import execution_pb2
 from tests.integration.loopback_pods import BOUND_SECONDS, executed, pods_of, scripted, until

@@ -10,12 +10,12 @@ import grpc
 import pytest
 from kserve.protocol.grpc import grpc_predict_v2_pb2_grpc
 
-from services.process.channels import open_channel
-from services.process.status import error_info
+from services.shared.process.channels import open_channel
+from services.shared.process.status import error_info
 from tandem import RequestError
 from tandem.convert.requests import execute_request_to_pb, generate_request_to_pb, prefill_request_to_pb
-from tandem.method.profile import Profile
-from tandem.method.tasks import ModelTask
+from tandem.method.profile.profile import Profile
+from tandem.method.request.tasks import ModelTask
 from tandem.v1 import execution_pb2_grpc, insight_pb2_grpc
 from tests.integration.conftest import System
 from workflows.activities.scoring import infer_request

@@ -13,10 +13,10 @@ from uuid import uuid4
 import pytest
 import pytest_asyncio
 
-from services.request_log.log import RequestLog
-from services.request_log.promises import Counting, PolicyOf, Report
+from services.shared.request_log.log import RequestLog
+from services.shared.request_log.promises import Counting, PolicyOf, Report
 from tandem import RequestError, to_dict
-from tandem.method.watched_promise import REVIEW, Watched
+from tandem.method.profile.watched_promise import REVIEW, Watched
 from tandem.v1 import tandem_pb2
 from tests.command import tandem
 from tests.integration.asking import ask, ended_timeline, shadow_of

@@ -16,16 +16,16 @@ import pytest
 import pytest_asyncio
 
 from services.gateway.event_stream import EventStream, Position, PositionedEvent
-from services.request_log import servers
-from services.request_log.connection import Role
-from services.request_log.decisions import RESULT_SLOT
-from services.request_log.ledger import Pass
-from services.request_log.log import RequestLog
-from services.request_log.stops import StopSignal
-from services.request_log.streams import PAGE
+from services.shared.request_log import servers
+from services.shared.request_log.connection import Role
+from services.shared.request_log.decisions import RESULT_SLOT
+from services.shared.request_log.ledger import Pass
+from services.shared.request_log.log import RequestLog
+from services.shared.request_log.stops import StopSignal
+from services.shared.request_log.streams import PAGE
 from tandem.method.errors import Unavailable
-from tandem.method.events import AnswerDelta, LlmStopped, Restarted
-from tandem.method.result import SolveResult, StopReason
+from tandem.method.request.events import AnswerDelta, LlmStopped, Restarted
+from tandem.method.request.result import SolveResult, StopReason
 from tandem.method.tokens import TokenCounts
 from tests.integration.asking import ask
 from tests.integration.conftest import System

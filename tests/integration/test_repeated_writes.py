@@ -13,13 +13,13 @@ from uuid import uuid4
 import pytest
 import pytest_asyncio
 
-from services.request_log.connection import Role
-from services.request_log.log import RequestLog
-from services.request_log.streams import Closing
+from services.shared.request_log.connection import Role
+from services.shared.request_log.log import RequestLog
+from services.shared.request_log.streams import Closing
 from services.slm_executor.generator import AnswerGenerator
 from tandem.method.errors import Unavailable
-from tandem.method.profile import load_profile
-from tandem.method.tasks import GenerationOutcome, ModelTask
+from tandem.method.profile.profile import load_profile
+from tandem.method.request.tasks import GenerationOutcome, ModelTask
 from tandem.method.tokens import TokenCounts
 from tests.conftest import Hold
 from tests.fakes import ScriptedEngine

@@ -15,7 +15,7 @@ import pytest
 from temporalio.client import WorkflowHistory
 from temporalio.worker import Replayer
 
-from services.process.temporal import NOT_ENCRYPTED
+from services.shared.process.temporal import NOT_ENCRYPTED
 from tandem import InsightDelta, RequestError
 from tandem.request import Question
 from tests.integration.conftest import CheckedSystems, System

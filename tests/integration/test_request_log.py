@@ -10,13 +10,13 @@ from uuid import uuid4
 import pytest
 import pytest_asyncio
 
-from services.request_log.connection import Lost, Role, Stopped
-from services.request_log.decisions import scored_slot
-from services.request_log.log import RequestLog
-from services.request_log.stops import StopSignal
-from services.request_log.streams import Closing
+from services.shared.request_log.connection import Lost, Role, Stopped
+from services.shared.request_log.decisions import scored_slot
+from services.shared.request_log.log import RequestLog
+from services.shared.request_log.stops import StopSignal
+from services.shared.request_log.streams import Closing
 from tandem.method.errors import Fenced, Unavailable
-from tandem.method.events import Scored
+from tandem.method.request.events import Scored
 from tandem.method.tokens import TokenCounts
 from tests.integration.asking import forget
 from tests.integration.request_logs import open_log

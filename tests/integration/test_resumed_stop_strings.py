@@ -12,15 +12,15 @@ from uuid import uuid4
 import pytest
 import pytest_asyncio
 
-from services.engine.api import Engine, Finished, GenerationRequest, Token
 from services.insight_generator.generator import InsightGenerator
-from services.request_log.connection import Role
-from services.request_log.log import RequestLog
-from services.request_log.stops import StopSignal
+from services.models.engine.api import Engine, Finished, GenerationRequest, Token
+from services.shared.request_log.connection import Role
+from services.shared.request_log.log import RequestLog
+from services.shared.request_log.stops import StopSignal
 from services.slm_executor.generator import AnswerGenerator
-from tandem.method.profile import Profile, load_profile
-from tandem.method.prompts import answer_prompt
-from tandem.method.tasks import GenerationOutcome, ModelTask
+from tandem.method.profile.profile import Profile, load_profile
+from tandem.method.request.prompts import answer_prompt
+from tandem.method.request.tasks import GenerationOutcome, ModelTask
 from tests.integration.backends import tiny_engine
 from tests.integration.request_logs import open_log
 

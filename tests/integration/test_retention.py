@@ -17,12 +17,12 @@ from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest, Register
 from temporalio.client import Client as TemporalClient
 from temporalio.service import RPCError
 
-from services.batches.retention import Retention
-from services.batches.temporal import BatchWorkflows
-from services.file_store import paths
-from services.file_store.records import BatchRecord, Records
-from services.file_store.store import FileStore
 from services.gateway.__main__ import GatewaySettings
+from services.gateway.batches.retention import Retention
+from services.gateway.batches.temporal import BatchWorkflows
+from services.shared.file_store import paths
+from services.shared.file_store.records import BatchRecord, Records
+from services.shared.file_store.store import FileStore
 from tandem import RequestError
 from tandem.batches import new_batch
 from tandem.local import planning

@@ -12,7 +12,7 @@ import httpx
 import pytest
 from prometheus_client import REGISTRY
 
-from services.engine.api import EngineStopped, Finished, GenerationRequest, Token
+from services.models.engine.api import EngineStopped, Finished, GenerationRequest, Token
 from tests.integration.asking import ask, shadow_of
 from tests.integration.conftest import CheckedSystems, System
 from tests.integration.edge import serving

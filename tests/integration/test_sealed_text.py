@@ -15,15 +15,15 @@ import pytest
 import pytest_asyncio
 from redis.asyncio import Redis
 
-from services.process.temporal import data_converter
-from services.request_log.connection import STAGES, Role
-from services.request_log.decisions import scored_slot
-from services.request_log.streams import Closing
-from services.sealing.sealer import Sealer
+from services.shared.process.temporal import data_converter
+from services.shared.request_log.connection import STAGES, Role
+from services.shared.request_log.decisions import scored_slot
+from services.shared.request_log.streams import Closing
+from services.shared.sealing.sealer import Sealer
 from tandem import RequestError
 from tandem.batches import new_batch
 from tandem.method.errors import FailedPrecondition
-from tandem.method.events import Scored
+from tandem.method.request.events import Scored
 from tests.conftest import Hold
 from tests.integration.asking import BOUND_SECONDS, ask, forget
 from tests.integration.conftest import TTL, System, run_system

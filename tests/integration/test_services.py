@@ -15,8 +15,8 @@ from kserve.protocol.grpc import grpc_predict_v2_pb2 as oip
 from kserve.protocol.grpc import grpc_predict_v2_pb2_grpc as oip_grpc
 
 from services.insight_generator.service import NAME as GENERATOR
-from services.process.server import SERVER_OPTIONS, Server
-from services.process.status import error_info
+from services.shared.process.server import SERVER_OPTIONS, Server
+from services.shared.process.status import error_info
 from services.slm_executor.service import NAME as EXECUTOR
 from services.sufficiency_scorer.scorer_inputs import NAMES
 from services.sufficiency_scorer.service import MODEL_NAME
@@ -145,7 +145,7 @@ class Flood(execution_pb2_grpc.SlmExecutorServicer):
 
 
 async def test_a_client_that_does_not_read_holds_no_place(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("services.process.interceptors.WRITE_TIMEOUT", timedelta(seconds=0.5))
+    monkeypatch.setattr("services.shared.process.interceptors.WRITE_TIMEOUT", timedelta(seconds=0.5))
     server, flood = Server("127.0.0.1", 0, [EXECUTOR]), Flood()
     execution_pb2_grpc.add_SlmExecutorServicer_to_server(flood, server.grpc)
     await server.start()
@@ -164,7 +164,7 @@ async def test_a_client_that_does_not_read_holds_no_place(monkeypatch: pytest.Mo
 
 async def test_a_connection_that_says_nothing_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
     options = {**dict(SERVER_OPTIONS), "grpc.server_handshake_timeout_ms": 500}
-    monkeypatch.setattr("services.process.server.SERVER_OPTIONS", tuple(options.items()))
+    monkeypatch.setattr("services.shared.process.server.SERVER_OPTIONS", tuple(options.items()))
     server = Server("127.0.0.1", 0, [EXECUTOR])
     await server.start()
     reader, writer = await asyncio.open_connection("127.0.0.1", server.port)

@@ -9,7 +9,7 @@ import pytest
 from prometheus_client import REGISTRY
 from temporalio.service import RPCError, RPCStatusCode
 
-from services.engine.api import Finished, GenerationRequest, Token
+from services.models.engine.api import Finished, GenerationRequest, Token
 from tandem import to_dict
 from tandem.method.names import shadow_id
 from tests.integration.asking import shadow_of

@@ -12,15 +12,15 @@ import pytest_asyncio
 from kserve import InferInput, InferRequest
 
 from services.insight_generator.generator import InsightGenerator
-from services.process.served_profiles import ServedProfiles, shared_model
-from services.request_log.log import RequestLog
+from services.shared.process.served_profiles import ServedProfiles, shared_model
+from services.shared.request_log.log import RequestLog
 from services.slm_executor.generator import AnswerGenerator
 from services.sufficiency_scorer.scorers import make_scorer
 from services.sufficiency_scorer.service import MODEL_NAME, SufficiencyModel
 from services.sufficiency_scorer.stage_scorer import StageScorer, StageScorers
 from tandem.method.errors import PROFILE_MISMATCH, FailedPrecondition, InvalidArgument
-from tandem.method.profile import Profile, load_profile
-from tandem.method.tasks import ModelTask
+from tandem.method.profile.profile import Profile, load_profile
+from tandem.method.request.tasks import ModelTask
 from tests.fakes import ScriptedEngine
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")

@@ -11,7 +11,7 @@ from datetime import timedelta
 import pytest
 
 from services.gateway.readers import Limits
-from services.process import interceptors
+from services.shared.process import interceptors
 from tandem import RequestError
 from tandem.request import solve_request
 from tests.conftest import Hold

@@ -10,7 +10,7 @@ from uuid import uuid4
 import grpc
 import pytest
 
-from services.process.channels import open_channel
+from services.shared.process.channels import open_channel
 from tandem import AnswerDelta, RequestError, StageCompleted, to_dict
 from tandem.method.timeouts import Timeouts
 from tandem.v1 import execution_pb2, insight_pb2_grpc, tandem_pb2

@@ -11,12 +11,12 @@ from uuid import uuid4
 
 import pytest
 
-from services.engine.api import EngineStopped, Finished, GenerationRequest, Token
-from services.request_log.connection import Role
+from services.models.engine.api import EngineStopped, Finished, GenerationRequest, Token
+from services.shared.request_log.connection import Role
 from tandem import RequestError
 from tandem.events import event_from_pb
 from tandem.live_text import LiveText
-from tandem.method.stop_rule import AnswerText
+from tandem.method.request.events import AnswerText
 from tandem.request import solve_request
 from tandem.results import to_dict
 from tests.integration.asking import BOUND_SECONDS, ask, idle, shadow_of

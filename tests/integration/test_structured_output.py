@@ -12,15 +12,15 @@ import jsonschema
 import pytest
 import pytest_asyncio
 
-from services.engine.api import Engine
 from services.insight_generator.generator import InsightGenerator
-from services.request_log.connection import Role
-from services.request_log.log import RequestLog
+from services.models.engine.api import Engine
+from services.shared.request_log.connection import Role
+from services.shared.request_log.log import RequestLog
 from services.slm_executor.generator import AnswerGenerator
 from tandem.method.answer import final_answer
-from tandem.method.checks import Repair
-from tandem.method.profile import Profile, load_profile
-from tandem.method.tasks import GenerationOutcome, ModelTask
+from tandem.method.evidence.checks import Repair
+from tandem.method.profile.profile import Profile, load_profile
+from tandem.method.request.tasks import GenerationOutcome, ModelTask
 from tandem.method.tokens import Sampling
 from tests.integration.backends import tiny_engine
 from tests.integration.request_logs import open_log

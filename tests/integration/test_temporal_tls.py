@@ -21,16 +21,16 @@ import pytest
 from temporalio import workflow
 from temporalio.worker import Worker
 
-from services.process import temporal_renewal
-from services.process.temporal import connect
-from services.process.temporal_renewal import keep_certificate
+from services.shared.process import temporal_renewal
+from services.shared.process.temporal import connect
+from services.shared.process.temporal_renewal import keep_certificate
 from tandem.local.certificates import Authority
 from tests.chart import needs_helm, pod_specs, render
 
 pytestmark = [needs_helm, pytest.mark.asyncio(loop_scope="session")]
 CONNECT = """
 import asyncio, os
-from services.process.temporal import connect
+from services.shared.process.temporal import connect
 
 print(asyncio.run(connect()).namespace, flush=True)
 os._exit(0)  # temporalio's core may abort a process that ends in the usual way (sdk-python#300)

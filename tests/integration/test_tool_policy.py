@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from tandem.method.call_scorer import Regression
+from tandem.method.evidence.call_scorer import Regression
 from tandem.tools import calls_as_data
 from tests.integration.asking import ask
 from tests.integration.conftest import System, run_system

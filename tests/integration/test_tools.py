@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from services.engine.api import GenerationRequest
+from services.models.engine.api import GenerationRequest
 from tandem import Completed, RequestError, Scored, to_dict
 from tandem.live_text import LiveText
-from tandem.method.stop_rule import AnswerText
+from tandem.method.request.events import AnswerText
 from tandem.tools import calls_as_data
 from tandem.v1 import tandem_pb2
 from tests.conftest import Hold

@@ -12,13 +12,13 @@ from typing import Any
 
 import pytest
 
-from services.batches.files import Files
-from services.batches.service import FILES, FileService
-from services.batches.uploads import UploadLimits, Uploads
-from services.file_store.store import FileStore
-from services.identity.authentication import ApiKeys, Authentication
-from services.identity.caller import Caller
-from services.process.server import Server
+from services.gateway.batches.files import Files
+from services.gateway.batches.service import FILES, FileService
+from services.gateway.batches.uploads import UploadLimits, Uploads
+from services.shared.file_store.store import FileStore
+from services.shared.identity.authentication import ApiKeys, Authentication
+from services.shared.identity.caller import Caller
+from services.shared.process.server import Server
 from tandem import AsyncClient, RequestError
 from tandem.keys import KeyFile
 from tandem.method.errors import FailedPrecondition

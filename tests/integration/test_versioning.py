@@ -18,10 +18,10 @@ from temporalio.common import SearchAttributeKey
 from temporalio.service import RPCError, RPCStatusCode
 
 from services.gateway.admission import Admission
-from services.process.search_attributes import KEYS
+from services.shared.process.search_attributes import KEYS
 from tandem.method.names import SOLVE_WORKFLOW, solve_queue
-from tandem.method.profile import load_profile
-from tandem.method.request import SolveRequest
+from tandem.method.profile.profile import load_profile
+from tandem.method.request.request import SolveRequest
 from tests.conftest import Hold
 from tests.integration.conftest import SANDBOX, System
 from tests.stacks import environment

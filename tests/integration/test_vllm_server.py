@@ -7,12 +7,12 @@ from dataclasses import replace
 
 import pytest
 
-from services.engine.api import FinishReason
-from services.engine.remote.api_engine import ApiSettings
-from services.engine.remote.openai_engine import OpenAIEngine
+from services.models.engine.api import FinishReason
+from services.models.engine.remote.api_engine import ApiSettings
+from services.models.engine.remote.openai_engine import OpenAIEngine
 from tandem.endpoints.address import parse
 from tandem.endpoints.probe import probe
-from tandem.method.endpoint import Capabilities
+from tandem.method.profile.endpoint import Capabilities
 from tests.integration.backends import generation, run
 from tests.peer_servers import counter
 from tests.tiny_model import write_tiny_model

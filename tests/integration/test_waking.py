@@ -6,10 +6,10 @@ from collections.abc import AsyncGenerator
 
 import pytest
 
-from services.generation.role_generator import GenerationEvent
 from services.insight_generator.generator import InsightGenerator
+from services.models.generation.role_generator import GenerationEvent
 from tandem.method.errors import Unavailable
-from tandem.method.tasks import ModelTask
+from tandem.method.request.tasks import ModelTask
 from tests.integration.asking import ask
 from tests.integration.conftest import System
 

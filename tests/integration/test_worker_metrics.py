@@ -11,8 +11,8 @@ from prometheus_client import REGISTRY
 from temporalio import activity, workflow
 from temporalio.worker import Worker
 
-from services.process.temporal import connect
-from services.process.temporal_metrics import keep_exporting, measured_runtime
+from services.shared.process.temporal import connect
+from services.shared.process.temporal_metrics import keep_exporting, measured_runtime
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from lab.training.collect import Run
 from lab.training.store import CollectedProfile, Origin, write
-from tandem.method.profile import Profile
+from tandem.method.profile.profile import Profile
 
 
 def synthetic_runs(n: int, seed: int, is_blind: bool = False, has_hopeless: bool = False) -> list[Run]:

@@ -8,8 +8,8 @@ import pytest
 
 from services.answer_checker.checker import AnswerChecker, start_sandbox
 from services.answer_checker.sandbox.layers import Limits
-from tandem.method.checks import CheckSpec, Verdict
-from tandem.method.tasks import CheckTask
+from tandem.method.evidence.checks import CheckSpec, Verdict
+from tandem.method.request.tasks import CheckTask
 
 PASS, FAIL, UNKNOWN = Verdict.PASS, Verdict.FAIL, Verdict.UNKNOWN
 PROMPT = 'def add(a, b):\n    """Add.\n    >>> add(1, 2)\n    3\n    >>> add(2, 2)\n    4\n    """\n'

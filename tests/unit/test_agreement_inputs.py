@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 
 from services.answer_checker.inside.values import encode
-from services.checks.inputs import Input, given_inputs, mutated_inputs
-from services.checks.python_agreement import Wanted, agree, wanted_of
-from services.checks.registry import applies, validate
-from tandem.method.checks import CheckSpec
+from services.shared.checks.inputs import Input, given_inputs, mutated_inputs
+from services.shared.checks.python_agreement import Wanted, agree, wanted_of
+from services.shared.checks.registry import applies, validate
 from tandem.method.errors import InvalidArgument
+from tandem.method.evidence.checks import CheckSpec
 
 PROMPT = 'def f(a, b=None):\n    """Do.\n\n    >>> f([1, 2, 3], "ab")\n    3\n    f({"x": 1.5}) returns 2\n    """\n'
 

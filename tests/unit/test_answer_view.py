@@ -14,7 +14,7 @@ from tandem.cli.bill import print_result
 from tandem.cli.output import Screen
 from tandem.cli.view import LiveView
 from tandem.events import Accepted, AnswerDelta, Completed, Event, InsightDelta, LlmStopped, Scored, StageCompleted
-from tandem.method.stop_rule import AnswerText
+from tandem.method.request.events import AnswerText
 from tandem.v1 import tandem_pb2
 
 CODE = "def double(x):\n    return 2 * x"

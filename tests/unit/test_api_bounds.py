@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from services.engine.api import ApiBadReply, ApiRefused, ApiUnavailable, FinishReason, QueueFull
-from services.engine.remote.anthropic_engine import AnthropicEngine
-from services.engine.remote.api_engine import ApiEngine
-from services.engine.remote.openai_engine import OpenAIEngine
-from services.process.status import from_engine, to_status
-from tandem.method.endpoint import Capabilities
+from services.models.engine.api import ApiBadReply, ApiRefused, ApiUnavailable, FinishReason, QueueFull
+from services.models.engine.remote.anthropic_engine import AnthropicEngine
+from services.models.engine.remote.api_engine import ApiEngine
+from services.models.engine.remote.openai_engine import OpenAIEngine
+from services.shared.process.status import from_engine, to_status
+from tandem.method.profile.endpoint import Capabilities
 from tests.hostile_api import http, stream
 from tests.recorded_api import Answer, RecordedApi, anthropic_events, openai_chunks, openai_usage, recorded_api
 from tests.unit.test_api_engines import TEXTS, answers, request, started, whole

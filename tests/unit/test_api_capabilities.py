@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from services.engine.api import Finished, FinishReason
-from services.engine.remote.anthropic_engine import AnthropicEngine
-from services.engine.remote.openai_engine import OpenAIEngine
-from tandem.method.endpoint import Capabilities
+from services.models.engine.api import Finished, FinishReason
+from services.models.engine.remote.anthropic_engine import AnthropicEngine
+from services.models.engine.remote.openai_engine import OpenAIEngine
+from tandem.method.profile.endpoint import Capabilities
 from tandem.method.tokens import TokenCounts
 from tests.recorded_api import Answer, anthropic_events, openai_chunks, openai_usage, recorded_api
 from tests.unit.test_api_engines import TEXTS, answers, request, started, whole

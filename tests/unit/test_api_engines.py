@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from services.engine.api import (
+from services.models.engine.api import (
     ApiRefused,
     ApiUnavailable,
     EngineError,
@@ -18,12 +18,12 @@ from services.engine.api import (
     GenerationRequest,
     QueueFull,
 )
-from services.engine.remote.anthropic_engine import AnthropicEngine
-from services.engine.remote.api_engine import ApiEngine, ApiSettings
-from services.engine.remote.openai_engine import OpenAIEngine
-from services.process.status import from_engine
-from tandem.method.endpoint import Capabilities
+from services.models.engine.remote.anthropic_engine import AnthropicEngine
+from services.models.engine.remote.api_engine import ApiEngine, ApiSettings
+from services.models.engine.remote.openai_engine import OpenAIEngine
+from services.shared.process.status import from_engine
 from tandem.method.errors import ResourceExhausted
+from tandem.method.profile.endpoint import Capabilities
 from tandem.method.tokens import TokenCounts
 from tests.recorded_api import Answer, RecordedApi, anthropic_events, openai_chunks, openai_usage, recorded_api
 

@@ -8,12 +8,12 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from services.engine.api import ApiUnavailable, FinishReason, QueueFull
-from services.engine.remote.anthropic_engine import AnthropicEngine
-from services.engine.remote.api_engine import ApiEngine, ApiSettings
-from services.engine.remote.limits import RateLimits
-from services.engine.remote.openai_engine import OpenAIEngine
-from tandem.method.endpoint import Limits
+from services.models.engine.api import ApiUnavailable, FinishReason, QueueFull
+from services.models.engine.remote.anthropic_engine import AnthropicEngine
+from services.models.engine.remote.api_engine import ApiEngine, ApiSettings
+from services.models.engine.remote.limits import RateLimits
+from services.models.engine.remote.openai_engine import OpenAIEngine
+from tandem.method.profile.endpoint import Limits
 from tests.recorded_api import Answer, anthropic_events, openai_chunks, openai_usage, recorded_api
 from tests.unit.test_api_engines import TEXTS, answers, request, started, whole
 from tests.unit.test_endpoints import Clock

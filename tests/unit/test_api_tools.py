@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
-from services.engine.api import FinishReason, GenerationRequest, SchemaNotSupported
-from services.engine.remote.anthropic_engine import AnthropicEngine
-from services.engine.remote.api_engine import ApiEngine
-from services.engine.remote.openai_engine import OpenAIEngine
+from services.models.engine.api import FinishReason, GenerationRequest, SchemaNotSupported
+from services.models.engine.remote.anthropic_engine import AnthropicEngine
+from services.models.engine.remote.api_engine import ApiEngine
+from services.models.engine.remote.openai_engine import OpenAIEngine
 from tandem.method.conversation import Message
-from tandem.method.endpoint import Capabilities
-from tandem.method.prompts import answer_prompt
+from tandem.method.profile.endpoint import Capabilities
+from tandem.method.request.prompts import answer_prompt
 from tandem.method.tokens import TokenCounts
 from tandem.method.tools import Tool, ToolCall, ToolUse
 from tests.recorded_api import (

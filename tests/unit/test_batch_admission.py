@@ -14,17 +14,17 @@ from typing import Any, cast
 
 import pytest
 
-from services.batches.admitted import Admit, Start
-from services.batches.batches import Batch, Batches, Terms, Threads
-from services.batches.files import Files
-from services.file_store.records import BatchRecord, Records
-from services.file_store.store import FileStore
 from services.gateway.__main__ import tenants_in
 from services.gateway.batched import BatchedRequests
+from services.gateway.batches.admitted import Admit, Start
+from services.gateway.batches.batches import Batch, Batches, Terms, Threads
+from services.gateway.batches.files import Files
 from services.gateway.tenancy import Tenancy
-from services.identity.caller import ADMIN, ANONYMOUS, Caller, Owned
-from tandem.method.batch import BatchProgress
+from services.shared.file_store.records import BatchRecord, Records
+from services.shared.file_store.store import FileStore
+from services.shared.identity.caller import ADMIN, ANONYMOUS, Caller, Owned
 from tandem.method.errors import FailedPrecondition, NotFound
+from tandem.method.request.batch import BatchProgress
 from tandem.tenants import TenantFile
 
 BOUND_SECONDS = 20.0

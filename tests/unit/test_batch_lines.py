@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from services.batches import lines
-from services.batches.admitted import BatchAdmission, Start
-from services.batches.lines import MOST_BYTES, BadLine, parse
-from services.identity.caller import Caller, Owned
+from services.gateway.batches import lines
+from services.gateway.batches.admitted import BatchAdmission, Start
+from services.gateway.batches.lines import MOST_BYTES, BadLine, parse
+from services.shared.identity.caller import Caller, Owned
 from tandem.method.errors import InvalidArgument
 
 ROOT = Path(__file__).parents[2]

@@ -9,23 +9,23 @@ import pytest
 from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 
-from services.generation.role_generator import prompt_of
-from services.observability.spans import _cost as attributes_of
-from services.process.search_attributes import at_end
+from services.models.generation.role_generator import prompt_of
+from services.shared.observability.spans import _cost as attributes_of
+from services.shared.process.search_attributes import at_end
 from tandem.cli.summary import not_compared
 from tandem.convert.results import result_to_pb
-from tandem.method.checks import Trial, Verdict
+from tandem.method.evidence.checks import Trial, Verdict
 from tandem.method.names import SEARCH_ATTRIBUTES
-from tandem.method.plan import Plan, PlannedModel, StagePlan, make_plan
-from tandem.method.prices import RolePrices, RoleRates
-from tandem.method.profile import load_profile
-from tandem.method.request import SolveInput, SolveRequest
-from tandem.method.request_state import RequestState
-from tandem.method.result import SolveResult, Stop, StopReason
-from tandem.method.tasks import GenerationOutcome, PassOutcome, StageScore
+from tandem.method.profile.prices import RolePrices, RoleRates
+from tandem.method.profile.profile import load_profile
+from tandem.method.request.plan import Plan, PlannedModel, StagePlan, make_plan
+from tandem.method.request.request import SolveInput, SolveRequest
+from tandem.method.request.result import SolveResult, Stop, StopReason
+from tandem.method.request.tasks import GenerationOutcome, PassOutcome, StageScore
 from tandem.method.tokens import TokenCounts
 from tests.planned import changed, pair
 from tests.stacks import SCRIPTED_PROFILES
+from workflows.request_state import RequestState
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 QUESTION, PROMPT = 7, 20  # tokens of the question, and of the prompt that holds it

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from starlette.exceptions import HTTPException
 
-from services.process.body_limit import BodyLimit
+from services.shared.process.body_limit import BodyLimit
 
 
 class Requests:

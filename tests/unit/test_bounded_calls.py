@@ -11,7 +11,7 @@ import psutil
 import pytest
 import pytest_asyncio
 
-from services.bounded.calls import BoundedCalls, Bounds, Busy, PlaceQueue, Refused, TooCostly
+from services.shared.bounded.calls import BoundedCalls, Bounds, Busy, PlaceQueue, Refused, TooCostly
 
 pytestmark = [pytest.mark.asyncio, pytest.mark.timeout(120)]
 MODULE = "tests.bounded_work"

@@ -10,7 +10,7 @@ import pytest
 import uvloop
 from redis.asyncio import Connection
 
-from services.request_log.connection import translated_errors, twice
+from services.shared.request_log.connection import translated_errors, twice
 from tandem.method.errors import Unavailable
 
 

@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from services.checks.calls import schema_in
-from services.checks.registry import add_remote, checks, find_check
 from services.gateway.checks import check_call_checks
-from tandem.method.checks import CheckSpec, Verdict
+from services.shared.checks.calls import schema_in
+from services.shared.checks.registry import add_remote, checks, find_check
 from tandem.method.errors import InvalidArgument
-from tandem.method.request import SolveRequest
+from tandem.method.evidence.checks import CheckSpec, Verdict
+from tandem.method.request.request import SolveRequest
 from tandem.method.tools import Tool, ToolCall, ToolUse, calls_as_json
 
 BOOKED = {"at": "2026-11-30", "seats": 3, "guest": {"name": "Ann"}, "tags": ["a", "b"]}
@@ -108,6 +108,6 @@ def test_checks_of_tools_that_may_be_called_are_taken() -> None:
 
 def test_a_checker_of_ones_own_judges_calls_as_it_judges_texts(monkeypatch: pytest.MonkeyPatch) -> None:
     known = dict(checks())
-    monkeypatch.setattr("services.checks.registry.checks", lambda: known)
+    monkeypatch.setattr("services.shared.checks.registry.checks", lambda: known)
     add_remote(["customers"])
     check_call_checks(asked(ToolUse((Tool("book"),)), "customers:known", "call:book/at:regex:a"))

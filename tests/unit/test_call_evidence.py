@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from tandem.method.call_evidence import CALL_NAMES, TEXT_NAMES, Written, doubt, evidence
-from tandem.method.call_scorer import Regression, Tools, TrainedCalls, TrainedOn, call_scorer
 from tandem.method.conversation import Message
 from tandem.method.errors import InvalidArgument
+from tandem.method.evidence.call_evidence import CALL_NAMES, TEXT_NAMES, Written, doubt, evidence
+from tandem.method.evidence.call_scorer import Regression, Tools, TrainedCalls, TrainedOn, call_scorer
 from tandem.method.tools import Tool, ToolCall
 
 SCHEMA = {

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from services.engine.api import PromptRefused
-from services.engine.call_format import AN_ID, CallFormat
-from services.engine.chat_template import ChatTemplate
-from services.engine.text import SpokenText
+from services.models.engine.api import PromptRefused
+from services.models.engine.call_format import AN_ID, CallFormat
+from services.models.engine.chat_template import ChatTemplate
+from services.models.engine.text import SpokenText
 from tandem.method.tools import short_id
 
 TEMPLATES = Path(__file__).parents[1] / "templates"

@@ -6,7 +6,7 @@ import pytest
 from prometheus_client import REGISTRY
 
 from services.gateway.outcomes import Call
-from services.observability.availability import Outcome
+from services.shared.observability.availability import Outcome
 
 pytestmark = pytest.mark.usefixtures("own_series")
 

@@ -25,10 +25,10 @@ from lab.training import metrics
 from lab.training.errors import StoreError, StudyError, TooFew
 from lab.training.names import LLM_ALONE, ORACLE, OURS
 from tandem.cli import app
-from tandem.method.call_scorer import call_scorer
-from tandem.method.plan import Plan, make_plan
-from tandem.method.profile import Profile, load_profile
-from tandem.method.stop_rule import NEVER
+from tandem.method.evidence.call_scorer import call_scorer
+from tandem.method.profile.profile import Profile, load_profile
+from tandem.method.request.plan import Plan, make_plan
+from tandem.method.rule.stop_rule import NEVER
 
 pytest.importorskip("bfcl_eval", reason="a development dependency: make develop")
 FUNCTION = {

@@ -15,8 +15,8 @@ from lab.calls.tasks import json_schema_of, load
 from lab.collecting import in_order_of_chance, keep_origin
 from lab.training.errors import DatasetError, StoreError
 from lab.verbs.offline import find_profile
-from services.engine.json_schema import try_schema
-from services.engine.tool_grammar import GENERIC, tool_grammar
+from services.models.engine.json_schema import try_schema
+from services.models.engine.tool_grammar import GENERIC, tool_grammar
 from tandem.method.tools import check_tools
 from tandem.paths import DEFAULT_PROFILE
 from tests.fakes import ScriptedEngine

@@ -12,7 +12,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from services.process.channels import open_channel
+from services.shared.process.channels import open_channel
 from tandem.v1 import execution_pb2, execution_pb2_grpc
 
 pytestmark = [pytest.mark.asyncio, pytest.mark.timeout(60)]

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from tandem.cli import app
 from tandem.local.catalogue import catalogue
-from tandem.method.capacity import Load, PodRates, RoleNeed, Weights, plan_capacity
+from tandem.planning.capacity import Load, PodRates, RoleNeed, Weights, plan_capacity
 
 LOAD = Load(question=200, insight=500, answer=1000)
 RATES = {"llm": PodRates(9000, 1500, 64), "scorer": PodRates(20000, 20000, 64), "slm": PodRates(20000, 4000, 64)}

@@ -10,11 +10,11 @@ from typing import Any, cast
 
 import pytest
 
-from services.process import served_profiles
-from services.process.served_profiles import ServedProfiles, rereading
+from services.shared.process import served_profiles
+from services.shared.process.served_profiles import ServedProfiles, rereading
 from services.sufficiency_scorer.stage_scorer import StageScorer, StageScorers
 from tandem.method.errors import PROFILE_MISMATCH, FailedPrecondition
-from tandem.method.profile import Model, Profile, load_profile
+from tandem.method.profile.profile import Model, Profile, load_profile
 
 NAME = "scripted"
 SOON = timedelta(seconds=0.2)

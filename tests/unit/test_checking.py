@@ -30,9 +30,9 @@ from lab.training.store import read, write
 from services.answer_checker.checker import ALLOW_WEAK
 from services.answer_checker.sandbox.layers import LANDLOCK, NAMESPACES
 from services.answer_checker.sandbox.processes import Sandbox
-from tandem.method.checks import Verdict
 from tandem.method.errors import FailedPrecondition
-from tandem.method.profile import Profile, load_profile
+from tandem.method.evidence.checks import Verdict
+from tandem.method.profile.profile import Profile, load_profile
 from tests.fakes import ScriptedEngine
 from tests.unit.synthetic import store, synthetic_runs
 

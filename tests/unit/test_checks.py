@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from services.checks.api import Check
-from services.checks.built_in import JSON_SCHEMA, REGEX
-from services.checks.registry import applies, checks, find_check, known_names, validate
-from tandem.method.checks import CheckSpec, Verdict
+from services.shared.checks.api import Check
+from services.shared.checks.built_in import JSON_SCHEMA, REGEX
+from services.shared.checks.registry import applies, checks, find_check, known_names, validate
 from tandem.method.errors import InvalidArgument
+from tandem.method.evidence.checks import CheckSpec, Verdict
 
 DOCUMENT = (Path(__file__).parents[2] / "docs/add-a-check.md").read_text()
 
@@ -60,7 +60,7 @@ def test_a_name_that_is_neither_check_nor_function_is_refused(monkeypatch: pytes
         def load(self) -> object:
             return 3
 
-    monkeypatch.setattr("services.checks.registry.entry_points", lambda group: [Entry()])
+    monkeypatch.setattr("services.shared.checks.registry.entry_points", lambda group: [Entry()])
     checks.cache_clear()
     with pytest.raises(TypeError, match=r"'broken' of tandem\.checks is neither a Check nor a function"):
         checks()

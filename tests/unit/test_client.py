@@ -8,7 +8,7 @@ from typing import get_args
 import pytest
 
 from tandem import Event, SolveOptions, client, events
-from tandem.method.result import StopReason
+from tandem.method.request.result import StopReason
 from tandem.method.timeouts import Timeouts
 from tandem.request import solve_request
 from tandem.v1 import tandem_pb2

@@ -20,8 +20,8 @@ from lab.training.errors import StoreError
 from lab.training.machine import Machine
 from lab.training.session import Scope, collect
 from lab.training.store import read_origin
-from tandem.method.endpoint import Api
-from tandem.method.profile import Profile, load_profile
+from tandem.method.profile.endpoint import Api
+from tandem.method.profile.profile import Profile, load_profile
 from tests.recorded_api import Answer, openai_chunks, openai_usage, recorded_api
 
 PROMPT = 'def double(x):\n    """Twice x.\n\n    >>> double(3)\n    6\n    """\n'

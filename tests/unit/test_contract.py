@@ -10,8 +10,8 @@ import grpc
 import pytest
 from google.rpc import error_details_pb2
 
-from services.batches.lines import BadLine, parse
-from services.process.status import to_status
+from services.gateway.batches.lines import BadLine, parse
+from services.shared.process.status import to_status
 from tandem import Client, RequestError
 from tandem.batches import new_batch
 from tandem.contract import lone_surrogate, readable, to_message

@@ -7,18 +7,18 @@ from pathlib import Path
 
 import pytest
 
-from services.engine.api import PromptRefused
-from services.engine.remote.messages import MessageCodec
-from services.engine.tokenizer import ChatTokenizer
+from services.models.engine.api import PromptRefused
+from services.models.engine.remote.messages import MessageCodec
+from services.models.engine.tokenizer import ChatTokenizer
 from tandem.method.answer import final_answer
-from tandem.method.call_scorer import Tools
-from tandem.method.checks import Repair
 from tandem.method.conversation import Message, split_conversation
-from tandem.method.endpoint import Api
 from tandem.method.errors import InvalidArgument
-from tandem.method.plan import make_plan
-from tandem.method.profile import Profile, load_profile
-from tandem.method.prompts import answer_prompt, insight_prompt, llm_alone_prompt, repair_prompt
+from tandem.method.evidence.call_scorer import Tools
+from tandem.method.evidence.checks import Repair
+from tandem.method.profile.endpoint import Api
+from tandem.method.profile.profile import Profile, load_profile
+from tandem.method.request.plan import make_plan
+from tandem.method.request.prompts import answer_prompt, insight_prompt, llm_alone_prompt, repair_prompt
 from tests.tiny_model import write_tiny_model
 
 PROFILES = Path(__file__).parents[1] / "profiles"

@@ -10,12 +10,20 @@ from google.protobuf.message import Message
 
 from tandem.convert import outcomes, requests, results, values
 from tandem.method import conversation
-from tandem.method.checks import CheckResult, CheckSpec, Repair, Trial, Verdict
 from tandem.method.errors import InvalidArgument
-from tandem.method.events import AnswerDelta, Checked, InsightDelta, LlmStopped, Restarted, Scored, StageCompleted
-from tandem.method.prices import RolePrices
-from tandem.method.request import Budget, SolveRequest, StopOverrides
-from tandem.method.result import (
+from tandem.method.evidence.checks import CheckResult, CheckSpec, Repair, Trial, Verdict
+from tandem.method.profile.prices import RolePrices
+from tandem.method.request.events import (
+    AnswerDelta,
+    Checked,
+    InsightDelta,
+    LlmStopped,
+    Restarted,
+    Scored,
+    StageCompleted,
+)
+from tandem.method.request.request import Budget, SolveRequest, StopOverrides
+from tandem.method.request.result import (
     Cost,
     Overhead,
     ShadowResult,
@@ -25,8 +33,8 @@ from tandem.method.result import (
     StopReason,
     Timings,
 )
+from tandem.method.request.tasks import Certainty, CheckTask, GenerationOutcome, ModelTask, PassOutcome
 from tandem.method.roles import BILL_ROLES
-from tandem.method.tasks import Certainty, CheckTask, GenerationOutcome, ModelTask, PassOutcome
 from tandem.method.tokens import Sampling, TokenCounts
 from tandem.method.tools import Tool, ToolCall, ToolUse
 from tandem.results import role_name, to_dict

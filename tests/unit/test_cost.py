@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import pytest
 
-from tandem.method.cost import cost, tflops_full, tflops_paper, worst_case_usd
-from tandem.method.plan import Plan, PlannedModel, StagePlan
-from tandem.method.prices import RolePrices
+from tandem.method.cost.cost import cost, tflops_full, tflops_paper, worst_case_usd
+from tandem.method.profile.prices import RolePrices
+from tandem.method.request.plan import Plan, PlannedModel, StagePlan
 from tandem.method.tokens import TokenCounts
 from tests.planned import pair, used
 

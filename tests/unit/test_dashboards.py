@@ -10,12 +10,12 @@ import pytest
 import yaml
 from prometheus_client import REGISTRY, generate_latest
 
-from services.observability import availability, metrics, outcome_metrics, tenant_metrics
-from services.observability.availability import Outcome
-from services.observability.spans import Inference, InferenceSpan
-from services.process import temporal_metrics
-from tandem.method.prices import RolePrices
-from tandem.method.result import ShadowResult
+from services.shared.observability import availability, metrics, outcome_metrics, tenant_metrics
+from services.shared.observability.availability import Outcome
+from services.shared.observability.spans import Inference, InferenceSpan
+from services.shared.process import temporal_metrics
+from tandem.method.profile.prices import RolePrices
+from tandem.method.request.result import ShadowResult
 from tandem.method.tokens import TokenCounts
 from tandem.paths import REPOSITORY
 from tests.fakes import ScriptedEngine

@@ -18,7 +18,7 @@ from lab.training.errors import DatasetError
 from lab.training.extraction import MAKERS as EXTRACTION
 from lab.training.extraction import extraction
 from lab.training.word_problems import MAKERS, word_problems
-from services.process.without_engine import check_schema
+from services.models.without_engine import check_schema
 
 
 def test_the_projects_datasets_have_their_sizes() -> None:

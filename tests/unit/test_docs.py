@@ -103,7 +103,7 @@ def test_every_command_exists(document: str) -> None:
 
 @pytest.mark.parametrize("document", [d for d in DOCUMENTS if d != "CHANGELOG.md" and "/decisions/0" not in d])
 def test_every_path_and_module_exists(document: str) -> None:
-    """In inline code: `services/engine/api.py`, `services.gateway`, `tandem.method.cost`."""
+    """In inline code: `services/models/engine/api.py`, `services.gateway`, `tandem.method.cost.cost`."""
     for code in re.findall(r"`([^`\n]+)`", _FENCE.sub("", (ROOT / document).read_text())):
         if re.fullmatch(rf"(?:{_FOLDERS})/[\w./-]+", code):
             assert (ROOT / code).exists(), f"{document}: {code}"

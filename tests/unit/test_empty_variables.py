@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 from pydantic_settings import BaseSettings
 
-from services.identity.authentication import IdentitySettings
-from services.process.settings import ModelServiceSettings, read_settings
+from services.models.settings import ModelServiceSettings
+from services.shared.identity.authentication import IdentitySettings
+from services.shared.process.settings import read_settings
 from tandem.paths import own_profiles, profile_folders
 from tests.unit.test_docs import generator
 

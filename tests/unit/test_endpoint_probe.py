@@ -12,7 +12,7 @@ from tandem.endpoints.address import parse
 from tandem.endpoints.probe import Found, probe
 from tandem.endpoints.profile import Role, write_profile
 from tandem.endpoints.requests import EndpointError
-from tandem.method.endpoint import Api, Capabilities
+from tandem.method.profile.endpoint import Api, Capabilities
 from tests.able_api import EVERYTHING, MODEL, anthropic_server, openai_server
 from tests.command import tandem
 from tests.recorded_api import Answer, recorded_api

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from services.engine.api import ApiUnavailable, QueueFull
-from services.engine.remote.circuit import Circuit
-from services.engine.remote.refusals import retry_after
+from services.models.engine.api import ApiUnavailable, QueueFull
+from services.models.engine.remote.circuit import Circuit
+from services.models.engine.remote.refusals import retry_after
 from tandem.endpoint_key import endpoint_key
 from tandem.endpoints.address import AddressError, parse
 from tandem.endpoints.probe import Found
@@ -17,8 +17,8 @@ from tandem.endpoints.profile import Role, pair_name, parse_prices, profile_text
 from tandem.errors import SetupError
 from tandem.local.layout import FURTHER_EXECUTORS, LOCAL_PROCESSES, Layout
 from tandem.local.programs import left_out, program, withheld
-from tandem.method.endpoint import Api, Capabilities
-from tandem.method.profile import Profile, load_profile
+from tandem.method.profile.endpoint import Api, Capabilities
+from tandem.method.profile.profile import Profile, load_profile
 
 ALL = Capabilities(
     continues="flag", logprobs=True, prompt_scores=True, json_schema=True, tools=True, usage="continuous"

@@ -16,8 +16,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from services.engine import SPIN_COUNT
-from services.engine.api import (
+from services.models.engine import SPIN_COUNT
+from services.models.engine.api import (
     DuplicateRequest,
     EngineError,
     EngineLoad,
@@ -29,10 +29,10 @@ from services.engine.api import (
     PromptTooLong,
     Token,
 )
-from services.engine.batch import Completion, generate, run_all
-from services.engine.loop.sequence import Sampler
-from services.engine.settings import EngineSettings
-from services.engine.torch_engine.engine import Runner, TransformersEngine
+from services.models.engine.batch import Completion, generate, run_all
+from services.models.engine.loop.sequence import Sampler
+from services.models.engine.settings import EngineSettings
+from services.models.engine.torch_engine.engine import Runner, TransformersEngine
 from tandem.method.tokens import Sampling
 from tandem.paths import REPOSITORY
 from tests.tiny_model import random_prompt, reference, write_tiny_model
@@ -268,7 +268,7 @@ def test_an_engine_computes_with_the_threads_of_its_settings(checkpoint: Path, m
 
 SHOW_VARIABLES = """
 import os, sys
-import services.engine
+import services.models.engine
 print(os.environ["OMP_WAIT_POLICY"], os.environ["GOMP_SPINCOUNT"], "torch" in sys.modules)
 """
 

@@ -7,13 +7,14 @@ from typing import Any
 
 import pytest
 
-from services.engine.api import GenerationRequest
-from services.engine.registry import make_engine
-from services.engine.remote.openai_engine import OpenAIEngine
-from services.engine.remote.vllm_engine import VllmEngine, tokens_prompt
-from services.engine.torch_engine.engine import TransformersEngine
-from services.process.settings import ModelServiceSettings, read_settings
-from tandem.method.profile import load_profile
+from services.models.engine.api import GenerationRequest
+from services.models.engine.registry import make_engine
+from services.models.engine.remote.openai_engine import OpenAIEngine
+from services.models.engine.remote.vllm_engine import VllmEngine, tokens_prompt
+from services.models.engine.torch_engine.engine import TransformersEngine
+from services.models.settings import ModelServiceSettings
+from services.shared.process.settings import read_settings
+from tandem.method.profile.profile import load_profile
 
 
 def test_every_back_end_is_made_from_the_same_arguments(profiles_folder: Path) -> None:

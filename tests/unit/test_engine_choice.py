@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from services.engine import registry
-from services.engine.registry import choose, make_engine
+from services.models.engine import registry
+from services.models.engine.registry import choose, make_engine
 
 GGUF, FOLDER, BOTH = ("some.gguf",), ("config.json",), ("some.gguf", "config.json")
 

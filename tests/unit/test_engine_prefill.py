@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from services.engine.api import EngineLoad, FinishReason, GenerationRequest
-from services.engine.batch import Completion, generate
-from services.engine.loop.scheduler import ScheduledChunk
-from services.engine.settings import EngineSettings
-from services.engine.torch_engine.engine import TransformersEngine
+from services.models.engine.api import EngineLoad, FinishReason, GenerationRequest
+from services.models.engine.batch import Completion, generate
+from services.models.engine.loop.scheduler import ScheduledChunk
+from services.models.engine.settings import EngineSettings
+from services.models.engine.torch_engine.engine import TransformersEngine
 from tests.tiny_model import random_prompt, reference, write_tiny_model
 
 

@@ -4,7 +4,8 @@ import grpc
 import pytest
 from google.rpc import error_details_pb2
 
-from services.engine.api import (
+from services.http_gateway.errors import from_gateway
+from services.models.engine.api import (
     ApiBadReply,
     ApiRefused,
     ApiUnavailable,
@@ -19,8 +20,7 @@ from services.engine.api import (
     SchemaNotSupported,
     UnknownModel,
 )
-from services.http_gateway.errors import from_gateway
-from services.process.status import STATUS_OF, from_engine, to_status
+from services.shared.process.status import STATUS_OF, from_engine, to_status
 from tandem.errors import RequestError
 from tandem.method import errors
 from tandem.method.errors import InvalidArgument, ResourceExhausted, TandemError

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from tandem.method.checks import Verdict
-from tandem.method.examples import Example, Form, find_examples
-from tandem.method.prompt_code import OPERATE, parse_prompt
-from tandem.method.whole_program import OUTPUT_OF, sample_runs
+from tandem.method.evidence.checks import Verdict
+from tandem.method.evidence.examples import Example, Form, find_examples
+from tandem.method.evidence.prompt_code import OPERATE, parse_prompt
+from tandem.method.evidence.whole_program import OUTPUT_OF, sample_runs
 from tests.unit.test_agreement import FAIL, PASS, checked
 
 ATCODER = """You are given N integers. Print the largest sum of two of them at different positions.

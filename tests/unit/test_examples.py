@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tandem.method.examples import MAX_EXAMPLES, Example, Form, argument_examples, find_examples, weight
-from tandem.method.prompt_code import parse_prompt
+from tandem.method.evidence.examples import MAX_EXAMPLES, Example, Form, argument_examples, find_examples, weight
+from tandem.method.evidence.prompt_code import parse_prompt
 
 CALL, SESSION, STATEMENT = Form.CALL, Form.SESSION, Form.STATEMENT
 

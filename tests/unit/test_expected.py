@@ -9,10 +9,10 @@ from random import Random
 
 import pytest
 
-from tandem.method.cost import cost
-from tandem.method.expected import ByLength, fitted
-from tandem.method.plan import make_plan
-from tandem.method.profile import Profile, load_profile
+from tandem.method.cost.cost import cost
+from tandem.method.profile.expected import ByLength, fitted
+from tandem.method.profile.profile import Profile, load_profile
+from tandem.method.request.plan import make_plan
 from tandem.method.tokens import TokenCounts
 from tests.planned import used
 

@@ -20,7 +20,7 @@ from tests.fakes import write_tokenizer
 MODULES = [process.module for process in OWN_PROCESSES]
 PORTS = {process.name: dict(process.ports) for process in PROCESSES if process.name != "jaeger"}
 LOG = """\
-2026-11-29 20:00:00,000 INFO services.process.server: draining
+2026-11-29 20:00:00,000 INFO services.shared.process.server: draining
 cannot start: listening on 127.0.0.1:50062 failed: Address already in use
 """
 

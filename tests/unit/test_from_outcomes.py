@@ -13,7 +13,7 @@ from lab.training.errors import TooFew
 from lab.training.from_outcomes import ReportedOutcome, judge_by_outcomes, made_by_outcomes
 from lab.training.promise import Promise
 from lab.training.promise_files import ship_made
-from tandem.method.profile import Profile, load_profile
+from tandem.method.profile.profile import Profile, load_profile
 from tandem.paths import DEFAULT_PROFILE, REPOSITORY
 
 PROMISE = Promise(0.05)

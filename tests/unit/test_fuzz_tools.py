@@ -16,19 +16,19 @@ import pytest
 from llguidance import LLTokenizer
 from pydantic import ValidationError
 
-from services.engine.api import InvalidSchema
-from services.engine.json_schema import compiled, cost_of_text
-from services.engine.tool_grammar import tool_grammar
 from services.gateway.admission import Admission
 from services.http_gateway.completion import CompletionReply
 from services.http_gateway.messages import MessagesReply
 from services.http_gateway.messages_request import MessagesRequest
 from services.http_gateway.responses import ResponsesReply
 from services.http_gateway.responses_request import ResponsesRequest
+from services.models.engine.api import InvalidSchema
+from services.models.engine.json_schema import compiled, cost_of_text
+from services.models.engine.tool_grammar import tool_grammar
 from tandem.errors import RequestError
 from tandem.live_text import Piece
 from tandem.method.errors import TandemError
-from tandem.method.profile import load_profile
+from tandem.method.profile.profile import load_profile
 from tandem.method.tools import Tool, ToolUse
 from tandem.openai.chat_request import ChatCompletionRequest
 from tandem.openai.json_body import read_json

@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 from transformers import AutoTokenizer
 
-from services.engine.llamacpp.gguf import RULES, UnknownTokenizer, write_tokenizer
-from services.engine.tokenizer import ChatTokenizer, FileTokenizer
+from services.models.engine.llamacpp.gguf import RULES, UnknownTokenizer, write_tokenizer
+from services.models.engine.tokenizer import ChatTokenizer, FileTokenizer
 from tandem.gguf_metadata import read_metadata
 
 CONTROL, ADDED, UNUSED = "<|endoftext|>", "<think>", "[PAD 7]"
@@ -113,5 +113,5 @@ def test_a_file_that_ends_anywhere_is_refused(tmp_path: Path) -> None:
 
 
 def test_reading_a_tokenizer_imports_neither_torch_nor_transformers() -> None:
-    check = "import sys, services.engine.llamacpp.gguf; sys.exit(any(n in sys.modules for n in ('torch', 'transformers', 'numpy')))"
+    check = "import sys, services.models.engine.llamacpp.gguf; sys.exit(any(n in sys.modules for n in ('torch', 'transformers', 'numpy')))"
     assert subprocess.run([sys.executable, "-c", check]).returncode == 0

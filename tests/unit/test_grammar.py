@@ -8,10 +8,10 @@ import pytest
 import torch
 from llguidance import LLMatcher, LLParserLimits, LLTokenizer
 
-from services.engine.api import SchemaNotSupported
-from services.engine.grammar import Grammars, Matcher
-from services.engine.json_schema import compiled
-from services.engine.tokenizer import ChatTokenizer
+from services.models.engine.api import SchemaNotSupported
+from services.models.engine.grammar import Grammars, Matcher
+from services.models.engine.json_schema import compiled
+from services.models.engine.tokenizer import ChatTokenizer
 from tests.tiny_model import write_tiny_model
 
 LAMP = '{"enum": ["lamp"]}'
@@ -35,7 +35,7 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         made.append(schema)
         return compiled(vocabulary, schema)
 
-    monkeypatch.setattr("services.engine.grammar.compiled", count)
+    monkeypatch.setattr("services.models.engine.grammar.compiled", count)
     return made
 
 
@@ -80,7 +80,7 @@ def test_a_text_that_reaches_the_limit_of_its_grammar_does_not_fail_the_next(
     tokenizer: ChatTokenizer, grammars: Grammars, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Copies share the states of their lexer, and with them its limit."""
-    monkeypatch.setattr("services.engine.json_schema.LIMITS", LLParserLimits(max_lexer_states=300))
+    monkeypatch.setattr("services.models.engine.json_schema.LIMITS", LLParserLimits(max_lexer_states=300))
     schema = '{"type": "string", "minLength": 900}'
     for _ in range(2):
         matcher, num_letters = grammars.matcher(schema, tokenizer.encode('"')), 0
@@ -102,7 +102,7 @@ def test_grammars_are_kept_by_their_bytes(tokenizer: ChatTokenizer, monkeypatch:
 def test_a_grammar_is_compiled_again_after_many_texts(
     tokenizer: ChatTokenizer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("services.engine.grammar._MAX_TEXTS", 3)
+    monkeypatch.setattr("services.models.engine.grammar._MAX_TEXTS", 3)
     made = counted(monkeypatch)
     kept = Grammars(tokenizer, tokenizer.encode("<|im_end|>"))
     for _ in range(6):
@@ -119,7 +119,7 @@ def test_nobody_waits_for_the_grammar_of_another(tokenizer: ChatTokenizer, monke
             may_end.wait()
         return compiled(vocabulary, schema)
 
-    monkeypatch.setattr("services.engine.grammar.compiled", slow)
+    monkeypatch.setattr("services.models.engine.grammar.compiled", slow)
     kept = Grammars(tokenizer, tokenizer.encode("<|im_end|>"))
     other = threading.Thread(target=kept.matcher, args=("{}", []))
     other.start()

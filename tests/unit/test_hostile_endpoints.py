@@ -19,17 +19,17 @@ from typing import Any
 
 import pytest
 
-from services.engine.api import Finished, GenerationRequest
-from services.engine.remote.anthropic_engine import AnthropicEngine
-from services.engine.remote.api_engine import ApiEngine, ApiSettings
-from services.engine.remote.openai_engine import OpenAIEngine
-from services.process.status import from_engine, to_status
+from services.models.engine.api import Finished, GenerationRequest
+from services.models.engine.remote.anthropic_engine import AnthropicEngine
+from services.models.engine.remote.api_engine import ApiEngine, ApiSettings
+from services.models.engine.remote.openai_engine import OpenAIEngine
+from services.shared.process.status import from_engine, to_status
 from tandem.endpoints.address import Address, AddressError
 from tandem.endpoints.probe import probe
 from tandem.endpoints.profile import Role, parse_prices, write_profile
 from tandem.endpoints.requests import EndpointError
-from tandem.method.endpoint import Api, Capabilities
-from tandem.method.profile import load_profile
+from tandem.method.profile.endpoint import Api, Capabilities
+from tandem.method.profile.profile import load_profile
 from tandem.method.tools import Tool, ToolUse
 from tests import able_api
 from tests.hostile_api import FAMILIES, Case, Protocol, case, http

@@ -14,9 +14,9 @@ import jwt
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from services.identity.authentication import Authentication, IdentitySettings
-from services.identity.caller import ANONYMOUS, Caller
-from services.identity.tokens import Issuer, Tokens
+from services.shared.identity.authentication import Authentication, IdentitySettings
+from services.shared.identity.caller import ANONYMOUS, Caller
+from services.shared.identity.tokens import Issuer, Tokens
 from tandem.method.errors import PermissionDenied, Unauthenticated, Unavailable
 
 KEY, OTHER_KEY = (rsa.generate_private_key(public_exponent=65537, key_size=2048) for _ in range(2))

@@ -13,11 +13,11 @@ import pytest
 import torch
 from torch import nn
 
-from services.engine.loop.runner import Chunk
-from services.engine.torch_engine.int8 import Int8Linear, is_supported, quantize
-from services.engine.torch_engine.kv_cache import KVCache
-from services.engine.torch_engine.model import Checkpoint
-from services.engine.torch_engine.varlen import forward_varlen
+from services.models.engine.loop.runner import Chunk
+from services.models.engine.torch_engine.int8 import Int8Linear, is_supported, quantize
+from services.models.engine.torch_engine.kv_cache import KVCache
+from services.models.engine.torch_engine.model import Checkpoint
+from services.models.engine.torch_engine.varlen import forward_varlen
 from tests.tiny_model import write_tiny_model
 
 pytestmark = pytest.mark.skipif(not is_supported(), reason="int8 needs an x86 processor with AVX-512 VNNI")

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from services.engine.torch_engine.int8 import is_supported
-from services.engine.torch_engine.model import Checkpoint
+from services.models.engine.torch_engine.int8 import is_supported
+from services.models.engine.torch_engine.model import Checkpoint
 from tests.tiny_model import write_tiny_model
 
 

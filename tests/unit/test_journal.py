@@ -9,14 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from services.generation.journal import Attempt, Journal, UnfinishedAttempt
+from services.models.generation.journal import Attempt, Journal, UnfinishedAttempt
 from tests.disks import mounted_disk
 
 _ATTEMPT = Attempt("r1", 2, 0)
 _FULL = """
 import sys
 from pathlib import Path
-from services.generation.journal import Attempt, Journal
+from services.models.generation.journal import Attempt, Journal
 folder = Path(sys.argv[1])
 journal = Journal(folder / "journal")
 try:
@@ -30,7 +30,7 @@ page.remove()
 _KILLED = """
 import os, signal, sys
 from pathlib import Path
-from services.generation.journal import Attempt, Journal
+from services.models.generation.journal import Attempt, Journal
 journal = Journal(Path(sys.argv[1]))
 done, begun, running = (journal.begin(Attempt(name, 2, 0)) for name in ("done", "begun", "r1"))
 for generated in range(1, 8):

@@ -10,7 +10,7 @@ import pytest
 from opentelemetry import trace
 from opentelemetry.sdk.trace import TracerProvider
 
-from services.observability import tracing
+from services.shared.observability import tracing
 
 PRIVATE = "what nobody may read"
 logger = logging.getLogger("tandem.test")

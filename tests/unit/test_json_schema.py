@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from services.engine.api import InvalidSchema
-from services.engine.call_format import Grammar
-from services.engine.json_schema import is_beginning
-from services.engine.schema_findings import SchemaFindings
-from services.process.without_engine import check_schema
+from services.models.engine.api import InvalidSchema
+from services.models.engine.call_format import Grammar
+from services.models.engine.json_schema import is_beginning
+from services.models.engine.schema_findings import SchemaFindings
+from services.models.without_engine import check_schema
 from tandem.method.errors import InvalidArgument
 
 GRAMMAR = "%llguidance {}\nstart: /.*/ any\nany: %json {}\n"

@@ -11,14 +11,14 @@ from typing import Any
 
 import pytest
 
-from services.engine.api import GenerationRequest
-from services.engine.batch import generate
-from services.engine.llamacpp.engine import LlamaCppEngine
-from services.engine.settings import EngineSettings
-from services.engine.tokenizer import FileTokenizer
+from services.models.engine.api import GenerationRequest
+from services.models.engine.batch import generate
+from services.models.engine.llamacpp.engine import LlamaCppEngine
+from services.models.engine.settings import EngineSettings
+from services.models.engine.tokenizer import FileTokenizer
 from tandem.method.conversation import Message
-from tandem.method.profile import load_profile
-from tandem.method.prompts import insight_prompt
+from tandem.method.profile.profile import load_profile
+from tandem.method.request.prompts import insight_prompt
 from tandem.method.tools import Tool, ToolUse
 from tests.tiny_gguf import write_tiny_gguf
 from tests.tiny_model import random_prompt, write_tiny_model

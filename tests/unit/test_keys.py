@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from services.identity.authentication import ApiKeys
-from services.identity.caller import Caller
+from services.shared.identity.authentication import ApiKeys
+from services.shared.identity.caller import Caller
 from tandem.cli import app
 from tandem.keys import KeyFile, KeyFileError, find_key
 from tandem.paths import REPOSITORY

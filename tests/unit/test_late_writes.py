@@ -6,8 +6,8 @@ import asyncio
 
 import pytest
 
-from services.generation import late_writes
-from services.generation.late_writes import LateWrites, TextId
+from services.models.generation import late_writes
+from services.models.generation.late_writes import LateWrites, TextId
 from tandem.method.errors import Unavailable
 from tandem.method.tokens import TokenCounts
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tandem.method.checks import Verdict
+from tandem.method.evidence.checks import Verdict
 from tests.unit.test_agreement import FAIL, PASS, checked
 from tests.unit.test_examples import LEETCODE
 

@@ -8,7 +8,7 @@ import pytest
 
 from tandem.events import AnswerDelta, Completed, Event, InsightDelta, Restarted, Scored, StageCompleted
 from tandem.live_text import LiveText, TextWasLost
-from tandem.method.stop_rule import AnswerText
+from tandem.method.request.events import AnswerText
 from tandem.v1 import tandem_pb2
 
 SUFFICIENT = Scored(1, 0.9, 0.8, True, "words", True)

@@ -16,7 +16,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
-from services.engine.api import (
+from services.models.engine.api import (
     EngineLoad,
     Finished,
     FinishReason,
@@ -25,12 +25,12 @@ from services.engine.api import (
     PromptTooLong,
     Token,
 )
-from services.engine.batch import Completion, generate
-from services.engine.llamacpp import growing, library, vocabulary
-from services.engine.llamacpp.engine import LlamaCppEngine
-from services.engine.llamacpp.model import LlamaModel
-from services.engine.settings import EngineSettings
-from services.engine.tokenizer import ChatTokenizer, FileTokenizer
+from services.models.engine.batch import Completion, generate
+from services.models.engine.llamacpp import growing, library, vocabulary
+from services.models.engine.llamacpp.engine import LlamaCppEngine
+from services.models.engine.llamacpp.model import LlamaModel
+from services.models.engine.settings import EngineSettings
+from services.models.engine.tokenizer import ChatTokenizer, FileTokenizer
 from tests.tiny_gguf import write_tiny_gguf
 from tests.tiny_model import random_prompt, write_tiny_model
 
@@ -209,7 +209,7 @@ async def test_an_engine_that_only_scores_takes_no_memory_to_generate(checkpoint
 @pytest.mark.parametrize("process", ["insight_generator", "slm_executor", "sufficiency_scorer"])
 def test_a_process_with_this_engine_needs_neither_torch_nor_transformers(process: str) -> None:
     names = "torch", "transformers"
-    needed = f"services.engine.llamacpp.engine, services.{process}.__main__"
+    needed = f"services.models.engine.llamacpp.engine, services.{process}.__main__"
     check = f"import sys, {needed}; sys.exit(any(n in sys.modules for n in {names}))"
     assert subprocess.run([sys.executable, "-c", check]).returncode == 0
 

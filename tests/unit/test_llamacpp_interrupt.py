@@ -8,10 +8,10 @@ from collections.abc import AsyncGenerator, Iterator
 
 import pytest
 
-from services.engine.api import Finished, GenerationRequest, Token
-from services.engine.batch import generate
-from services.engine.llamacpp.engine import LlamaCppEngine
-from services.engine.settings import EngineSettings
+from services.models.engine.api import Finished, GenerationRequest, Token
+from services.models.engine.batch import generate
+from services.models.engine.llamacpp.engine import LlamaCppEngine
+from services.models.engine.settings import EngineSettings
 from tests.tiny_gguf import write_tiny_gguf
 from tests.tiny_model import random_prompt, write_tiny_model
 

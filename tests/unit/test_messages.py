@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.engine.remote.messages import MessageCodec
+from services.models.engine.remote.messages import MessageCodec
 
 CODEC = MessageCodec()
 

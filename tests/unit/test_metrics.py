@@ -11,11 +11,11 @@ import pytest
 from prometheus_client import REGISTRY, CollectorRegistry, generate_latest
 from prometheus_client.openmetrics.exposition import generate_latest as generate_openmetrics
 
-from services.observability import metrics, outcome_metrics, tenant_metrics
-from services.observability.spans import Inference, InferenceSpan, cost_bucket
+from services.shared.observability import metrics, outcome_metrics, tenant_metrics
+from services.shared.observability.spans import Inference, InferenceSpan, cost_bucket
 from tandem.cli.local_checks import judge_drift
-from tandem.method.prices import RolePrices
-from tandem.method.profile import load_profile
+from tandem.method.profile.prices import RolePrices
+from tandem.method.profile.profile import load_profile
 from tandem.method.tokens import TokenCounts
 from tandem.paths import REPOSITORY
 from tests.observed import TRACE_ID, Shifted, result

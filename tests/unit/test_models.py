@@ -56,7 +56,7 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
     monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", hub.url + "/{repo_id}/resolve/{revision}/{filename}")
     monkeypatch.setattr(hub_module, "_RECONNECT_SECONDS", 0.01)
     monkeypatch.setattr(models, "catalogue", lambda: entries)
-    # The content is no GGUF; services.engine.llamacpp.gguf has tests of its own.
+    # The content is no GGUF; services.models.engine.llamacpp.gguf has tests of its own.
     monkeypatch.setattr(models, "_convert", convert)
     monkeypatch.setattr(models, "_read_tokenizer", read_tokenizer)
     yield hub
@@ -64,12 +64,12 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
 
 
 def convert(gguf: Path, folder: Path) -> None:
-    """As services.engine.llamacpp.gguf, which reads the same file."""
+    """As services.models.engine.llamacpp.gguf, which reads the same file."""
     (folder / "model.safetensors").write_bytes(gguf.read_bytes())
 
 
 def read_tokenizer(gguf: Path, folder: Path) -> None:
-    """As services.engine.llamacpp.gguf."""
+    """As services.models.engine.llamacpp.gguf."""
     (folder / "tokenizer.json").write_bytes(gguf.read_bytes())
 
 

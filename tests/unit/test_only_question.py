@@ -20,7 +20,7 @@ from lab.training.report import write_report
 from lab.training.savings import BEGIN, END, inserted, table
 from lab.training.store import read, write
 from lab.training.study import Study
-from tandem.method.profile import load_profile
+from tandem.method.profile.profile import load_profile
 from tandem.paths import DEFAULT_PROFILE, REPOSITORY
 from tests.unit.synthetic import store, synthetic_runs
 

@@ -32,9 +32,9 @@ from lab.training.table import Table, make_table
 from lab.training.train import TrainingOptions, train
 from lab.training.trial_search import ORDERS, orders, trial_front
 from lab.training.verified import verified
-from tandem.method.checks import CheckSpec, TrialPlan
-from tandem.method.plan import Plan, make_plan
-from tandem.method.profile import Profile, load_profile
+from tandem.method.evidence.checks import CheckSpec, TrialPlan
+from tandem.method.profile.profile import Profile, load_profile
+from tandem.method.request.plan import Plan, make_plan
 from tests.planned import changed
 from tests.unit.synthetic import ignore, store, synthetic_runs
 from tests.unit.test_promised import STRONG, STRONG_ANSWER, programs

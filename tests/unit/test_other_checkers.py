@@ -14,15 +14,15 @@ import grpc
 import pytest
 import pytest_asyncio
 
-from services.checks.registry import add_remote, applies, checks
-from services.process.callers import Callers
-from services.process.server import Server
-from services.process.settings import ProcessSettings
-from services.process.transport import PLAIN, Transport
+from services.shared.checks.registry import add_remote, applies, checks
+from services.shared.process.callers import Callers
+from services.shared.process.server import Server
+from services.shared.process.settings import ProcessSettings
+from services.shared.process.transport import PLAIN, Transport
 from tandem.local.certificates import Authority
-from tandem.method.checks import CheckResult, CheckSpec, Verdict
 from tandem.method.errors import InvalidArgument
-from tandem.method.tasks import CheckTask
+from tandem.method.evidence.checks import CheckResult, CheckSpec, Verdict
+from tandem.method.request.tasks import CheckTask
 from tandem.paths import REPOSITORY
 from tandem.v1 import checking_pb2, checking_pb2_grpc, tandem_pb2
 from tests.certificates import issue
@@ -118,7 +118,7 @@ async def test_a_service_that_is_gone_and_an_answer_that_is_too_long_are_errors(
 
 async def test_a_name_that_is_taken_is_refused_and_another_one_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
     known = dict(checks())
-    monkeypatch.setattr("services.checks.registry.checks", lambda: known)
+    monkeypatch.setattr("services.shared.checks.registry.checks", lambda: known)
     add_remote(["shop_tests", "shop_tests"])
     assert applies(CheckSpec("shop_tests"), "question", "code")
     for name in ("python_examples", "agreement"):

@@ -12,11 +12,11 @@ from lab.training.outcomes import cascade, fixed, llm_alone, oracle, route, slm_
 from lab.training.pricing import LLM
 from lab.training.rule import OVERRUN
 from lab.training.table import make_table
-from tandem.method.plan import make_plan
-from tandem.method.profile import load_profile
-from tandem.method.result import StopReason
-from tandem.method.stop_rule import decide, fall_back
-from tandem.method.tasks import StageScore
+from tandem.method.profile.profile import load_profile
+from tandem.method.request.plan import make_plan
+from tandem.method.request.result import StopReason
+from tandem.method.request.tasks import StageScore
+from tandem.method.rule.stop_rule import decide, fall_back
 
 
 def run(question: str, name: str, stage: int, *, right: bool, own: int, insight: int = 0, prompt: int = 20) -> Run:

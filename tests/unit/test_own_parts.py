@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from services.checks.registry import checks, find_check
+from services.shared.checks.registry import checks, find_check
 from services.sufficiency_scorer.scorer_inputs import WIDTH, ScorerInputs, bag_of_words
 from services.sufficiency_scorer.scorers import make_scorer
 from tandem.local.models import catalogue
-from tandem.method.checks import CheckSpec, Verdict
-from tandem.method.profile import load_profile
+from tandem.method.evidence.checks import CheckSpec, Verdict
+from tandem.method.profile.profile import load_profile
 
 OWN = Path(__file__).parents[2] / "examples" / "own"
 

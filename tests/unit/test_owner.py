@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from services.generation.role_generator import owner_of
-from services.identity.caller import ANONYMOUS, Caller
+from services.models.generation.role_generator import owner_of
+from services.shared.identity.caller import ANONYMOUS, Caller
 from tandem.method.names import batched_id, shadow_id
-from tandem.method.tasks import ModelTask
+from tandem.method.request.tasks import ModelTask
 
 ACME = Caller("acme")
 

@@ -7,10 +7,10 @@ import math
 
 from temporalio.contrib.pydantic import PydanticJSONPlainPayloadConverter
 
-from services.process.payloads import BriefJson, BriefPayloads
-from tandem.method.checks import CheckResult, Verdict
-from tandem.method.prices import RolePrices
-from tandem.method.tasks import Ahead, GenerationOutcome, ModelTask, PassOutcome, StageScore
+from services.shared.process.payloads import BriefJson, BriefPayloads
+from tandem.method.evidence.checks import CheckResult, Verdict
+from tandem.method.profile.prices import RolePrices
+from tandem.method.request.tasks import Ahead, GenerationOutcome, ModelTask, PassOutcome, StageScore
 from tandem.method.tokens import TokenCounts
 
 _SCORE = StageScore(2, 32, 0.25, scorer="probe", passes=PassOutcome(TokenCounts(40, 8)), ahead=PassOutcome())

@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tandem.method.cost import tflops_paper
-from tandem.method.levers import LEVERS, effects, needs
-from tandem.method.payoff import (
+from tandem.method.cost.cost import tflops_paper
+from tandem.planning.levers import LEVERS, effects, needs
+from tandem.planning.payoff import (
     CheckFigures,
     Pair,
     Score,
@@ -25,7 +25,7 @@ from tandem.method.payoff import (
     least,
     payoff,
 )
-from tandem.method.route import ByScore, dot
+from tandem.planning.route import ByScore, dot
 
 normal = NormalDist().cdf
 RATIOS = (2, 3, 5, 10, 30)

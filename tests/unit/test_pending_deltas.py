@@ -6,11 +6,11 @@ import asyncio
 
 import pytest
 
-from services.engine.api import Finished, FinishReason, Token
-from services.generation import pending_deltas
-from services.generation.attempt_log import WholeSplitter
-from services.generation.pending_deltas import MOST_TOKENS, PendingDeltas
 from services.insight_generator.generator import StageSplitter
+from services.models.engine.api import Finished, FinishReason, Token
+from services.models.generation import pending_deltas
+from services.models.generation.attempt_log import WholeSplitter
+from services.models.generation.pending_deltas import MOST_TOKENS, PendingDeltas
 from tandem.method.tokens import TokenCounts
 
 

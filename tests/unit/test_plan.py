@@ -20,9 +20,9 @@ from lab.training.forecast import Estimate, answer, forecast, redrawing
 from lab.training.pair_sample import drawn, of_table
 from lab.training.payoff_plot import savings
 from tandem.cli import app
-from tandem.method.payoff import CheckFigures, Pair, Score, StageFigures, payoff
-from tandem.method.prices import Prices, RolePrices
-from tandem.method.profile import Profile, load_profile
+from tandem.method.profile.prices import Prices, RolePrices
+from tandem.method.profile.profile import Profile, load_profile
+from tandem.planning.payoff import CheckFigures, Pair, Score, StageFigures, payoff
 from tests.unit.synthetic import store, synthetic_runs
 
 ROOT = Path(__file__).parents[2]

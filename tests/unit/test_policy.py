@@ -17,11 +17,11 @@ from lab.training.policy import Measure, Objective, Point, Policy, pareto_front
 from lab.training.ship import ship_policy, ship_rates
 from lab.training.table import Table, make_table
 from lab.training.trial_search import candidates, shortest_failures, trial_front, with_agreement, with_trials
-from tandem.method.checks import TrialPlan
-from tandem.method.plan import Plan, make_plan
-from tandem.method.prices import Rates, RoleRates
-from tandem.method.profile import Profile, load_profile
-from tandem.method.stop_rule import NEVER
+from tandem.method.evidence.checks import TrialPlan
+from tandem.method.profile.prices import Rates, RoleRates
+from tandem.method.profile.profile import Profile, load_profile
+from tandem.method.request.plan import Plan, make_plan
+from tandem.method.rule.stop_rule import NEVER
 from tests.planned import timed
 from tests.unit.synthetic import synthetic_runs
 

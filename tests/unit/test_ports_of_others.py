@@ -16,11 +16,11 @@ import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from services.observability import metrics
-from services.process.server import Server
-from services.process.settings import ProcessSettings
-from services.process.start import bound_socket
-from services.process.transport import PLAIN
+from services.shared.observability import metrics
+from services.shared.process.server import Server
+from services.shared.process.settings import ProcessSettings
+from services.shared.process.start import bound_socket
+from services.shared.process.transport import PLAIN
 from tandem.local.layout import OWN_PROCESSES, PROCESSES, Layout
 from tandem.local.ports import free_port
 from tandem.local.programs import program

@@ -5,15 +5,15 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any, cast
 
-from tandem.method.plan import make_plan
-from tandem.method.profile import load_profile
-from tandem.method.request import SolveInput, SolveRequest
-from tandem.method.request_state import RequestState
-from tandem.method.result import Stop, StopReason
-from tandem.method.tasks import Ahead, LoggedPrefills, ModelTask, PassOutcome, StageScore
+from tandem.method.profile.profile import load_profile
+from tandem.method.request.plan import make_plan
+from tandem.method.request.request import SolveInput, SolveRequest
+from tandem.method.request.result import Stop, StopReason
+from tandem.method.request.tasks import Ahead, LoggedPrefills, ModelTask, PassOutcome, StageScore
 from tandem.method.tokens import TokenCounts
 from tests.stacks import SCRIPTED_PROFILES
 from workflows.calls import ActivityCalls
+from workflows.request_state import RequestState
 from workflows.small_model import SmallModel
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from services.engine.loop.prefix_files import PrefixFiles
+from services.models.engine.loop.prefix_files import PrefixFiles
 
 KEYS_VALUES = [(np.ones((2, 3), np.float32), np.zeros(4, np.float16))]
 

@@ -7,17 +7,17 @@ from types import SimpleNamespace
 
 import pytest
 
-from services.observability.spans import Inference, cost_bucket
-from services.observability.spans import _usage as usage_attributes
+from services.shared.observability.spans import Inference, cost_bucket
+from services.shared.observability.spans import _usage as usage_attributes
 from tandem.cli.output import dollars
 from tandem.convert.results import result_to_pb
 from tandem.convert.values import prices_from_pb, prices_to_pb
-from tandem.method.bound import upper_bound
-from tandem.method.charge import nano_usd
-from tandem.method.cost import cost
+from tandem.method.cost.bound import upper_bound
+from tandem.method.cost.cost import cost
 from tandem.method.errors import InvalidArgument
-from tandem.method.price_sections import parse_prices
-from tandem.method.prices import UNKNOWN, RolePrices, total
+from tandem.method.profile.price_sections import parse_prices
+from tandem.method.profile.prices import UNKNOWN, RolePrices, total
+from tandem.method.request.charge import nano_usd
 from tandem.method.tokens import TokenCounts
 from tandem.openai.completion import usage as openai_usage
 from tandem.results import to_dict

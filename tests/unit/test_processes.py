@@ -15,8 +15,8 @@ from pathlib import Path
 import yaml
 
 from deploy import chart
-from services.process.server import Server
-from services.process.transport import PLAIN
+from services.shared.process.server import Server
+from services.shared.process.transport import PLAIN
 from tandem.local.layout import FURTHER_EXECUTORS, OWN_PROCESSES, PROCESSES, Layout
 from tandem.local.programs import JAEGER_IMAGE, LAUNCHER, TEMPORAL_FLAGS, program
 from workflows.worker import WorkerSettings
@@ -39,7 +39,7 @@ def test_every_process_has_a_module_that_python_can_run() -> None:
 
 def test_a_process_is_imported_without_collections_of_garbage_and_runs_with_them(tmp_path: Path) -> None:
     (tmp_path / "launched.py").write_text(
-        "import gc, sys\nfrom services.process.start import run\nprint(gc.isenabled(), sys.argv[1:])\n"
+        "import gc, sys\nfrom services.shared.process.start import run\nprint(gc.isenabled(), sys.argv[1:])\n"
         "async def main():\n    print(gc.isenabled(), gc.get_freeze_count() > 0)\nrun(main)\n"
     )
     done = subprocess.run(

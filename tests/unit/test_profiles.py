@@ -10,9 +10,9 @@ from services.sufficiency_scorer.scorer_inputs import ScorerInputs, bag_of_words
 from services.sufficiency_scorer.scorers import make_scorer
 from tandem.local.models import catalogue
 from tandem.method.errors import InvalidArgument, NotFound
-from tandem.method.plan import make_plan
-from tandem.method.price_sections import RolePricesSection
-from tandem.method.profile import Profile, load_profile
+from tandem.method.profile.price_sections import RolePricesSection
+from tandem.method.profile.profile import Profile, load_profile
+from tandem.method.request.plan import make_plan
 from tandem.paths import REPOSITORY
 
 SHIPPED = REPOSITORY / "deploy" / "profiles"

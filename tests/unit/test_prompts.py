@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from services.engine.tokenizer import ChatTokenizer
-from tandem.method.checks import Repair
-from tandem.method.profile import load_profile
-from tandem.method.prompts import answer_prompt, insight_prompt, repair_prompt
+from services.models.engine.tokenizer import ChatTokenizer
+from tandem.method.evidence.checks import Repair
+from tandem.method.profile.profile import load_profile
+from tandem.method.request.prompts import answer_prompt, insight_prompt, repair_prompt
 from tests.tiny_model import write_tiny_model
 
 PROFILES = Path(__file__).parents[1] / "profiles"

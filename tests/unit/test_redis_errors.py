@@ -6,8 +6,8 @@ import pytest
 from google.rpc import error_details_pb2
 from redis import exceptions
 
-from services.process.status import to_status
-from services.request_log.connection import translated_errors
+from services.shared.process.status import to_status
+from services.shared.request_log.connection import translated_errors
 from tandem.method.errors import Unavailable
 
 CODES = {

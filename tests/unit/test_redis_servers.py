@@ -10,8 +10,8 @@ from redis.asyncio.cluster import RedisCluster
 from redis.asyncio.connection import SSLConnection
 from redis.asyncio.sentinel import SentinelManagedConnection, SentinelManagedSSLConnection
 
-from services.process.redis import RedisSettings, open_request_log
-from services.request_log.servers import Access, Certificates, Client, Login, check_url, open_client
+from services.shared.process.redis import RedisSettings, open_request_log
+from services.shared.request_log.servers import Access, Certificates, Client, Login, check_url, open_client
 
 
 def opened(url: str, access: Access | None = None) -> Client:

@@ -10,7 +10,7 @@ import pytest
 from grpc.aio import AioRpcError, Metadata
 from temporalio.testing import ActivityEnvironment
 
-from services.process.status import to_status
+from services.shared.process.status import to_status
 from tandem.method.errors import ResourceExhausted
 from workflows.activities.attempts import application_error, is_last_attempt, unavailable_retry_policy
 

@@ -10,12 +10,12 @@ from typing import Any, cast
 
 import pytest
 
-from services.engine.api import DuplicateRequest, EngineStopped, GenerationRequest, QueueFull
-from services.engine.loop.beginnings import Beginnings
-from services.engine.loop.prefix_cache import PrefixCache
-from services.engine.loop.request_queue import RequestQueue, ScoringJob
-from services.engine.loop.scheduler import Scheduler
-from services.engine.loop.sequence import Sequence
+from services.models.engine.api import DuplicateRequest, EngineStopped, GenerationRequest, QueueFull
+from services.models.engine.loop.beginnings import Beginnings
+from services.models.engine.loop.prefix_cache import PrefixCache
+from services.models.engine.loop.request_queue import RequestQueue, ScoringJob
+from services.models.engine.loop.scheduler import Scheduler
+from services.models.engine.loop.sequence import Sequence
 
 
 class RecordedRows:
@@ -212,7 +212,5 @@ def test_the_queue_refuses_a_second_request_of_one_id_more_than_may_wait_and_eve
 
 
 def test_the_scheduler_needs_no_torch() -> None:
-    check = (
-        "import sys, services.engine.loop.scheduler; sys.exit('torch' in sys.modules or 'transformers' in sys.modules)"
-    )
+    check = "import sys, services.models.engine.loop.scheduler; sys.exit('torch' in sys.modules or 'transformers' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", check]).returncode == 0

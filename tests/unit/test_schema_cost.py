@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from services.engine.api import InvalidSchema
-from services.engine.schema_cost import MAX_OPTIONAL_PROPERTIES, cost_of
+from services.models.engine.api import InvalidSchema
+from services.models.engine.schema_cost import MAX_OPTIONAL_PROPERTIES, cost_of
 
 
 def within(schema: dict[str, Any]) -> dict[str, Any]:

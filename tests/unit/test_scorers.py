@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from kserve import InferInput, InferRequest
 
-from services.request_log.log import RequestLog
+from services.shared.request_log.log import RequestLog
 from services.sufficiency_scorer.artefact import Artefact, Description, TrainedScorer
 from services.sufficiency_scorer.network import Shape, SufficiencyNetwork
 from services.sufficiency_scorer.scorer_inputs import (
@@ -26,7 +26,7 @@ from services.sufficiency_scorer.scorers import make_scorer
 from services.sufficiency_scorer.service import MODEL_NAME, SufficiencyModel
 from services.sufficiency_scorer.stage_scorer import StageScorer, StageScorers
 from tandem.method.errors import FailedPrecondition
-from tandem.method.profile import load_profile
+from tandem.method.profile.profile import load_profile
 from tandem.paths import DEFAULT_PROFILE, REPOSITORY
 from tests.fakes import ScriptedEngine
 

@@ -7,9 +7,9 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
-from services.engine.api import PromptScores
-from services.engine.torch_engine.model import Checkpoint
-from services.engine.torch_engine.scoring import PromptScorer, head_statistics
+from services.models.engine.api import PromptScores
+from services.models.engine.torch_engine.model import Checkpoint
+from services.models.engine.torch_engine.scoring import PromptScorer, head_statistics
 from tests.tiny_model import write_tiny_model
 
 

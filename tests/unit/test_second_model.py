@@ -22,14 +22,14 @@ from tandem.endpoints.profile import Role, write_profile
 from tandem.errors import SetupError
 from tandem.local.layout import LOCAL_PROCESSES, Layout
 from tandem.local.programs import left_out, program, withheld
-from tandem.method.bound import upper_bound
-from tandem.method.checks import CheckResult, CheckSpec, TrialPlan, Verdict, combined
-from tandem.method.cost import cost, worst_case_usd_of_trials
-from tandem.method.endpoint import Capabilities
+from tandem.method.cost.bound import upper_bound
+from tandem.method.cost.cost import cost, worst_case_usd_of_trials
 from tandem.method.errors import InvalidArgument
-from tandem.method.plan import make_plan
-from tandem.method.profile import Profile, load_profile
-from tandem.method.request import SolveInput, SolveRequest
+from tandem.method.evidence.checks import CheckResult, CheckSpec, TrialPlan, Verdict, combined
+from tandem.method.profile.endpoint import Capabilities
+from tandem.method.profile.profile import Profile, load_profile
+from tandem.method.request.plan import make_plan
+from tandem.method.request.request import SolveInput, SolveRequest
 from tandem.method.tokens import TokenCounts
 from tests.planned import used
 

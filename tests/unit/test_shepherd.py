@@ -19,9 +19,9 @@ from lab.training.rule import stop_rule
 from lab.training.shepherd import HintPredictor, Hints, Shepherd, find, shortest_hint
 from lab.training.study import POLICY, Study
 from lab.training.table import Table, make_table
-from tandem.method.plan import Plan, make_plan
-from tandem.method.profile import load_profile
-from tandem.method.stop_rule import NEVER
+from tandem.method.profile.profile import load_profile
+from tandem.method.request.plan import Plan, make_plan
+from tandem.method.rule.stop_rule import NEVER
 from tests.unit.synthetic import synthetic_runs
 
 STAGES = 3

@@ -10,7 +10,7 @@ import pytest
 from lab.training.datasets import load
 from lab.training.study import Study
 from services.sufficiency_scorer.artefact import DESCRIPTION, WEIGHTS
-from tandem.method.profile import load_profile
+from tandem.method.profile.profile import load_profile
 from tandem.paths import DEFAULT_PROFILE, REPOSITORY
 
 SHIPPED = REPOSITORY / "deploy" / "profiles"

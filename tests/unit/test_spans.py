@@ -11,10 +11,10 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from pydantic import ValidationError
 
-from services.observability import spans
-from services.observability.tracing import TelemetrySettings
-from tandem.method.checks import CheckResult, Verdict
-from tandem.method.prices import RolePrices
+from services.shared.observability import spans
+from services.shared.observability.tracing import TelemetrySettings
+from tandem.method.evidence.checks import CheckResult, Verdict
+from tandem.method.profile.prices import RolePrices
 from tandem.method.tokens import TokenCounts
 from tests.observed import result
 

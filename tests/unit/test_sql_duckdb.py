@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from services.checks.registry import validate
-from services.checks.sql import compare_sql
-from tandem.method.checks import CheckSpec, Verdict
+from services.shared.checks.registry import validate
+from services.shared.checks.sql import compare_sql
 from tandem.method.errors import InvalidArgument
+from tandem.method.evidence.checks import CheckSpec, Verdict
 from tests.sql_tasks import SHOP
 
 NAMES = "SELECT name FROM customer"

@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import pytest
 
-from services.engine.api import Token
-from services.generation.attempt_log import Delta
 from services.insight_generator.generator import StageSplitter
+from services.models.engine.api import Token
+from services.models.generation.attempt_log import Delta
 
 LABELS = ("Planning:", "Action:", "")
 

@@ -4,11 +4,12 @@ from dataclasses import replace
 
 import pytest
 
-from tandem.method.cost import worst_case_usd
-from tandem.method.request import Budget
-from tandem.method.result import StopReason
-from tandem.method.stop_rule import TEMPLATE_TOKENS, allowance, decide, fall_back, is_sufficient, thresholds
-from tandem.method.tasks import StageScore
+from tandem.method.cost.allowance import TEMPLATE_TOKENS, allowance
+from tandem.method.cost.cost import worst_case_usd
+from tandem.method.request.request import Budget
+from tandem.method.request.result import StopReason
+from tandem.method.request.tasks import StageScore
+from tandem.method.rule.stop_rule import decide, fall_back, is_sufficient, thresholds
 from tests.planned import changed
 from tests.unit.test_cost import PLAN
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.engine.text import Detokenizer, StopStrings
+from services.models.engine.text import Detokenizer, StopStrings
 from tests.fakes import ByteTokenizer
 
 LETTERS = st.text("ab\né", max_size=24)

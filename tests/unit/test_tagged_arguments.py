@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from services.engine.api import InvalidSchema
-from services.engine.call_format import CallFormat
-from services.engine.json_schema import cost_of_text
-from services.engine.tagged_arguments import Tags
-from services.engine.tool_grammar import tool_grammar
+from services.models.engine.api import InvalidSchema
+from services.models.engine.call_format import CallFormat
+from services.models.engine.json_schema import cost_of_text
+from services.models.engine.tagged_arguments import Tags
+from services.models.engine.tool_grammar import tool_grammar
 from tandem.method.tools import Tool, ToolUse
 from tests.unit.test_call_format import template
 from tests.unit.test_tool_grammar import holds

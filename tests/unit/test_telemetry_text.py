@@ -14,8 +14,8 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import StatusCode
 
-from services.observability.text import LOG_FORMAT, TextlessExporter, TextlessFormatter
-from services.process.certificate import CertificateError
+from services.shared.observability.text import LOG_FORMAT, TextlessExporter, TextlessFormatter
+from services.shared.process.certificate import CertificateError
 from tandem.errors import SetupError
 from tandem.keys import KeyFileError
 from tandem.paths import REPOSITORY

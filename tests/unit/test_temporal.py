@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from services.process.temporal import connect_config
+from services.shared.process.temporal import connect_config
 
 
 def test_without_any_variable_it_is_the_local_server() -> None:

@@ -12,13 +12,13 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner, Result
 
 from tandem.cli import app
-from tandem.method.bound import upper_bound
-from tandem.method.charge import nano_usd
-from tandem.method.checks import CheckSpec, TrialPlan
-from tandem.method.cost import cost
-from tandem.method.plan import Plan
-from tandem.method.request import Budget, SolveInput, SolveRequest
-from tandem.method.stop_rule import TEMPLATE_TOKENS, allowance
+from tandem.method.cost.allowance import TEMPLATE_TOKENS, allowance
+from tandem.method.cost.bound import upper_bound
+from tandem.method.cost.cost import cost
+from tandem.method.evidence.checks import CheckSpec, TrialPlan
+from tandem.method.request.charge import nano_usd
+from tandem.method.request.plan import Plan
+from tandem.method.request.request import Budget, SolveInput, SolveRequest
 from tandem.method.tokens import TokenCounts
 from tandem.tenants import NO_LIMITS, TenantFile, TenantFileError, TenantLimits
 from tests.planned import used

@@ -24,8 +24,8 @@ from tandem.cli.output import Screen, print_json
 from tandem.cli.tables import print_table
 from tandem.cli.view import LiveView
 from tandem.events import Accepted, AnswerDelta, Checked, Completed, InsightDelta, Restarted, Scored, StageCompleted
-from tandem.method.checks import Verdict
-from tandem.method.stop_rule import AnswerText
+from tandem.method.evidence.checks import Verdict
+from tandem.method.request.events import AnswerText
 from tandem.v1 import tandem_pb2
 
 ROOT = Path(__file__).parents[2]

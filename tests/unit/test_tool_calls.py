@@ -12,15 +12,15 @@ import numpy as np
 import pytest
 from transformers import AutoTokenizer
 
-from services.engine.api import GenerationRequest, PromptRefused, Token
-from services.engine.remote.messages import MessageCodec
-from services.engine.settings import EngineSettings
-from services.engine.tokenizer import ChatTokenizer, FileTokenizer
-from services.engine.tool_grammar import tool_grammar
-from services.engine.torch_engine.engine import TransformersEngine
+from services.models.engine.api import GenerationRequest, PromptRefused, Token
+from services.models.engine.remote.messages import MessageCodec
+from services.models.engine.settings import EngineSettings
+from services.models.engine.tokenizer import ChatTokenizer, FileTokenizer
+from services.models.engine.tool_grammar import tool_grammar
+from services.models.engine.torch_engine.engine import TransformersEngine
 from tandem.method.conversation import Message
-from tandem.method.profile import Profile, load_profile
-from tandem.method.prompts import answer_prompt, llm_alone_prompt
+from tandem.method.profile.profile import Profile, load_profile
+from tandem.method.request.prompts import answer_prompt, llm_alone_prompt
 from tandem.method.tokens import Sampling
 from tandem.method.tools import Tool, ToolCall, ToolUse
 from tests.tiny_model import write_tiny_model

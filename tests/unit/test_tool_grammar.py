@@ -8,13 +8,13 @@ from dataclasses import replace
 import pytest
 from llguidance import LLTokenizer
 
-from services.engine.api import InvalidSchema
-from services.engine.call_format import CallFormat
-from services.engine.json_schema import compiled, cost_of_text, try_grammar
-from services.engine.schema_findings import SchemaFindings
-from services.engine.tagged_arguments import Tags
-from services.engine.tool_grammar import GENERIC, tool_grammar
-from services.process.without_engine import check_tool_schemas
+from services.models.engine.api import InvalidSchema
+from services.models.engine.call_format import CallFormat
+from services.models.engine.json_schema import compiled, cost_of_text, try_grammar
+from services.models.engine.schema_findings import SchemaFindings
+from services.models.engine.tagged_arguments import Tags
+from services.models.engine.tool_grammar import GENERIC, tool_grammar
+from services.models.without_engine import check_tool_schemas
 from tandem.method.errors import InvalidArgument
 from tandem.method.tools import Tool, ToolUse
 from tests.unit.test_call_format import BARE, FENCED, LISTED, TAGS

@@ -10,8 +10,8 @@ from services.gateway.admission import Admission, check_request, request_fingerp
 from tandem.convert.requests import solve_request_from_pb
 from tandem.method.conversation import Message, kind_of, split_conversation
 from tandem.method.errors import InvalidArgument
-from tandem.method.profile import load_profile
-from tandem.method.request import Budget, SolveRequest
+from tandem.method.profile.profile import load_profile
+from tandem.method.request.request import Budget, SolveRequest
 from tandem.method.tools import Tool, ToolCall, ToolUse, call_id, check_tools
 from tandem.request import solve_request
 from tandem.tools import calls_as_data

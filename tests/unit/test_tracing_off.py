@@ -8,7 +8,7 @@ import pytest
 
 SCRIPT = """
 import time
-from services.observability import tracing
+from services.shared.observability import tracing
 tracing.setup("test")
 with tracing.tracer.start_as_current_span("work"):
     assert int(tracing.current_trace_id(), 16) != 0

@@ -34,8 +34,8 @@ from services.sufficiency_scorer.scorer_inputs import COUNTS, ScorerInputs
 from services.sufficiency_scorer.scorers import make_scorer
 from services.sufficiency_scorer.stage_scorer import DriftMonitor
 from tandem.cli import app
-from tandem.method.plan import make_plan
-from tandem.method.profile import Profile, load_profile
+from tandem.method.profile.profile import Profile, load_profile
+from tandem.method.request.plan import make_plan
 from tests.unit.synthetic import ignore, store, synthetic_runs
 
 pytestmark = pytest.mark.timeout(600)

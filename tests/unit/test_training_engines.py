@@ -19,7 +19,7 @@ from lab.training.store import read, write
 from lab.training.study import Study
 from lab.training.train import TrainingOptions, train
 from services.sufficiency_scorer.artefact import TRANSFORMERS, TrainedScorer
-from tandem.method.profile import Profile, load_profile
+from tandem.method.profile.profile import Profile, load_profile
 from tests.unit.synthetic import ignore, store, synthetic_runs
 
 LLAMACPP = "llamacpp Q4_K - Medium"

@@ -11,8 +11,8 @@ from io import BytesIO
 
 import pytest
 
-from services.batches import files
-from services.batches.uploads import UploadLimits, Uploads
+from services.gateway.batches import files
+from services.gateway.batches.uploads import UploadLimits, Uploads
 from tandem.method.errors import InvalidArgument, ResourceExhausted
 from tandem.v1 import batch_pb2
 

@@ -15,10 +15,10 @@ from lab.training.pricing import LLM, PricedCourse
 from lab.training.rule import OVERRUN, Rule
 from lab.training.table import Table, make_table
 from lab.training.verified import checked_llm, llm_first, verified
-from tandem.method.checks import TrialPlan
-from tandem.method.plan import Plan, make_plan
-from tandem.method.prices import RoleRates
-from tandem.method.profile import load_profile
+from tandem.method.evidence.checks import TrialPlan
+from tandem.method.profile.prices import RoleRates
+from tandem.method.profile.profile import load_profile
+from tandem.method.request.plan import Plan, make_plan
 from tests.planned import timed
 
 NEVER = Rule(np.zeros((5, 3)), [1.0, 1.0, 1.0], llm_finishes=True, needs_pass=False)

@@ -11,7 +11,7 @@ from tandem.cli.bill import print_result
 from tandem.cli.output import Screen
 from tandem.cli.view import LiveView
 from tandem.events import Checked
-from tandem.method.checks import Verdict
+from tandem.method.evidence.checks import Verdict
 from tandem.v1 import tandem_pb2
 
 

@@ -16,10 +16,10 @@ import pytest
 from temporalio.exceptions import ApplicationError
 from temporalio.testing import ActivityEnvironment
 
-from services.request_log.transcript import Transcript
+from services.shared.request_log.transcript import Transcript
 from tandem.method.errors import Unavailable
-from tandem.method.prices import RolePrices
-from tandem.method.tasks import Ahead, LoggedPrefills, ModelTask, PassOutcome, StageScore
+from tandem.method.profile.prices import RolePrices
+from tandem.method.request.tasks import Ahead, LoggedPrefills, ModelTask, PassOutcome, StageScore
 from tandem.method.tokens import TokenCounts
 from tandem.v1 import execution_pb2, execution_pb2_grpc
 from workflows.activities.models import AnswerActivities

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from tandem.method.profile import load_profile
-from tandem.method.same_answer import judged_loss, same
-from tandem.method.strictness import by_steps
-from tandem.method.watched_promise import Standing, Watched, lost_between, standing
+from tandem.method.evidence.same_answer import judged_loss, same
+from tandem.method.profile.profile import load_profile
+from tandem.method.profile.watched_promise import Standing, Watched, lost_between, standing
+from tandem.method.rule.strictness import by_steps
 from tandem.paths import REPOSITORY
 from tests.promise_course import Course
 

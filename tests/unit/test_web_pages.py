@@ -6,7 +6,7 @@ import pytest
 from starlette.datastructures import Headers
 
 from services.http_gateway.__main__ import HttpGatewaySettings
-from services.process.web_pages import WebPages
+from services.shared.process.web_pages import WebPages
 
 LOCAL = WebPages(
     hosts=("tandem.example.com", "*.apps.example.com"), origins=("https://app.example.com",), private="/api/"

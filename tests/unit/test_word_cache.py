@@ -9,9 +9,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from services.engine.tokenizer import FileTokenizer
-from services.process.without_engine import token_counter
-from tandem.method.profile import Model
+from services.models.engine.tokenizer import FileTokenizer
+from services.models.without_engine import token_counter
+from tandem.method.profile.profile import Model
 from tests.fakes import write_tokenizer
 
 _WORDS, _MB = 10_000, 2**20

@@ -16,7 +16,7 @@ from temporalio import activity
 from temporalio.common import RetryPolicy
 from temporalio.exceptions import ApplicationError
 
-from services.process.status import error_info, retry_after_seconds
+from services.shared.process.status import error_info, retry_after_seconds
 from tandem.method.timeouts import Timeouts
 from tandem.method.tokens import TokenCounts
 

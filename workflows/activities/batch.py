@@ -16,15 +16,15 @@ from temporalio.common import Priority, WorkflowIDReusePolicy
 from temporalio.exceptions import ApplicationError, WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
-from services.file_store import paths
-from services.file_store.records import BATCH_OUTPUT, FileRecord, Pages, Records
-from services.file_store.store import FileStore
-from services.observability.tracing import current_trace_id, tracer
-from services.process.search_attributes import at_start
-from tandem.method.batch import AdmittedLine, AskOutcome, AskTask, BatchProgress, FinishTask, StoreTask
+from services.shared.file_store import paths
+from services.shared.file_store.records import BATCH_OUTPUT, FileRecord, Pages, Records
+from services.shared.file_store.store import FileStore
+from services.shared.observability.tracing import current_trace_id, tracer
+from services.shared.process.search_attributes import at_start
 from tandem.method.errors import NotFound
 from tandem.method.names import CANCEL_SIGNAL, SOLVE_WORKFLOW, solve_queue
-from tandem.method.result import SolveResult
+from tandem.method.request.batch import AdmittedLine, AskOutcome, AskTask, BatchProgress, FinishTask, StoreTask
+from tandem.method.request.result import SolveResult
 from tandem.method.timeouts import Timeouts
 from workflows.activities.attempts import heartbeating
 from workflows.activities.batch_lines import Handle, Solved, answer_line, solved, unasked_line

@@ -10,10 +10,10 @@ from temporalio.client import WorkflowFailureError, WorkflowHandle
 from temporalio.converter import value_to_type
 from temporalio.exceptions import ApplicationError
 
-from services.file_store.paths import ANSWERS, ERRORS
+from services.shared.file_store.paths import ANSWERS, ERRORS
 from tandem.convert.results import result_to_pb
-from tandem.method.batch import AdmittedLine, AskOutcome
-from tandem.method.result import SolveResult, StopReason
+from tandem.method.request.batch import AdmittedLine, AskOutcome
+from tandem.method.request.result import SolveResult, StopReason
 from tandem.openai.completion import completion
 from tandem.results import to_dict
 
@@ -75,7 +75,7 @@ def answer_line(line: AdmittedLine, solved: Solved, created: int) -> tuple[str, 
 
 
 def unasked_line(line: AdmittedLine, reason: str) -> tuple[str, bytes]:
-    """(kind, line) of a request that was not asked; `reason` as in tandem.method.batch.UNASKED."""
+    """(kind, line) of a request that was not asked; `reason` as in tandem.method.request.batch.UNASKED."""
     error = {"code": reason, "message": _REASONS.get(reason, reason)}
     if line.form == "plain":
         return ANSWERS, _plain(line, {"answer": None}, error)

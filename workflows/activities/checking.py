@@ -8,14 +8,14 @@ from dataclasses import replace
 import grpc
 from temporalio import activity
 
-from services.request_log.decisions import checked_slot
-from services.request_log.log import RequestLog
+from services.shared.request_log.decisions import checked_slot
+from services.shared.request_log.log import RequestLog
 from tandem.convert.outcomes import check_result_from_pb
 from tandem.convert.requests import check_request_to_pb
-from tandem.method.checks import AGREEMENT, CheckResult, CheckSpec, agreement
 from tandem.method.errors import TandemError
-from tandem.method.events import Checked
-from tandem.method.tasks import CheckTask
+from tandem.method.evidence.checks import AGREEMENT, CheckResult, CheckSpec, agreement
+from tandem.method.request.events import Checked
+from tandem.method.request.tasks import CheckTask
 from tandem.method.timeouts import Timeouts
 from tandem.v1 import checking_pb2_grpc
 from workflows.activities.attempts import application_error, heartbeating

@@ -11,11 +11,11 @@ import grpc
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
-from services.observability.metrics import count_unavailable
-from services.observability.spans import Inference, report_discarded
-from services.process.service_channel import Metadata, placed
+from services.shared.observability.metrics import count_unavailable
+from services.shared.observability.spans import Inference, report_discarded
+from services.shared.process.service_channel import Metadata, placed
 from tandem.convert.values import counts_from_pb
-from tandem.method.tasks import ModelTask
+from tandem.method.request.tasks import ModelTask
 from tandem.method.timeouts import Timeouts
 from tandem.method.tokens import TokenCounts
 from tandem.v1 import execution_pb2

@@ -11,14 +11,14 @@ import grpc
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
-from services.observability.spans import Inference
-from services.request_log.ledger import Pass
-from services.request_log.log import RequestLog
+from services.shared.observability.spans import Inference
+from services.shared.request_log.ledger import Pass
+from services.shared.request_log.log import RequestLog
 from tandem.convert.outcomes import outcome_from_pb
 from tandem.convert.requests import execute_request_to_pb, generate_request_to_pb
 from tandem.method.errors import TandemError
+from tandem.method.request.tasks import GenerationOutcome, LoggedPrefills, ModelTask
 from tandem.method.roles import SLM, title
-from tandem.method.tasks import GenerationOutcome, LoggedPrefills, ModelTask
 from tandem.method.timeouts import Timeouts
 from tandem.v1 import execution_pb2_grpc, insight_pb2_grpc
 from workflows.activities.model_call import abort, place_of, run_model_call

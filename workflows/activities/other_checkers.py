@@ -9,13 +9,13 @@ from dataclasses import replace
 
 import grpc
 
-from services.process.channels import open_channel
-from services.process.transport import PLAIN, Transport
+from services.shared.process.channels import open_channel
+from services.shared.process.transport import PLAIN, Transport
 from tandem.convert.outcomes import check_result_from_pb
 from tandem.convert.requests import check_request_to_pb
-from tandem.method.checks import CheckResult, CheckSpec, Verdict
 from tandem.method.errors import TandemError
-from tandem.method.tasks import CheckTask
+from tandem.method.evidence.checks import CheckResult, CheckSpec, Verdict
+from tandem.method.request.tasks import CheckTask
 from tandem.method.timeouts import Timeouts
 from tandem.v1 import checking_pb2_grpc
 

@@ -17,7 +17,7 @@ from temporalio import activity
 
 from tandem.convert.outcomes import prefill_response_from_pb
 from tandem.convert.requests import prefill_request_to_pb
-from tandem.method.tasks import Ahead, ModelTask, StageScore
+from tandem.method.request.tasks import Ahead, ModelTask, StageScore
 from tandem.method.timeouts import Timeouts
 from tandem.method.tokens import TokenCounts
 from tandem.v1 import execution_pb2, execution_pb2_grpc

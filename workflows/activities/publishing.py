@@ -7,19 +7,19 @@ from datetime import UTC, datetime
 
 from temporalio import activity
 
-from services.observability import tenant_metrics
-from services.observability.metrics import count_result
-from services.observability.spans import describe_result
-from services.observability.tracing import tracer
-from services.request_log.connection import Role
-from services.request_log.decisions import LLM_STOPPED_SLOT, RESULT_SLOT, scored_slot
-from services.request_log.log import RequestLog
-from services.request_log.stops import StopSignal
-from tandem.method.bound import charge_of
+from services.shared.observability import tenant_metrics
+from services.shared.observability.metrics import count_result
+from services.shared.observability.spans import describe_result
+from services.shared.observability.tracing import tracer
+from services.shared.request_log.connection import Role
+from services.shared.request_log.decisions import LLM_STOPPED_SLOT, RESULT_SLOT, scored_slot
+from services.shared.request_log.log import RequestLog
+from services.shared.request_log.stops import StopSignal
+from tandem.method.cost.bound import charge_of
 from tandem.method.errors import TandemError
-from tandem.method.events import LlmStopped, Scored
-from tandem.method.result import SolveResult
-from tandem.method.tasks import Payer, StopOrder
+from tandem.method.request.events import LlmStopped, Scored
+from tandem.method.request.result import SolveResult
+from tandem.method.request.tasks import Payer, StopOrder
 
 
 class PublishingActivities:

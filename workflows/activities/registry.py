@@ -6,10 +6,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from services.file_store.store import FileStore
-from services.process.channels import open_channel
-from services.process.transport import PLAIN, Transport
-from services.request_log.log import RequestLog
+from services.shared.file_store.store import FileStore
+from services.shared.process.channels import open_channel
+from services.shared.process.transport import PLAIN, Transport
+from services.shared.request_log.log import RequestLog
 from tandem.method.roles import SLM
 from workflows.activities.batch import BatchActivities
 from workflows.activities.checking import CheckingActivities

@@ -13,13 +13,13 @@ import grpc
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
-from services.request_log.decisions import scored_slot
-from services.request_log.ledger import Pass, total
-from services.request_log.log import RequestLog
+from services.shared.request_log.decisions import scored_slot
+from services.shared.request_log.ledger import Pass, total
+from services.shared.request_log.log import RequestLog
 from tandem.method.errors import FailedPrecondition, TandemError
-from tandem.method.events import Scored
-from tandem.method.stop_rule import is_sufficient
-from tandem.method.tasks import Ahead, ModelTask, PassOutcome, StageScore
+from tandem.method.request.events import Scored
+from tandem.method.request.tasks import Ahead, ModelTask, PassOutcome, StageScore
+from tandem.method.rule.stop_rule import is_sufficient
 from tandem.method.timeouts import Timeouts
 from tandem.method.tokens import TokenCounts
 from workflows.activities import grpc_predict_v2_pb2 as oip

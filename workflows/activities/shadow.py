@@ -11,12 +11,12 @@ from temporalio import activity
 from temporalio.common import WorkflowIDReusePolicy
 from temporalio.exceptions import WorkflowAlreadyStartedError
 
-from services.observability.outcome_metrics import count_outcome, count_shadow
-from services.observability.tracing import tracer
-from services.request_log.log import RequestLog
-from services.request_log.promises import PolicyOf, Report
+from services.shared.observability.outcome_metrics import count_outcome, count_shadow
+from services.shared.observability.tracing import tracer
+from services.shared.request_log.log import RequestLog
+from services.shared.request_log.promises import PolicyOf, Report
 from tandem.method.names import SHADOW_WORKFLOW, shadow_id, solve_queue
-from tandem.method.result import ShadowInput, ShadowResult
+from tandem.method.request.result import ShadowInput, ShadowResult
 from tandem.method.timeouts import Timeouts
 
 

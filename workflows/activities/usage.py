@@ -14,11 +14,11 @@ from temporalio import activity
 from temporalio.converter import value_to_type
 from temporalio.exceptions import ApplicationError
 
-from services.observability.spans import Inference, report_discarded
-from services.request_log.connection import Role
-from services.request_log.log import RequestLog
+from services.shared.observability.spans import Inference, report_discarded
+from services.shared.request_log.connection import Role
+from services.shared.request_log.log import RequestLog
 from tandem.method.errors import TandemError
-from tandem.method.tasks import LostUsage, LostUsageTask
+from tandem.method.request.tasks import LostUsage, LostUsageTask
 from tandem.method.tokens import TokenCounts
 
 _MAX_REMEMBERED = 1000

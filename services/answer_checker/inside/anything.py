@@ -9,7 +9,7 @@ from contextlib import suppress
 from itertools import chain
 from typing import Any
 
-from tandem.method.examples import Example
+from tandem.method.evidence.examples import Example
 
 _MAX_LITERALS = 30
 _USUAL: tuple[Any, ...] = (None, 0, "", [], True, -1, "0", [0], (0, 0), {}, 0.5)

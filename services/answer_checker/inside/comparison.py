@@ -16,7 +16,7 @@ from services.answer_checker.inside.loops import FILE, Loops, compiled
 from services.answer_checker.inside.namespace import names_bound, names_read
 from services.answer_checker.inside.opaque import NotComparable, Opaque
 from services.answer_checker.inside.remote import Calls, Failed, is_of_answer
-from tandem.method.examples import Example, Form, weight
+from tandem.method.evidence.examples import Example, Form, weight
 
 _SHOWN_CHARACTERS = 200
 _TRACEBACK = "Traceback (most recent call last):", "Traceback (innermost last):"

@@ -7,7 +7,7 @@ from services.answer_checker.inside.evidence import can_fail, is_own_measure
 from services.answer_checker.inside.namespace import Test
 from services.answer_checker.inside.remote import DoesNotLoad, Remote
 from services.answer_checker.sandbox.messages import Channel
-from tandem.method.examples import Example
+from tandem.method.evidence.examples import Example
 
 
 def main(talk: Channel, peer: Channel) -> None:

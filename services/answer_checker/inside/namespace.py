@@ -16,7 +16,7 @@ from types import ModuleType
 from typing import Any
 
 from services.answer_checker.inside.remote import EXAMPLES, Failed, Remote
-from tandem.method.examples import Example
+from tandem.method.evidence.examples import Example
 
 
 @dataclass(frozen=True, slots=True)

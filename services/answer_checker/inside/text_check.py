@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from services.answer_checker.sandbox.messages import Channel
-from services.checks.registry import checks
+from services.shared.checks.registry import checks
 
 _CHECKS = checks()  # loaded by the fork server: inside the sandbox an installed package may be out of reach
 

@@ -14,7 +14,7 @@ import numpy as np
 from services.sufficiency_scorer.artefact import Artefact, Description, Moments, NotMeasured
 from services.sufficiency_scorer.network import Shape, SufficiencyNetwork
 from services.sufficiency_scorer.scorer_inputs import BUCKETS, NAMES, bag_of_words
-from tandem.method.profile import Profile, load_profile
+from tandem.method.profile.profile import Profile, load_profile
 from tests.e2e.k8s.values import scripted_profile, sharing_pair
 from tests.fakes import ByteTokenizer
 from tests.promising import promise

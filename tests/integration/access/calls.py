@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import grpc
 from google.protobuf.message import Message
 
-from services.process.status import error_info
+from services.shared.process.status import error_info
 from tandem.v1 import batch_pb2 as batches
 from tandem.v1 import tandem_pb2 as tandem
 from tests.contracts import Method, methods, services

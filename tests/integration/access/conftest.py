@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from services.identity.authentication import ApiKeys, Authentication
+from services.shared.identity.authentication import ApiKeys, Authentication
 from tandem import AsyncClient
 from tandem.keys import KeyFile
 from tests.integration.access.guarded import CALLERS, Guarded, make_one_of_each

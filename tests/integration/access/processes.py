@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from services.answer_checker import service as answer_checker
 from services.gateway import __main__ as gateway
 from services.insight_generator import service as insight_generator
-from services.process.callers import NOBODY, Callers
+from services.shared.process.callers import NOBODY, Callers
 from services.slm_executor import service as slm_executor
 from services.sufficiency_scorer import service as sufficiency_scorer
 

@@ -8,7 +8,7 @@ from uuid import uuid4
 
 import pytest
 
-from services.engine.api import Finished, GenerationRequest, Token
+from services.models.engine.api import Finished, GenerationRequest, Token
 from tests.conftest import Hold
 from tests.fakes import ScriptedEngine
 from tests.integration.access.guarded import Guarded

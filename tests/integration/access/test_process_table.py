@@ -18,10 +18,10 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from kserve.protocol.grpc import grpc_predict_v2_pb2 as oip
 from kserve.protocol.grpc import grpc_predict_v2_pb2_grpc as oip_grpc
 
-from services.identity.authentication import ApiKeys, Authentication
-from services.process.channels import open_channel
-from services.process.server import Server
-from services.process.transport import Transport
+from services.shared.identity.authentication import ApiKeys, Authentication
+from services.shared.process.channels import open_channel
+from services.shared.process.server import Server
+from services.shared.process.transport import Transport
 from services.sufficiency_scorer.service import MODEL_NAME
 from tandem.keys import KeyFile
 from tandem.local.certificates import Authority

@@ -14,7 +14,7 @@ import httpx
 import pytest
 from google.protobuf.message import Message
 
-from services.batches.service import BATCHES, FILES
+from services.gateway.batches.service import BATCHES, FILES
 from services.gateway.service import NAME as GATEWAY
 from tandem import RequestError
 from tandem.contract import MAX_REQUEST_BYTES

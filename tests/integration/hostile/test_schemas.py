@@ -12,7 +12,7 @@ import httpx
 import psutil
 import pytest
 
-from services.process.without_engine import check_schema
+from services.models.without_engine import check_schema
 from tandem import RequestError
 from tandem.method.errors import InvalidArgument, TandemError
 from tests.integration.asking import ask

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from services.request_log.log import RequestLog
-from services.request_log.servers import Access, Certificates, Login
+from services.shared.request_log.log import RequestLog
+from services.shared.request_log.servers import Access, Certificates, Login
 from tandem.local.certificates import Authority
 from tandem.method.errors import Unavailable
 from tests.certificates import issue

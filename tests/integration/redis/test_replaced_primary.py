@@ -10,13 +10,13 @@ from uuid import uuid4
 
 import pytest
 
-from services.request_log.connection import Role
-from services.request_log.decisions import scored_slot
-from services.request_log.ledger import Pass
-from services.request_log.log import RequestLog
-from services.request_log.stops import StopSignal
+from services.shared.request_log.connection import Role
+from services.shared.request_log.decisions import scored_slot
+from services.shared.request_log.ledger import Pass
+from services.shared.request_log.log import RequestLog
+from services.shared.request_log.stops import StopSignal
 from tandem.method.errors import Unavailable
-from tandem.method.events import Scored
+from tandem.method.request.events import Scored
 from tandem.method.tokens import TokenCounts
 from tests.conftest import wait_until
 from tests.integration.redis.servers import SLOTS, RedisNodes, run_cluster

@@ -15,12 +15,12 @@ from redis.asyncio import Redis
 from redis.exceptions import AuthenticationError, NoPermissionError, ResponseError
 
 from services.gateway.chores import OverdueHolds
-from services.request_log.connection import Role
-from services.request_log.log import RequestLog
-from services.request_log.promises import Counting, PolicyOf, Report
-from services.request_log.servers import Access, Login
-from services.request_log.stops import StopSignal
-from tandem.method.watched_promise import Watched
+from services.shared.request_log.connection import Role
+from services.shared.request_log.log import RequestLog
+from services.shared.request_log.promises import Counting, PolicyOf, Report
+from services.shared.request_log.servers import Access, Login
+from services.shared.request_log.stops import StopSignal
+from tandem.method.profile.watched_promise import Watched
 from tandem.redis_users import USERS, acl_lines, passwords_in, user_of
 from tandem.tenants import TenantFile
 from tests.conftest import Hold

@@ -14,7 +14,7 @@ import pytest
 from redis.asyncio import Redis
 
 from services.gateway.chores import OverdueHolds
-from services.request_log.accounts import Standing
+from services.shared.request_log.accounts import Standing
 from tandem import RequestError, to_dict
 from tandem.client import AsyncClient
 from tandem.tenants import TenantFile

@@ -15,9 +15,9 @@ from temporalio.client import WorkflowExecutionStatus
 
 from services.gateway.tenancy import LOOK_AFTER
 from services.gateway.visibility import Spent
-from services.request_log.accounts import AccountLimits, Hold
+from services.shared.request_log.accounts import AccountLimits, Hold
 from tandem import InsightDelta, RequestError
-from tandem.method.charge import Charge
+from tandem.method.request.charge import Charge
 from tandem.method.tokens import TokenCounts
 from tandem.request import solve_request
 from tandem.v1 import tandem_pb2

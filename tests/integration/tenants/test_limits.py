@@ -12,7 +12,7 @@ from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 from prometheus_client import REGISTRY
 
-from services.observability.tenant_metrics import OTHERS
+from services.shared.observability.tenant_metrics import OTHERS
 from tandem import RequestError
 from tandem.request import solve_request
 from tests.conftest import Hold as HoldFile

@@ -10,8 +10,8 @@ import pytest
 from services.gateway.admission import Admission
 from services.gateway.readers import Limits
 from services.gateway.service import TandemService
-from services.identity.caller import ADMIN, Caller, set_caller
-from tandem.method.profile import load_profile
+from services.shared.identity.caller import ADMIN, Caller, set_caller
+from tandem.method.profile.profile import load_profile
 from tandem.paths import DEFAULT_PROFILE, profile_folders
 from tandem.v1 import tandem_pb2
 from tests.integration.tenants.limiting import Limited

@@ -1,0 +1,1 @@
+"""What a model process is made of: engines, and generation on them."""

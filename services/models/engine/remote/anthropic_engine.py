@@ -1,0 +1,153 @@
+"""Anthropic's Messages API as a back end, through its SDK."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import anthropic
+from anthropic import AsyncAnthropic
+
+from services.models.engine.api import FinishReason, GenerationRequest, Token
+from services.models.engine.call_format import Turn
+from services.models.engine.remote.api_engine import (
+    CONNECT_SECONDS,
+    CONTINUE,
+    ApiEngine,
+    ApiSettings,
+    Dialect,
+    settings_from,
+)
+from services.models.engine.remote.events import AnthropicEvent, AnthropicUsage
+from services.models.engine.remote.messages import MessageCodec
+from services.models.engine.remote.refusals import client_options
+from services.models.engine.remote.reply import Reply
+from tandem.method.profile.endpoint import ANTHROPIC_VERSION
+from tandem.method.tools import Tool, ToolMode, ToolUse, short_id
+
+_CHOICES: Mapping[ToolMode, str] = {"auto": "auto", "none": "none", "required": "any"}
+
+
+class _Anthropic(Dialect):
+    name, version = "anthropic", anthropic.__version__
+    errors, event = anthropic.AnthropicError, AnthropicEvent
+
+    def __init__(self, settings: ApiSettings, codec: MessageCodec) -> None:
+        super().__init__(settings, codec)
+        self._client: AsyncAnthropic | None = None
+
+    def connect(self) -> tuple[str, str]:
+        options = client_options(anthropic.DefaultAsyncHttpxClient)
+        options["default_headers"]["anthropic-version"] = ANTHROPIC_VERSION
+        timeout = anthropic.Timeout(self.settings.timeout_seconds, connect=CONNECT_SECONDS)
+        self._client = AsyncAnthropic(
+            base_url=self.settings.base_url, api_key=self.settings.api_key, timeout=timeout, **options
+        )
+        return str(self._client.base_url), self._client.api_key or ""
+
+    async def disconnect(self) -> None:
+        if self._client is not None:
+            await self._client.close()
+
+    async def open(self, generation: GenerationRequest) -> Any:
+        assert self._client is not None
+        return await self._client.messages.create(**self._arguments(generation))
+
+    def _arguments(self, generation: GenerationRequest) -> dict[str, Any]:
+        can, sampling = self.settings.can, generation.sampling
+        turns = self.codec.messages(generation.prompt_ids)
+        system = "\n\n".join(turn["content"] for turn in turns if turn["role"] == "system")
+        messages = _messages(turn for turn in turns if turn["role"] != "system")
+        if messages[-1]["role"] == "assistant":
+            if can.continues == "no":
+                messages.append({"role": "user", "content": CONTINUE})
+            else:  # the API refuses a last turn that ends with white space
+                messages[-1]["content"] = messages[-1]["content"].rstrip()
+        arguments: dict[str, Any] = {
+            "model": self.settings.asked,
+            "messages": messages,
+            "max_tokens": generation.max_new_tokens,
+            "stream": True,
+            **_tools(generation.tools),
+        }
+        if system:
+            arguments["system"] = system
+        if generation.json_schema:
+            arguments["output_config"] = {
+                "format": {"type": "json_schema", "schema": json.loads(generation.json_schema)}
+            }
+        if stops := [stop for stop in generation.stop_strings if stop.strip()]:  # the API takes no white space alone
+            arguments["stop_sequences"] = stops
+        if can.takes_temperature:  # the SDK names it no longer, because newer models refuse it
+            arguments["extra_body"] = {"temperature": min(sampling.temperature, 1.0)}
+        return arguments
+
+    def read(self, event: AnthropicEvent, reply: Reply) -> list[Token]:
+        if event.message:
+            reply.model = event.message.model
+        if usage := event.usage or (event.message and event.message.usage):
+            self._report(usage, reply)
+        if (block := event.content_block) and block.type == "tool_use":
+            return reply.call(event.index or 0, block.name)
+        if not (delta := event.delta):
+            return []
+        if delta.stop_reason:
+            reply.end(FinishReason.LENGTH if delta.stop_reason == "max_tokens" else FinishReason.EOS)
+        if delta.type == "input_json_delta":
+            return reply.call(event.index or 0, arguments=delta.partial_json)
+        return reply.add(delta.text) if delta.type == "text_delta" else []
+
+    def _report(self, usage: AnthropicUsage, reply: Reply) -> None:
+        """What is written to the cache is computed; the last event may name the text's tokens alone."""
+        read = usage.input_tokens
+        prompt = None if read is None else read + (usage.cache_creation_input_tokens or 0)
+        reply.report(prompt, usage.cache_read_input_tokens or 0, usage.output_tokens)
+
+
+class AnthropicEngine(ApiEngine):
+    dialect = _Anthropic
+
+
+def _messages(turns: Iterable[Turn]) -> list[dict[str, Any]]:
+    """Results of calls are parts of one message of the user's, which follows the assistant's at once."""
+    messages: list[dict[str, Any]] = []
+    for turn in turns:
+        if turn["role"] == "tool":
+            result = {"type": "tool_result", "tool_use_id": short_id(turn["tool_call_id"]), "content": turn["content"]}
+            if messages and messages[-1]["role"] == "user" and isinstance(messages[-1]["content"], list):
+                messages[-1]["content"].append(result)
+            else:
+                messages.append({"role": "user", "content": [result]})
+        elif "tool_calls" in turn:
+            text = [{"type": "text", "text": turn["content"]}] if turn["content"].strip() else []
+            messages.append({"role": "assistant", "content": [*text, *map(_call, turn["tool_calls"])]})
+        else:
+            messages.append(dict(turn))
+    return messages
+
+
+def _call(call: Turn) -> dict[str, Any]:
+    function = call["function"]
+    return {"type": "tool_use", "id": short_id(call["id"]), "name": function["name"], "input": function["arguments"]}
+
+
+def _tools(use: ToolUse) -> dict[str, Any]:
+    if not use.tools:
+        return {}
+    choice: dict[str, Any] = {"type": _CHOICES[use.mode]}
+    if use.may_call and not use.parallel:
+        choice["disable_parallel_tool_use"] = True
+    return {"tools": [_tool(tool) for tool in use.offered], "tool_choice": choice}
+
+
+def _tool(tool: Tool) -> dict[str, Any]:
+    about = tool.as_data()["function"]
+    described = {"description": tool.description} if tool.description else {}
+    schema = {"type": "object", **about["parameters"]}
+    return {"name": tool.name, **described, "input_schema": schema, **({"strict": True} if tool.strict else {})}
+
+
+def make(arguments: dict[str, Any]) -> AnthropicEngine:
+    """From the arguments of services.models.engine.registry."""
+    return AnthropicEngine(settings_from(arguments))

@@ -1,0 +1,268 @@
+"""A model behind an API of others, whatever its protocol: streamed, aborted by closing the connection, counted as the API reports."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from abc import ABC, abstractmethod
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing, suppress
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from services.models.engine.api import (
+    ApiBadReply,
+    ApiUnavailable,
+    EngineError,
+    Finished,
+    FinishReason,
+    GenerationRequest,
+    ModelInfo,
+    PromptScores,
+    QueueFull,
+    Token,
+)
+from services.models.engine.remote.admission_queue import AdmissionQueue, QueuedEngine, unless_aborted
+from services.models.engine.remote.circuit import Circuit
+from services.models.engine.remote.events import Event, read_event
+from services.models.engine.remote.limits import RateLimits
+from services.models.engine.remote.messages import MessageCodec
+from services.models.engine.remote.refusals import explain, may_be_paid, origin_of
+from services.models.engine.remote.reply import Reply
+from services.models.engine.settings import from_arguments
+from tandem.endpoint_key import endpoint_key
+from tandem.endpoints.event_stream import BadStream, EventStream
+from tandem.endpoints.probe import require_model
+from tandem.endpoints.requests import EndpointError
+from tandem.method.profile.endpoint import Api, Capabilities, Limits
+from tandem.method.tokens import TokenCounts
+
+logger = logging.getLogger(__name__)
+CONTINUE = "Go on exactly where you stopped, without repeating anything."
+CONNECT_SECONDS, SILENT_SECONDS = 10.0, 120.0
+"""How long an API may take to be reached, and to send the next piece: a hanging one fails long before the attempt's own limit."""
+_CLOSE_SECONDS, _DRAIN_SECONDS, _LIST_SECONDS = 5.0, 0.1, 20.0
+
+
+@dataclass(frozen=True, slots=True)
+class ApiSettings:
+    """`max_batch` requests are open at once, `max_waiting` wait. `base_url` and `api_key` of None: the SDK's environment. `model` is the
+    API's name of the model, where that is not `name`.
+    """
+
+    name: str
+    base_url: str | None = None
+    api_key: str | None = None
+    max_batch: int = 16
+    max_waiting: int = 64
+    context_length: int = 1 << 20
+    timeout_seconds: float = SILENT_SECONDS
+    model: str = ""
+    can: Capabilities = field(default_factory=Capabilities)
+    limits: Limits = field(default_factory=Limits)
+
+    @property
+    def asked(self) -> str:
+        return self.model or self.name
+
+
+class Dialect(ABC):
+    """How one protocol's API is reached, asked and understood."""
+
+    name: str
+    version: str
+    errors: type[Exception]
+    event: type[Event]
+
+    def __init__(self, settings: ApiSettings, codec: MessageCodec) -> None:
+        self.settings, self.codec = settings, codec
+
+    @abstractmethod
+    def connect(self) -> tuple[str, str]:
+        """Make the SDK's client. Returns the API's address and the key, which may be from the SDK's environment."""
+
+    @abstractmethod
+    async def disconnect(self) -> None:
+        """Close the connections."""
+
+    @abstractmethod
+    async def open(self, generation: GenerationRequest) -> Any:
+        """The SDK's stream, of which nothing is read yet. Raises ErrorReply, EngineError and the SDK's errors."""
+
+    @abstractmethod
+    def read(self, event: Any, reply: Reply) -> list[Token]:
+        """What an event of the dialect's kind adds to the reply. Raises EngineError."""
+
+
+class ApiEngine(QueuedEngine):
+    """`Engine` without a scoring pass, in a protocol's dialect."""
+
+    dialect: type[Dialect]
+
+    def __init__(self, settings: ApiSettings) -> None:
+        super().__init__(AdmissionQueue(settings.max_batch, settings.max_waiting, "an API"))
+        self._settings = settings
+        self._tokenizer = MessageCodec(can_call=settings.can.tools)
+        self._api = self.dialect(settings, self._tokenizer)
+        self._circuit, self._limits = Circuit(), RateLimits(settings.limits)
+        self._revision = ""
+
+    @property
+    def info(self) -> ModelInfo:
+        return ModelInfo(
+            name=self._settings.name, revision=self._revision, dtype="", device="api", parameters=0,
+            context_length=self._settings.context_length, engine=self._api.name, engine_version=self._api.version,
+            provider=self._api.name, address=self._settings.base_url or "",
+        )  # fmt: skip
+
+    @property
+    def tokenizer(self) -> MessageCodec:
+        return self._tokenizer
+
+    def start(self) -> None:
+        """Raises OSError where the API does not answer, or does not have the model."""
+        try:
+            url, key = self._api.connect()
+            api = Api.model_validate({"protocol": self._api.name, "url": url, "model": self._settings.asked})
+            require_model(api, key, _LIST_SECONDS)
+        except (EndpointError, ValueError, self._api.errors) as error:
+            raise OSError(f"the API cannot be used: {error}; check its address and key") from error
+        for loss in self._settings.can.losses():
+            logger.info("%s: %s", self._settings.name, loss)
+        self._queue.is_open = True
+
+    def stop(self) -> None:
+        """Also closes the idle connections of the client's pool."""
+        self._queue.close(_CLOSE_SECONDS, self._api.disconnect)
+
+    def generate(self, generation: GenerationRequest) -> AsyncGenerator[Token | Finished, None]:
+        return self._queue.run(generation, self._stream)
+
+    async def score(self, key: str, prompt_ids: Sequence[int]) -> PromptScores:
+        raise EngineError("an API returns no log-probabilities of a prompt: score with an engine of this machine")
+
+    async def _stream(
+        self, generation: GenerationRequest, aborted: asyncio.Event
+    ) -> AsyncGenerator[Token | Finished, None]:
+        """Tokens as they arrive. Closing this generator, like an abort, closes the connection."""
+        if not generation.max_new_tokens:  # the API manages its own prefix cache
+            yield Finished(FinishReason.LENGTH, TokenCounts(), "", time.time())
+            return
+        reply = Reply(self._tokenizer, generation, self._settings.can)
+        most = len(generation.prompt_ids) + generation.max_new_tokens
+        if not await self._has_turn(most, aborted):
+            yield Finished(FinishReason.ABORTED, TokenCounts(), "", time.time())
+            return
+        spent = None
+        try:
+            generation.on_sent(reply.cut.prompt)
+            async with aclosing(self._events(generation, aborted)) as events:
+                async for event in events:
+                    for token in self._api.read(event, reply):
+                        yield token
+                    if reply.is_over:
+                        break
+            is_cut = aborted.is_set()
+            if not is_cut:
+                for token in reply.finish():
+                    yield token
+                self._circuit.succeeded()
+                reply.check()
+        except Exception as raised:
+            error = origin_of(raised)
+            spent = reply.cut if may_be_paid(error) else TokenCounts()
+            explained = self._explained(error)
+            if isinstance(explained, EngineError):
+                explained.prompt_tokens = spent.prompt or None
+            raise explained from error if explained is not error else None
+        finally:
+            self._circuit.left()
+            spent = reply.cut if spent is None else spent
+            self._limits.give_back(most - spent.read - spent.completion)
+        if is_cut:
+            yield self._ended(FinishReason.ABORTED, reply.cut)
+            return
+        self._note_model(reply.model)
+        yield self._ended(reply.reason or FinishReason.EOS, reply.whole, reply.called)
+
+    async def _has_turn(self, most: int, aborted: asyncio.Event) -> bool:
+        """Wait for a share of the limits, at most so many tokens, and pass the circuit. False: the abort came first.
+
+        Raises QueueFull, ApiUnavailable.
+        """
+        wait, has_turn = self._limits.reserve(most), False
+        try:
+            if not wait or await unless_aborted(asyncio.sleep(wait), aborted):
+                self._circuit.enter()
+                has_turn = True
+            return has_turn
+        finally:
+            if not has_turn:  # nothing is sent
+                self._limits.give_back(most, requests=1)
+
+    async def _events(self, generation: GenerationRequest, aborted: asyncio.Event) -> AsyncGenerator[Event, None]:
+        """The API's events until their end, or the abort. The SDK's own reading has no bounds, so it only opens the stream."""
+        opening = asyncio.ensure_future(self._api.open(generation))
+        if not await unless_aborted(opening, aborted):
+            return  # the API may or may not have prefilled the prompt by now
+        stream: Any = opening.result()
+        self._limits.observe(stream.response.headers)
+        read = EventStream(generation.max_new_tokens)
+        try:
+            async with aclosing(stream.response.aiter_raw()) as chunks:
+                while not read.is_over:
+                    receiving = asyncio.ensure_future(anext(chunks, None))
+                    if not await unless_aborted(receiving, aborted) or (chunk := receiving.result()) is None:
+                        return
+                    for data in read.feed(chunk):
+                        yield read_event(self._api.event, data)
+                await _drain(chunks)
+        except BadStream as error:
+            raise ApiBadReply(f"the API's reply cannot be read: {error}") from error
+        finally:
+            await stream.close()
+
+    def _explained(self, error: Exception) -> Exception:
+        """The error to raise, once the circuit knows of it."""
+        explained = error if isinstance(error, EngineError) else explain(error, self._api.errors)
+        match explained:
+            case None:
+                return error
+            case ApiUnavailable() | ApiBadReply():
+                self._circuit.failed()
+            case QueueFull():
+                explained.retry_after_s = self._circuit.limited(explained.retry_after_s)
+            case _:
+                self._circuit.succeeded()  # it has answered: it refuses this request
+        return explained
+
+    def _ended(self, reason: FinishReason, usage: TokenCounts, called: str = "") -> Finished:
+        return self._counted(Finished(reason, usage, called, time.time()))
+
+    def _note_model(self, answering: str) -> None:
+        """The API says which model answers: an alias may come to mean another one, at another price and quality."""
+        if answering and answering != self._revision:
+            if self._revision:
+                logger.warning(
+                    "the API answers %r with %r now, no longer with %r", self._settings.asked, answering, self._revision
+                )
+            self._revision = answering
+
+
+async def _drain(chunks: AsyncGenerator[bytes, None]) -> None:
+    """Behind the last event: a connection that is read to its end is used again. Whatever fails here, the reply is whole."""
+    with suppress(Exception):
+        async with asyncio.timeout(_DRAIN_SECONDS):
+            async for _ in chunks:
+                await asyncio.sleep(0)  # a flood that is there already would not let the time run out
+
+
+def settings_from(arguments: dict[str, Any]) -> ApiSettings:
+    """From the arguments of services.models.engine.registry. Raises SetupError where the key's place is empty."""
+    settings, api = from_arguments(ApiSettings, arguments), arguments.get("api")
+    if api is None:
+        return settings
+    return replace(
+        settings, base_url=api.url, api_key=endpoint_key(api) or "none", model=api.model, can=api.can, limits=api.limits
+    )

@@ -1,0 +1,180 @@
+"""One streamed reply of an API as tokens and counts: what came, what the API reports of it, and what is therefore exact."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterable
+from dataclasses import replace
+
+from services.models.engine.api import (
+    ApiBadReply,
+    ApiUnavailable,
+    FinishReason,
+    GenerationRequest,
+    SchemaNotSupported,
+    Token,
+)
+from services.models.engine.json_schema import ANY_JSON, is_beginning
+from services.models.engine.remote.counts import CountBounds
+from services.models.engine.remote.events import MOST_CALLS
+from services.models.engine.remote.messages import MessageCodec, without_marks, written_calls
+from tandem.method.profile.endpoint import Capabilities
+from tandem.method.tokens import TokenCounts
+
+_PIECE = 256  # characters of a token at most: a gateway may send a whole answer as one piece
+_MOST_BYTES = 1 << 20  # of text and calls
+
+
+class Reply:
+    """An API has the tokenizer, so a Token here is the text of one piece of the stream. Each piece counts as one token, and more where
+    the API reports more. Calls are no text: they are told whole, at the end. `is_over`: it has written all that it may.
+    """
+
+    def __init__(self, codec: MessageCodec, generation: GenerationRequest, can: Capabilities) -> None:
+        self.reason: FinishReason | None = None
+        self.model = ""  # that answers, as the API says
+        self.is_over = False
+        self._bounds, self._num_bytes, self._is_guess = CountBounds.of(generation), 0, False
+        self._codec, self._can, self._generation = codec, can, generation
+        self._num_prompt_ids, self._num_tokens = len(generation.prompt_ids), 0
+        self._text = ""
+        begun = codec.messages(generation.prompt_ids)[-1:] if can.continues == "prefix_echoed" else []
+        self._echo = _Echo("".join(str(turn["content"]) for turn in begun if turn["role"] == "assistant"))
+        self._calls: dict[int, list[str]] = {}  # the name and the arguments so far, by the call's place in the reply
+        self._reported: TokenCounts | None = None
+
+    def add(self, text: str) -> list[Token]:
+        """A piece of text, and the tokens without text that the API has counted before it."""
+        text = self._echo.left_out(text)
+        self._require_size(text)
+        parts = (without_marks(text[at : at + _PIECE]) for at in range(0, len(text), _PIECE))
+        return self._tokens(parts) + self._counted()
+
+    def call(self, index: int, name: str = "", arguments: str = "") -> list[Token]:
+        """A piece of a call. Where the API counts tokens as it goes, it is one that has been counted."""
+        self._require_size(name + arguments)
+        begun = self._calls.setdefault(index, ["", ""])
+        if len(self._calls) > MOST_CALLS:
+            raise ApiBadReply(f"the API makes more than {MOST_CALLS} calls")
+        begun[0] += name
+        begun[1] += arguments
+        is_counted = arguments and self._can.cut_bill != "exact"
+        return self._tokens([""] if is_counted else []) + self._counted()
+
+    def report(self, prompt: int | None, cached: int, completion: int) -> None:
+        """What the API has counted so far: of the prompt what it computed (None: as before), and what it had in a cache.
+
+        What cannot be true of the prompt makes it an estimate. No count of the text is taken for true beyond its pieces and the cap.
+        """
+        read = self._reported or TokenCounts(self._num_prompt_ids)
+        if prompt is not None:
+            self._is_guess = not self._bounds.can_hold(prompt, cached)
+            read = TokenCounts(self._num_prompt_ids) if self._is_guess else TokenCounts(prompt, cached)
+        self._reported = replace(read, completion=max(0, completion))
+
+    def end(self, reason: FinishReason) -> None:
+        self.reason = reason
+
+    def finish(self) -> list[Token]:
+        """The stream is over: tokens that were counted and have no text. Raises ApiUnavailable where it ended before the text did."""
+        if self.reason is None:
+            raise ApiUnavailable("the API closed its stream before the end of the text")
+        return self._uncounted()
+
+    @property
+    def called(self) -> str:
+        """The calls as the codec's form has them, in the order of the reply; one at most where no more are asked for."""
+        calls = [(name, arguments.strip() or "{}") for _, (name, arguments) in sorted(self._calls.items())]
+        return written_calls(calls if self._generation.tools.parallel else calls[:1])
+
+    def check(self) -> None:
+        """At the end: an API may ignore what it does not know. Raises SchemaNotSupported.
+
+        Whether text and arguments follow their schemas is for a check to say.
+        """
+        if self._generation.tools.may_call:
+            self._check_calls()
+        is_text = not self._calls
+        if self._generation.json_schema and is_text and not is_beginning(ANY_JSON, self._text.strip()):
+            raise SchemaNotSupported("the API ignores the JSON schema of the request: its text is no JSON")
+
+    def _check_calls(self) -> None:
+        """Each that a limit did not cut is of a tool that may be called, with an object."""
+        use = self._generation.tools
+        names = {tool.name for tool in use.callable}
+        if self.reason is FinishReason.LENGTH:
+            return
+        if use.mode == "required" and not self._calls:
+            raise SchemaNotSupported("the API calls no tool, where a call is required")
+        for name, arguments in self._calls.values():
+            if name not in names:
+                raise SchemaNotSupported(f"the API calls {name!r}, which is no tool that may be called")
+            if not _is_object(arguments.strip() or "{}"):
+                raise SchemaNotSupported(f"the API calls {name!r} with arguments that are no JSON object")
+
+    @property
+    def cut(self) -> TokenCounts:
+        """Where the stream was cut: exact only where the API had counted every piece."""
+        known = self._reported
+        if known is None:
+            return TokenCounts(self._num_prompt_ids, 0, self._num_tokens, is_estimated=True)
+        is_exact = self._can.cut_bill == "exact" and known.completion == self._num_tokens and not self._is_guess
+        return TokenCounts(known.prompt, known.cached, self._num_tokens, is_estimated=not is_exact)
+
+    @property
+    def whole(self) -> TokenCounts:
+        """At the end: what the API reports; an estimate where it reports nothing, or another number than it sent pieces."""
+        if self._reported is None:
+            return self.cut
+        is_guess = self._is_guess or self.is_over or self._num_tokens != self._reported.completion
+        return TokenCounts(self._reported.prompt, self._reported.cached, self._num_tokens, is_estimated=is_guess)
+
+    def _counted(self) -> list[Token]:
+        return self._uncounted() if self._can.cut_bill == "exact" else []
+
+    def _uncounted(self) -> list[Token]:
+        """Tokens that the API counts beyond the pieces: a piece may carry several, and the stop token none. None beyond the cap."""
+        reported = min(self._reported.completion, self._bounds.completion) if self._reported else 0
+        return self._tokens([""] * (reported - self._num_tokens))
+
+    def _tokens(self, texts: Iterable[str]) -> list[Token]:
+        """What goes beyond the cap ends the reply there, whatever else the API would send."""
+        tokens: list[Token] = []
+        for text in texts:
+            if self._num_tokens >= self._bounds.completion:
+                self.is_over, self.reason = True, FinishReason.LENGTH
+                break
+            self._num_tokens += 1
+            self._text += text
+            tokens.append(Token(self._codec.number(text), text, time.time()))
+        return tokens
+
+    def _require_size(self, text: str) -> None:
+        self._num_bytes += len(text.encode())
+        if self._num_bytes > _MOST_BYTES:
+            raise ApiBadReply(f"the API's text and calls have more than {_MOST_BYTES} bytes")
+
+
+class _Echo:
+    """The beginning of the turn, which some APIs repeat before what follows."""
+
+    def __init__(self, begun: str) -> None:
+        self._begun, self._held = begun, ""
+
+    def left_out(self, text: str) -> str:
+        """What a piece adds; nothing while it may be the beginning, and all that was held where it is another text."""
+        if not self._begun:
+            return text
+        self._held += text
+        if len(self._held) < len(self._begun) and self._begun.startswith(self._held):
+            return ""
+        begun, self._begun = self._begun, ""
+        return self._held.removeprefix(begun)
+
+
+def _is_object(text: str) -> bool:
+    try:
+        return isinstance(json.loads(text), dict)
+    except (ValueError, RecursionError):
+        return False

@@ -1,0 +1,1 @@
+"""What several processes are made of."""

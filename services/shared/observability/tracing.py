@@ -1,0 +1,157 @@
+"""Logging and tracing of a process: tracer provider, OTLP exporter, gRPC interceptors.
+
+Spans are exported by OTLP when OTEL_EXPORTER_OTLP_ENDPOINT is set. Exporting never delays a request.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import sys
+import threading
+from collections.abc import Awaitable, Callable
+from importlib.metadata import version
+from typing import Any, Literal
+
+from opentelemetry import trace
+from opentelemetry.exporter.prometheus import PrometheusMetricReader
+from opentelemetry.instrumentation.grpc import aio_client_interceptors, aio_server_interceptor, filters
+from opentelemetry.instrumentation.grpc._aio_client import UnaryUnaryAioClientInterceptor
+from opentelemetry.metrics import set_meter_provider
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.view import DropAggregation, View
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor
+from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
+from pydantic import AliasChoices, Field, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from services.shared.observability.json_logs import JsonFormatter
+from services.shared.observability.text import LOG_FORMAT, TextlessExporter, TextlessFormatter
+from tandem.errors import SetupError
+from tandem.method.names import DISTRIBUTION
+
+_FLUSH_SECONDS = 5.0
+_NOT_TRACED = filters.any_of(
+    filters.service_prefix("grpc.health"), filters.service_prefix("grpc.reflection"), filters.service_prefix("temporal")
+)
+tracer = trace.get_tracer("tandem", version(DISTRIBUTION))
+
+
+class TelemetrySettings(BaseSettings):
+    """What `setup` reads from the environment, once. The OpenTelemetry SDK reads further OTEL_* variables by itself."""
+
+    model_config = SettingsConfigDict(frozen=True, extra="ignore", env_ignore_empty=True)
+
+    endpoint: str = Field(
+        "",
+        validation_alias=AliasChoices("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT"),
+        description="OTLP collector; empty: no span is recorded",
+    )
+    timeout_seconds: float = Field(
+        2.0,
+        gt=0,
+        validation_alias="OTEL_EXPORTER_OTLP_TIMEOUT",
+        description="of one export, as the Python SDK reads it",
+    )
+    log_format: Literal["text", "json"] = Field(
+        "text", validation_alias="TANDEM_LOG_FORMAT", description="json: one object a line, with the trace's id"
+    )
+    has_text: bool = Field(
+        False,
+        validation_alias="TANDEM_TELEMETRY_TEXT",
+        description="messages of errors, which may quote a request, stay in logs and spans, and a caller's `user` and `metadata` in spans",
+    )
+
+
+def setup(service_name: str, log_level: str = "INFO", provider_factory: Any = TracerProvider) -> None:
+    """Configure logging to stderr and the process's tracer provider, which records nothing without an endpoint.
+
+    `provider_factory(resource=..., sampler=...)` creates the provider. A process with a Temporal client passes Temporal's
+    own factory, whose span ids are the same on replay. Raises SetupError on a bad OTEL_EXPORTER_OTLP_TIMEOUT.
+    """
+    try:
+        settings = TelemetrySettings()
+    except ValidationError as error:
+        raise SetupError("; ".join(f"{each['loc'][0]}: {each['msg']}" for each in error.errors())) from error
+    _setup_logging(log_level, settings, service_name)
+    resource = Resource.create({"service.name": service_name, "service.version": version(DISTRIBUTION)})
+    if settings.endpoint:
+        _enable_sdk_metrics()
+    provider = provider_factory(resource=resource, sampler=None if settings.endpoint else ALWAYS_OFF)
+    if settings.endpoint:
+        from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
+
+        # The exporter reads the endpoint and further OTEL_EXPORTER_OTLP_* variables itself.
+        exporter = OTLPSpanExporter(timeout=settings.timeout_seconds)
+        provider.add_span_processor(BatchSpanProcessor(exporter if settings.has_text else TextlessExporter(exporter)))
+    trace.set_tracer_provider(provider)
+
+
+def shutdown() -> None:
+    """Export the remaining spans, for five seconds at most: the exporter alone waits 30 s for a collector that is down."""
+    stop = getattr(trace.get_tracer_provider(), "shutdown", None)
+    if stop is None:
+        return
+    flusher = threading.Thread(target=stop, name="telemetry-flush", daemon=True)
+    flusher.start()
+    flusher.join(_FLUSH_SECONDS)
+
+
+def server_interceptors() -> list[Any]:
+    """gRPC server interceptors that open a span for each call, except health, reflection and Temporal."""
+    return [aio_server_interceptor(filter_=filters.negate(_NOT_TRACED))]
+
+
+class CancellableCalls(UnaryUnaryAioClientInterceptor):
+    """OpenTelemetry's waits for the status of a call: a cancel ended that wait alone, and the call went on at the service."""
+
+    async def _wrap_unary_response(self, continuation: Callable[[], Awaitable[Any]], span: trace.Span) -> Any:
+        begun: list[Any] = []
+
+        async def begin() -> Any:
+            begun.append(await continuation())
+            return begun[0]
+
+        try:
+            return await super()._wrap_unary_response(begin, span)
+        except asyncio.CancelledError:
+            for call in begun:
+                call.cancel()
+            span.end()
+            raise
+
+
+def client_interceptors() -> list[Any]:
+    """gRPC client interceptors that open a span for each call, except health, reflection and Temporal."""
+    traced = filters.negate(_NOT_TRACED)
+    _, *of_streams = aio_client_interceptors(filter_=traced)
+    return [CancellableCalls(trace.get_tracer("opentelemetry.instrumentation.grpc"), filter_=traced), *of_streams]
+
+
+def current_trace_id() -> str:
+    """W3C trace id of the current span, 32 hexadecimal digits; zeros outside a span."""
+    return trace.format_trace_id(trace.get_current_span().get_span_context().trace_id)
+
+
+def _setup_logging(level: str, settings: TelemetrySettings, service: str) -> None:
+    make, is_json = logging.Formatter if settings.has_text else TextlessFormatter, settings.log_format == "json"
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(JsonFormatter(make("%(message)s"), service) if is_json else make(LOG_FORMAT))
+    logging.basicConfig(level=level, handlers=[handler], force=True)
+    for noisy in ("httpx", "urllib3", "asyncio"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+    # A stream whose client has disconnected is closed in another context than it was opened in, which the API logs as an
+    # error. The span ends all the same.
+    logging.getLogger("opentelemetry.context").setLevel(logging.CRITICAL)
+
+
+def _enable_sdk_metrics() -> None:
+    """Export the SDK's own metrics: spans exported, failed, dropped (otel_sdk_*). It has no other switch than this variable."""
+    os.environ.setdefault("OTEL_PYTHON_SDK_INTERNAL_METRICS_ENABLED", "true")
+    keep = View(instrument_name="otel.sdk.*")
+    drop = View(instrument_name="*", aggregation=DropAggregation())
+    reader = PrometheusMetricReader(disable_target_info=True)
+    set_meter_provider(MeterProvider(metric_readers=[reader], views=[keep, drop]))

@@ -1,0 +1,1 @@
+"""What a request costs, has cost, and can cost at most."""

@@ -1,0 +1,1 @@
+"""What tells whether an answer is right."""

@@ -1,0 +1,113 @@
+"""Examples as problem sites write them: `Input: nums = [2,7], target = 9` and `Output: [0,1]`, for a function or for LeetCode's class."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+
+from tandem.method.evidence.prompt_code import DECIMALS, OPERATE, PromptCode
+from tandem.method.evidence.whole_program import SEVERAL_ANSWERS
+
+_LABEL = r"(?:\*\*|`)?{}(?:\s*\d+)?\s*:?(?:\*\*|`)?\s*:?\s*"
+_PAIR = re.compile(
+    r"^[ \t]*" + _LABEL.format("(?:Sample )?Input") + r"(?P<input>\S.*?)\s*\n[ \t]*" + _LABEL.format("(?:Sample )?Output")
+    + r"(?P<output>\S.*?)(?=\n\s*\n|\n[ \t]*(?:\*\*|`|#+ )?(?:Explanation|Example|Input|Sample|Note|Constraints)\b|\Z)",
+    re.DOTALL | re.MULTILINE,
+)  # fmt: skip
+_BLOCK_CHARACTERS = 4000
+_WORDS = {"true": True, "false": False, "null": None}
+_LITERALS = {
+    "List", "Dict", "Set", "Tuple", "Optional", "Union", "Any", "Sequence", "Iterable", "Collection", "list", "dict", "set", "tuple",
+    "int", "float", "str", "bool", "bytes", "object", "typing",
+}  # fmt: skip
+"""Names in annotations of arguments that literals can be."""
+
+
+def input_output_pairs(text: str, prompt: PromptCode) -> Iterator[tuple[str, str]]:
+    """A call of the prompt's function with literals, and the literal that it has to be, for each pair that can be read as that."""
+    parameters = parameters_of(prompt)
+    if parameters is None or SEVERAL_ANSWERS.search(text):
+        return
+    for match in _PAIR.finditer(text):
+        if len(match[0]) > _BLOCK_CHARACTERS:
+            continue
+        arguments, value = arguments_in(match["input"], parameters), literal_in(match["output"])
+        if arguments and value:
+            yield f"{prompt.entry}({arguments})", _rounded(value) if prompt.owner else value
+
+
+def parameters_of(prompt: PromptCode) -> list[str] | None:
+    """Of the function to be written; None where its values are no literals, or where it returns nothing."""
+    if not prompt.entry or not prompt.source or not _takes_literals(prompt):
+        return None
+    if prompt.entry == OPERATE:
+        return ["operations", "arguments"]
+    for node in ast.walk(ast.parse(prompt.source)):
+        if isinstance(node, ast.FunctionDef) and node.name == prompt.entry:
+            is_silent = isinstance(node.returns, ast.Constant) and node.returns.value is None
+            names = [argument.arg for argument in (*node.args.posonlyargs, *node.args.args) if argument.arg != "self"]
+            return None if is_silent else names
+    return None
+
+
+def _takes_literals(prompt: PromptCode) -> bool:
+    """Whether no argument is of a class, such as a node of a tree."""
+    tree = ast.parse(prompt.source)
+    functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
+    wanted = [each for each in functions if prompt.entry in (each.name, OPERATE)]
+    hints = [argument.annotation for each in wanted for argument in each.args.args if argument.annotation]
+    words = " ".join(map(ast.unparse, [*hints, *(each.returns for each in wanted if each.returns)]))
+    return set(re.findall(r"[A-Za-z_]\w*", words)) - {"None"} <= _LITERALS
+
+
+def _rounded(value: str) -> str:
+    class Rounded(ast.NodeTransformer):
+        def visit_Constant(self, node: ast.Constant) -> ast.Constant:
+            return ast.Constant(round(node.value, DECIMALS)) if isinstance(node.value, float) else node
+
+    return ast.unparse(Rounded().visit(ast.parse(value, mode="eval")))
+
+
+def arguments_in(text: str, parameters: list[str]) -> str:
+    """As they stand in a call; empty: they are no literals, or others than the function takes."""
+    lines = [line.strip().rstrip(",") for line in text.splitlines() if line.strip()]
+    for source in (" ".join(lines), ", ".join(lines)):
+        call = _parsed(f"f({source.strip('` ')})")
+        if not isinstance(call, ast.Call) or any(keyword.arg is None for keyword in call.keywords):
+            continue
+        values = [_value(node) for node in (*call.args, *(k.value for k in call.keywords))]
+        names = [keyword.arg for keyword in call.keywords]
+        if None in values or len(values) != len(parameters):
+            continue
+        if call.args or set(names) != set(parameters):  # in the order of the text, whatever it calls them
+            return ", ".join(map(str, values))
+        return ", ".join(f"{name}={value}" for name, value in zip(names, values, strict=True))
+    return ""
+
+
+def literal_in(text: str) -> str:
+    node = _parsed(" ".join(map(str.strip, text.splitlines())).strip("` "))
+    return (_value(node) or "") if node else ""
+
+
+def _parsed(source: str) -> ast.expr | None:
+    try:
+        return ast.parse(source, mode="eval").body
+    except (SyntaxError, ValueError, MemoryError, RecursionError):
+        return None
+
+
+def _value(node: ast.expr) -> str | None:
+    """The literal, with JSON's words as Python's; None: it is none."""
+    try:
+        source = ast.unparse(_Words().visit(node))
+        ast.literal_eval(source)
+    except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
+        return None
+    return source
+
+
+class _Words(ast.NodeTransformer):
+    def visit_Name(self, node: ast.Name) -> ast.expr:
+        return ast.Constant(_WORDS[node.id]) if node.id in _WORDS else node

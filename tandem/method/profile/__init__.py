@@ -1,0 +1,1 @@
+"""What a profile says: models, prices, stages, promise."""

@@ -1,0 +1,124 @@
+"""A model that others run: where its API is, and what that API can do. Hand-off, scorer and exactness of a bill follow from it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from pydantic import Field, field_validator
+
+from tandem.method.section import Section
+
+FILE = "file:"
+ANTHROPIC_VERSION = "2023-06-01"
+"""Of the protocol that is spoken here; the SDK would ask for the newest that it knows."""
+_BASE = re.compile(r"https?://[^/?#@\s]+(/[^?#@\s]*)?")
+Exactness = Literal["exact", "estimated"]
+Usage = Literal["none", "at_end", "continuous", "timings"]
+_AT_END = {"include_usage": True}
+USAGE_FIELDS: Mapping[Usage, dict[str, Any]] = {
+    "timings": {"stream_options": _AT_END, "timings_per_token": True},
+    "continuous": {"stream_options": {**_AT_END, "continuous_usage_stats": True}},
+    "at_end": {"stream_options": _AT_END},
+    "none": {},
+}
+"""What OpenAI's protocol and its dialects are asked for such a report with; the finest first."""
+
+
+class Capabilities(Section):
+    """Found by probing (`tandem profile new`, `tandem profile check`); the defaults are what any API of the kind can do."""
+
+    continues: Literal["no", "last_message", "flag", "prefix", "prefix_echoed"] = Field(
+        default="no",
+        description="goes on from an assistant's turn that is begun: as the last message (llama-server, Anthropic's prefill), or with "
+        "vLLM's flag continue_final_message, or with the message's `prefix` (DeepSeek, Mistral), whose beginning some repeat (prefix_echoed); "
+        "no: it is asked in words to go on",
+    )
+    logprobs: bool = Field(default=False, description="returns the log-probabilities of the tokens that it writes")
+    prompt_scores: bool = Field(
+        default=False, description="returns those of a prompt's tokens (vLLM's prompt_logprobs)"
+    )
+    tokenizes: bool = Field(default=False, description="counts or returns the tokens of a text")
+    json_schema: bool = Field(default=False, description="holds its text to a JSON schema")
+    tools: bool = Field(default=False, description="calls tools")
+    usage: Usage = Field(
+        default="at_end",
+        description="when a stream reports its tokens: never, at its end, or with every chunk (vLLM's continuous_usage_stats, "
+        "llama-server's timings_per_token)",
+    )
+    limit_name: Literal["max_tokens", "max_completion_tokens"] = Field(
+        default="max_tokens", description="what the API calls the cap of an answer's tokens"
+    )
+    takes_temperature: bool = Field(default=True, description="false: the API draws as it likes")
+
+    @property
+    def handoff(self) -> Literal["continuation", "brief"]:
+        """How an insight can be handed to this model."""
+        return "brief" if self.continues == "no" else "continuation"
+
+    @property
+    def scorers(self) -> tuple[str, ...]:
+        """Kinds of evidence about its answer that it can give: scores of a prompt, the certainty of its own answer. None of them needs
+        `words`, which no model reads for.
+        """
+        kinds = (("prompt", self.prompt_scores), ("certainty", self.logprobs))
+        return (*(name for name, has in kinds if has), "words")
+
+    @property
+    def cut_bill(self) -> Exactness:
+        """What the bill of a stream is that was cut, as a stop cuts it."""
+        return "exact" if self.usage in ("continuous", "timings") else "estimated"
+
+    def losses(self) -> list[str]:
+        """What is lost with this endpoint, in words."""
+        said = (
+            (self.continues != "no", "it cannot continue a text: a resumed answer is asked for in words"),
+            (self.prompt_scores, "it scores no prompt: a scorer that reads with the model is not possible"),
+            (self.logprobs, "it gives no log-probabilities: the certainty of its answers is unknown"),
+            (self.json_schema, "it holds no text to a JSON schema: such requests are refused"),
+            (self.tools, "it calls no tools: requests that offer some are refused"),
+            (
+                self.cut_bill == "exact" or self.usage == "none",
+                "it reports usage at the end alone: the bill of a stream that is cut is estimated",
+            ),
+            (self.usage != "none", "it reports no usage while streaming: every bill is estimated"),
+            (self.takes_temperature, "it draws its text as it likes: answers are not repeatable"),
+        )
+        return [text for has, text in said if not has]
+
+
+class Limits(Section):
+    """Of this project's own share, where several use one account; an API's own limits are read from its replies."""
+
+    requests_per_minute: float = Field(default=0, ge=0, description="0: as the API says in its replies")
+    tokens_per_minute: float = Field(default=0, ge=0, description="prompts and answers' caps together; 0: as above")
+
+
+class Api(Section):
+    """`key` never is the key itself: a profile is read by many."""
+
+    protocol: Literal["openai", "anthropic"] = "openai"
+    url: str = Field(description="base address, such as http://127.0.0.1:8000/v1")
+    model: str = Field(default="", description="the API's name of the model; empty: the model's own")
+    key: str = Field(
+        default="", description="name of the variable that holds the key, or file:PATH; empty: none is sent"
+    )
+    can: Capabilities = Capabilities()
+    limits: Limits = Limits()
+
+    @field_validator("url")
+    @classmethod
+    def _has_no_secret(cls, url: str) -> str:
+        if not _BASE.fullmatch(url):
+            raise ValueError(
+                "a base address is http:// or https://, a host and a path: no user, query or fragment; `key` names the key"
+            )
+        return url.rstrip("/")
+
+    @field_validator("key")
+    @classmethod
+    def _names_a_place(cls, key: str) -> str:
+        if key and not key.startswith(FILE) and not key.replace("_", "a").isalnum():
+            raise ValueError("is the name of a variable, or file: and a path, never the key itself")
+        return key

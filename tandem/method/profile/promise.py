@@ -1,0 +1,51 @@
+"""What a profile promises, and how that is watched: at most so many of the large model's right answers are lost (docs/method.md, A promise)."""
+
+from __future__ import annotations
+
+import hashlib
+from functools import cached_property
+
+from pydantic import Field
+
+from tandem.method.conversation import Kind
+from tandem.method.section import Probability, Section
+
+
+class PromiseData(Section):
+    """A file of `tandem collect` that the promise was shown on."""
+
+    dataset: str
+    questions: int = Field(gt=0)
+    file_sha256: str
+    questions_sha256: str
+
+
+class PromiseMade(Section):
+    """`lost` of `n` questions were, so that at most the share `bound` is, with `confidence`.
+
+    It holds for the `evidence` alone that Profile.evidence names.
+    """
+
+    task: Kind
+    lose_at_most: Probability
+    confidence: Probability
+    bound: Probability
+    lost: int = Field(ge=0)
+    n: int = Field(gt=0)
+    evidence: str
+    data: tuple[PromiseData, ...]
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Of what was shown, on what: outcomes are counted for one promise, until another calibration makes a new one."""
+        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()[:12]
+
+
+class Shadow(Section):
+    """The large model answers a share of the requests alone too, beside them, so that savings are measured."""
+
+    share: Probability = 0.0
+    judge: str = Field(
+        default="",
+        description="profile whose large model says whether two answers mean the same, where nothing else can; it is paid for",
+    )

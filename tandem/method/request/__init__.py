@@ -1,0 +1,1 @@
+"""What is asked, what is planned for it, and what it came to."""

@@ -1,0 +1,96 @@
+"""What a caller asks for, and the workflow's input that the gateway derives from it."""
+
+# No `from __future__ import annotations` in files whose dataclasses Temporal carries: its decoder would evaluate the string
+# annotations again for every message, which took a tenth of a worker's time.
+from dataclasses import dataclass, field
+from itertools import takewhile
+
+from tandem.method.conversation import Message, Task
+from tandem.method.evidence.checks import CheckSpec
+from tandem.method.request.charge import Charge
+from tandem.method.request.plan import Plan
+from tandem.method.tokens import Sampling
+from tandem.method.tools import ToolCall, ToolUse
+
+
+@dataclass(frozen=True)
+class Budget:
+    """Limits of one request; None does not limit."""
+
+    max_cost_usd: float | None = None
+    max_llm_tokens: int | None = None
+
+
+@dataclass(frozen=True)
+class StopOverrides:
+    """Changes to the profile's stop rule for one request; `thresholds` by stage win over `threshold`."""
+
+    threshold: float | None = None
+    thresholds: dict[int, float] = field(default_factory=dict)
+    max_stage: int | None = None
+
+
+@dataclass(frozen=True)
+class SolveRequest:
+    """The part of the message tandem.v1.SolveRequest that says what is asked. Empty strings mean "not given".
+
+    `history` is what was said before the question: in a conversation the question is its last message. `stop_strings` end the
+    answer before the first of them. Where a tool's result is to be answered, the history is the whole conversation and the question
+    is empty.
+    """
+
+    request_id: str
+    question: str
+    profile: str = ""
+    budget: Budget = field(default_factory=Budget)
+    stop: StopOverrides = field(default_factory=StopOverrides)
+    sampling: Sampling = field(default_factory=Sampling)
+    tenant: str = ""
+    task: Task = "answer"
+    checks: list[CheckSpec] = field(default_factory=list)
+    json_schema: str = ""
+    history: list[Message] = field(default_factory=list)
+    max_answer_tokens: int | None = None
+    stop_strings: list[str] = field(default_factory=list)
+    tools: ToolUse = field(default_factory=ToolUse)
+
+    @property
+    def answers_tool(self) -> bool:
+        return not self.question and bool(self.history) and self.history[-1].speaker == "tool"
+
+    @property
+    def last_said(self) -> str:
+        """What is answered: the question, or a tool's result."""
+        return self.question or (self.history[-1].text if self.history else "")
+
+    @property
+    def answered_calls(self) -> list[ToolCall]:
+        """The calls whose results are answered, in the order of the results; none where the user has spoken last."""
+        if not self.answers_tool:
+            return []
+        results = list(takewhile(lambda said: said.speaker == "tool", reversed(self.history)))
+        made = {call.id: call for said in self.history for call in said.calls}
+        return [made[result.call_id] for result in reversed(results)]
+
+
+@dataclass(frozen=True)
+class SolveInput:
+    """A request that was admitted. `plan` has the overrides applied; `question_tokens` counts with the small model's tokenizer.
+
+    `checks` are those of profile and request that have something to compare with; without any, no trial is made.
+
+    `is_searchable`: the Temporal namespace has our search attributes. `bound`: what the tenant's account holds until the bill is
+    known; None where the tenant has no account.
+    """
+
+    request: SolveRequest
+    plan: Plan
+    question_tokens: int
+    trace_id: str = ""
+    is_searchable: bool = False
+    checks: list[CheckSpec] = field(default_factory=list)
+    bound: Charge | None = None
+
+    @property
+    def request_id(self) -> str:
+        return self.request.request_id

@@ -1,0 +1,224 @@
+"""What a model is asked to do for a request, and what it came to: input and output of every model activity."""
+
+import math
+from dataclasses import dataclass, field
+
+from tandem.method.conversation import Message, Task
+from tandem.method.evidence.checks import CheckSpec, Repair
+from tandem.method.profile.prices import RolePrices
+from tandem.method.request.request import SolveInput
+from tandem.method.tokens import Sampling, TokenCounts
+from tandem.method.tools import ToolUse
+
+
+@dataclass(frozen=True)
+class ModelTask:
+    """One model's work on one request: write insight, score a stage, prefill or write the answer.
+
+    `stage` is the stage whose insight is read (0: none). `max_tokens` are cumulative caps of the text to write: one for each
+    stage of an insight, one for an answer. `epoch` identifies the attempt; a higher one fences every lower one off.
+    `llm_alone`: the large model answers the plain question by itself. A service that serves another profile than
+    `profile_digest` says refuses the task. `trial`: number of the answer, from 1, where it is checked; a higher one begins a new
+    text, and corrects `repair` where that is given. `json_schema`: what the text is held to; empty: nothing. `history`: what was
+    said before the question. `stop_strings`: an answer ends before the first of them. `tools`: what it may call. `used_before`: what the role had used for this
+    text before the activity, `role` the small model that is asked; both stay with the worker.
+    """
+
+    request_id: str
+    question: str
+    profile: str
+    profile_digest: str = ""
+    stage: int = 0
+    max_tokens: tuple[int, ...] = ()
+    epoch: int = 0
+    llm_alone: bool = False
+    sampling: Sampling = field(default_factory=Sampling)
+    prices: RolePrices = field(default_factory=RolePrices)
+    task: Task = "answer"
+    trial: int = 0
+    repair: Repair | None = None
+    json_schema: str = ""
+    used_before: TokenCounts = field(default_factory=TokenCounts)
+    history: tuple[Message, ...] = ()
+    stop_strings: tuple[str, ...] = ()
+    tools: ToolUse = field(default_factory=ToolUse)
+    role: str = "slm"
+
+
+@dataclass(frozen=True)
+class Certainty:
+    """How sure a model was of what it wrote: log-probabilities of its tokens before any constraint, in nats.
+
+    `scored`: what the `scorer` of calls makes of it, where that one is `trained`. `doubt`: why no score is enough in this conversation.
+    """
+
+    mean: float
+    least: float
+    tokens: int
+    scorer: str = "certainty"
+    trained: bool = False
+    scored: float | None = None
+    doubt: str = ""
+
+    @property
+    def score(self) -> float | None:
+        """In 0..1: the trained scorer's, else the geometric mean of the tokens' probabilities. None: the scorer has none for it."""
+        return self.scored if self.trained else math.exp(min(0.0, self.mean))
+
+
+@dataclass(frozen=True)
+class CheckTask:
+    """An answer to be checked. `answer` is the final answer, for code the program; stage, role and trial as in CheckResult.
+
+    `number` counts the request's checked answers from 1, and `last_scored` is the last stage that was scored before (-1: none):
+    the place of the results among the request's decisions; 0: nobody reads them there. `earlier_answers` are those of earlier trials.
+    """
+
+    request_id: str
+    question: str
+    answer: str
+    checks: list[CheckSpec]
+    task: Task = "answer"
+    stage: int = 0
+    role: str = "slm"
+    trial: int = 0
+    number: int = 1
+    last_scored: int = -1
+    earlier_answers: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class GenerationOutcome:
+    """`reason` is eos, length or aborted; times are Unix seconds. `counts` cover every attempt of the role.
+
+    `is_logged`: the request log took the text. `continued_from` is the insight that an answer goes on from, in continuation
+    mode. `prompt`: the prompt's tokens, computed and cached, as one attempt that nothing interrupts reads them; None: an older
+    service does not say. `message`: the text as what it says and calls, where tools were offered. `certainty` is None where the engine
+    reports no log-probabilities, or another attempt wrote a part of the text. `role`: the small model that wrote an answer.
+    """
+
+    reason: str
+    text: str
+    counts: TokenCounts
+    finished_at: float
+    first_token_at: float | None
+    attempt: int
+    is_logged: bool = True
+    continued_from: str = ""
+    prompt: TokenCounts | None = None
+    message: Message | None = None
+    certainty: Certainty | None = None
+    role: str = "slm"
+
+    @property
+    def uninterrupted(self) -> TokenCounts:
+        """What the text takes without the work of lost attempts."""
+        read = self.prompt or TokenCounts(self.counts.prompt, self.counts.cached)
+        written = self.counts.completion + self.counts.overrun
+        return TokenCounts(read.prompt, read.cached, written, is_estimated=self.counts.is_estimated)
+
+
+@dataclass(frozen=True)
+class PassOutcome:
+    """Tokens of one pass that only reads, and of all such passes of the request, as the request log counts them."""
+
+    counts: TokenCounts = field(default_factory=TokenCounts)
+    request_counts: TokenCounts = field(default_factory=TokenCounts)
+
+
+@dataclass(frozen=True)
+class LoggedPrefills:
+    """All prefills that the request log or the worker knows of, by the stage from whose insight the prompt was made. `is_whole`: the log
+    has answered.
+    """
+
+    by_stage: dict[int, TokenCounts] = field(default_factory=dict)
+    is_whole: bool = True
+
+
+@dataclass(frozen=True)
+class Ahead:
+    """While another stage is waited for, the small model prefills the prompt of an answer from `stage`, at its `prices`."""
+
+    stage: int
+    prices: RolePrices
+
+
+@dataclass(frozen=True)
+class StageScore:
+    """`score` is None when the insight ended before the stage did (`ended`), or when the scorer failed.
+
+    `tokens` is the insight's length at the end of the stage, `epoch` the attempt that wrote it; `passes` what scoring cost; `ahead` what
+    was prefilled meanwhile, None where nothing was, or it had not ended (`is_reading`). `threshold`: None is the stage's.
+    """
+
+    stage: int
+    tokens: int = 0
+    score: float | None = None
+    epoch: int = 1
+    ended: bool = False
+    scorer: str = ""
+    trained: bool = False
+    passes: PassOutcome = field(default_factory=PassOutcome)
+    threshold: float | None = None
+    ahead: PassOutcome | None = None
+    is_reading: bool = False
+
+
+@dataclass(frozen=True)
+class StopOrder:
+    """Stop the roles of a request that run under `epoch` or an older one. `decided_at` is Unix seconds."""
+
+    request_id: str
+    insight_epoch: int | None
+    answer_epoch: int | None
+    decided_at: float
+
+
+@dataclass(frozen=True)
+class LostUsageTask:
+    """Settle a role whose every attempt failed; `reported` is what its service put into its last error. `trial`: the text that it was
+    to write; what the log has of an earlier one is billed. None: an older workflow did not say.
+    """
+
+    request_id: str
+    role: str
+    model: str
+    reported: TokenCounts
+    prices: RolePrices
+    trial: int | None = None
+
+
+@dataclass(frozen=True)
+class LostUsage:
+    """`is_complete`: an attempt has reported all its tokens, or none has begun; else the counts are a lower bound."""
+
+    counts: TokenCounts
+    is_complete: bool = True
+
+
+def model_task(task: SolveInput, prices: RolePrices, *, stage: int = 0, max_tokens: tuple[int, ...] = ()) -> ModelTask:
+    """A model's task in the request, at its role's prices."""
+    return ModelTask(
+        request_id=task.request_id,
+        question=task.request.question,
+        profile=task.plan.profile,
+        profile_digest=task.plan.profile_digest,
+        stage=stage,
+        max_tokens=max_tokens,
+        sampling=task.request.sampling,
+        prices=prices,
+        task=task.request.task,
+        json_schema=task.request.json_schema,
+        history=tuple(task.request.history),
+        stop_strings=tuple(task.request.stop_strings),
+        tools=task.request.tools,
+    )
+
+
+@dataclass(frozen=True)
+class Payer:
+    """Whose bill it is, and the UTC day (YYYY-MM-DD) that it counts towards on the tenant's account; empty where it has none."""
+
+    tenant: str
+    day: str
