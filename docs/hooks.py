@@ -23,7 +23,7 @@ PAGES = {
     "ARCHITECTURE.md": "architecture.md",
     "helm/README.md": "chart-values.md",
 }
-COPIED = ("CHANGELOG.md", "CONTRIBUTING.md", "helm/README.md")
+COPIED = ("CHANGELOG.md", "CONTRIBUTING.md", "README.md", "helm/README.md")
 # The public Python modules, in the order of the page; the method's are found by themselves.
 CLIENT = ("client", "unary_calls", "batches", "request", "events", "errors", "results")
 _LINK = re.compile(r"(?<!!)\[(?P<text>[^\]]*)\]\((?P<target>[^)\s]+)\)")

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from math import ceil
 
 GATEWAY_CORE_SECONDS, WORKER_CORE_SECONDS = 0.011, 0.041
-"""Of one request: `make bench-scaling` (docs/operate.md, Sizing)."""
+"""Of one request: `make bench-scaling` (docs/sizing.md, Scale)."""
 ACTIONS_WITHOUT_LLM, ACTIONS_WITH_LLM = 5.0, 10.2
 """Temporal's billable actions of a request that a trial or the first score ends, and of one that goes through three stages
 (docs/weight.md)."""

@@ -22,7 +22,7 @@ from tandem.cli import app
 ROOT = Path(__file__).parents[2]
 TOP = ("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md", "helm/README.md")
 # Pages that docs/hooks.py makes; the site's own strict build checks links to them.
-MADE = {f"docs/{page}.md" for page in ("api/grpc", "api/python", "chart-values", "changelog", "contributing")}
+MADE = {f"docs/{page}.md" for page in ("index", "api/grpc", "api/python", "chart-values", "changelog", "contributing")}
 DOCUMENTS = [*TOP, *sorted(str(f.relative_to(ROOT)) for f in (ROOT / "docs").rglob("*.md"))]
 _FENCE = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
 _LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
