@@ -257,8 +257,9 @@ def test_no_domain_file_knows_the_wire(service: str) -> None:
 
 def test_the_method_is_pure() -> None:
     pure = {
-        "__future__", "ast", "base64", "builtins", "collections", "dataclasses", "datetime", "enum", "functools", "hashlib",
-        "itertools", "json", "math", "operator", "pathlib", "pydantic", "re", "statistics", "tandem", "tomllib", "typing", "uuid", "zlib",
+        "__future__", "ast", "base64", "builtins", "collections", "dataclasses", "datetime", "enum", "fractions", "functools",
+        "hashlib", "itertools", "json", "math", "operator", "pathlib", "pydantic", "re", "statistics", "tandem", "tomllib", "typing",
+        "unicodedata", "uuid", "zlib",
     }  # fmt: skip
     for file in sources("tandem.method"):
         assert {name.split(".")[0] for name in imports(file)} <= pure, file

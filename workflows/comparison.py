@@ -9,9 +9,9 @@ from temporalio.common import Priority, RetryPolicy
 from temporalio.exceptions import ActivityError
 
 with workflow.unsafe.imports_passed_through():
-    from tandem.method.conversation import Kind, kind_of
+    from tandem.method.conversation import kind_of
     from tandem.method.evidence.checks import AGREEMENT, PROGRAMS_AGREE, CheckResult, CheckSpec, Verdict, combined
-    from tandem.method.evidence.same_answer import JUDGE_TOKENS, judged_loss, judges_question, same, tells_apart
+    from tandem.method.evidence.same_answer import JUDGE_TOKENS, answer_kind, judged_loss, judges_question, same
     from tandem.method.names import judge_id, llm_queue, shadow_id
     from tandem.method.request.plan import Judge
     from tandem.method.request.result import ShadowInput
@@ -35,9 +35,10 @@ class Comparison:
 async def compare(task: ShadowInput, of_llm: str) -> Comparison:
     """A judge, where there is one, has the word where nothing else can tell, or texts differ."""
     kind = kind_of(task.task, task.json_schema)
-    if same(of_llm, task.served_answer, kind):
+    alike = same(answer_kind(kind, json_schema=task.json_schema), of_llm, task.served_answer)
+    if alike:
         return Comparison(0.0, "match")
-    found = await _checked(task, of_llm) if kind == "code" else _by_text(kind)
+    found = await _checked(task, of_llm) if kind == "code" else _by_text(alike)
     if task.plan.judge and found.by != "check":
         return await _judged(task, of_llm, task.plan.judge)
     return found
@@ -57,8 +58,8 @@ async def write_last(model_task: ModelTask) -> GenerationOutcome:
     return outcome
 
 
-def _by_text(kind: Kind) -> Comparison:
-    return Comparison(1.0, "match") if tells_apart(kind) else Comparison()
+def _by_text(alike: bool | None) -> Comparison:
+    return Comparison() if alike is None else Comparison(1.0, "match")
 
 
 async def _checked(task: ShadowInput, of_llm: str) -> Comparison:

@@ -17,7 +17,9 @@ from lab.calls.grading import is_right
 from lab.calls.tasks import CallTask, CallTasks
 from lab.training.errors import StoreError
 from lab.training.table import Bools, Floats, Rows
-from tandem.method.evidence.call_evidence import CALL_NAMES, Call, Written, evidence
+from tandem.method.evidence.call_evidence import CALL_NAMES, Written, evidence
+from tandem.method.evidence.same_answer import AnswerKind, same
+from tandem.method.tools import Call
 
 Role = Literal["llm", "slm"]
 
@@ -158,17 +160,13 @@ class _Row:
         return bool(calls) and all(name in schemas and _follows(arguments, schemas[name]) for name, arguments in calls)
 
     def agreement(self) -> float:
-        own = _canonical(_calls(self.greedy("slm")))
-        return float(np.mean([_canonical(_calls(each)) == own for each in self.samples])) if self.samples else 0.0
+        own, kind = _calls(self.greedy("slm")), AnswerKind("calls", self.task.tools.tools)
+        found = [bool(same(kind, _calls(each), own)) for each in self.samples]
+        return float(np.mean(found)) if found else 0.0
 
 
 def _calls(answer: Mapping[str, Any]) -> list[Call]:
     return [(name, arguments) for name, arguments in answer["calls"]]
-
-
-def _canonical(calls: Sequence[Call]) -> list[str]:
-    """Calls in any order, and arguments in any order, are the same."""
-    return sorted(f"{name} {json.dumps(json.loads(arguments), sort_keys=True)}" for name, arguments in calls)
 
 
 def _follows(arguments: str, schema: Mapping[str, Any]) -> bool:

@@ -16,7 +16,7 @@ from typing import Any
 
 from lab.calls.tasks import CallTask
 from lab.training.errors import DatasetError
-from tandem.method.evidence.call_evidence import Call
+from tandem.method.tools import Call
 
 _TABLE = "bfcl_eval.constants.model_config"
 _WRITES_DOTS = "tandem"

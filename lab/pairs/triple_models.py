@@ -30,11 +30,14 @@ _CALLS_SMALL = (
 )  # fmt: skip
 
 BENCHMARKS = (
-    Benchmark("calls", "tool calls, one turn (BFCL): the same call", _CALLS_SMALL, _CALLS_LARGE, ignored=("", "none")),
-    Benchmark("calls", "the same, or no call by both", _CALLS_SMALL, _CALLS_LARGE),
+    Benchmark(
+        "calls", "tool calls, one turn (BFCL): the same call", "calls", _CALLS_SMALL, _CALLS_LARGE, takes_no_call=False
+    ),
+    Benchmark("calls", "the same, or no call by both", "calls", _CALLS_SMALL, _CALLS_LARGE),
     Benchmark(
         "gsm8k",
         "school mathematics (GSM8K)",
+        "answer",
         (
             (_MINI_0718, _FLASH),
             (_MINI_0718, _HAIKU),
@@ -46,12 +49,14 @@ BENCHMARKS = (
     Benchmark(
         "math5",
         "hard mathematics (MATH, level 5)",
+        "answer",
         ((_MINI_0718, _QWEN25_7B), (_MINI_0718, _FLASH), (_QWEN25_7B, _LLAMA_8B)),
         (_GPT_4O, _SONNET, Model("o1-mini-2024-09-12", "o1-mini", "GPT", 3, 12)),
     ),
     Benchmark(
         "mmlu_pro",
         "multiple choice about knowledge (MMLU-Pro)",
+        "option",
         (
             (_P_FLASH, _P_LLAMA_70B),
             (_P_LLAMA_8B, Model("Mixtral-8x7B-Instruct-v0.1", "Mixtral 8x7B", "Mistral", 0.24, 0.24)),

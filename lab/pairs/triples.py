@@ -18,6 +18,7 @@ from lab.pairs.facts import FOLDER
 from lab.training.metrics import Interval, bootstrap, mcnemar
 from lab.training.promise import upper_bound
 from lab.training.table import Bools, Floats
+from tandem.method.evidence.same_answer import NO_CALL, AnswerKind, Form, same
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,21 +36,24 @@ class Model:
 class Benchmark:
     """A file of facts, with the small models that are asked together and the large ones that stand behind them.
 
-    An answer in `ignored` is never taken, though both give it.
+    Without `takes_no_call` the large model answers where both small ones call nothing.
     """
 
     file: str
     title: str
+    form: Form
     small: tuple[tuple[Model, Model], ...]
     large: tuple[Model, ...]
-    ignored: tuple[str, ...] = ("",)
+    takes_no_call: bool = True
+
+    def takes(self, one: Reply, other: Reply) -> bool:
+        may_take = self.takes_no_call or one.answer != NO_CALL
+        return may_take and same(AnswerKind(self.form), one.answer, other.answer) is True
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """`answer`: equal texts are the same answer; empty where none can be compared, `none` for a text without a call. `tokens`: read and
-    written.
-    """
+    """`answer`: in its normal form, or a hash or number of that; empty where none can be compared. `tokens`: read and written."""
 
     answer: str
     right: bool
@@ -140,7 +144,7 @@ def _triple(
     return Triple(
         benchmark,
         *models,
-        same=np.array([x.answer == y.answer not in benchmark.ignored for x, y in zip(a, b, strict=True)]),
+        same=np.array([benchmark.takes(x, y) for x, y in zip(a, b, strict=True)]),
         first_right=_right(a),
         second_right=_right(b),
         large_right=_right(c),

@@ -11,6 +11,8 @@ from typing import Any, Literal
 from tandem.method.errors import InvalidArgument
 from tandem.method.json_text import read_json_text
 
+Call = tuple[str, str]
+"""Its name, and its arguments as a text of JSON."""
 ToolMode = Literal["auto", "none", "required"]
 """`auto`: a text, calls, or both; `none`: a text; `required`: at least one call."""
 TOKENS_PER_TOOL = 32

@@ -15,7 +15,7 @@ from lab.pairs.__main__ import PAGE, PROMISES, Agreements, agreement_tables, all
 from lab.pairs.facts import FIELDS, FOLDER, PAIRS, PairFacts, facts_of, read_facts
 from lab.pairs.rules import LADDER, fixed_rule, ruled
 from lab.pairs.triple_models import BENCHMARKS
-from lab.pairs.triples import lot_at
+from lab.pairs.triples import Reply, lot_at
 from lab.training.promise import most_lost
 from tandem.paths import REPOSITORY
 
@@ -113,7 +113,8 @@ def test_the_readme_says_of_real_pairs_what_the_page_says() -> None:
 def test_two_that_agree_are_of_different_families_and_never_agree_on_no_answer() -> None:
     for benchmark in BENCHMARKS:
         assert all(first.family != second.family for first, second in benchmark.small)
-        assert "" in benchmark.ignored
+        nothing = Reply("", False, (0.0, 0.0))
+        assert not benchmark.takes(nothing, nothing)
 
 
 def test_agreement_on_calls_and_school_mathematics_loses_little_and_on_knowledge_much(agreements: Agreements) -> None:

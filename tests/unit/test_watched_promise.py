@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from tandem.method.evidence.same_answer import judged_loss, same
 from tandem.method.profile.profile import load_profile
 from tandem.method.profile.watched_promise import Standing, Watched, lost_between, standing
 from tandem.method.rule.strictness import by_steps
@@ -104,22 +103,3 @@ def test_the_last_step_is_the_large_model_alone() -> None:
     assert [each.checks.code[0] for each in steps[1:-1]] == [f"python_examples:weight={n}" for n in (3, 4, 5, 6, 8, 10)]
     assert steps[-1].evidence("code") == "none: the large model answers"
     assert {each.digest for each in steps} == {profile.digest}
-
-
-@pytest.mark.parametrize(
-    ("one", "other", "kind", "expected"),
-    [
-        ("Berlin", " berlin.", "answer", True),
-        ('{"a": 1, "b": 2}', '{"b":2,"a":1}', "json", True),
-        ('{"a": 1}', '{"a": 2}', "json", False),
-        ("def f(): pass", "def F(): pass", "code", False),
-    ],
-)
-def test_answers_are_compared_whatever_their_form(one: str, other: str, kind: str, expected: bool) -> None:
-    assert same(one, other, kind) is expected  # type: ignore[arg-type]
-
-
-def test_a_judge_that_says_neither_word_says_nothing() -> None:
-    assert judged_loss("It is worse.\n\\boxed{same}") == 0.0
-    assert judged_loss("\\boxed{worse}") == 1.0
-    assert judged_loss("I cannot tell") is None

@@ -12,10 +12,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from tandem.method.conversation import Message
-from tandem.method.tools import Tool
+from tandem.method.evidence.same_answer import AnswerKind, normal_form
+from tandem.method.tools import Call, Tool
 
-Call = tuple[str, str]
-"""Its name, and its arguments as a text of JSON."""
 Token = tuple[str, float]
 """Its text, empty for the one that ends the answer, and its log-probability."""
 Span = tuple[int, int]
@@ -150,14 +149,16 @@ def _leaves(value: Any) -> Iterator[str]:
 
 def doubt(calls: Sequence[Call], history: Sequence[Message]) -> str:
     """Why no certainty is enough in this conversation: the call was made before, or the last result is an error. Empty: it may be."""
-    before = {
-        (call.name, json.dumps(_values(call.arguments), sort_keys=True)) for each in history for call in each.calls
-    }
-    if any((name, json.dumps(_values(arguments), sort_keys=True)) in before for name, arguments in calls):
+    before = {_form(call.name, call.arguments) for each in history for call in each.calls}
+    if any(_form(*call) in before for call in calls):
         return "it makes the same call again"
     if history and history[-1].speaker == "tool" and _is_error(history[-1].text):
         return "the last result is an error"
     return ""
+
+
+def _form(name: str, arguments: str) -> str:
+    return normal_form(AnswerKind("calls"), [(name, arguments)])
 
 
 def _is_error(result: str) -> bool:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Literal
 
+from tandem.method.evidence.same_answer import AnswerKind, same
 from tandem.method.tokens import TokenCounts
 
 AGREEMENT = "agreement"
@@ -131,8 +132,8 @@ def agreement(answers: Sequence[str], spec: CheckSpec) -> tuple[Verdict, str]:
         raise ValueError(f"agreement compares at least 2 answers, not {wanted}")
     if len(answers) < wanted:
         return Verdict.UNKNOWN, f"{len(answers)} of {wanted} answers"
-    last = [" ".join(answer.split()) for answer in answers[-wanted:]]
-    if len(set(last)) == 1:
+    *others, last = answers[-wanted:]
+    if all(same(AnswerKind("answer"), other, last) for other in others):
         return Verdict.PASS, f"{wanted} answers agree"
     return Verdict.FAIL, f"the last {wanted} answers differ"
 
