@@ -29,7 +29,7 @@ from tandem.planning.route import ByScore, dot
 
 normal = NormalDist().cdf
 RATIOS = (2, 3, 5, 10, 30)
-# The project's analysis (docs/method.md, When a pair pays), made by simulation: (small, large) -> AUROC -> % at each ratio.
+# The project's analysis (docs/simulations.md, When a pair pays), made by simulation: (small, large) -> AUROC -> % at each ratio.
 TABLE = {
     (0.28, 0.66): {0.8: (100, 100, 100, 100, 100), 0.95: (100, 100, 96, 86, 79)},
     (0.55, 0.67): {0.7: (100, 99, 88, 76, 69), 0.8: (92, 76, 63, 53, 47), 0.95: (77, 61, 47, 37, 31)},
