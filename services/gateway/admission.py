@@ -74,24 +74,16 @@ class Admission:
         tokens, most = self.count(request)
         if tokens > most:
             raise _too_long(request, profile, f"{tokens} tokens, {tokens - most} too many", most)
-        may_call = request.tools.may_call
-        if not (may_call or profile.takes(request.task)):
-            raise InvalidArgument(f"profile {profile.name} has no prompt for {request.task}", field="task")
-        if request.json_schema and not (request.tools.tools or profile.prompts.structured):
-            raise InvalidArgument(f"profile {profile.name} has no prompt for a JSON schema", field="json_schema")
-        plan = _overridden(make_plan(profile, request.task, request.json_schema, may_call=may_call), request)
-        plan = replace(plan, watched=serving.watched if serving else None, judge=self._judge(profile))
-        if request.budget.max_cost_usd is not None:
-            plan.prices.require_known("budget.max_cost_usd")
-        if allowance(plan, request.budget, tokens).answer_tokens < min(_MIN_ANSWER_TOKENS, plan.answer_max_tokens):
-            raise ResourceExhausted(
-                f"a budget of {request.budget.max_cost_usd} USD does not pay for reading the question and an answer of "
-                f"{_MIN_ANSWER_TOKENS} tokens; raise budget.max_cost_usd or shorten the question",
-                reason="BUDGET_TOO_SMALL",
-            )
-        request_id = request.request_id or uuid4().hex
-        checks = applicable_checks(profile, request)
-        return SolveInput(replace(request, request_id=request_id), plan, tokens, trace_id, checks=checks)
+        _check_prompts(profile, request)
+        plan = self._planned(profile, request, serving)
+        _check_budget(plan, request.budget, tokens)
+        named = replace(request, request_id=request.request_id or uuid4().hex)
+        return SolveInput(named, plan, tokens, trace_id, checks=applicable_checks(profile, request))
+
+    def _planned(self, profile: Profile, request: SolveRequest, serving: Serving | None) -> Plan:
+        plan = make_plan(profile, request.task, request.json_schema, may_call=request.tools.may_call)
+        watched = serving.watched if serving else None
+        return replace(_overridden(plan, request), watched=watched, judge=self._judge(profile))
 
     def must_begin(self, profile: str) -> None:
         """Raises FailedPrecondition where no new request begins with it."""
@@ -135,6 +127,24 @@ class Admission:
                 field="profile",
                 reason="UNKNOWN_PROFILE",
             ) from None
+
+
+def _check_prompts(profile: Profile, request: SolveRequest) -> None:
+    if not (request.tools.may_call or profile.takes(request.task)):
+        raise InvalidArgument(f"profile {profile.name} has no prompt for {request.task}", field="task")
+    if request.json_schema and not (request.tools.tools or profile.prompts.structured):
+        raise InvalidArgument(f"profile {profile.name} has no prompt for a JSON schema", field="json_schema")
+
+
+def _check_budget(plan: Plan, budget: Budget, tokens: int) -> None:
+    if budget.max_cost_usd is not None:
+        plan.prices.require_known("budget.max_cost_usd")
+    if allowance(plan, budget, tokens).answer_tokens < min(_MIN_ANSWER_TOKENS, plan.answer_max_tokens):
+        raise ResourceExhausted(
+            f"a budget of {budget.max_cost_usd} USD does not pay for reading the question and an answer of "
+            f"{_MIN_ANSWER_TOKENS} tokens; raise budget.max_cost_usd or shorten the question",
+            reason="BUDGET_TOO_SMALL",
+        )
 
 
 @dataclass(frozen=True, slots=True)
