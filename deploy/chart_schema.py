@@ -23,6 +23,7 @@ _ENUMS = {
     "accelerator": ["nvidia", "none"],
     "kind": ["keda", "hpa"],
     "format": ["text", "json"],
+    "protocol": ["grpc", "http/protobuf"],
     "level": ["DEBUG", "INFO", "WARNING", "ERROR"],
     "ipFamilyPolicy": ["", "SingleStack", "PreferDualStack", "RequireDualStack"],
     "externalTrafficPolicy": ["", "Cluster", "Local"],

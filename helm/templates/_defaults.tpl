@@ -15,7 +15,7 @@ tls: [enabled, trustDomain, certManager, existingSecrets, public, healthPort, in
 tenants: [secretKey]
 temporal: [namespace, tls, apiKeySecretKey, payloadKeysSecretKey, setup]
 logs: [format, level]
-otel: [sampler, environment]
+otel: [protocol, headersSecretKey, sampler, environment]
 defaults: [enabled, replicaCount, minReadySeconds, serviceAccount, probes, drainSeconds, unreadyPauseSeconds, terminationGracePeriodSeconds, autoscaling, pdb]
 gateway: [replicaCount, service, maxRequests, maxStarting, disconnectGraceSeconds, resources, pdb]
 httpGateway: [replicaCount, service, resources, autoscaling, pdb]

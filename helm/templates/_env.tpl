@@ -147,7 +147,11 @@
 {{- $root := . -}}{{- $v := .Values -}}
 {{- with include "tandem.otelEndpoint" $root }}
 - {name: OTEL_EXPORTER_OTLP_ENDPOINT, value: {{ . | quote }}}
-- {name: OTEL_EXPORTER_OTLP_PROTOCOL, value: grpc}
+- {name: OTEL_EXPORTER_OTLP_PROTOCOL, value: {{ ternary $v.otel.protocol "grpc" (not (empty $v.otel.endpoint)) }}}
+{{- with $v.otel.headersSecret }}
+- name: OTEL_EXPORTER_OTLP_HEADERS
+  valueFrom: {secretKeyRef: {name: {{ . }}, key: {{ $v.otel.headersSecretKey }}}}
+{{- end }}
 - {name: OTEL_TRACES_SAMPLER, value: {{ $v.otel.sampler }}}
 {{- with $v.otel.samplerArg }}
 - {name: OTEL_TRACES_SAMPLER_ARG, value: {{ . | quote }}}

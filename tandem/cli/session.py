@@ -15,6 +15,7 @@ import typer
 
 from tandem.cli.parts import needs
 from tandem.cli.running import explained_wait
+from tandem.otlp import ENDPOINT, GRPC, PROTOCOL, span_exporter
 from tandem.paths import read_stack
 
 _BINARY = "binary and no text: byte 0 at place {}"
@@ -47,21 +48,18 @@ def traced() -> Iterator[None]:
 
     Only where OpenTelemetry's SDK is installed (the extra `service`): the client itself requires the API alone.
     """
-    of_stack = (read_stack() or {}).get("environment", {}).get("OTEL_EXPORTER_OTLP_ENDPOINT")
-    endpoint = os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT") or of_stack
-    if not endpoint or find_spec("opentelemetry.sdk") is None:
+    of_stack = (read_stack() or {}).get("environment", {})
+    given = os.environ if os.environ.get(ENDPOINT) else of_stack
+    if not (endpoint := given.get(ENDPOINT)) or find_spec("opentelemetry.sdk") is None:
         yield
         return
     from opentelemetry import trace
-    from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
     from opentelemetry.sdk.resources import Resource
     from opentelemetry.sdk.trace import TracerProvider
     from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
     provider = TracerProvider(resource=Resource.create({"service.name": "tandem-cli"}))
-    provider.add_span_processor(
-        BatchSpanProcessor(OTLPSpanExporter(endpoint=endpoint, insecure=endpoint.startswith("http://"), timeout=2))
-    )
+    provider.add_span_processor(BatchSpanProcessor(span_exporter(given.get(PROTOCOL) or GRPC, 2, endpoint)))
     trace.set_tracer_provider(provider)
     try:
         yield

@@ -53,7 +53,7 @@ class Process:
 
 
 PROCESSES = (
-    Process("jaeger", 0, {"main": 16686, "query-grpc": 16685, "otlp": 4317, "health": 13133}),
+    Process("jaeger", 0, {"main": 16686, "query-grpc": 16685, "otlp": 4317, "otlp-http": 4318, "health": 13133}),
     Process("redis", 0, {"main": 6379}),
     Process(
         "temporal", 0, {"main": 7233, "http": 7243, "metrics": 7253}, "temporal.api.workflowservice.v1.WorkflowService"

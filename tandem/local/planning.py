@@ -17,6 +17,7 @@ from tandem.local.programs import left_out, require_binary, require_jaeger
 from tandem.local.supervisor import EVERY, PortTaken, Report, Stack
 from tandem.method.errors import TandemError
 from tandem.method.profile.profile import Profile, load_profile
+from tandem.otlp import ENDPOINT, GRPC, HTTP, PROTOCOL
 from tandem.paths import DEFAULT_PROFILE, REPOSITORY, models_folder, profile_folders, read_stack, state_folder
 
 _START_ATTEMPTS = 3
@@ -140,10 +141,12 @@ def _writable(folder: Path) -> Path:
 
 
 def _trace_export(ports: dict[str, dict[str, int]], external: str) -> dict[str, str]:
-    """An external Jaeger is assumed to take OTLP on its standard port, unless the environment names another."""
+    """An external Jaeger is assumed to take OTLP on its protocol's standard port, unless the environment names another."""
+    protocol = os.environ.get(PROTOCOL) or GRPC
+    name = "otlp-http" if protocol == HTTP else "otlp"
     if external:
-        standard = f"http://{urlsplit(external).hostname}:4317"
-        endpoint = os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT", standard)
+        standard = next(process.ports[name] for process in LOCAL_PROCESSES if process.name == "jaeger")
+        endpoint = os.environ.get(ENDPOINT, f"http://{urlsplit(external).hostname}:{standard}")
     else:
-        endpoint = f"http://127.0.0.1:{ports['jaeger']['otlp']}"
-    return {"OTEL_EXPORTER_OTLP_ENDPOINT": endpoint, "OTEL_BSP_SCHEDULE_DELAY": "200"}
+        endpoint = f"http://127.0.0.1:{ports['jaeger'][name]}"
+    return {ENDPOINT: endpoint, PROTOCOL: protocol, "OTEL_BSP_SCHEDULE_DELAY": "200"}

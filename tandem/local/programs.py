@@ -180,6 +180,7 @@ def _jaeger(layout: Layout) -> Program:
         "JAEGER_QUERY_PORT": str(ports["main"]),
         "JAEGER_QUERY_GRPC_PORT": str(ports["query-grpc"]),
         "JAEGER_OTLP_PORT": str(ports["otlp"]),
+        "JAEGER_OTLP_HTTP_PORT": str(ports["otlp-http"]),
         "JAEGER_HEALTH_PORT": str(ports["health"]),
     }
     configuration = REPOSITORY / "deploy" / "jaeger.yaml"

@@ -10,11 +10,15 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.trace import format_trace_id
 
 from tandem import AnswerDelta, Completed, InsightDelta, RequestError
 from tandem.jaeger import TraceError, fetch_trace
 from tandem.local.layout import StackError
 from tandem.local.planning import plan_stack
+from tandem.otlp import HTTP, span_exporter
 from tandem.paths import find_binary
 from tandem.v1 import tandem_pb2
 from tests.conftest import Hold, wait_until
@@ -178,3 +182,20 @@ def test_trace_cost_explains_an_unknown_trace(traced: LocalStack) -> None:
     done = tandem("trace", "cost", "f" * 32)
     assert done.returncode == 1
     assert "has no trace" in done.stderr
+
+
+def test_jaeger_takes_spans_by_http(traced: LocalStack) -> None:
+    """Phoenix and Langfuse take them no other way."""
+    provider = TracerProvider()
+    endpoint = f"http://127.0.0.1:{traced.stack.ports['jaeger']['otlp-http']}"
+    provider.add_span_processor(SimpleSpanProcessor(span_exporter(HTTP, 10, endpoint)))
+    with provider.get_tracer("t").start_as_current_span("by http") as span:
+        trace_id = format_trace_id(span.get_span_context().trace_id)
+    provider.shutdown()
+
+    def has_it() -> bool:
+        with suppress(TraceError):
+            return [each.name for _, each in fetch_trace(traced.stack.jaeger, trace_id).spans()] == ["by http"]
+        return False
+
+    wait_until(has_it)

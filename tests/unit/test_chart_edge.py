@@ -112,3 +112,19 @@ def test_other_origins_and_proxies_are_named_by_the_values() -> None:
     variables = {variable["name"]: variable.get("value", "") for variable in container["env"]}
     assert variables["TANDEM_ALLOWED_ORIGINS"] == "https://app.example.com"
     assert variables["FORWARDED_ALLOW_IPS"] == "10.0.0.0/8"
+
+
+@needs_helm
+def test_spans_leave_by_http_with_headers_of_a_secret_to_the_port_of_the_address() -> None:
+    sets = ("otel.endpoint=https://langfuse.example.com/api/public/otel", "otel.protocol=http/protobuf")
+    objects = render("gpu", *sets, "otel.headersSecret=langfuse", "networkPolicy.enabled=true")
+    assert ports_out(objects) == {53: set(), 5353: set(), 50051: {"gateway"}, 443: set()}
+    for name, spec in pod_specs(objects).items():
+        if name.startswith("Deployment/"):
+            variables = {v["name"]: v for v in spec["containers"][0]["env"] if v["name"].startswith("OTEL_EXPORTER")}
+            if name.endswith("answer-checker"):  # it has no address and no secret
+                assert not variables
+                continue
+            assert variables["OTEL_EXPORTER_OTLP_PROTOCOL"]["value"] == "http/protobuf", name
+            secret = variables["OTEL_EXPORTER_OTLP_HEADERS"]["valueFrom"]["secretKeyRef"]
+            assert secret == {"name": "langfuse", "key": "headers"}, name

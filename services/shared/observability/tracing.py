@@ -32,6 +32,7 @@ from services.shared.observability.json_logs import JsonFormatter
 from services.shared.observability.text import LOG_FORMAT, TextlessExporter, TextlessFormatter
 from tandem.errors import SetupError
 from tandem.method.names import DISTRIBUTION
+from tandem.otlp import GRPC, span_exporter
 
 _FLUSH_SECONDS = 5.0
 _NOT_TRACED = filters.any_of(
@@ -48,7 +49,12 @@ class TelemetrySettings(BaseSettings):
     endpoint: str = Field(
         "",
         validation_alias=AliasChoices("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT"),
-        description="OTLP collector; empty: no span is recorded",
+        description="OTLP collector, such as http://host:4317 for gRPC, http://host:4318 for HTTP; empty: no span is recorded",
+    )
+    protocol: str = Field(
+        GRPC,
+        validation_alias=AliasChoices("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL"),
+        description="grpc, or http/protobuf",
     )
     timeout_seconds: float = Field(
         2.0,
@@ -70,7 +76,7 @@ def setup(service_name: str, log_level: str = "INFO", provider_factory: Any = Tr
     """Configure logging to stderr and the process's tracer provider, which records nothing without an endpoint.
 
     `provider_factory(resource=..., sampler=...)` creates the provider. A process with a Temporal client passes Temporal's
-    own factory, whose span ids are the same on replay. Raises SetupError on a bad OTEL_EXPORTER_OTLP_TIMEOUT.
+    own factory, whose span ids are the same on replay. Raises SetupError on a bad OTEL_EXPORTER_OTLP_TIMEOUT or _PROTOCOL.
     """
     try:
         settings = TelemetrySettings()
@@ -82,10 +88,7 @@ def setup(service_name: str, log_level: str = "INFO", provider_factory: Any = Tr
         _enable_sdk_metrics()
     provider = provider_factory(resource=resource, sampler=None if settings.endpoint else ALWAYS_OFF)
     if settings.endpoint:
-        from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
-
-        # The exporter reads the endpoint and further OTEL_EXPORTER_OTLP_* variables itself.
-        exporter = OTLPSpanExporter(timeout=settings.timeout_seconds)
+        exporter = span_exporter(settings.protocol, settings.timeout_seconds)
         provider.add_span_processor(BatchSpanProcessor(exporter if settings.has_text else TextlessExporter(exporter)))
     trace.set_tracer_provider(provider)
 
