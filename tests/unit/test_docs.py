@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
+from datetime import timedelta
 from functools import cache
 from pathlib import Path
 from types import ModuleType
@@ -18,6 +19,7 @@ import typer.main
 import yaml
 
 from tandem.cli import app
+from tandem.method.timeouts import Timeouts
 
 ROOT = Path(__file__).parents[2]
 TOP = ("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md", "helm/README.md")
@@ -199,6 +201,28 @@ def test_the_method_has_the_sections_that_code_cites() -> None:
         "stages", "hand-off", "features", "scorer", "stop-rule", "cost", "answers", "grading",
     }  # fmt: skip
     assert expected <= anchors(ROOT / "docs/method.md")
+
+
+def test_each_type_of_the_request_walk_is_defined_where_the_page_says() -> None:
+    rows = re.findall(r"^\| \d \| (.+?) \| (.+?) \|", (ROOT / "docs/request-walk.md").read_text(), re.MULTILINE)
+    assert rows
+    for types, places in rows:
+        roots = [ROOT / place.replace(".", "/") for place in re.findall(r"`((?:tandem|services)\.[\w.]+)`", places)]
+        code = "\n".join(file.read_text() for root in roots for file in root.glob("*.py"))
+        named = re.findall(r"`(\w+)`", types)
+        assert [name for name in named if not re.search(rf"^class {name}\b", code, re.MULTILINE)] == [], places
+
+
+def test_the_page_of_the_architecture_has_the_timeouts_of_the_class() -> None:
+    section = (ROOT / "docs/architecture.md").read_text().partition("## Timeouts")[2].partition("\n## ")[0]
+    units = {"s": 1, "min": 60}
+    told = {
+        float(n) * units[u]
+        for row in re.findall(r"^\|.*\| (.+) \|$", section, re.MULTILINE)
+        for n, u in re.findall(r"(\d+) (s|min)", row)
+    }
+    own = {value.total_seconds() for name, value in vars(Timeouts).items() if isinstance(value, timedelta)}
+    assert told - own == set()
 
 
 def test_the_grpc_page_has_every_message_and_its_comments() -> None:
