@@ -53,6 +53,11 @@ class HttpGatewaySettings(ProcessSettings):
         validation_alias="TANDEM_MAX_WAITING_BODIES",
         description="requests of one client address that wait until their bodies are read; more get 429",
     )
+    strict: bool = Field(
+        False,
+        validation_alias="TANDEM_HTTP_STRICT",
+        description="refuse parameters that are hints, which are dropped and named otherwise",
+    )
     trusted_proxies: Names = Field(
         ("127.0.0.1", "::1"),
         validation_alias="FORWARDED_ALLOW_IPS",
@@ -85,7 +90,13 @@ class HttpGateway:
         self._settings = settings
         self._readiness = Readiness(client, may_be_open=settings.allow_anonymous or is_loopback(settings.host))
         self._app = make_app(
-            client, self._readiness, settings.jaeger, settings.max_body_bytes, settings.pages(), settings.most_waiting
+            client,
+            self._readiness,
+            settings.jaeger,
+            settings.max_body_bytes,
+            settings.pages(),
+            settings.most_waiting,
+            strict=settings.strict,
         )
         self.server = HttpServer(
             http_config(

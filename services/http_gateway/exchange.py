@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing
 
 from opentelemetry import trace
@@ -22,11 +22,19 @@ class Exchange:
     """Follows one request in a task of its own, so that a client that hangs up does not end the cancelling of its request.
 
     `cancels`: closing cancels the request at once; without, the gateway does after its grace, unless somebody else reads it.
+    `notes` are added to the result's.
     """
 
     def __init__(
-        self, client: AsyncClient, request: tandem_pb2.SolveRequest, span: trace.Span, *, cancels: bool
+        self,
+        client: AsyncClient,
+        request: tandem_pb2.SolveRequest,
+        span: trace.Span,
+        *,
+        cancels: bool,
+        notes: Sequence[str] = (),
     ) -> None:
+        self._notes = notes
         self._events: asyncio.Queue[Event | Exception] = asyncio.Queue()
         self._span = span
         self.accepted: Accepted
@@ -54,6 +62,7 @@ class Exchange:
                 if event.result.stop.reason == tandem_pb2.STOP_REASON_CANCELLED:
                     raise Cancelled("the request was cancelled")
                 self.result = event.result
+                self.result.notes.extend(self._notes)
             yield live.push(event)
 
     @property

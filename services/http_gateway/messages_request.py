@@ -3,70 +3,37 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from typing import Annotated, Any, Literal
+from collections.abc import Iterator, Sequence
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from tandem.contract import MOST_COUNT, MOST_MESSAGES, MOST_TOOLS
+from tandem.openai.body import ApiBody, Hint, Part, Strict, Unread, loosened
 from tandem.openai.chat_request import ChatCompletionRequest, TandemOptions
-from tandem.openai.json_body import JsonBody
-from tandem.openai.parameters import used_parameters
-
-USED: dict[str, str] = {
-    "model": "a profile, or `profile@0.6` with the threshold at which a stage suffices",
-    "messages": "text, `tool_use` and `tool_result` of user and assistant; the last one is the user's",
-    "max_tokens": "cap of the answer's tokens, where it is below the profile's; it must be given",
-    "system": "the system message before the others",
-    "stop_sequences": "at most 4, each of 1 to 64 characters: the answer ends before the first of them",
-    "stream": "server-sent events",
-    "temperature": "0 to 1, in both models; not given: 0, which is greedy",
-    "top_p": "above 0, at most 1, in both models",
-    "tools": "the caller's own, at most 128; `strict` as in chat completions",
-    "tool_choice": "`auto`, `any`, `tool` or `none`, with `disable_parallel_tool_use`",
-    "metadata": "`user_id`: as `user` of chat completions",
-    "tandem": "Tandem's own options, see below",
-}
-COUNTED = {name: USED[name] for name in ("model", "messages", "system", "tools", "tool_choice")}
-"""Of count_tokens."""
-NEUTRAL: dict[str, tuple[tuple[Any, ...], str]] = {
-    "top_k": ((), "not supported by every engine"),
-    "thinking": (({"type": "disabled"},), "the stop rule decides how much is written: use `model@threshold`"),
-    "service_tier": (("auto", "standard_only"), "there are no tiers"),
-    "container": ((), "nothing is run here"),
-    "mcp_servers": (([],), "nothing is called here: the caller runs its tools"),
-    "context_management": ((), "nothing is cut: a conversation that is too long is refused"),
-    "output_config": ((), "not supported"),
-    "output_format": ((), "not supported"),
-    "inference_geo": ((), "there is one place"),
-    "thread": ((), "this process keeps no state: send the whole conversation"),
-    "cache_control": (({"type": "ephemeral"},), "what has the same beginning is found without it"),
-}
+from tandem.openai.parameters import MESSAGES, Table
+from tandem.openai.tools import OtherTool
 
 
-class _Body(BaseModel):
-    """`cache_control` asks for nothing: what has the same beginning is found without it."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-    cache_control: dict[str, str] | None = None
-
-
-class TextBlock(_Body):
-    """`citations` are of an earlier reply, and empty."""
-
+class TextBlock(Part):
     type: Literal["text"]
     text: str
-    citations: list[None] | None = None
 
 
-class CallBlock(_Body):
+class ThinkingBlock(Unread):
+    """What a model thought before an earlier reply."""
+
+    type: Literal["thinking", "redacted_thinking"]
+
+
+class CallBlock(Part):
     type: Literal["tool_use"]
     id: str = Field(min_length=1)
     name: str
     input: dict[str, Any]
 
 
-class ResultBlock(_Body):
+class ResultBlock(Part):
     type: Literal["tool_result"]
     tool_use_id: str = Field(min_length=1)
     content: str | list[TextBlock] = ""
@@ -81,8 +48,10 @@ class ResultBlock(_Body):
         }
 
 
-class UserMessage(_Body):
-    role: Literal["user"]
+class UserMessage(Part):
+    """The system's too: what it says among the messages is read as the user's."""
+
+    role: Literal["user", "system"]
     content: str | list[TextBlock | ResultBlock]
 
     def as_chat(self) -> list[dict[str, Any]]:
@@ -94,9 +63,9 @@ class UserMessage(_Body):
         return [*results, *([{"role": "user", "content": _text(texts)}] if texts or not results else [])]
 
 
-class AssistantMessage(_Body):
+class AssistantMessage(Part):
     role: Literal["assistant"]
-    content: str | list[TextBlock | CallBlock]
+    content: str | list[TextBlock | CallBlock | ThinkingBlock]
 
     def as_chat(self) -> list[dict[str, Any]]:
         if isinstance(self.content, str):
@@ -110,19 +79,28 @@ class AssistantMessage(_Body):
         return [{"role": "assistant", "content": _text(texts), "tool_calls": calls}]
 
 
-class MessagesTool(_Body):
+class MessagesTool(Part):
     type: Literal["custom"] | None = None
     name: str
     description: str | None = None
     input_schema: dict[str, Any]
     strict: bool | None = None
 
+    def hints(self) -> Iterator[Hint]:
+        yield from super().hints()
+        if not self.strict and loosened(self.input_schema) is not self.input_schema:
+            yield ".input_schema", self.input_schema
+
     def as_chat(self) -> dict[str, Any]:
         about = {"name": self.name, "description": self.description, "parameters": self.input_schema}
         return {"type": "function", "function": {**about, "strict": self.strict}}
 
 
-class ToolChoice(_Body):
+class ServersTool(OtherTool):
+    read: ClassVar[str] = "custom"
+
+
+class ToolChoice(Strict):
     type: Literal["auto", "any", "tool", "none"]
     name: str = ""
     disable_parallel_tool_use: bool = False
@@ -139,12 +117,26 @@ class ToolChoice(_Body):
         return self
 
 
-class Metadata(_Body):
+class Metadata(Part):
     user_id: str | None = None
 
 
-class MessagesRequest(JsonBody):
-    """Every other parameter of Anthropic's is refused by name."""
+class OutputFormat(Strict):
+    type: Literal["json_schema"]
+    schema_: dict[str, Any] = Field(alias="schema")
+
+    def as_chat(self) -> dict[str, Any]:
+        return {"type": self.type, "json_schema": {"name": "", "schema": self.schema_}}
+
+
+class OutputConfig(Part):
+    format: OutputFormat | None = None
+
+
+class MessagesRequest(ApiBody):
+    """What becomes of any other parameter, tandem.openai.parameters says."""
+
+    parameters: ClassVar[Table] = MESSAGES
 
     model: str
     messages: Annotated[list[UserMessage | AssistantMessage], Field(min_length=1, max_length=MOST_MESSAGES)]
@@ -154,21 +146,19 @@ class MessagesRequest(JsonBody):
     stream: bool = False
     temperature: float | None = Field(default=None, ge=0, le=1)
     top_p: float | None = Field(default=None, gt=0, le=1)
-    tools: list[MessagesTool] = Field(default_factory=list, max_length=MOST_TOOLS)
+    tools: list[MessagesTool | ServersTool] = Field(default_factory=list, max_length=MOST_TOOLS)
     tool_choice: ToolChoice = ToolChoice(type="auto")
     metadata: Metadata = Metadata()
+    output_config: OutputConfig = OutputConfig()
+    output_format: OutputFormat | None = None
     tandem: TandemOptions = TandemOptions()
-
-    @model_validator(mode="before")
-    @classmethod
-    def _known(cls, given: Any) -> Any:
-        return used_parameters(given, USED, NEUTRAL) if isinstance(given, dict) else given
 
     def as_chat(self) -> ChatCompletionRequest:
         """Raises pydantic.ValidationError."""
         system = _text(self.system)
         said = [{"role": "system", "content": system}] if system else []
         said += [chat for message in self.messages for chat in message.as_chat()]
+        form = self.output_config.format or self.output_format
         return ChatCompletionRequest.model_validate(
             {
                 "model": self.model,
@@ -178,7 +168,8 @@ class MessagesRequest(JsonBody):
                 "temperature": self.temperature,
                 "top_p": self.top_p,
                 "stop": self.stop_sequences,
-                "tools": [tool.as_chat() for tool in self.tools],
+                "response_format": form and form.as_chat(),
+                "tools": [tool.as_chat() for tool in self.tools if isinstance(tool, MessagesTool)],
                 "tool_choice": self.tool_choice.as_chat(),
                 "parallel_tool_calls": not self.tool_choice.disable_parallel_tool_use,
                 "user": self.metadata.user_id or "",
@@ -191,11 +182,6 @@ class CountTokensBody(MessagesRequest):
     """What is counted of a request; how it is answered is no part of it."""
 
     max_tokens: int = 1
-
-    @model_validator(mode="before")
-    @classmethod
-    def _known(cls, given: Any) -> Any:
-        return used_parameters(given, COUNTED, NEUTRAL) if isinstance(given, dict) else given
 
 
 def _text(content: str | Sequence[TextBlock]) -> str:

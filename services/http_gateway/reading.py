@@ -26,6 +26,7 @@ from starlette.requests import ClientDisconnect
 from services.http_gateway import errors
 from services.shared.identity.caller import credential_of
 from tandem.client import AsyncClient
+from tandem.openai.body import ApiBody
 from tandem.openai.json_body import read_json
 
 MOST_WAITING = 256
@@ -88,19 +89,21 @@ class _Lane:
         self.places, self._turns = Places(at_once, most), Places(1, most)
         self._thread = ThreadPoolExecutor(1, "bodies")
 
-    async def parsed(self, request: Request, body: bytes, model: Model) -> BaseModel:
+    async def parsed(self, request: Request, body: bytes, model: Model, strict: bool) -> BaseModel:
         """Raises RefusedParameter, RequestValidationError."""
         async with self._turns.of(request):
-            return await asyncio.get_running_loop().run_in_executor(self._thread, _parsed, body, model)
+            return await asyncio.get_running_loop().run_in_executor(self._thread, _parsed, body, model, strict)
 
 
 class Bodies:
-    """`most_waiting`: requests of one address that wait until they are read, those that are being read included.
+    """`most_waiting`: requests of one address that wait until they are read, those that are being read included. `strict`: a hint is
+    refused, as what changes an answer's meaning is.
 
     What says that it is small does not wait for what is not: who sends large ones may share an address with everyone.
     """
 
-    def __init__(self, client: AsyncClient, most_waiting: int = MOST_WAITING) -> None:
+    def __init__(self, client: AsyncClient, most_waiting: int = MOST_WAITING, *, strict: bool = False) -> None:
+        self._strict = strict
         self.uploads = Places(_UPLOADS_AT_ONCE, most_waiting)
         self._small, self._large = _Lane(most_waiting, most_waiting), _Lane(_LARGE_AT_ONCE, most_waiting)
         self._credentials = Credentials(client)
@@ -116,7 +119,7 @@ class Bodies:
                 raise HTTPException(errors.CANCELLED, "the client has gone") from None
             if not body or "json" not in request.headers.get("content-type", "json").lower():
                 return _Read(request, body, None)  # FastAPI says what is missing
-            return _Read(request, body, await lane.parsed(request, body, model))
+            return _Read(request, body, await lane.parsed(request, body, model, self._strict))
 
 
 class BodyRoute(APIRoute):
@@ -148,12 +151,15 @@ class _Read(Request):
         return self._value
 
 
-def _parsed(body: bytes, model: Model) -> BaseModel:
+def _parsed(body: bytes, model: Model, strict: bool) -> BaseModel:
     """In a thread, also the choice among thousands of problems. Raises RefusedParameter, RequestValidationError."""
     try:
-        return model.model_validate(read_json(body))
+        read = model.model_validate(read_json(body))
     except ValidationError as error:
         raise RequestValidationError([errors.deepest(error.errors())]) from None
+    if strict and isinstance(read, ApiBody):
+        read.refuse_hints()
+    return read
 
 
 def _model(endpoint: Callable[..., Any]) -> Model | None:

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from collections.abc import Iterator
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from tandem.contract import MOST_COUNT, MOST_MESSAGES, MOST_TOOLS
+from tandem.openai.body import ApiBody, Hint, Part, Strict, Unread
 from tandem.openai.chat_request import ChatCompletionRequest, JsonSchema, ResponseFormat, TandemOptions
-from tandem.openai.json_body import JsonBody
-from tandem.openai.parameters import RESPONSES_NEUTRAL, RESPONSES_USED, used_parameters
+from tandem.openai.parameters import RESPONSES, Table
+from tandem.openai.tools import CalledFunction, FunctionBody, OtherTool
 
 
-class _Body(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class _Repeated(_Body):
+class _Repeated(Part):
     """What a client repeats of an earlier reply has fields that are null."""
 
     @model_validator(mode="before")
@@ -58,6 +56,10 @@ class InputCall(_Repeated):
     id: str = ""
     status: str = ""
 
+    def hints(self) -> Iterator[Hint]:
+        yield from super().hints()
+        yield from CalledFunction(name=self.name, arguments=self.arguments).hints()
+
     def as_chat(self) -> dict[str, Any]:
         call = {"id": self.call_id, "function": {"name": self.name, "arguments": self.arguments}}
         return {"role": "assistant", "content": "", "tool_calls": [call]}
@@ -78,18 +80,23 @@ class InputOutput(_Repeated):
         return {"role": "tool", "tool_call_id": self.call_id, "content": text}
 
 
-class ResponsesTool(_Body):
+class InputReasoning(Unread):
+    """What a model thought before an earlier reply."""
+
+    type: Literal["reasoning"]
+
+    def as_chat(self) -> None:
+        return None
+
+
+class ResponsesTool(FunctionBody):
     type: Literal["function"]
-    name: str
-    description: str | None = None
-    parameters: dict[str, Any] | None = None
-    strict: bool | None = None
 
     def as_chat(self) -> dict[str, Any]:
         return {"type": "function", "function": self.model_dump(exclude={"type"})}
 
 
-class ResponsesNamed(_Body):
+class ResponsesNamed(Strict):
     type: Literal["function"]
     name: str
 
@@ -97,7 +104,7 @@ class ResponsesNamed(_Body):
         return {"type": "function", "function": {"name": self.name}}
 
 
-class ResponsesAllowed(_Body):
+class ResponsesAllowed(Strict):
     type: Literal["allowed_tools"]
     mode: Literal["auto", "required"]
     tools: list[ResponsesNamed]
@@ -109,7 +116,7 @@ class ResponsesAllowed(_Body):
         }
 
 
-class TextFormat(_Body):
+class TextFormat(Strict):
     type: Literal["text", "json_object", "json_schema"] = "text"
     name: str = ""
     schema_: dict[str, Any] | None = Field(default=None, alias="schema")
@@ -134,7 +141,7 @@ class TextFormat(_Body):
         return ResponseFormat(type=self.type, json_schema=schema)
 
 
-class TextOptions(_Body):
+class TextOptions(Part):
     format: TextFormat = TextFormat()
 
 
@@ -150,30 +157,28 @@ def _joined(said: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return joined
 
 
-class ResponsesRequest(JsonBody):
-    """Every other parameter of OpenAI's is refused by name (tandem.openai.parameters)."""
+Item = InputMessage | InputCall | InputOutput | InputReasoning
+
+
+class ResponsesRequest(ApiBody):
+    """What becomes of any other parameter, tandem.openai.parameters says."""
+
+    parameters: ClassVar[Table] = RESPONSES
 
     model: str
-    input: str | Annotated[list[InputMessage | InputCall | InputOutput], Field(max_length=MOST_MESSAGES)] = Field(
-        min_length=1
-    )
+    input: str | Annotated[list[Item], Field(max_length=MOST_MESSAGES)] = Field(min_length=1)
     instructions: str = ""
     stream: bool = False
     max_output_tokens: int | None = Field(default=None, gt=0, le=MOST_COUNT)
     temperature: float | None = Field(default=None, ge=0, le=2)
     top_p: float | None = Field(default=None, gt=0, le=1)
     text: TextOptions = TextOptions()
-    tools: list[ResponsesTool] = Field(default_factory=list, max_length=MOST_TOOLS)
+    tools: list[ResponsesTool | OtherTool] = Field(default_factory=list, max_length=MOST_TOOLS)
     tool_choice: Literal["auto", "none", "required"] | ResponsesNamed | ResponsesAllowed = "auto"
     parallel_tool_calls: bool | None = None
     user: str = ""
     metadata: dict[str, str] = Field(default_factory=dict)
     tandem: TandemOptions = TandemOptions()
-
-    @model_validator(mode="before")
-    @classmethod
-    def _known(cls, given: Any) -> Any:
-        return used_parameters(given, RESPONSES_USED, RESPONSES_NEUTRAL) if isinstance(given, dict) else given
 
     @property
     def repeated(self) -> dict[str, Any]:
@@ -196,7 +201,7 @@ class ResponsesRequest(JsonBody):
         if isinstance(self.input, str):
             said.append({"role": "user", "content": self.input})
         else:
-            said += _joined([item.as_chat() for item in self.input])
+            said += _joined([chat for item in self.input if (chat := item.as_chat())])
         return ChatCompletionRequest.model_validate(
             {
                 "model": self.model,
@@ -206,7 +211,7 @@ class ResponsesRequest(JsonBody):
                 "temperature": self.temperature,
                 "top_p": self.top_p,
                 "response_format": self.text.format.as_response_format(),
-                "tools": [tool.as_chat() for tool in self.tools],
+                "tools": [tool.as_chat() for tool in self.tools if isinstance(tool, ResponsesTool)],
                 "tool_choice": self.tool_choice if isinstance(self.tool_choice, str) else self.tool_choice.as_chat(),
                 "parallel_tool_calls": self.parallel_tool_calls,
                 "user": self.user,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable
 from typing import Annotated, Any
@@ -36,11 +37,13 @@ from tandem.client import AsyncClient
 from tandem.contract import MAX_REQUEST_BYTES
 from tandem.errors import RequestError
 from tandem.events import Accepted
+from tandem.openai.body import ApiBody
 from tandem.openai.chat_request import ChatCompletionRequest
 
 Authorization = Annotated[str, Header(description="`Bearer KEY`: the gateway asks who it is, not this process")]
 IdempotencyKey = Annotated[str, Header(alias="Idempotency-Key", description="the request id: a repeated one joins")]
-
+_MOST_LOGGED = 256
+logger = logging.getLogger(__name__)
 
 OWN_PAGE = WebPages(private="/api/")
 """Nobody else's page may ask, or read what the own one reads. By whatever name this process is called."""
@@ -51,6 +54,7 @@ class OpenAIService:
 
     def __init__(self, client: AsyncClient, readiness: Readiness) -> None:
         self._client, self._readiness = client, readiness
+        self._logged: set[str] = set()
 
     async def chat_completions(
         self,
@@ -66,7 +70,7 @@ class OpenAIService:
                 accepted.request_id, accepted.profile, body.metadata, body.stream_options.include_usage
             )
 
-        return await self._reply(body, reply, request, idempotency_key, self._for(authorization))
+        return await self._reply(body, body, reply, request, idempotency_key, self._for(authorization))
 
     async def responses(
         self,
@@ -80,7 +84,7 @@ class OpenAIService:
         def reply(accepted: Accepted) -> Reply:
             return ResponsesReply(accepted.request_id, accepted.profile, body.repeated)
 
-        return await self._reply(body.as_chat(), reply, request, idempotency_key, self._for(authorization))
+        return await self._reply(body, body.as_chat(), reply, request, idempotency_key, self._for(authorization))
 
     async def messages(
         self,
@@ -94,7 +98,7 @@ class OpenAIService:
             return MessagesReply(accepted.request_id, accepted.profile)
 
         client = self._client.for_caller(credential_of(request.headers))
-        return await self._reply(body.as_chat(), reply, request, idempotency_key, client)
+        return await self._reply(body, body.as_chat(), reply, request, idempotency_key, client)
 
     async def count_tokens(self, body: CountTokensBody, request: Request) -> dict[str, int]:
         """How many tokens of the small model a conversation has, with its tools, as the profile's limit counts them."""
@@ -104,6 +108,7 @@ class OpenAIService:
 
     async def _reply(
         self,
+        given: ApiBody,
         body: ChatCompletionRequest,
         make_reply: Callable[[Accepted], Reply],
         request: Request,
@@ -112,16 +117,26 @@ class OpenAIService:
     ) -> Response:
         request_id = key or uuid4().hex
         asked = body.as_solve_request(request_id)
-        exchange = Exchange(client, asked, _span(request, body, request_id), cancels=not key)
+        named = ", ".join(given.dropped)
+        notes = [f"not followed: {named}"] if named else []
+        exchange = Exchange(client, asked, _span(request, body, request_id), cancels=not key, notes=notes)
         try:
             accepted = await exchange.start()
             headers = {"x-request-id": accepted.request_id, "x-tandem-trace-id": accepted.trace_id}
+            if named:
+                headers["x-tandem-dropped"] = named
+                self._log_once(named)
             if body.stream:
                 return EventStream(exchange, make_reply(accepted), headers, request.app.state.ending)
             return await send_whole(exchange, make_reply(accepted), headers, request)
         except BaseException:
             exchange.close()
             raise
+
+    def _log_once(self, dropped: str) -> None:
+        if dropped not in self._logged and len(self._logged) < _MOST_LOGGED:
+            self._logged.add(dropped)
+            logger.info("a request's parameters that are not followed: %s", dropped)
 
     async def models(self, authorization: Authorization = "") -> dict[str, Any]:
         """One model for each profile; `profile@0.6` sets the threshold at which a stage suffices."""
@@ -157,13 +172,15 @@ def make_app(
     max_body_bytes: int = MAX_REQUEST_BYTES,
     pages: WebPages = OWN_PAGE,
     most_waiting: int = MOST_WAITING,
+    *,
+    strict: bool = False,
 ) -> FastAPI:
-    """`jaeger`: where the page's links to traces lead; empty: it has none."""
+    """`jaeger`: where the page's links to traces lead; empty: it has none. `strict`: hints are refused."""
     service = OpenAIService(client, readiness)
     app = FastAPI(title="Tandem", description="OpenAI's chat API", docs_url=None, redoc_url=None)
     app.router.route_class = BodyRoute
     app.state.max_body_bytes = max_body_bytes
-    app.state.bodies = Bodies(client, most_waiting)
+    app.state.bodies = Bodies(client, most_waiting, strict=strict)
     app.post("/v1/chat/completions", response_model=None)(service.chat_completions)
     app.post("/v1/responses", response_model=None)(service.responses)
     app.post("/v1/messages", response_model=None)(service.messages)

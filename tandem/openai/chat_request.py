@@ -5,15 +5,15 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from itertools import dropwhile
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import Field, StringConstraints, model_validator
 
 from tandem.contract import MOST_CALLS, MOST_COUNT, MOST_MESSAGES, MOST_TOOLS, Count, Seed
 from tandem.method.conversation import Task
-from tandem.openai.json_body import JsonBody
-from tandem.openai.parameters import RefusedParameter, used_parameters
-from tandem.openai.tools import CallBody, Choice, ToolBody, as_options
+from tandem.openai.body import ApiBody, Part, Strict
+from tandem.openai.parameters import CHAT, RefusedParameter, Table
+from tandem.openai.tools import CallBody, Choice, OtherTool, ToolBody, as_options
 from tandem.request import SolveOptions, solve_request
 from tandem.v1 import tandem_pb2
 
@@ -21,16 +21,12 @@ _MOST_METADATA = 16
 _ROLES = {"system": "system", "developer": "system", "user": "user", "assistant": "assistant", "tool": "tool"}
 
 
-class _Body(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class TextPart(_Body):
+class TextPart(Part):
     type: Literal["text"]
     text: str
 
 
-class ChatMessage(_Body):
+class ChatMessage(Part):
     """Its text, as one string or in parts; of the assistant's also what it called, of a tool's the call that it is the result of."""
 
     role: str = Field(description="system, developer, user, assistant or tool")
@@ -42,7 +38,11 @@ class ChatMessage(_Body):
     @classmethod
     def _without_nulls(cls, given: Any) -> Any:
         """What a client repeats of an earlier reply has fields that are empty."""
-        return {name: value for name, value in given.items() if value not in (None, [])} if _is_object(given) else given
+        return (
+            {name: value for name, value in given.items() if value not in (None, [])}
+            if isinstance(given, dict)
+            else given
+        )
 
     @model_validator(mode="after")
     def _answers_one_call(self) -> ChatMessage:
@@ -52,7 +52,7 @@ class ChatMessage(_Body):
 
     def as_said(self) -> dict[str, Any]:
         """As tandem.request takes it; its role is known."""
-        calls = [call.model_dump() for call in self.tool_calls]
+        calls = [call.as_said() for call in self.tool_calls]
         said = {"role": _ROLES[self.role], "content": self.text, "tool_call_id": self.tool_call_id}
         return said | ({"tool_calls": calls} if calls else {})
 
@@ -62,11 +62,11 @@ class ChatMessage(_Body):
         return parts if isinstance(parts, str) else "\n".join(part.text for part in parts)
 
 
-class StreamOptions(_Body):
+class StreamOptions(Part):
     include_usage: bool = False
 
 
-class JsonSchema(_Body):
+class JsonSchema(Strict):
     """`strict` makes no difference: an answer is always held to its schema."""
 
     name: str
@@ -75,7 +75,7 @@ class JsonSchema(_Body):
     strict: bool | None = None
 
 
-class ResponseFormat(_Body):
+class ResponseFormat(Strict):
     type: Literal["text", "json_object", "json_schema"]
     json_schema: JsonSchema | None = None
 
@@ -95,7 +95,7 @@ class ResponseFormat(_Body):
         return self
 
 
-class TandemOptions(_Body):
+class TandemOptions(Strict):
     """What OpenAI's API has no name for; each as in tandem.v1.SolveRequest."""
 
     task: Task | None = None
@@ -109,8 +109,10 @@ class TandemOptions(_Body):
     tenant: str = ""
 
 
-class ChatCompletionRequest(JsonBody):
-    """Every other parameter of OpenAI's is refused by name (tandem.openai.parameters)."""
+class ChatCompletionRequest(ApiBody):
+    """What becomes of any other parameter, tandem.openai.parameters says."""
+
+    parameters: ClassVar[Table] = CHAT
 
     model: str
     messages: list[ChatMessage] = Field(min_length=1, max_length=MOST_MESSAGES)
@@ -123,7 +125,7 @@ class ChatCompletionRequest(JsonBody):
     seed: Seed | None = None
     stop: str | list[str] = Field(default_factory=list)
     response_format: ResponseFormat = ResponseFormat(type="text")
-    tools: list[ToolBody] = Field(default_factory=list, max_length=MOST_TOOLS)
+    tools: list[ToolBody | OtherTool] = Field(default_factory=list, max_length=MOST_TOOLS)
     tool_choice: Choice = "auto"
     parallel_tool_calls: bool | None = None
     user: str = ""
@@ -132,16 +134,12 @@ class ChatCompletionRequest(JsonBody):
     ] = Field(default_factory=dict, max_length=_MOST_METADATA)
     tandem: TandemOptions = TandemOptions()
 
-    @model_validator(mode="before")
-    @classmethod
-    def _known(cls, given: Any) -> Any:
-        return used_parameters(given) if _is_object(given) else given
-
     def as_solve_request(self, request_id: str) -> tandem_pb2.SolveRequest:
         """Raises RefusedParameter."""
         profile, threshold = _model(self.model)
         own = self.tandem
         choice, allowed = as_options(self.tool_choice)
+        tools = [tool.function.as_offered() for tool in self.tools if isinstance(tool, ToolBody)]
         options = SolveOptions(
             profile=profile,
             request_id=request_id,
@@ -159,12 +157,12 @@ class ChatCompletionRequest(JsonBody):
             checks=own.checks,
             json_schema=self.response_format.as_text(),
             keep_running=own.keep_running,
-            tools=[tool.function.model_dump() for tool in self.tools],
+            tools=tools,
             parallel_tool_calls=self.parallel_tool_calls,
             tool_choice=choice,
             allowed_tools=allowed,
         )
-        if not self.tools and self.tool_choice not in ("auto", "none"):
+        if not tools and self.tool_choice not in ("auto", "none"):
             raise RefusedParameter("tool_choice", "a call is required, and there are no tools", "invalid_value")
         if own.task is not None:
             options["task"] = own.task
@@ -177,10 +175,6 @@ class ChatCompletionRequest(JsonBody):
                 "max_tokens", "max_tokens and max_completion_tokens differ: give one", "invalid_value"
             )
         return self.max_tokens if self.max_completion_tokens is None else self.max_completion_tokens
-
-
-def _is_object(given: Any) -> bool:
-    return isinstance(given, dict)
 
 
 def as_conversation(messages: Sequence[ChatMessage]) -> list[dict[str, Any]]:

@@ -2,55 +2,91 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from collections.abc import Iterator
+from typing import Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field, field_validator
+
+from tandem.openai.body import Hint, Part, Strict, Unread, as_object, loosened
 
 
-class _Body(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class FunctionBody(_Body):
-    """`strict`: a schema that no text can be held to in full is refused."""
+class FunctionBody(Part):
+    """`strict`: a schema that no text can be held to in full is refused, where else it is held as far as possible."""
 
     name: str
     description: str | None = None
     parameters: dict[str, Any] | None = None
     strict: bool | None = None
 
+    @property
+    def schema_held(self) -> dict[str, Any] | None:
+        return self.parameters if self.strict or self.parameters is None else loosened(self.parameters)
 
-class ToolBody(_Body):
+    def hints(self) -> Iterator[Hint]:
+        yield from super().hints()
+        if self.schema_held is not self.parameters:
+            yield ".parameters", self.parameters
+
+    def as_offered(self) -> dict[str, Any]:
+        """As tandem.request takes it."""
+        about = {"name": self.name, "description": self.description, "strict": self.strict}
+        return {**about, "parameters": self.schema_held}
+
+
+class ToolBody(Part):
     type: Literal["function"]
     function: FunctionBody
 
 
-class CalledFunction(_Body):
+class OtherTool(Unread):
+    """One that is no function: it is not offered to the models, which may do without."""
+
+    read: ClassVar[str] = "function"
+
+    @field_validator("type")
+    @classmethod
+    def _is_other(cls, given: str) -> str:
+        if given == cls.read:
+            raise ValueError(f"a {given} has more fields")
+        return given
+
+
+class CalledFunction(Part):
     name: str
     arguments: str
 
+    def hints(self) -> Iterator[Hint]:
+        yield from super().hints()
+        if self.arguments and as_object(self.arguments) is not self.arguments:
+            yield ".arguments", self.arguments
 
-class CallBody(_Body):
+
+class CallBody(Part):
     id: str = Field(min_length=1)
     type: Literal["function"] = "function"
     function: CalledFunction
 
+    def as_said(self) -> dict[str, Any]:
+        """As tandem.request takes it."""
+        function = {"name": self.function.name, "arguments": as_object(self.function.arguments)}
+        return {"id": self.id, "function": function}
 
-class NamedFunction(_Body):
+
+class NamedFunction(Strict):
     name: str
 
 
-class NamedTool(_Body):
+class NamedTool(Strict):
     type: Literal["function"]
     function: NamedFunction
 
 
-class AllowedTools(_Body):
+class AllowedTools(Strict):
     mode: Literal["auto", "required"]
     tools: list[NamedTool] = Field(min_length=1)
 
 
-class AllowedChoice(_Body):
+class AllowedChoice(Strict):
     type: Literal["allowed_tools"]
     allowed_tools: AllowedTools
 

@@ -72,3 +72,21 @@ async def test_instructor_takes_each_step_as_a_call(http: httpx.AsyncClient, tmp
     task = script([*steps, ("Step", {"action": "finish", "text": SAID})], "")
     assert await run(http, "instructor", task, workshop) == SAID
     assert workshop.calls == CALLED
+
+
+RECORDED = {file.stem: file.read_text() for file in Path(__file__).parents[1].glob("fixtures/agents/*.json")}
+"""Bodies that Claude Code 2.1.197 and Codex 0.171 sent by themselves; long texts are cut, names and ids replaced."""
+
+
+@pytest.mark.parametrize("name", sorted(RECORDED))
+async def test_what_coding_agents_send_is_taken_and_what_is_not_followed_is_named(
+    http: httpx.AsyncClient, name: str
+) -> None:
+    sent = json.loads(RECORDED[name]) | {"model": "scripted@1"}
+    path = "/v1/responses" if "input" in sent else "/v1/messages"
+    for is_stream in (False, True):
+        reply = await http.post(path, json=sent | {"stream": is_stream})
+        assert reply.status_code == 200, reply.text
+        dropped = set(reply.headers["x-tandem-dropped"].split(", "))
+        assert {"output_config.effort"} <= dropped if "messages" in sent else {"prompt_cache_key"} <= dropped
+        assert f"not followed: {reply.headers['x-tandem-dropped']}" in reply.text

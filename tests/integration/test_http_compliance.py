@@ -16,7 +16,7 @@ SUITE = Path(sys.executable).parent / "llm-comply"
 # What this gateway refuses by name, which is no failure of its own: docs/openai-parameters.md.
 REFUSED = {
     "openai-chat": {"chat-image-input"},
-    "open-responses": {"image-input", "assistant-phase"},
+    "open-responses": {"image-input"},
 }
 # OpenAI's own client has these events; the suite's specification does not.
 BEYOND = "response.reasoning_text"

@@ -100,11 +100,12 @@ async def test_stop_sequences_and_max_tokens_end_the_text(http: httpx.AsyncClien
     ("more", "status", "kind", "named"),
     [
         ({"max_tokens": None}, 400, "invalid_request_error", "max_tokens"),
-        ({"top_k": 5}, 400, "invalid_request_error", "top_k"),
-        ({"thinking": {"type": "enabled", "budget_tokens": 1024}}, 400, "invalid_request_error", "thinking"),
-        ({"nonsense": 1}, 400, "invalid_request_error", "nonsense"),
+        ({"container": "c1"}, 400, "invalid_request_error", "container"),
+        ({"inference_geo": "eu"}, 400, "invalid_request_error", "inference_geo"),
         ({"model": "nobody"}, 404, "not_found_error", "nobody"),
-        ({"tools": [{"type": "web_search_20250305", "name": "web_search"}]}, 400, "invalid_request_error", "tools"),
+        ({"tools": [{"type": "web_search_20250305", "name": "web_search"}], "tool_choice": {"type": "tool", "name": "web_search"}},
+         400, "invalid_request_error", "no tools"),
+        ({"tools": [{"type": "custom", "name": "a"}]}, 400, "invalid_request_error", "tools[0].input_schema"),
         ({"messages": [{"role": "user", "content": [{"type": "image", "source": {}}]}]}, 400, "invalid_request_error", "messages[0]"),
         ({"messages": [{"role": "user", "content": "x"}, {"role": "assistant", "content": "y"}]}, 400, "invalid_request_error", "assistant"),
     ],
@@ -116,6 +117,39 @@ async def test_what_cannot_be_honoured_is_refused_in_its_shape(
     error = reply.json()
     assert (reply.status_code, error["type"], error["error"]["type"]) == (status, "error", kind)
     assert named in error["error"]["message"]
+
+
+THOUGHT = [
+    {"role": "user", "content": [{"type": "text", "text": SURE, "cache_control": {"type": "ephemeral", "ttl": "1h"}}]},
+    {"role": "assistant", "content": [{"type": "thinking", "thinking": "Hm.", "signature": "s"}, {"type": "text", "text": "Yes."}]},
+    {"role": "user", "content": SURE},
+    {"role": "system", "content": "Be brief."},
+]  # fmt: skip
+
+
+async def test_hints_are_taken_and_named(http: httpx.AsyncClient) -> None:
+    hints = {
+        "thinking": {"type": "enabled", "budget_tokens": 1024}, "context_management": {"edits": []}, "output_config": {"effort": "low"},
+        "top_k": 5, "cache_control": {"type": "ephemeral", "ttl": "1h"}, "nonsense": 1,
+        "tools": [{**TOOLS[0], "eager_input_streaming": True, "defer_loading": True}, {"type": "web_search_20250305", "name": "web_search"}],
+    }  # fmt: skip
+    reply = await ask(http, THOUGHT, **hints)
+    assert reply.status_code == 200, reply.text
+    assert set(reply.headers["x-tandem-dropped"].split(", ")) == {
+        "thinking", "context_management", "output_config.effort", "top_k", "cache_control", "nonsense",
+        "messages[].content[].cache_control", "messages[].content[type=thinking]", "tools[].eager_input_streaming",
+        "tools[].cache_control", "tools[].defer_loading", "tools[type=web_search_20250305]",
+    }  # fmt: skip
+    assert reply.json()["tandem"]["notes"] == [f"not followed: {reply.headers['x-tandem-dropped']}"]
+
+
+async def test_a_schema_holds_the_answer_as_in_chat_completions(http: httpx.AsyncClient) -> None:
+    schema = {"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"]}
+    script = user('[slm={"a":_1} slm_eos=9 scores=0:0.9]')
+    reply = await ask(http, script, output_config={"format": {"type": "json_schema", "schema": schema}})
+    assert json.loads(reply.json()["content"][0]["text"]) == {"a": 1}
+    not_held = await ask(http, script, output_format={"type": "json_schema", "schema": {"not": {}}})
+    assert not_held.status_code == 400
 
 
 async def test_tokens_are_counted_as_the_limit_counts_them(http: httpx.AsyncClient) -> None:
@@ -133,9 +167,10 @@ async def test_tokens_are_counted_as_the_limit_counts_them(http: httpx.AsyncClie
     assert longer.json() == {"input_tokens": counted + 4950}  # more than the profile takes, which asking would refuse
     refused = await ask(http, user("x" * 5000), system="Be brief.", tools=TOOLS)
     assert f"{counted + 4950} tokens" in refused.json()["error"]["message"]
-    more = await http.post("/v1/messages/count_tokens", json=asked | {"temperature": 1}, headers=HEADERS)
-    assert (more.status_code, more.json()["error"]["type"]) == (400, "invalid_request_error")
-    assert "temperature" in more.json()["error"]["message"]
+    more = await http.post(
+        "/v1/messages/count_tokens", json=asked | {"thinking": {"type": "adaptive"}}, headers=HEADERS
+    )
+    assert more.json() == {"input_tokens": counted}
 
 
 @pytest.mark.parametrize("path", ["/v1/messages", "/v1/messages/count_tokens"])

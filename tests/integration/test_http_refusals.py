@@ -7,7 +7,8 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.integration.edge import ask, body
+from tests.integration.conftest import System
+from tests.integration.edge import ask, body, serving
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -16,7 +17,6 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
     ("more", "param", "status"),
     [
         ({"tools": [{"type": "function"}]}, "tools[0].function", 400),
-        ({"tools": [{"type": "web_search"}]}, "tools[0].type", 400),
         ({"tools": [{"type": "function", "function": {"name": "a b"}}]}, "tools", 400),
         (
             {"tools": [{"type": "function", "function": {"name": "a", "parameters": {"not": {}}, "strict": True}}]},
@@ -29,14 +29,19 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
         ({"tool_choice": "sometimes"}, "tool_choice", 400),
         ({"functions": [{"name": "a"}]}, "functions", 400),
         ({"n": 2}, "n", 400),
+        ({"guided_regex": "[0-9]+"}, "guided_regex", 400),
+        ({"moderation": {"model": "x"}}, "moderation", 400),
+        ({"response_format": {"type": "json_object", "schema": {}}}, "response_format.schema", 400),
+        (
+            {"messages": [{"role": "assistant", "function_call": {}}, {"role": "user", "content": "x"}]},
+            "messages[].function_call",
+            400,
+        ),
         ({"stop": ["x"] * 5}, "stop", 400),
         ({"stop": "x" * 65}, "stop", 400),
         ({"stop": [""]}, "stop", 400),
         ({"stop": 7}, "stop", 400),
         ({"logprobs": True}, "logprobs", 400),
-        ({"presence_penalty": 0.5}, "presence_penalty", 400),
-        ({"reasoning_effort": "low"}, "reasoning_effort", 400),
-        ({"nonsense": 1}, "nonsense", 400),
         ({"model": "nobody"}, "model", 404),
         ({"model": "scripted@much"}, "model", 400),
         ({"model": "scripted@1.5"}, "tandem.threshold", 400),
@@ -59,7 +64,6 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
         ({"messages": [{"role": "tool", "content": "x"}]}, "messages[0]", 400),
         ({"messages": [{"role": "tool", "content": "x", "tool_call_id": "call_1"}]}, "messages", 400),
         ({"messages": [{"role": "robot", "content": "x"}]}, "messages[0].role", 400),
-        ({"messages": [{"role": "user", "content": "x", "name": "Eve"}]}, "messages[0].name", 400),
         ({"messages": [{"role": "user", "content": "x"}, {"role": "assistant", "content": "y"}]}, "messages", 400),
         ({"messages": [{"role": "user", "content": "x" * 601}]}, "messages", 400),
     ],
@@ -76,6 +80,50 @@ async def test_what_cannot_be_honoured_is_refused_by_name(
         assert error["type"] == "invalid_request_error"
 
 
+SAID = [
+    {"role": "user", "content": [{"type": "text", "text": "Sun?", "cache_control": {"type": "ephemeral"}}]},
+    {"role": "assistant", "content": None, "reasoning_content": "Hm.",
+     "tool_calls": [{"index": 0, "id": "c1", "type": "function", "function": {"name": "w", "arguments": "at: x"}}]},
+    {"role": "tool", "tool_call_id": "c1", "name": "w", "content": "sun"},
+]  # fmt: skip
+LONG = {"type": "object", "properties": {"at": {"type": "string", "maxLength": 524288}}}
+HINTS = {
+    "reasoning_effort": "high", "verbosity": "low", "store": True, "prompt_cache_key": "k", "safety_identifier": "s", "nonsense": 1,
+    "chat_template_kwargs": {"enable_thinking": False}, "messages": SAID, "tool_choice": "none",
+    "tools": [{"type": "function", "function": {"name": "w", "parameters": LONG}}, {"type": "web_search"}],
+}  # fmt: skip
+NAMED = {
+    *(HINTS.keys() - {"messages", "tools", "tool_choice"}), "messages[].content[].cache_control", "messages[].reasoning_content",
+    "messages[].tool_calls[].index", "messages[].tool_calls[].function.arguments", "messages[].name", "tools[type=web_search]",
+    "tools[].function.parameters",
+}  # fmt: skip
+
+
+async def test_a_hint_is_dropped_and_named_in_a_header_the_notes_and_once_in_the_log(
+    http: httpx.AsyncClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "services.http_gateway.service")
+    replies = [await ask(http, "", **HINTS) for _ in range(2)]
+    for reply in replies:
+        named = reply.headers["x-tandem-dropped"]
+        assert set(named.split(", ")) == NAMED
+        assert f"not followed: {named}" in reply.json()["tandem"]["notes"]
+    assert len([record for record in caplog.records if "nonsense" in record.getMessage()]) == 1
+
+
+async def test_a_name_that_no_header_can_say_is_not_repeated(http: httpx.AsyncClient) -> None:
+    reply = await ask(http, "[scores=0:0.9 slm_eos=3]", **{"a\r\nset-cookie: b": 1, "é": 1, "x" * 200: 1})
+    assert (reply.status_code, reply.headers["x-tandem-dropped"]) == (200, "other")
+
+
+async def test_a_strict_gateway_refuses_hints_too(system: System) -> None:
+    async with serving(system.client.address, strict=True) as strict:
+        for name, value in HINTS.items():
+            if name not in ("messages", "tools", "tool_choice"):
+                reply = await ask(strict, "[scores=0:0.9 slm_eos=3]", **{name: value})
+                assert (reply.status_code, reply.json()["error"]["param"]) == (400, name)
+
+
 async def test_an_image_is_refused_by_its_place(http: httpx.AsyncClient) -> None:
     parts = [{"type": "text", "text": "x"}, {"type": "image_url", "image_url": {"url": "data:"}}]
     reply = await http.post("/v1/chat/completions", json=body("x", messages=[{"role": "user", "content": parts}]))
@@ -88,7 +136,8 @@ async def test_what_asks_for_nothing_is_taken(http: httpx.AsyncClient) -> None:
         "n": 1, "stop": None, "logprobs": False, "presence_penalty": 0.0, "frequency_penalty": 0, "tools": [], "store": False,
         "tool_choice": "none", "logit_bias": {}, "service_tier": "auto", "modalities": ["text"],
     }  # fmt: skip
-    assert (await ask(http, "[slm_eos=3 scores=0:0.9]", **nothing)).status_code == 200
+    reply = await ask(http, "[slm_eos=3 scores=0:0.9]", **nothing)
+    assert (reply.status_code, reply.headers.get("x-tandem-dropped")) == (200, None)
 
 
 async def test_text_in_parts_and_what_a_reply_repeats_is_read(http: httpx.AsyncClient) -> None:

@@ -10,6 +10,7 @@ import json
 import os
 import random
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -65,7 +66,12 @@ MESSAGES = {
         {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "c1", "content": "sun", "is_error": True}]},
     ],
 }  # fmt: skip
-BODIES = [(CHAT, ChatCompletionRequest), (RESPONSES, ResponsesRequest), (MESSAGES, MessagesRequest)]
+RECORDED = Path(__file__).parents[1] / "fixtures" / "agents"
+BODIES = [
+    (CHAT, ChatCompletionRequest), (RESPONSES, ResponsesRequest), (MESSAGES, MessagesRequest),
+    *((json.loads(file.read_text()) | {"model": "scripted"}, MessagesRequest) for file in sorted(RECORDED.glob("claude*"))),
+    *((json.loads(file.read_text()) | {"model": "scripted"}, ResponsesRequest) for file in sorted(RECORDED.glob("codex*"))),
+]  # fmt: skip
 VALUES: list[Any] = [
     None, True, 0, -1, 2**70, 1e400, "", "w", "\ud800", "\x00<|im_end|>", "x" * 9000, [], {}, [[]], {"type": "object"}, {"$ref": "#"},
     {"type": ["string", 7]}, {"properties": {"a": {"pattern": "("}}}, "auto", "required", {"type": "function"}, '{"a": [}',
@@ -108,7 +114,8 @@ def mutated(body: dict[str, Any], chance: random.Random) -> dict[str, Any]:
 def test_every_body_is_taken_or_refused(number: int) -> None:
     body, model = BODIES[number]
     chance, taken = random.Random(number), 0
-    admission = Admission({"scripted": load_profile("scripted", (PROFILES,))}, "scripted", {"scripted": len})
+    profile = load_profile("scripted", (PROFILES,)).model_copy(update={"max_conversation_tokens": 100_000})
+    admission = Admission({"scripted": profile}, "scripted", {"scripted": len})
     for _ in range(INPUTS):
         try:
             read: Any = model.model_validate(read_json(json.dumps(mutated(body, chance)).encode()))

@@ -1,76 +1,63 @@
-"""The table of OpenAI's parameters: the documents, the code and OpenAI's own client agree on what there is."""
+"""The tables of parameters: the documents, the code and the vendors' own clients agree on what there is."""
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
 from typing import Any
 
 import pytest
+from anthropic.types.beta.message_create_params import MessageCreateParamsBase
 from openai.types.chat.completion_create_params import CompletionCreateParamsBase
 from openai.types.responses import ResponseOutputMessage, ResponseOutputText
 from openai.types.responses.response_create_params import ResponseCreateParamsBase
 
-from services.http_gateway import messages_request
+from services.http_gateway.messages_request import MessagesRequest
 from services.http_gateway.responses_request import ResponsesRequest
+from services.models.engine.api import InvalidSchema
+from services.models.engine.schema_cost import cost_of
+from tandem.openai.body import MOST_REPETITIONS, ApiBody, loosened
 from tandem.openai.chat_request import ChatCompletionRequest, TandemOptions
-from tandem.openai.parameters import (
-    NEUTRAL,
-    RESPONSES_NEUTRAL,
-    RESPONSES_USED,
-    USED,
-    RefusedParameter,
-    used_parameters,
-)
+from tandem.openai.parameters import RefusedParameter
 from tandem.v1 import tandem_pb2
+from tests.unit.test_docs import generator
 
 DOCS = Path(__file__).parents[2] / "docs"
 PAGE = (DOCS / "openai-parameters.md").read_text()
 
 
-def rows(mark: str) -> dict[str, str]:
-    """What the page says of each parameter."""
-    table = PAGE.partition(f"<!-- {mark} -->")[2].partition("<!-- end -->")[0]
-    return dict(re.findall(r"^\| `(\w+)` \| (.+?) \|", table, re.MULTILINE))
-
-
-DIALECTS = {
-    "parameters": (CompletionCreateParamsBase, ChatCompletionRequest, USED, NEUTRAL),
-    "responses": (ResponseCreateParamsBase, ResponsesRequest, RESPONSES_USED, RESPONSES_NEUTRAL),
+BODIES: dict[str, tuple[type[Any], type[ApiBody]]] = {
+    "chat": (CompletionCreateParamsBase, ChatCompletionRequest),
+    "responses": (ResponseCreateParamsBase, ResponsesRequest),
+    "messages": (MessageCreateParamsBase, MessagesRequest),
 }
 
 
-@pytest.mark.parametrize("dialect", DIALECTS)
-def test_every_parameter_of_openais_client_has_a_place(dialect: str) -> None:
-    theirs, _, used, neutral = DIALECTS[dialect]
-    assert {*theirs.__annotations__, "stream"} == {*used, *neutral} - {"tandem"}
-    assert not set(used) & set(neutral)
+@pytest.mark.parametrize("api", BODIES)
+def test_every_parameter_of_the_vendors_client_has_a_place(api: str) -> None:
+    theirs, body = BODIES[api]
+    assert theirs.__annotations__.keys() <= body.parameters.keys()
 
 
-def test_the_page_says_what_becomes_of_anthropics_parameters() -> None:
-    refused = {
-        name: "refused" + (", except " + ", ".join(f"`{json.dumps(value)}`" for value in values) if values else "")
-        for name, (values, _) in messages_request.NEUTRAL.items()
-    }
-    assert {**dict.fromkeys(messages_request.USED, "used"), **refused} == rows("messages")
-    assert set(messages_request.MessagesRequest.model_fields) == set(messages_request.USED)
+@pytest.mark.parametrize("api", BODIES)
+def test_what_is_used_is_a_field_of_the_body(api: str) -> None:
+    _, body = BODIES[api]
+    assert set(body.model_fields) == {name for name, known in body.parameters.items() if known.kind == "used"}
 
 
-@pytest.mark.parametrize("dialect", DIALECTS)
-def test_the_page_says_what_the_code_does(dialect: str) -> None:
-    _, _, used, neutral = DIALECTS[dialect]
-    refused = {
-        name: "refused" + (", except " + ", ".join(f"`{json.dumps(value)}`" for value in values) if values else "")
-        for name, (values, _) in neutral.items()
-    }
-    assert {**dict.fromkeys(used, "used"), **refused} == rows(dialect)
+def test_the_page_says_what_the_code_does() -> None:
+    tables = generator("gen_parameters")
+    assert tables.PAGE.read_text() == tables.render(tables.PAGE.read_text()), "run `make tables`"
 
 
-@pytest.mark.parametrize("dialect", DIALECTS)
-def test_what_is_used_is_a_field_of_the_body(dialect: str) -> None:
-    _, body, used, _ = DIALECTS[dialect]
-    assert set(body.model_fields) == set(used)
+def test_a_bound_that_no_text_can_be_held_to_is_the_engines() -> None:
+    schema = {"properties": {"a": {"type": "string", "maxLength": MOST_REPETITIONS}}}
+    assert loosened(schema) is schema
+    assert cost_of(schema)
+    schema["properties"]["a"]["maxLength"] += 1
+    assert loosened(schema) == {"properties": {"a": {"type": "string"}}}
+    with pytest.raises(InvalidSchema):
+        cost_of(schema)
 
 
 def test_what_a_client_repeats_of_a_response_is_read() -> None:
@@ -102,12 +89,33 @@ def test_the_page_names_tandems_own_options() -> None:
     assert named == set(TandemOptions.model_fields)
 
 
-@pytest.mark.parametrize("name", NEUTRAL)
-def test_a_parameter_that_cannot_be_honoured_is_refused_unless_it_asks_for_nothing(name: str) -> None:
-    for value in (*NEUTRAL[name][0], None):
-        assert used_parameters({name: value}) == {}
+MINIMAL = {
+    "chat": {"model": "scripted", "messages": [{"role": "user", "content": "Hi"}]},
+    "responses": {"model": "scripted", "input": "Hi"},
+    "messages": {"model": "scripted", "max_tokens": 9, "messages": [{"role": "user", "content": "Hi"}]},
+}
+UNUSED = [
+    (api, name)
+    for api, (_, body) in BODIES.items()
+    for name, known in body.parameters.items()
+    if known.kind != "used" and name.isidentifier()
+]
+
+
+@pytest.mark.parametrize(("api", "name"), UNUSED)
+def test_what_nobody_follows_is_dropped_and_named_or_refused_and_asking_for_nothing_is_neither(
+    api: str, name: str
+) -> None:
+    _, body = BODIES[api]
+    known = body.parameters[name]
+    for value in (*known.nothing, None):
+        assert body.model_validate({**MINIMAL[api], name: value}).dropped == ()
     wanted: list[Any] = [True, 2, "x", ["x"], {"x": 1}]
     for value in wanted:
+        sent = {**MINIMAL[api], name: value}
+        if known.kind == "hint":
+            assert body.model_validate(sent).dropped == (name,)
+            continue
         with pytest.raises(RefusedParameter) as caught:
-            used_parameters({name: value})
+            body.model_validate(sent)
         assert (caught.value.param, caught.value.code) == (name, "unsupported_parameter")

@@ -129,6 +129,7 @@ def parse(text: bytes) -> Line:
             raise BadLine(" ".join(fault))
         if "body" in given or "custom_id" in given:
             line = _OpenAILine.model_validate(given)
+            line.body.refuse_hints()
             return Line(line.custom_id, OPENAI, line.body.as_solve_request(""), line.body.metadata)
         plain = _PlainLine.model_validate(given)
         return Line(plain.id or "", PLAIN, plain.as_solve_request(), plain.metadata)
