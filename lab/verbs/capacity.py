@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import typer
+import yaml
 from rich.table import Table
 
 from lab.verbs.plan_options import parse_two
@@ -12,7 +14,8 @@ from tandem.cli.output import console, print_json
 from tandem.cli.tables import print_table
 from tandem.local.catalogue import catalogue
 from tandem.method.profile.profile import Model, Profile
-from tandem.planning.capacity import Capacity, Load, PodRates, Weights, actions_of, plan_capacity
+from tandem.paths import REPOSITORY
+from tandem.planning.capacity import Capacity, Load, PodLimits, PodRates, Weights, plan_capacity
 
 _BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 _GIB = 1 << 30
@@ -36,14 +39,14 @@ class CapacityOptions:
     def show(self, profile: Profile, *, json: bool) -> None:
         """Raises typer.BadParameter."""
         load, rates, models = self._load(profile), self._rates(profile), _weights(profile)
-        found = [plan_capacity(each, load, rates, models, self.utilisation) for each in self.rps]
+        found = [plan_capacity(each, load, rates, models, pod_limits(), self.utilisation) for each in self.rps]
         if json:
             print_json(
                 {
                     "load": asdict(load),
                     "utilisation": self.utilisation,
                     "capacity": [asdict(each) for each in found],
-                    "usd_of_actions_per_request": self._usd_of_actions(load),
+                    "usd_of_actions_per_request": self._usd_of_actions(found[0]),
                 }
             )
             return
@@ -53,12 +56,12 @@ class CapacityOptions:
         )
         print_table(_table(found, models))
         console.print(
-            f"Temporal Cloud: {actions_of(load):.1f} actions a request, USD {1000 * self._usd_of_actions(load):.2f} for 1,000 requests "
-            f"at USD {self.usd_per_million_actions:g} per million; one of your own bills none"
+            f"Temporal Cloud: {_actions(found[0]):.1f} actions a request, USD {1000 * self._usd_of_actions(found[0]):.2f} for 1,000 "
+            f"requests at USD {self.usd_per_million_actions:g} per million; one of your own bills none"
         )
 
-    def _usd_of_actions(self, load: Load) -> float:
-        return actions_of(load) * self.usd_per_million_actions / 1e6
+    def _usd_of_actions(self, found: Capacity) -> float:
+        return _actions(found) * self.usd_per_million_actions / 1e6
 
     def _load(self, profile: Profile) -> Load:
         if not self.load:
@@ -91,6 +94,23 @@ class CapacityOptions:
         return found
 
 
+def pod_limits() -> PodLimits:
+    """Of the chart's values: what an install without values of its own for them has."""
+    values = yaml.safe_load((REPOSITORY / "helm" / "values.yaml").read_text())
+    gateway, worker = values["gateway"], values["worker"]
+    return PodLimits(gateway["maxRequests"], _cores(gateway), _cores(worker))
+
+
+def _cores(component: dict[str, Any]) -> float:
+    """That a pod requests; on a full node it has no more. One Python process uses one at most."""
+    wanted = str(component["resources"]["requests"]["cpu"])
+    return min(1.0, float(wanted[:-1]) / 1000 if wanted.endswith("m") else float(wanted))
+
+
+def _actions(found: Capacity) -> float:
+    return found.actions_per_second / found.requests_per_second
+
+
 def _weights(profile: Profile) -> dict[str, Weights]:
     llm, slm = _weights_of(profile.llm), _weights_of(profile.slm)
     return {"llm": llm, "slm": slm, "scorer": slm}
@@ -117,6 +137,14 @@ def _table(found: list[Capacity], models: dict[str, Weights]) -> Table:
                 f"{need.at_once:.0f}", memory,
             )  # fmt: skip
         rows.add_row("", f"worker (maxLlm {each.max_llm})", str(each.workers))
-        rows.add_row("", "gateway", str(each.gateways))
-        rows.add_row("", f"{each.actions_per_second:,.0f} Temporal actions/s")
+        decides = max(each.gateways_by, key=lambda name: each.gateways_by[name])
+        rows.add_row("", f"gateway (by {decides})", str(each.gateways), "", "", "", f"{each.streams:.0f}")
+        for amount, unit in (
+            (each.actions_per_second, "Temporal actions/s"),
+            (each.transitions_per_second, "Temporal transitions/s"),
+            (each.pollers, "Temporal pollers"),
+            (each.redis_commands_per_second, "Redis commands/s"),
+            (each.connections, "Redis connections"),
+        ):
+            rows.add_row("", f"{amount:,.0f} {unit}")
     return rows
