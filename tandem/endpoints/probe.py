@@ -28,10 +28,13 @@ _PROTOCOLS: Mapping[str, Callable[[Requests], OpenAIProbe | AnthropicProbe]] = {
 
 @dataclass(frozen=True)
 class Found:
-    """`context_length` and `usd` (input, cached input and output, per million tokens) where the endpoint says them itself."""
+    """`context_length`, `output_tokens` (the most of an answer) and `usd` (input, cached input and output, per million tokens) where the
+    endpoint says them itself.
+    """
 
     can: Capabilities
     context_length: int | None = None
+    output_tokens: int | None = None
     usd: tuple[float, float | None, float] | None = None
     told: dict[str, Any] = field(default_factory=dict)
 
@@ -47,7 +50,7 @@ def probe(
         while True:
             try:
                 listed = asked.require_model()
-                return Found(asked.capabilities(), _context(listed), _usd(listed), dict(listed))
+                return Found(asked.capabilities(), _context(listed), _output(listed), _usd(listed), dict(listed))
             except Loading as loading:
                 if time.monotonic() > until:
                     raise
@@ -87,11 +90,25 @@ def _headers(api: Api, key: str) -> dict[str, str]:
 
 
 def _context(listed: Mapping[str, Any]) -> int | None:
-    """As vLLM, OpenRouter, Anthropic and llama-server call it; None for a length that no model has."""
-    meta = listed.get("meta")
-    known = [listed.get(name) for name in ("max_model_len", "context_length", "max_input_tokens")]
-    known.append(meta.get("n_ctx") if isinstance(meta, dict) else None)
-    return next((value for value in known if isinstance(value, int) and value in _CONTEXTS), None)
+    """As vLLM, OpenRouter, Anthropic, Groq and llama-server call it."""
+    names = ("max_model_len", "context_length", "max_input_tokens", "context_window")
+    return _length(*map(listed.get, names), _within(listed, "meta").get("n_ctx"))
+
+
+def _output(listed: Mapping[str, Any]) -> int | None:
+    """As Anthropic, Groq and OpenRouter call it."""
+    names = ("max_tokens", "max_completion_tokens", "max_output_tokens")
+    return _length(*map(listed.get, names), _within(listed, "top_provider").get("max_completion_tokens"))
+
+
+def _within(listed: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    inner = listed.get(name)
+    return inner if isinstance(inner, dict) else {}
+
+
+def _length(*said: Any) -> int | None:
+    """The first that a model may have."""
+    return next((value for value in said if isinstance(value, int) and value in _CONTEXTS), None)
 
 
 def _usd(listed: Mapping[str, Any]) -> tuple[float, float | None, float] | None:

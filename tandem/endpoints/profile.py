@@ -18,7 +18,9 @@ from tandem.method.profile.prices import RolePrices
 from tandem.method.profile.profile import profile_of
 from tandem.price_list import price_list
 
-_CONTEXT, _MOST_QUESTION, _ANSWER = 16384, 32768, 2048
+_CONTEXT = 16384  # where nobody says
+_LOCAL_QUESTION, _LOCAL_ANSWER = 32768, 2048  # more takes a model that runs here minutes
+_OTHERS = 4096  # of a context, besides a question and its answer: prompts, a trial before it, what a check said
 _MOST_PARAMETERS = 10**15
 _PARAMETERS = re.compile(r"(\d+(?:\.\d+)?)b\b")
 
@@ -39,6 +41,22 @@ class Role:
         listed = self.address.price
         known = (self.found and self.found.context_length) or (listed and listed.max_input_tokens)
         return known or _CONTEXT
+
+    @property
+    def output_tokens(self) -> int:
+        """The most of an answer: what the endpoint or the price list says, and a quarter of the context, which leaves room for questions."""
+        room = self.context_length // 4
+        if self.address.api is None:
+            return min(_LOCAL_ANSWER, room)
+        listed = self.address.price
+        known = (self.found and self.found.output_tokens) or (listed and listed.max_output_tokens)
+        return min(known or room, room)
+
+    @property
+    def question_tokens(self) -> int:
+        """The most of a question or a conversation."""
+        length = self.context_length - self.output_tokens - min(_OTHERS, self.output_tokens)
+        return max(64, length if self.address.api else min(_LOCAL_QUESTION, length))
 
     @property
     def price(self) -> tuple[RolePrices | None, str]:
@@ -107,9 +125,8 @@ def write_profile(folder: Path, name: str, large: Role, small: Role, second: Rol
 
 def profile_text(name: str, large: Role, small: Role, second: Role | None = None) -> str:
     roles = {"llm": large, "slm": small} | ({"second_slm": second} if second else {})
-    context = min(role.context_length for role in roles.values())
-    answer = min(_ANSWER, context // 4)
-    question = max(64, min(_MOST_QUESTION, context - 2 * answer))
+    answer = min(role.output_tokens for role in roles.values())
+    question = min(role.question_tokens for role in roles.values())
     return _TEMPLATE.format(
         name=json.dumps(name),
         description=json.dumps(" with ".join(role.address.name for role in roles.values())),
@@ -173,6 +190,7 @@ name = {name}
 description = {description}
 # The small model's answer goes on from the large one's text, where it ever reads any: with no scorer it does not.
 handoff = "continuation"
+# The most of a question or a conversation, and below [execution] of an answer: what the smallest of the models takes.
 max_question_tokens = {question}
 
 {models}

@@ -18,7 +18,7 @@ from tandem.errors import SetupError
 from tandem.local.layout import FURTHER_EXECUTORS, LOCAL_PROCESSES, Layout
 from tandem.local.programs import left_out, program, withheld
 from tandem.method.profile.endpoint import Api, Capabilities
-from tandem.method.profile.profile import Profile, load_profile
+from tandem.method.profile.profile import Profile, load_profile, profile_of
 
 ALL = Capabilities(
     continues="flag", logprobs=True, prompt_scores=True, json_schema=True, tools=True, usage="continuous"
@@ -102,6 +102,19 @@ def test_a_written_profile_is_read_as_two_endpoints_without_a_scorer(tmp_path: P
     assert profile.prices.unknown == ["slm", "scorer"]
     assert profile.prices.of("llm").input == 2.5
     assert profile.max_question_tokens < 16384
+
+
+def test_limits_are_what_the_endpoint_says_or_the_price_list() -> None:
+    def limits(*roles: Role) -> tuple[int, int]:
+        profile = profile_of(profile_text("mine", *roles), Path("mine"))
+        return profile.max_question_tokens, profile.execution.max_tokens
+
+    said = Role(parse("http://127.0.0.1:8000/v1#a"), Found(ALL, 400_000, 64_000))
+    listed = Role(parse("anthropic:claude-haiku-4-5"), Found(ALL))
+    silent = Role(parse("http://127.0.0.1:8000/v1#b"), Found(ALL))
+    assert limits(said, said) == (400_000 - 64_000 - 4096, 64_000)
+    assert limits(said, listed) == (200_000 - 50_000 - 4096, 50_000)  # a quarter of 200,000; the list says 64,000
+    assert limits(said, silent) == (16_384 - 2 * 4096, 4096)
 
 
 def two_apis(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Profile:

@@ -227,8 +227,9 @@ LISTED: dict[str, Any] = {
     "prices": {"pricing": {"prompt": "-1", "completion": "-1"}},
     "no numbers": {"pricing": {"prompt": "much", "completion": None}},
     "endless": {"pricing": {"prompt": "1e999", "completion": "nan"}},
-    "lengths": {"max_model_len": 1, "context_length": -5, "max_input_tokens": 10**40, "meta": {"n_ctx": "8k", "n_params": 10**400}},
-    "shapes": {"pricing": [], "meta": [], "max_model_len": True},
+    "lengths": {"max_model_len": 1, "context_length": -5, "max_input_tokens": 10**40, "meta": {"n_ctx": "8k", "n_params": 10**400},
+                "max_tokens": -1, "max_completion_tokens": 10**40},
+    "shapes": {"pricing": [], "meta": [], "max_model_len": True, "max_tokens": [], "top_provider": "x"},
 }  # fmt: skip
 
 
@@ -242,7 +243,7 @@ def test_what_an_endpoint_lists_and_cannot_be_is_unknown(listed: dict[str, Any],
     with recorded_api(answer) as api:
         address = Address("m", Api(url=f"{api.url}/v1", model="m"))
         found = probe(address.api)  # type: ignore[arg-type]
-    assert (found.usd, found.context_length) == (None, None)
+    assert (found.usd, found.context_length, found.output_tokens) == (None, None, None)
     write_profile(tmp_path, "mine", Role(address, found), Role(address, found))
     assert load_profile("mine", (tmp_path,)).prices.unknown
 
