@@ -24,6 +24,7 @@ _SHOWN = (
     "notes",
     "answered_by",
 )
+_CUT = "the answer was cut before its end: raise the request's cap of tokens or its budget, or the profile's execution.max_tokens"
 
 
 def completion(
@@ -49,7 +50,8 @@ def completion_object(kind: str, request_id: str, created: int, profile: str) ->
 def own_fields(result: tandem_pb2.SolveResult, metadata: Mapping[str, str]) -> dict[str, Any]:
     """What OpenAI has no name for."""
     everything = to_dict(result)
-    return {name: everything[name] for name in _SHOWN} | {"metadata": dict(metadata)}
+    notes = [*result.notes, *([] if result.complete else [_CUT])]
+    return {name: everything[name] for name in _SHOWN} | {"metadata": dict(metadata), "notes": notes}
 
 
 def finish_reason(result: tandem_pb2.SolveResult) -> str:

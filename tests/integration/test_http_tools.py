@@ -119,6 +119,15 @@ async def test_anthropics_message_has_its_text_while_the_call_is_written(http: h
     assert message.stop_reason == "tool_use"
 
 
+async def test_a_call_that_was_cut_is_said_to_be_cut(http: httpx.AsyncClient) -> None:
+    body = {"model": "scripted@1", "messages": [{"role": "user", "content": BOTH}], "tools": TOOLS, "max_tokens": 6}
+    reply = (await http.post("/v1/chat/completions", json=body)).json()
+    [choice] = reply["choices"]
+    assert choice["finish_reason"] == "length"
+    assert choice["message"]["content"].startswith("Hm.")
+    assert any("the answer was cut" in note for note in reply["tandem"]["notes"])
+
+
 async def test_a_tool_may_be_required_by_its_name_and_calls_be_serial(client: openai.AsyncOpenAI) -> None:
     named: Any = {"type": "function", "function": {"name": "w"}}
     allowed: Any = {"type": "allowed_tools", "allowed_tools": {"mode": "auto", "tools": [named]}}
