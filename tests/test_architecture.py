@@ -129,7 +129,16 @@ ARROWS: dict[str, set[str]] = {
     },  # the chart is generated from the lists of processes and engines
     # What the local stack needs is imported when a verb asks for it.
     "tandem.cli": {*BASE, "tandem", "tandem.local", "tandem.endpoints"},
-    "lab.verbs": {*BASE, "tandem", "tandem.local", "tandem.cli", "tandem.planning", "lab.training", "lab.calls"},
+    "lab.verbs": {
+        *BASE,
+        "tandem",
+        "tandem.local",
+        "tandem.cli",
+        "tandem.planning",
+        "lab.training",
+        "lab.calls",
+        "lab.disputes",
+    },
     "tandem.entry": {"tandem.cli"},
 }
 ADAPTERS = {"__main__.py", "service.py"}

@@ -18,6 +18,7 @@ from lab.training.collected import Collected
 from lab.training.datasets import Item, Task
 from lab.training.errors import StoreError, TooFew
 from lab.training.evaluate import scores_of
+from lab.training.looks import Looks, at_look
 from lab.training.metrics import Interval, difference_of_means, ratio_of_means
 from lab.training.names import AGREED, SECOND, WORDS
 from lab.training.outcomes import llm_alone
@@ -55,8 +56,9 @@ class Tested:
 class Shown:
     """What the questions of a task show. `tested` are the policies, by who tries, the strictest first, up to the first that was not accepted.
 
-    `chosen`: the cheapest accepted one; None: there is none, and `needed` questions would show it for the strictest policy at the share
-    that it lost here (None: no number would, since it lost as much as was promised or more). `served` is the profile with what was chosen.
+    `chosen`: the cheapest accepted one; None: there is none, and in the next look `needed` questions would show it for the strictest policy
+    at the share that it lost here (None: no number would, since it lost as much as was promised or more). `served` is the profile with what
+    was chosen. `look`: the bounds are those of this look.
     """
 
     task: Task
@@ -67,6 +69,7 @@ class Shown:
     needed: int | None
     data: tuple[PromiseData, ...]
     served: Profile | None
+    look: int = 1
 
     @cached_property
     def made(self) -> PromiseMade | None:
@@ -90,6 +93,7 @@ class Shown:
             "task": self.task,
             "promise": asdict(self.promise),
             "n": self.n,
+            "look": self.look,
             "tested": [asdict(each) for each in self.tested],
             "chosen": asdict(self.chosen) if self.chosen else None,
             "questions_needed": self.needed,
@@ -98,9 +102,10 @@ class Shown:
 
 
 def show_promise(
-    collected: Collected, profile: Profile, promise: Promise, unit: Unit, progress: Progress
+    collected: Collected, profile: Profile, promise: Promise, unit: Unit, progress: Progress, looks: Looks | None = None
 ) -> list[Shown]:
-    """One for each task that the questions are of. They must have chosen nothing else: neither scorer nor thresholds.
+    """One for each task that the questions are of. They must have chosen nothing else: neither scorer nor thresholds. Without `looks` no other
+    look at this promise may have been taken, nor follow: the number of questions was fixed beforehand.
 
     Raises TooFew where no question is of a task for which the profile accepts answers of the small model, and StoreError where it lets a
     second one try of which too little was collected.
@@ -118,7 +123,7 @@ def show_promise(
                     f"the files were collected with --only-question, and {profile.name} reads insights for {task}"
                 )
             families = [list(stricter(each, task)) for each in _by_order(profile, task, table, unit)]
-            found.append(_tested(_Questions(task, runs, profile, unit, progress), families, promise, collected))
+            found.append(_tested(_Questions(task, runs, profile, unit, progress), families, promise, collected, looks))
     if not found:
         raise TooFew(f"no question is of a task for which {profile.name} accepts answers of the small model")
     return found
@@ -191,6 +196,10 @@ class _Questions:
         difference = difference_of_means(outcome.right, alone.right)
         return Tested(described, lost, 1.0, False, difference, cost), len(table.questions)
 
+    @property
+    def ids(self) -> list[str]:
+        return list(self._items)
+
     def fingerprint(self, collected: Collected) -> tuple[PromiseData, ...]:
         """The files that they come from."""
         datasets = {question.partition("/")[0] for question in self._items}
@@ -227,10 +236,17 @@ class _Questions:
 
 
 def _tested(
-    questions: _Questions, families: Sequence[Sequence[Profile]], promise: Promise, collected: Collected
+    questions: _Questions,
+    families: Sequence[Sequence[Profile]],
+    promise: Promise,
+    collected: Collected,
+    looks: Looks | None,
 ) -> Shown:
-    """Each family is tested until one of it fails. Several share the promise's chance to be wrong, so that it holds for all."""
-    each = replace(promise, confidence=1 - (1 - promise.confidence) / len(families))
+    """Each family is tested until one of it fails. Several share the look's chance to be wrong, so that it holds for all."""
+    policies = [profile.evidence(questions.task) for family in families for profile in family]
+    look = looks.number(questions.task, questions.ids, policies) if looks else 1
+    now, later = (at_look(promise, number) if looks else promise for number in (look, look + 1))
+    each, next_time = (replace(p, confidence=1 - (1 - p.confidence) / len(families)) for p in (now, later))
     tested, accepted, n = list[Tested](), list[tuple[Tested, Profile]](), 0
     for family in families:
         for profile in family:
@@ -242,5 +258,5 @@ def _tested(
                 break
             accepted.append((found, profile))
     chosen, served = min(accepted, key=lambda pair: pair[0].cost.mean, default=(None, None))
-    needed = None if accepted else questions_needed(each, tested[0].lost / n)
-    return Shown(questions.task, promise, n, tested, chosen, needed, questions.fingerprint(collected), served)
+    needed = None if accepted else questions_needed(next_time, tested[0].lost / n)
+    return Shown(questions.task, promise, n, tested, chosen, needed, questions.fingerprint(collected), served, look)

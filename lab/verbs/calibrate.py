@@ -9,6 +9,7 @@ import typer
 from rich.table import Table
 
 from lab.verbs.calls import are_calls, calibrate_calls
+from lab.verbs.disputes import are_requests, promise_by_agreement
 from lab.verbs.offline import (
     FilesOrNone,
     ProfileName,
@@ -47,7 +48,8 @@ def calibrate(
 ) -> None:  # fmt: skip
     """Choose thresholds, trials and checks that meet an objective, on the files that the scorer was trained on, out of fold.
 
-    With --lose-at-most: how strict the profile's checks and thresholds must be for a promise, on files that chose nothing else.
+    With --lose-at-most: how strict the profile's checks and thresholds must be for a promise, on files that chose nothing else; or, on a file of
+    requests with the answers of two small models and the large one, whether agreement keeps it (`tandem disputes` takes labels).
     """
     if from_outcomes and (lose_at_most is None or files):
         raise typer.BadParameter("it needs --lose-at-most, and takes no files", param_hint="--from-outcomes")
@@ -62,6 +64,9 @@ def calibrate(
             calibrate_from_outcomes(profile, tenant or (), lose_at_most, confidence, write=write, json=json)
             return
         assert files
+        if are_requests(files):
+            promise_by_agreement(files[0], profile, study, lose_at_most, confidence, write=write, json=json)
+            return
         keep_promise(files, profile, study, lose_at_most, confidence, cost, write=write, json=json)
         return
     assert files

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from rich.table import Table
 
-from lab.verbs.offline import explained, find_profile
+from lab.verbs.offline import explained, find_profile, new_study
 from tandem.cli.output import console, console_error, print_json
 from tandem.cli.tables import print_table
 from tandem.client import Client
@@ -27,13 +27,15 @@ def calibrate_from_outcomes(
     """For the programs of a profile, beside the promise that it makes now. Exits with code 1 where nothing is to be written."""
     with explained():
         from lab.training.from_outcomes import judge_by_outcomes, made_by_outcomes
+        from lab.training.looks import Looks, at_look
         from lab.training.promise import Promise
         from lab.training.promise_files import ship_made
 
         profile, promise = find_profile(name), Promise(lose_at_most, confidence)
         task: Kind = "code" if profile.trial.stages and "code" in profile.trial.tasks else "answer"
         outcomes = _kept(name, task, tenants or ("",))
-        judged = judge_by_outcomes(profile, task, outcomes, promise)
+        look = Looks(new_study(name)).number(f"{task}, outcomes", map(repr, outcomes), [profile.evidence(task)])
+        judged = judge_by_outcomes(profile, task, outcomes, at_look(promise, look))
         chosen = next((each for each in reversed(judged) if each.is_accepted), None)
         if write and chosen:
             ship_made(profile, chosen.profile, made_by_outcomes(task, chosen, outcomes, promise))

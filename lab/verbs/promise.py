@@ -25,6 +25,7 @@ def keep_promise(
     """Exits with code 1 where a question was trained on, and with `write` where no policy keeps the promise."""
     with explained():
         from lab.training.collected import load_collected
+        from lab.training.looks import Looks
         from lab.training.promise import Promise
         from lab.training.promise_files import REPORT, ship_promise, write_report
         from lab.training.promised import show_promise
@@ -34,7 +35,8 @@ def keep_promise(
         _refuse_trained(collected.table.questions, study or any_study(name))
         with working(json) as progress:
             unit = known_unit(cost, collected.plan)
-            found = show_promise(collected, profile, Promise(lose_at_most, confidence), unit, progress)
+            looks = Looks(study or new_study(name))
+            found = show_promise(collected, profile, Promise(lose_at_most, confidence), unit, progress, looks)
         report = write_report(found, study or new_study(name))
         missing = [shown.task for shown in found if shown.chosen is None]
         if write and not missing:
@@ -69,10 +71,8 @@ def _refuse_trained(questions: Sequence[str], folder: Path) -> None:
 
 
 def _show(shown: Shown) -> None:
-    console.print(f"{shown.task}: n = {shown.n}, tested in this order until one fails")
-    rows = Table(
-        "accepted by", "lost", f"at most ({shown.promise.confidence:.0%})", "less the LLM", "cost", "", box=None
-    )
+    console.print(f"{shown.task}: n = {shown.n}, look {shown.look}, tested in this order until one fails")
+    rows = Table("accepted by", "lost", "at most", "less the LLM", "cost", "", box=None)
     for each in shown.tested:
         difference, cost = each.difference, each.cost
         rows.add_row(
@@ -90,7 +90,7 @@ def verdict(shown: Shown) -> str:
     if shown.chosen:
         return f"kept: at most {promised} are lost. {shown.chosen.lost} of {shown.n} were, so at most {shown.chosen.bound:.1%}"
     if shown.needed:
-        return f"not shown: no policy is accepted on {shown.n} questions; {shown.needed} would be needed for at most {promised}"
+        return f"not shown: no policy is accepted on {shown.n} questions; in the next look {shown.needed} would be needed for at most {promised}"
     return f"not kept: the strictest policy itself lost {shown.tested[0].lost} of {shown.n}; no number of questions shows {promised}"
 
 

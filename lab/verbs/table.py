@@ -8,6 +8,9 @@ PLAN = Verb("Forecast whether a pair of models pays.", "lab.verbs.plan:plan", "t
 COLLECT = Verb("Collect both models' answers to a data set.", "lab.verbs.collect:collect", "training")
 TRAIN = Verb("Train a sufficiency scorer on collected answers.", "lab.verbs.train:train", "training")
 CALIBRATE = Verb("Choose the stop rule's thresholds.", "lab.verbs.calibrate:calibrate", "training")
+DISPUTES = Verb(
+    "Label answers of two small models that the large one disputes.", "lab.verbs.disputes:disputes", "training"
+)
 EVAL = Verb(
     "Evaluate the stop rule on questions that it was not trained on.", "lab.verbs.evaluate:evaluate", "training"
 )

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from functools import cache
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 pytest.importorskip("scipy")
 
+from lab.training.looks import Looks, at_look
 from lab.training.promise import Promise, most_lost, num_accepted, questions_needed, upper_bound
 
 
@@ -60,3 +64,60 @@ def test_an_accepted_policy_loses_more_than_promised_in_at_most_one_case_of_twen
         broken += accepted > 3
     assert broken / draws <= 0.05 + 3 * np.sqrt(0.05 * 0.95 / draws)
     assert broken > 0  # it is not merely never accepted
+
+
+def broken_by_looks(lose_at_most: float, truth: float, most_looks: int, *, spends: bool, draws: int = 10_000) -> float:
+    """The share of runs that accept a policy which loses `truth`: one look with as many questions as a policy without a loss needs, and where
+    that shows nothing another, with as many as the command then says, or half as many again.
+    """
+    generator, promise, accepted = np.random.default_rng(11), Promise(lose_at_most), 0
+
+    def at(number: int) -> Promise:
+        return at_look(promise, number) if spends else promise
+
+    @cache
+    def is_kept(number: int, lost: int, n: int) -> bool:
+        return at(number).is_kept(lost, n)
+
+    @cache
+    def more_for(number: int, lost: int, n: int) -> int:
+        needed = questions_needed(at(number), lost / n) if lost / n < 0.8 * lose_at_most else None
+        return min(max((needed or 0) - n, n // 2), 1000)
+
+    first = questions_needed(at(1))
+    assert first
+    for _ in range(draws):
+        n, lost = first, int(generator.binomial(first, truth))
+        for number in range(1, most_looks + 1):
+            if is_kept(number, lost, n):
+                accepted += 1
+                break
+            more = more_for(number + 1, lost, n)
+            n, lost = n + more, lost + int(generator.binomial(more, truth))
+    return accepted / draws
+
+
+def test_looks_that_follow_each_other_break_a_promise_in_at_most_one_run_of_twenty() -> None:
+    """Each at the whole confidence, they break it in far more."""
+    assert broken_by_looks(0.05, 0.05001, 6, spends=False) > 0.10
+    for lose_at_most in (0.03, 0.05):
+        for most_looks in (1, 2, 6):
+            assert broken_by_looks(lose_at_most, lose_at_most + 1e-5, most_looks, spends=True) <= 0.05
+
+
+def test_all_looks_together_spend_no_more_than_the_promise_allows() -> None:
+    promise = Promise(0.05)
+    spent = [1 - at_look(promise, number).confidence for number in range(1, 20)]
+    assert sum(spent) <= 0.05 + 1e-9
+    assert spent == sorted(spent, reverse=True)
+    assert [questions_needed(at_look(promise, number)) for number in (1, 2, 3)] == [65, 92, 119]
+
+
+def test_the_same_questions_are_the_same_look_and_others_the_next(tmp_path: Path) -> None:
+    looks = Looks(tmp_path / "study")
+    assert looks.number("code", ["a", "b"], ["strict"]) == 1
+    assert looks.number("code", ["b", "a"], ["strict"]) == 1
+    assert looks.number("code", ["a", "b", "c"], ["strict"]) == 2
+    assert looks.number("code", ["a", "b"], ["loose"]) == 3
+    assert looks.number("calls", ["a", "b"], ["strict"]) == 1
+    assert looks.number("code", ["a", "b"], ["strict"]) == 1

@@ -1,0 +1,50 @@
+"""How often a promise was looked at: each look at other questions spends a part of the chance to be wrong (docs/method.md, A promise).
+
+A promise of confidence 1 - a may be tried again with more questions, or others, or another policy: look k may be wrong with a chance of
+a * 3/4 * (1/4)^(k - 1), and all looks together with a at most. The same look may be repeated: it has the same bound.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+from lab.training.promise import Promise
+
+FILE = "looks.jsonl"
+_SPENT = 0.75
+"""Of the error that is left, at each look."""
+
+_SUREST = 1 - 1e-12
+
+
+def at_look(promise: Promise, number: int) -> Promise:
+    """With the confidence that look `number`, from 1, must have."""
+    error = (1 - promise.confidence) * _SPENT * (1 - _SPENT) ** (number - 1)
+    return replace(promise, confidence=min(1 - error, _SUREST))
+
+
+@dataclass(frozen=True)
+class Looks:
+    """Those of one study, a line each in its folder."""
+
+    folder: Path
+
+    def number(self, about: str, questions: Iterable[str], policies: Iterable[str]) -> int:
+        """Which look it is at a promise `about` a kind of answers; a new one is written down."""
+        path = self.folder / FILE
+        asked = list(questions)
+        of = hashlib.sha256(json.dumps([sorted(asked), list(policies)]).encode()).hexdigest()
+        lines = path.read_text().splitlines() if path.exists() else []
+        before = [look["of"] for line in lines if (look := json.loads(line))["about"] == about]
+        if of in before:
+            return before.index(of) + 1
+        self.folder.mkdir(parents=True, exist_ok=True)
+        look = {"about": about, "of": of, "questions": len(asked), "at": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC"}
+        with path.open("a") as file:
+            file.write(json.dumps(look) + "\n")
+        return len(before) + 1
