@@ -13,9 +13,10 @@ from lab.calls.methods import LABELS, CallPolicy, Scores, run_methods
 from lab.calls.training import auroc_interval
 from lab.training.evaluate import MethodResult, method_result
 from lab.training.figures import Data, Figures, comparisons_of, methods_of
-from lab.training.names import LLM_ALONE
+from lab.training.metrics import Interval, bootstrap
+from lab.training.names import LLM_ALONE, OURS, SLM_ALONE
 from lab.training.pricing import PricedCourse
-from lab.training.table import Bools, Floats
+from lab.training.table import Bools, Floats, Rows
 from tandem.method.evidence.call_evidence import CALL_NAMES
 from tandem.method.request.plan import Plan
 
@@ -24,18 +25,45 @@ _UNITS = {"full": "`full`", "usd_8": "USD 8:1", "usd_37": "USD 37:1", "seconds":
 
 @dataclass(frozen=True)
 class Evaluation:
-    """`whole`: by method, over all tasks; `parts`: the same by category."""
+    """`whole`: by method, over all tasks; `parts`: the same by category; `lot`: what the scorer must beat."""
 
     table: CallTable
     whole: list[MethodResult]
     parts: dict[str, list[MethodResult]]
+    lot: Lot
+
+
+@dataclass(frozen=True)
+class Lot:
+    """The small model alone answers a `share` of the tasks, drawn by lot, and the large one the others, at the price of the scorer `calls`
+    (USD 8:1). `ours_less`: what the scorer's answers are right more, with a paired 95 % interval.
+    """
+
+    share: float
+    accuracy: float
+    ours_less: Interval
 
 
 def evaluate(table: CallTable, plan: Plan, scores: Scores, policy: CallPolicy) -> Evaluation:
     outcomes = run_methods(table, plan, scores, policy)
     categories = sorted(set(table.categories.tolist()))
     parts = {name: _results(outcomes, table.categories == name) for name in categories}
-    return Evaluation(table, _results(outcomes, np.ones(len(table), bool)), parts)
+    return Evaluation(table, _results(outcomes, np.ones(len(table), bool)), parts, _lot(outcomes))
+
+
+def _lot(outcomes: Mapping[str, PricedCourse]) -> Lot:
+    ours, small, large = (outcomes[name] for name in (OURS, SLM_ALONE, LLM_ALONE))
+
+    def share(rows: Rows) -> float:
+        dear, cheap, cost = (float(each.usd_8[rows].mean()) for each in (large, small, ours))
+        return max(0.0, min(1.0, (dear - cost) / (dear - cheap))) if dear > cheap else 0.0
+
+    def accuracy(rows: Rows) -> float:
+        return float(large.right[rows].mean() + share(rows) * (small.right[rows].mean() - large.right[rows].mean()))
+
+    whole = np.arange(len(ours.right))
+    less = bootstrap(lambda rows: float(ours.right[rows].mean()) - accuracy(rows), len(whole))
+    return Lot(share(whole), accuracy(whole), less)
 
 
 def _results(outcomes: Mapping[str, PricedCourse], rows: Bools) -> list[MethodResult]:
@@ -64,24 +92,49 @@ def as_contract(found: Evaluation, profile: str, path: str, sha256: str, compute
         }
         for name, rows in found.parts.items()
     }
-    return {**asdict(whole), "categories": parts, "evidence": [asdict(each) for each in evidence(found.table)]}
+    return {
+        **asdict(whole),
+        "categories": parts,
+        "evidence": [asdict(each) for each in evidence(found.table)],
+        "lot": asdict(found.lot),
+    }
 
 
 def lines(found: Evaluation) -> list[str]:
     """A table of Markdown: every method over all tasks, and points against the large model by category."""
     sizes = [f"{name} ({int((found.table.categories == name).sum())})" for name in found.parts]
-    head = ["answered by", "right", "less the large model's, points", *_UNITS.values(), *sizes]
+    head = ["answered by", "right", "less the large model's, points", "McNemar's p", *_UNITS.values(), *sizes]
     rows = [
         [
             LABELS[row.name],
             f"{100 * row.accuracy.mean:.1f} %",
             _points(row),
+            "" if row.name == LLM_ALONE else f"{max(row.p_llm, 0.001):.3f}",
             *(_percent(row, unit) for unit in _UNITS),
             *(f"{100 * part[place].difference.mean:+.1f}" for part in found.parts.values()),
         ]
         for place, row in enumerate(found.whole)
     ]
+    rows.insert([row.name for row in found.whole].index(OURS) + 1, _lot_row(found))
     return _markdown(head, rows)
+
+
+def _lot_row(found: Evaluation) -> list[str]:
+    """It mixes the rows of both models alone."""
+    of_small = [row.name for row in found.whole].index(SLM_ALONE)
+    small, share = found.whole[of_small], found.lot.share
+    costs = [
+        100 * (1 - share + share * small.relative[unit].mean) if unit in small.relative else None for unit in _UNITS
+    ]
+    less = found.lot.ours_less
+    return [
+        f"by lot at that price (`calls` less it: {100 * less.mean:+.1f} [{100 * less.low:.1f}, {100 * less.high:.1f}])",
+        f"{100 * found.lot.accuracy:.1f} %",
+        f"{100 * share * small.difference.mean:+.1f}",
+        "",
+        *("" if cost is None else f"{cost:.0f} %" for cost in costs),
+        *(f"{100 * share * part[of_small].difference.mean:+.1f}" for part in found.parts.values()),
+    ]
 
 
 def _points(row: MethodResult) -> str:

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from lab.pages import points, put, share, signed, table
+from lab.pairs.agreed_promises import AgreedPromise, agreed_promise
 from lab.pairs.facts import PAIRS, PairFacts, RealPair, facts_of
 from lab.pairs.picture import draw
 from lab.pairs.rules import LADDER, Promised, accepted_weight, fixed_rule, promised, ruled
@@ -33,8 +34,8 @@ def tables(pairs: list[PairFacts]) -> dict[str, str]:
     found = [promised(facts, PROMISES) for facts in pairs]
     return {
         "fixed": table(
-            "tasks | small with large | small, large right | accepted | less the large model, points | lost | cost"
-            " | with `weight=2`: points, cost",
+            "tasks | small with large | small, large right | accepted | less the large model, points | McNemar's p | by lot at this cost"
+            " | lost | cost | small alone: points, cost | with `weight=2`: points, cost",
             [_fixed_row(facts) for facts in pairs],
         ),
         "promised": table(
@@ -48,37 +49,60 @@ def tables(pairs: list[PairFacts]) -> dict[str, str]:
     }
 
 
-Agreements = list[list[tuple[Triple, Agreed]]]
+Agreements = list[list[tuple[Triple, Agreed, AgreedPromise]]]
 
 
 def all_agreements() -> Agreements:
     """Of every triple, by benchmark."""
-    return [[(triple, agreed(triple)) for triple in triples(benchmark)] for benchmark in BENCHMARKS]
+    return [
+        [(triple, agreed(triple), agreed_promise(triple)) for triple in triples(benchmark)] for benchmark in BENCHMARKS
+    ]
 
 
 def agreement_tables(found: Agreements) -> dict[str, str]:
     return {
         "agreed": table(
-            "tasks | triples | taken | lost | at most | less the large model, points | cost, % of USD | first alone, points",
+            "tasks | triples | taken | lost | at most | less the large model, points | cost, % of USD | by lot at this cost, points | first alone, points",
             [_summary_row(benchmark, rows) for benchmark, rows in zip(BENCHMARKS, found, strict=True)],
         ),
         "triples": table(
             "tasks | two small with large | right, % | taken | of these right | less the large model, points | McNemar's p"
-            " | by lot at this cost | lost | cost, % of USD | first alone: points, cost",
-            [_triple_row(triple, each) for rows in found for triple, each in rows],
+            " | by lot at this cost | lost | cost, % of USD | first alone: points, cost | disputes | 3 % is shown",
+            [_triple_row(*each) for rows in found for each in rows],
+        ),
+        "agreed_promised": table(
+            "tasks | triples | disputes, of all tasks | of these lost | 3 % shown without labels | with disputes labelled | with all labelled"
+            " | halves that show it | lost on the other half | broken",
+            [_promise_row(benchmark, rows) for benchmark, rows in zip(BENCHMARKS, found, strict=True)],
         ),
     }
 
 
-def _summary_row(benchmark: Benchmark, rows: list[tuple[Triple, Agreed]]) -> str:
-    each = [one for _, one in rows]
+def _promise_row(benchmark: Benchmark, rows: list[tuple[Triple, Agreed, AgreedPromise]]) -> str:
+    each, n = [one for _, _, one in rows], len(rows)
+    counted = [one.counted for one in each]
+    lost = [c.lost / c.disputes for c in counted]
+    accepted = [one.lost for one in each if one.accepted]
+    return (
+        f"{benchmark.title} | {n} | {_span([c.disputes / c.n for c in counted], 1)} % | {_span(lost)} %"
+        f" | {sum(one.without_labels for one in each)} of {n} | {sum(one.with_disputes for one in each)} of {n}"
+        f" | {sum(one.with_all for one in each)} of {n} | {_span([one.accepted for one in each])} %"
+        f" | {f'{_span(accepted, 1)} %' if accepted else 'none'}"
+        f" | {max(one.broken for one in each):.1%} ({max(one.above for one in each):.1%})"
+    )
+
+
+def _summary_row(benchmark: Benchmark, rows: list[tuple[Triple, Agreed, AgreedPromise]]) -> str:
+    each = [one for _, one, _ in rows]
     first = [one.right[0] - one.right[2] for one in each]
+    lots = [one.lot for one in each if one.lot is not None]
     return (
         f"{benchmark.title}, n = {min(e.n for e in each)} to {max(e.n for e in each)} | {len(each)}"
         f" | {_span([e.taken for e in each])} %"
         f" | {_span([e.lost / e.n for e in each], 1)} % | {100 * max(e.bound for e in each):.1f} %"
         f" | {signed(100 * min(e.difference.mean for e in each))} to {signed(100 * max(e.difference.mean for e in each))}"
         f" | {100 * float(np.median([e.cost.mean for e in each])):.0f}; {_span([e.cost.mean for e in each])}"
+        f" | {signed(100 * min(lots))} to {signed(100 * max(lots))}"
         f" | {signed(100 * min(first))} to {signed(100 * max(first))}"
     )
 
@@ -87,25 +111,37 @@ def _span(shares: list[float], digits: int = 0) -> str:
     return f"{100 * min(shares):.{digits}f} to {100 * max(shares):.{digits}f}"
 
 
-def _triple_row(triple: Triple, each: Agreed) -> str:
-    lot = "dearer" if each.lot is None else signed(100 * each.lot)
+def _lot(value: float | None) -> str:
+    return "dearer" if value is None else signed(100 * value)
+
+
+def _shown(found: AgreedPromise) -> str:
+    if found.without_labels:
+        return "without labels"
+    return f"by {found.counted.disputes} labels" if found.with_disputes else "no"
+
+
+def _triple_row(triple: Triple, each: Agreed, promise: AgreedPromise) -> str:
     return (
         f"{triple.benchmark.title}, n = {each.n} | {triple.first.name}, {triple.second.name} with {triple.large.name}"
         f" | {', '.join(f'{100 * right:.0f}' for right in each.right)} | {each.taken:.0%} | {each.right_of_taken:.1%}"
-        f" | {_bold(each.difference)} | {max(each.p_value, 0.001):.3f} | {lot}"
+        f" | {_bold(each.difference)} | {max(each.p_value, 0.001):.3f} | {_lot(each.lot)}"
         f" | {each.lost / each.n:.1%}, at most {each.bound:.1%} | {share(each.cost)}"
         f" | {signed(100 * (each.right[0] - each.right[2]))}, {each.first_alone:.0%}"
+        f" | {promise.counted.disputes / each.n:.1%} | {_shown(promise)}"
     )
 
 
 def _fixed_row(facts: PairFacts) -> str:
     one, two = fixed_rule(facts, 1), fixed_rule(facts, 2)
     runs = f", {one.runs} runs" if one.runs > 1 else ""
+    p_value = "" if one.p_value is None else f"{max(one.p_value, 0.001):.3f}"
     bound = f", at most {one.bound:.1%}" if one.bound is not None else ""
     return (
         f"{_BENCHMARKS[facts.pair.data]}, n = {one.n}{runs} | {facts.pair.name} | {100 * one.small:.0f}, {100 * one.large:.0f} %"
-        f" | {one.accepted:.0%} | {_bold(one.difference)} | {one.lost / one.n:.1%}{bound}"
+        f" | {one.accepted:.0%} | {_bold(one.difference)} | {p_value} | {_lot(one.lot)} | {one.lost / one.n:.1%}{bound}"
         f" | {share(one.cost)} of {facts.pair.unit}"
+        f" | {signed(100 * (one.small - one.large))}, {one.small_cost:.0%}"
         f" | {signed(100 * two.difference.mean)}, {two.cost.mean:.0%}"
     )
 

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from lab.pairs.facts import PairFacts
-from lab.training.metrics import Interval, bootstrap
+from lab.pairs.lot import lot_at
+from lab.training.metrics import Interval, bootstrap, difference_of_means, mcnemar
 from lab.training.promise import Promise, most_lost, num_accepted, upper_bound
 from lab.training.table import Bools, Floats, Rows
 
@@ -44,7 +45,8 @@ class FixedRule:
     """Shares of all questions, with 95 % intervals over tasks. `cost` is relative to the large model alone.
 
     `lost` of the n questions (a mean of the runs), and `bound`, what the share lost is at most with 95 % confidence; None for several
-    runs of a task, which are not independent.
+    runs of a task, which are not independent; so is McNemar's `p_value` of the difference. `lot`: less the large model, of a lot between
+    the two at the same cost, as a share; None: no lot costs as much. `small_cost`: of the small model alone.
     """
 
     n: int
@@ -56,6 +58,9 @@ class FixedRule:
     cost: Interval
     lost: float
     bound: float | None
+    p_value: float | None
+    lot: float | None
+    small_cost: float
 
 
 def fixed_rule(facts: PairFacts, weight: float) -> FixedRule:
@@ -69,10 +74,19 @@ def fixed_rule(facts: PairFacts, weight: float) -> FixedRule:
         float(facts.small_right.mean()),
         float(facts.large_right.mean()),
         float(found.accepted.mean()),
-        bootstrap(lambda rows: float(gain[rows].mean()), facts.n),
+        difference_of_means(found.right[:, 0], facts.large_right[:, 0])
+        if is_once
+        else bootstrap(lambda rows: float(gain[rows].mean()), facts.n),
         bootstrap(lambda rows: float(cost[rows].sum() / alone[rows].sum()), facts.n),
         lost,
         upper_bound(round(lost), facts.n, 0.95) if is_once else None,
+        mcnemar(found.right[:, 0], facts.large_right[:, 0]) if is_once else None,
+        lot_at(
+            float(cost.mean()),
+            (facts.small_cost.mean(axis=1), facts.small_right.mean(axis=1)),
+            (alone, facts.large_right.mean(axis=1)),
+        ),
+        float(facts.small_cost.sum() / facts.large_cost.sum()),
     )
 
 

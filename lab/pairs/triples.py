@@ -15,7 +15,8 @@ from itertools import product
 import numpy as np
 
 from lab.pairs.facts import FOLDER
-from lab.training.metrics import Interval, bootstrap, mcnemar
+from lab.pairs.lot import lot_at
+from lab.training.metrics import Interval, bootstrap, difference_of_means, mcnemar
 from lab.training.promise import upper_bound
 from lab.training.table import Bools, Floats
 from tandem.method.evidence.same_answer import NO_CALL, AnswerKind, Form, same
@@ -62,13 +63,16 @@ class Reply:
 
 @dataclass(frozen=True)
 class Triple:
-    """n tasks that all three models answered. Costs are USD for a million tasks."""
+    """n tasks that all three models answered. `disputed`: the two say the `same`, and the large one something else. Costs are USD for a
+    million tasks.
+    """
 
     benchmark: Benchmark
     first: Model
     second: Model
     large: Model
     same: Bools
+    disputed: Bools
     first_right: Bools
     second_right: Bools
     large_right: Bools
@@ -104,14 +108,13 @@ def agreed(triple: Triple) -> Agreed:
     of_first, of_second, of_large = triple.costs
     ours = np.where(triple.same, triple.first_right, triple.large_right)
     cost = of_first + of_second + np.where(triple.same, 0.0, of_large)
-    gain = ours.astype(float) - triple.large_right
     lost = int((triple.same & ~triple.first_right & triple.large_right).sum())
     return Agreed(
         triple.n,
         (float(triple.first_right.mean()), float(triple.second_right.mean()), float(triple.large_right.mean())),
         float(triple.same.mean()),
         float(triple.first_right[triple.same].mean()),
-        bootstrap(lambda rows: float(gain[rows].mean()), triple.n),
+        difference_of_means(ours, triple.large_right),
         mcnemar(ours, triple.large_right),
         lost,
         upper_bound(lost, triple.n, 0.95),
@@ -119,15 +122,6 @@ def agreed(triple: Triple) -> Agreed:
         float(of_first.sum() / of_large.sum()),
         lot_at(float(cost.mean()), (of_first, triple.first_right), (of_large, triple.large_right)),
     )
-
-
-def lot_at(cost: float, small: tuple[Floats, Bools], large: tuple[Floats, Bools]) -> float | None:
-    """What a lot between two models gains on the large one at this mean cost, as a share; None where `cost` is above the large model's."""
-    of_small, of_large = float(small[0].mean()), float(large[0].mean())
-    if cost > of_large or of_small >= of_large:
-        return None
-    share = min((of_large - cost) / (of_large - of_small), 1.0)
-    return share * float(small[1].mean() - large[1].mean())
 
 
 def triples(benchmark: Benchmark) -> list[Triple]:
@@ -141,10 +135,13 @@ def _triple(
     models = (first, second, large)
     tasks = [task for task in facts[first.key] if all(task in facts[model.key] for model in models)]
     a, b, c = ([facts[model.key][task] for task in tasks] for model in models)
+    agree = np.array([benchmark.takes(x, y) for x, y in zip(a, b, strict=True)])
+    by_large = np.array([benchmark.takes(x, z) for x, z in zip(a, c, strict=True)])
     return Triple(
         benchmark,
         *models,
-        same=np.array([benchmark.takes(x, y) for x, y in zip(a, b, strict=True)]),
+        same=agree,
+        disputed=agree & ~by_large,
         first_right=_right(a),
         second_right=_right(b),
         large_right=_right(c),

@@ -118,7 +118,12 @@ def mcnemar(ours: Bools, theirs: Bools) -> float:
 
 
 def difference_of_means(ours: Floats | Bools, theirs: Floats | Bools) -> Interval:
-    """`ours` less `theirs` on the same questions, with a paired bootstrap interval."""
+    """`ours` less `theirs` on the same questions, with a paired bootstrap interval; where no answer is right in one alone, which leaves a
+    bootstrap nothing to draw, with the exact bound of how many may be: 0 of 123 is at most 2.4 %.
+    """
+    if ours.dtype == bool and np.array_equal(ours, theirs):
+        most = 1 - 0.05 ** (1 / len(ours))
+        return Interval(0.0, -most, most)
     return bootstrap(lambda rows: float(ours[rows].mean() - theirs[rows].mean()), len(ours))
 
 

@@ -13,9 +13,10 @@ pytest.importorskip("pyarrow")
 from lab.pages import put
 from lab.pairs.__main__ import PAGE, PROMISES, Agreements, agreement_tables, all_agreements, tables
 from lab.pairs.facts import FIELDS, FOLDER, PAIRS, PairFacts, facts_of, read_facts
+from lab.pairs.lot import lot_at
 from lab.pairs.rules import LADDER, fixed_rule, ruled
 from lab.pairs.triple_models import BENCHMARKS
-from lab.pairs.triples import Reply, lot_at
+from lab.pairs.triples import Reply
 from lab.training.promise import most_lost
 from tandem.paths import REPOSITORY
 
@@ -119,7 +120,7 @@ def test_two_that_agree_are_of_different_families_and_never_agree_on_no_answer()
 
 def test_agreement_on_calls_and_school_mathematics_loses_little_and_on_knowledge_much(agreements: Agreements) -> None:
     """As other code found on twice the items: calls lose at most 1.9 %, school mathematics 0.3 to 1.4 %, MMLU-Pro 2.0 to 7.3 %."""
-    found = {rows[0][0].benchmark.title: [each for _, each in rows] for rows in agreements}
+    found = {rows[0][0].benchmark.title: [each for _, each, _ in rows] for rows in agreements}
     calls, school = found["tool calls, one turn (BFCL): the same call"], found["school mathematics (GSM8K)"]
     assert all(each.bound <= 0.02 and each.difference.mean >= 0 for each in calls)
     assert all(each.lost / each.n <= 0.02 for each in school)
@@ -132,3 +133,17 @@ def test_a_lot_gains_in_proportion_to_what_it_may_cost() -> None:
     assert lot_at(3.0, small, large) == pytest.approx(-0.375)
     assert lot_at(1.0, small, large) == pytest.approx(-0.75)
     assert lot_at(6.0, small, large) is None
+
+
+def test_disputes_alone_show_a_promise_of_calls_and_school_mathematics_and_not_of_knowledge(
+    agreements: Agreements,
+) -> None:
+    """No half shows it whose triple loses more; labels of the disputes are as good as labels of all."""
+    for rows in agreements:
+        for triple, each, promise in rows:
+            assert promise.with_disputes == promise.with_all
+            assert promise.broken <= 0.05
+            assert promise.counted.disputes <= each.taken * each.n
+            assert promise.with_disputes or triple.benchmark.form not in ("calls",), triple
+    knowledge = [promise for rows in agreements for triple, _, promise in rows if triple.benchmark.form == "option"]
+    assert sum(promise.with_disputes for promise in knowledge) <= 1

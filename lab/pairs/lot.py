@@ -1,0 +1,17 @@
+"""The row that any rule must beat: a lot between two models at the same price."""
+
+from __future__ import annotations
+
+from lab.training.table import Bools, Floats
+
+Priced = tuple[Floats, Floats | Bools]
+"""What a model costs in each task, and where it is right."""
+
+
+def lot_at(cost: float, small: Priced, large: Priced) -> float | None:
+    """What a lot between two models gains on the large one at this mean cost, as a share; None where `cost` is above the large model's."""
+    of_small, of_large = float(small[0].mean()), float(large[0].mean())
+    if cost > of_large or of_small >= of_large:
+        return None
+    share = min((of_large - cost) / (of_large - of_small), 1.0)
+    return share * float(small[1].mean() - large[1].mean())
