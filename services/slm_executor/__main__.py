@@ -10,7 +10,7 @@ from services.models.model_process import run_generator
 from services.shared.process.start import run
 from services.slm_executor.service import model_role
 from tandem.errors import SetupError
-from tandem.method.roles import SLM, SMALL_ROLES
+from tandem.method.roles import SLM, SMALL_ROLES, executor_of
 
 
 def _role() -> str:
@@ -23,7 +23,7 @@ def _role() -> str:
 
 async def main() -> None:
     role = _role()
-    await run_generator(f"{role.replace('_', '-')}-executor", model_role(role))
+    await run_generator(executor_of(role), model_role(role))
 
 
 if __name__ == "__main__":

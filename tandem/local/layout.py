@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tandem.errors import UserError
-from tandem.method.roles import SMALL_ROLES
+from tandem.method.roles import SMALL_ROLES, executor_of
 
 
 class StackError(UserError):
@@ -95,7 +95,7 @@ MODEL_APIS = Process(
 JOINED = frozenset({"insight-generator", "slm-executor"})
 FURTHER_EXECUTORS = {
     role: Process(
-        f"{role.replace('_', '-')}-executor", 1, {"main": 50058 + number, "metrics": 9458 + number},
+        executor_of(role), 1, {"main": 50058 + number, "metrics": 9458 + number},
         "tandem.v1.SlmExecutor", "services.slm_executor", runs_model=True, acts_as="slm-executor",
     )
     for number, role in enumerate(SMALL_ROLES[1:])

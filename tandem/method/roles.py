@@ -12,3 +12,8 @@ BILL_ROLES = (LLM, SLM, SCORER, *SMALL_ROLES[1:])
 def title(role: str) -> str:
     """`large`, `small`, `second small`, ...; the scorer's is `scorer`."""
     return "large" if role == LLM else role.replace("_", " ").replace("slm", "small")
+
+
+def executor_of(role: str) -> str:
+    """The name of the process that a small model of this role has."""
+    return f"{role.replace('_', '-')}-executor"
