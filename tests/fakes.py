@@ -41,7 +41,7 @@ from services.models.engine.api import (
     PromptScores,
     Token,
 )
-from services.models.engine.call_format import CallFormat, Turn
+from services.models.engine.call_format import CallFormat, Grammar, Turn
 from services.models.engine.chat_template import ChatTemplate
 from services.models.engine.loop.prefix_cache import common_prefix
 from services.models.engine.text import StopStrings
@@ -157,14 +157,14 @@ class ScriptedEngine:
         if "turns" in script:
             text = _turn(script["turns"], self.tokenizer.decode(generation.prompt_ids))
             last = len(text) + 1
-        if generation.grammar and not script:
+        if isinstance(generation.held_to, Grammar) and not script:
             text = _call_of_the_first_tool(self.tokenizer.decode(generation.prompt_ids))
             last = len(text) + 1
         delay = float(script.get("ms", 1)) / 1000
         aborted = self._aborted[generation.request_id] = asyncio.Event()
         generated, reason, began = 0, FinishReason.ABORTED, time.monotonic()
         computed, cached = self._prefill(generation)
-        stops = StopStrings(generation.stop_strings, generation.held)
+        stops = StopStrings(generation.stops.strings, generation.stops.held)
         try:
             while not aborted.is_set():
                 generated += 1

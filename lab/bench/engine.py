@@ -102,7 +102,7 @@ def _serve(model: Model, name: str) -> None:
 def _prompts(profile: Profile, model: Model, count: int) -> Iterator[tuple[int, ...]]:
     tokenizer = FileTokenizer.load(models_folder() / model.name)
     items = load("math_train").sample(count, 2).items
-    return (llm_alone_prompt(profile, tokenizer, item.question).ids for item in items)
+    return (llm_alone_prompt(profile, item.question).encoded(tokenizer).ids for item in items)
 
 
 def _command(role: str, model: Model, name: str) -> list[str]:

@@ -65,13 +65,13 @@ class _InOneProcess:
         await self._answer(question, text)
 
     async def _answer(self, question: str, text: str) -> None:
-        prompt = answer_prompt(self._profile, self._slm.tokenizer, question, text)
+        prompt = answer_prompt(self._profile, question, text).encoded(self._slm.tokenizer)
         async for _ in self._slm.generate(GenerationRequest("slm", prompt.ids, _ANSWER_TOKENS)):
             pass
 
     async def _generate_and_score(self, question: str) -> str:
         text, scores = "", []
-        prompt = insight_prompt(self._profile, self._llm.tokenizer, question)
+        prompt = insight_prompt(self._profile, question).encoded(self._llm.tokenizer)
         async for item in self._llm.generate(GenerationRequest("llm", prompt.ids, _STAGES[-1])):
             text += item.text
             if isinstance(item, Token) and len(text) in _STAGES:
@@ -80,7 +80,7 @@ class _InOneProcess:
         return text
 
     async def _score(self, question: str, insight: str) -> float:
-        prompt = answer_prompt(self._profile, self._slm.tokenizer, question, insight)
+        prompt = answer_prompt(self._profile, question, insight).encoded(self._slm.tokenizer)
         scores = await self._slm.score("key", prompt.ids)
         return self._scorer.score(ScorerInputs.of(scores, prompt, 1 if insight else 0, question))
 

@@ -20,7 +20,7 @@ from typing import Any, Literal
 
 from lab.calls.tasks import CallTask, CallTasks, load
 from lab.collecting import append_each, in_order_of_chance, keep_origin, whole_lines
-from services.models.engine.api import Engine, EngineError, GenerationRequest
+from services.models.engine.api import CacheUse, Engine, EngineError, GenerationRequest
 from services.models.engine.batch import generate
 from services.models.engine.registry import running_engine
 from services.models.engine.tool_grammar import tool_grammar
@@ -66,11 +66,11 @@ class CallCollector:
 
     async def _written(self, task: CallTask) -> list[Written]:
         history, question = split_conversation(task.messages)
-        small = answer_prompt(
-            self._profile, self._slm.tokenizer, question, "", "chat", history=history, tools=task.tools
+        small = answer_prompt(self._profile, question, "", "chat", history=history, tools=task.tools).encoded(
+            self._slm.tokenizer
         )
-        large = llm_alone_prompt(
-            self._profile, self._llm.tokenizer, question, "chat", history=history, tools=task.tools
+        large = llm_alone_prompt(self._profile, question, "chat", history=history, tools=task.tools).encoded(
+            self._llm.tokenizer
         )
         of_small, of_large = await asyncio.gather(self._small(task, small.ids), self._write(task, "llm", large.ids))
         return [*of_small, of_large]
@@ -88,9 +88,9 @@ class CallCollector:
             prompt_ids=ids,
             max_new_tokens=_MAX_TOKENS,
             sampling=Sampling(_TEMPERATURE, seed=sample) if sample else Sampling(),
-            grammar=tool_grammar(engine.tokenizer.calls, task.tools),
+            held_to=tool_grammar(engine.tokenizer.calls, task.tools),
             wants_logprobs=True,
-            is_kept=True,  # the samples read the prompt once
+            cache=CacheUse(is_kept=True),  # the samples read the prompt once
         )
         try:
             done = await generate(engine, request)

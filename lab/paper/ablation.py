@@ -86,9 +86,9 @@ class Asker:
         return [asdict(answer) for answer in answers]
 
     async def _ask(self, item: Item, name: str) -> Answer:
-        asked = insight_prompt(variant(name), self._llm.tokenizer, item.question, item.task)
+        asked = insight_prompt(variant(name), item.question, item.task).encoded(self._llm.tokenizer)
         insight = await generate(self._llm, GenerationRequest(f"{item.id}/{name}/llm", asked.ids, _CAP))
-        prompt = answer_prompt(variant(name), self._slm.tokenizer, item.question, insight.text, item.task)
+        prompt = answer_prompt(variant(name), item.question, insight.text, item.task).encoded(self._slm.tokenizer)
         most = profile().execution.max_tokens
         done = await generate(self._slm, GenerationRequest(f"{item.id}/{name}/slm", prompt.ids, most))
         found = grade(item, done.text)

@@ -25,7 +25,7 @@ from lab.training.datasets import Item
 from lab.training.grading import grade
 from lab.training.machine import Machine, engine_of
 from lab.training.metrics import difference_of_means
-from services.models.engine.api import Engine, GenerationRequest
+from services.models.engine.api import Engine, GenerationRequest, Stops
 from services.models.engine.batch import generate
 from tandem.method.profile.profile import Profile, load_profile
 from tandem.method.request.prompts import answer_prompt
@@ -61,9 +61,9 @@ class Asker:
         return [asdict(answer) for answer in answers]
 
     async def _ask(self, item: Item, insight: str) -> Answer:
-        prompt = answer_prompt(pair(), self._slm.tokenizer, item.question, insight, item.task)
+        prompt = answer_prompt(pair(), item.question, insight, item.task).encoded(self._slm.tokenizer)
         name, most = f"{item.id}/{bool(insight)}", pair().execution.max_tokens
-        done = await generate(self._slm, GenerationRequest(name, prompt.ids, most, stop_strings=(_NEXT,)))
+        done = await generate(self._slm, GenerationRequest(name, prompt.ids, most, stops=Stops((_NEXT,))))
         found = grade(item, done.text)
         return Answer(item.id, bool(insight), found.answer, found.is_right, done.usage.completion)
 

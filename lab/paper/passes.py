@@ -19,7 +19,7 @@ from rich.progress import track
 from lab.paper.answers import collected, profile
 from lab.training.collect import Run
 from lab.training.machine import Machine, engine_of
-from services.models.engine.api import Engine, PromptScores, Tokenizer
+from services.models.engine.api import PromptScorer, PromptScores, Tokenizer
 from services.sufficiency_scorer.scorer_inputs import features
 from tandem.method.conversation import Task
 from tandem.method.request.prompts import Prompt, answer_prompt
@@ -75,10 +75,10 @@ def _prompts(name: str, task: Task, tokenizer: Tokenizer) -> Iterator[tuple[Run,
         for stage in range(found.table.stages):
             if run := runs.get((question, "slm", stage)):
                 insight = tokenizer.decode(ids[: run.insight_tokens])
-                yield run, answer_prompt(profile(), tokenizer, large.asked, insight, task)
+                yield run, answer_prompt(profile(), large.asked, insight, task).encoded(tokenizer)
 
 
-async def _compute(name: str, slm: Engine) -> None:
+async def _compute(name: str, slm: PromptScorer) -> None:
     of_prompts = list(_prompts(name, SETS[name], slm.tokenizer))
     values, differ = [], 0
     for begin in track(range(0, len(of_prompts), _WIDTH), description=name):

@@ -119,7 +119,7 @@ class Sampler:
         self._slm = slm
 
     async def line(self, item: Item) -> list[dict[str, Any]]:
-        prompt = answer_prompt(profile(), self._slm.tokenizer, item.question, "", item.task)
+        prompt = answer_prompt(profile(), item.question, "", item.task).encoded(self._slm.tokenizer)
         drawn = await asyncio.gather(*(self._draw(item, prompt.ids, number) for number in range(MOST)))
         return [asdict(sample) for sample in drawn]
 

@@ -8,15 +8,16 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from importlib.metadata import version
 
-from lab.training.collect import Insight, Run, num_read, run_of
+from lab.training.collect import Insight, Run, run_of
 from lab.training.datasets import Item
 from lab.training.grading import code_of
 from lab.training.machine import written
 from lab.training.names import AGREED, SECOND
 from services.answer_checker.checker import AnswerChecker, allows_weak_sandbox, start_sandbox
 from services.answer_checker.sandbox.layers import Limits
-from services.models.engine.api import Engine, GenerationRequest
+from services.models.engine.api import RunningModel
 from services.models.engine.batch import run_all
+from services.models.engine.writer import Writing
 from services.shared.checks.built_in import PYTHON_EXAMPLES
 from services.shared.checks.registry import applies
 from tandem.method.answer import final_answer
@@ -122,15 +123,14 @@ def unrepaired(runs: Sequence[Run]) -> list[Run]:
 
 
 def repair_all(
-    failed: Sequence[Run], items: Mapping[str, Item], profile: Profile, slm: Engine, width: int
+    failed: Sequence[Run], items: Mapping[str, Item], profile: Profile, slm: RunningModel, width: int
 ) -> AsyncIterator[Run]:
     """One repair for each, `width` at a time, in the order in which they end; not checked yet."""
 
     async def repair(run: Run) -> Run:
         item = items[run.question]
-        prompt = repair_prompt(profile, slm.tokenizer, item.question, Repair(run.text, run.failure), item.task)
-        request = GenerationRequest(f"{item.id}/repair", prompt.ids, profile.execution.max_tokens)
-        done = await written(slm, request)
-        return run_of(item, "repair", Insight(), num_read(prompt.ids, done, slm), done)
+        asked = repair_prompt(profile, item.question, Repair(run.text, run.failure), item.task)
+        done = await written(slm, Writing(f"{item.id}/repair", asked, profile.execution.max_tokens))
+        return run_of(item, "repair", Insight(), done)
 
     return run_all(repair, failed, width)

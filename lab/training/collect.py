@@ -20,13 +20,14 @@ from lab.training.datasets import Item
 from lab.training.grading import grade
 from lab.training.machine import written
 from services.insight_generator.generator import StageSplitter
-from services.models.engine.api import Engine, FinishReason, GenerationRequest, Token
+from services.models.engine.api import FinishReason, PromptScorer
 from services.models.engine.batch import Completion, run_all
-from services.models.engine.schema_findings import num_continued
-from services.models.engine.text import Detokenizer
+from services.models.engine.schema_findings import can_continue
+from services.models.engine.token_writer import writer_of
+from services.models.engine.writer import Earlier, Writing
 from services.sufficiency_scorer.scorer_inputs import NAMES, ScorerInputs, features
 from tandem.method.profile.profile import Profile
-from tandem.method.request.prompts import Prompt, answer_prompt, insight_prompt, llm_alone_prompt
+from tandem.method.request.prompts import Conversation, answer_prompt, insight_prompt, llm_alone_prompt
 
 CONCISE = "{question}\n\nReason briefly, and put your final answer within \\boxed{}."
 _FORCED = "\n\nThe final answer is \\boxed{"
@@ -81,7 +82,13 @@ class Collector:
     """`extras`: also the concise and the forced runs, which only an evaluation needs. `only_question`: only stage 0."""
 
     def __init__(
-        self, profile: Profile, llm: Engine, slm: Engine, *, extras: bool = False, only_question: bool = False
+        self,
+        profile: Profile,
+        llm: PromptScorer,
+        slm: PromptScorer,
+        *,
+        extras: bool = False,
+        only_question: bool = False,
     ) -> None:
         self._profile, self._llm, self._slm = profile, llm, slm
         self._extras, self._max_tokens = extras and not only_question, profile.execution.max_tokens
@@ -100,55 +107,49 @@ class Collector:
         return [*runs, *await self._slm_runs(item, stages)]
 
     async def _slm_runs(self, item: Item, insights: Sequence[Insight]) -> list[Run]:
-        tokenizer = self._slm.tokenizer
-        prompts = [
-            answer_prompt(self._profile, tokenizer, item.question, i.text, item.task, item.json_schema)
-            for i in insights
-        ]
+        asked = [answer_prompt(self._profile, item.question, i.text, item.task, item.json_schema) for i in insights]
         # The longest prompt first: the others share its keys and values.
         answering = [
-            asyncio.create_task(self._answer(item, insight, prompt))
-            for insight, prompt in list(zip(insights, prompts, strict=True))[::-1]
+            asyncio.create_task(self._answer(item, insight, each))
+            for insight, each in list(zip(insights, asked, strict=True))[::-1]
         ]
-        inputs = [await self._score(item, prompt, i.stage) for prompt, i in zip(prompts, insights, strict=True)]
+        inputs = [await self._score(item, each, i.stage) for each, i in zip(asked, insights, strict=True)]
         answers = (await asyncio.gather(*answering))[::-1]
         runs = [
-            replace(run_of(item, "slm", insight, num_read(prompt.ids, answer, self._slm), answer), **read)
-            for insight, prompt, answer, read in zip(insights, prompts, answers, inputs, strict=True)
+            replace(run_of(item, "slm", insight, answer), **read)
+            for insight, answer, read in zip(insights, answers, inputs, strict=True)
         ]
         if not self._only_question:
-            runs[0] = replace(runs[0], answer_features=await self._answer_features(item, prompts[0], answers[0]))
+            runs[0] = replace(runs[0], answer_features=await self._answer_features(item, asked[0], answers[0]))
         return runs
 
     async def _llm_runs(self, item: Item) -> tuple[list[Run], list[Insight]]:
-        prompt = llm_alone_prompt(self._profile, self._llm.tokenizer, item.question, item.task, item.json_schema)
-        jobs = [self._generate(self._llm, f"{item.id}/llm", prompt.ids, json_schema=item.json_schema)]
+        asked = llm_alone_prompt(self._profile, item.question, item.task, item.json_schema)
+        most = self._max_tokens
+        jobs = [written(self._llm, Writing(f"{item.id}/llm", asked, most, json_schema=item.json_schema))]
         if self._is_brief:
-            brief = insight_prompt(self._profile, self._llm.tokenizer, item.question, item.task, item.json_schema)
+            brief = insight_prompt(self._profile, item.question, item.task, item.json_schema)
             cap = self._profile.stages[-1].max_tokens
-            jobs.append(self._generate(self._llm, f"{item.id}/brief", brief.ids, cap))
+            jobs.append(written(self._llm, Writing(f"{item.id}/brief", brief, cap)))
         has_extras = self._extras and item.task == "answer" and not item.json_schema
         if has_extras:
-            concise = llm_alone_prompt(self._concise, self._llm.tokenizer, item.question)
-            jobs.append(self._generate(self._llm, f"{item.id}/concise", concise.ids))
+            concise = llm_alone_prompt(self._concise, item.question)
+            jobs.append(written(self._llm, Writing(f"{item.id}/concise", concise, most)))
         done = await asyncio.gather(*jobs)
-        insights = self._insights(done[1] if self._is_brief else done[0], prompt)
-        read = num_read(prompt.ids, done[0], self._llm)
-        runs = [replace(run_of(item, "llm", Insight(), read, done[0]), asked=item.question)]
+        insights = self._insights(done[1] if self._is_brief else done[0])
+        runs = [replace(run_of(item, "llm", Insight(), done[0]), asked=item.question)]
         if has_extras:
-            runs.append(run_of(item, "concise", Insight(), len(concise.ids), done[-1]))
+            runs.append(run_of(item, "concise", Insight(), done[-1]))
             if not self._is_brief:
-                runs += await asyncio.gather(*(self._forced(item, prompt, done[0].ids, i) for i in reversed(insights)))
+                runs += await asyncio.gather(*(self._forced(item, asked, done[0].ids, i) for i in reversed(insights)))
         return runs, insights
 
-    def _insights(self, completion: Completion, prompt: Prompt) -> list[Insight]:
+    def _insights(self, completion: Completion) -> list[Insight]:
         """The stages into which serving would split the text (services.insight_generator.generator)."""
         caps = [stage.max_tokens for stage in self._profile.stages]
         splitter = StageSplitter(caps, self._profile.section_ends if self._is_brief else ())
-        detokenizer = Detokenizer(self._llm.tokenizer, prompt.ids)
         has_ended = completion.reason is FinishReason.EOS
-        ids = completion.ids[:-1] if has_ended else completion.ids[: caps[-1]]
-        deltas = splitter.push([Token(i, detokenizer.push(i), 0.0) for i in ids])
+        deltas = splitter.push(completion.tokens[:-1] if has_ended else completion.tokens[: caps[-1]])
         if has_ended or self._is_brief:
             deltas += splitter.flush("", "eos" if has_ended else "length")
         insights, text, tokens = [], "", 0
@@ -158,55 +159,37 @@ class Collector:
                 insights.append(Insight(delta.stage, text, tokens))
         return insights
 
-    async def _forced(self, item: Item, prompt: Prompt, ids: Sequence[int], insight: Insight) -> Run:
+    async def _forced(self, item: Item, asked: Conversation, ids: Sequence[int], insight: Insight) -> Run:
         """Budget forcing: the large model is cut off after `insight` and must answer."""
-        forced = (*prompt.ids, *ids[: insight.tokens], *self._llm.tokenizer.encode(_FORCED))
-        done = await self._generate(self._llm, f"{item.id}/forced{insight.stage}", forced, _FORCED_TOKENS)
-        return run_of(item, "forced", insight, len(forced), done, text="\\boxed{" + done.text)
+        more = () if self._llm.info.provider else self._llm.tokenizer.encode(_FORCED)
+        cut = Earlier(insight.text + _FORCED, (*ids[: insight.tokens], *more))
+        forced = Writing(f"{item.id}/forced{insight.stage}", asked, _FORCED_TOKENS, earlier=cut)
+        done = await written(self._llm, forced)
+        return run_of(item, "forced", insight, done, text="\\boxed{" + done.text)
 
-    async def _score(self, item: Item, prompt: Prompt, stage: int) -> dict[str, Any]:
+    async def _score(self, item: Item, asked: Conversation, stage: int) -> dict[str, Any]:
         """Fields of a run. An API, which scores no prompt, gives nothing."""
         if self._slm.info.provider:
             return {"features": np.zeros(len(NAMES), np.float32), "states": np.empty(0, np.float16)}
+        prompt = asked.encoded(self._slm.tokenizer)
         inputs = ScorerInputs.of(await self._slm.score(item.id, prompt.ids), prompt, stage, item.question)
         return {"features": inputs.features, "states": inputs.states.astype(np.float16)}
 
-    async def _answer_features(self, item: Item, prompt: Prompt, answer: Completion) -> NDArray[np.float32]:
+    async def _answer_features(self, item: Item, asked: Conversation, answer: Completion) -> NDArray[np.float32]:
+        prompt = asked.encoded(self._slm.tokenizer)
         scores = await self._slm.score(item.id, prompt.ids + answer.ids)
         begin = len(prompt.ids) - 1
         return features(scores.logprobs[begin:], scores.entropies[begin:])
 
-    async def _answer(self, item: Item, insight: Insight, prompt: Prompt) -> Completion:
-        begun = await self._num_continued(item, insight)
+    async def _answer(self, item: Item, insight: Insight, asked: Conversation) -> Completion:
+        schema = "" if self._is_brief else item.json_schema
+        is_begun = bool(schema) and await can_continue(writer_of(self._slm), schema, insight.text)
         key = f"{item.id}/slm{insight.stage}"
-        return await self._generate(self._slm, key, prompt.ids, json_schema=item.json_schema, num_written=begun)
-
-    async def _num_continued(self, item: Item, insight: Insight) -> int:
-        if not item.json_schema or self._is_brief:
-            return 0
-        return await num_continued(self._slm, item.json_schema, insight.text)
-
-    async def _generate(
-        self,
-        engine: Engine,
-        key: str,
-        ids: Sequence[int],
-        max_tokens: int | None = None,
-        json_schema: str = "",
-        num_written: int = 0,
-    ) -> Completion:
-        work = GenerationRequest(
-            key, tuple(ids), max_tokens or self._max_tokens, json_schema=json_schema, num_written=num_written
-        )
-        return await written(engine, work)
+        work = Writing(key, asked, self._max_tokens, json_schema=item.json_schema, is_continued=is_begun)
+        return await written(self._slm, work)
 
 
-def num_read(ids: Sequence[int], done: Completion, engine: Engine) -> int:
-    """Tokens of a prompt; of an API what it has reported, since what its messages are encoded with here only estimates."""
-    return done.usage.read if engine.info.provider else len(ids)
-
-
-def run_of(item: Item, name: str, insight: Insight, prompt_tokens: int, done: Completion, text: str = "") -> Run:
+def run_of(item: Item, name: str, insight: Insight, done: Completion, text: str = "") -> Run:
     """The run of a completion, graded; `text` stands for the completion's where that is only its end."""
     graded = grade(item, text or done.text, insight.text)
     return Run(
@@ -214,7 +197,7 @@ def run_of(item: Item, name: str, insight: Insight, prompt_tokens: int, done: Co
         subject=item.subject,
         name=name,
         stage=insight.stage,
-        prompt_tokens=prompt_tokens,
+        prompt_tokens=done.usage.read,
         insight_tokens=insight.tokens,
         output_tokens=done.usage.completion,
         truncated=done.reason is FinishReason.LENGTH,

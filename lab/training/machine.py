@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+import hashlib
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 from lab.training.errors import StoreError
-from services.models.engine.api import Engine, EngineError, GenerationRequest, QueueFull, Tokenizer
-from services.models.engine.batch import Completion, generate
+from services.models.engine.api import EngineError, PromptScorer, QueueFull, RunningModel
+from services.models.engine.batch import Completion, whole
 from services.models.engine.registry import choose, make_engine, running_engine
+from services.models.engine.token_writer import writer_of
 from services.models.engine.tokenizer import ChatTokenizer
+from services.models.engine.writer import Writing
 from services.sufficiency_scorer.artefact import TRANSFORMERS
 from tandem.method.profile.profile import Profile
 
 _TOKENS_A_QUESTION = 2048
+_CHARACTERS_PER_TOKEN = 4  # of English
 _MAX_TOKENS = 1 << 14  # of llama.cpp's context, for which it takes memory at once; what does not fit waits
 _MOST_WAITS, _MOST_WAIT_SECONDS = 5, 300.0
 WIDTHS = {TRANSFORMERS: 48, "llamacpp": 4}
@@ -45,16 +50,25 @@ def serving_engine(profile: Profile, models: Path, device: str) -> str:
     return chosen.pop() if len(chosen) == 1 and chosen <= WIDTHS.keys() else TRANSFORMERS
 
 
-def tokenizer_of(profile: Profile, models: Path) -> Tokenizer:
-    """The small model's; of one behind an API its messages, whose tokens are estimates. Raises SetupError where its key's place is empty."""
-    if api := profile.slm.api:
-        return make_engine(api.protocol, {"name": profile.slm.name, "api": api}).tokenizer
-    return ChatTokenizer.load(models / profile.slm.name)
+class EstimatedTokens:
+    """Of an API, which keeps its tokenizer to itself."""
+
+    sha256 = hashlib.sha256(b"tandem messages 1").hexdigest()  # as files of answers have it
+
+    def encode(self, text: str, *, plain: bool = False) -> Sequence[int]:
+        return range(-(-len(text) // _CHARACTERS_PER_TOKEN))
+
+
+def tokenizer_of(profile: Profile, models: Path) -> ChatTokenizer | EstimatedTokens:
+    """The small model's."""
+    return EstimatedTokens() if profile.slm.api else ChatTokenizer.load(models / profile.slm.name)
 
 
 @contextmanager
-def engine_of(profile: Profile, role: str, models: Path, machine: Machine) -> Iterator[Engine]:
-    """Running, until the block ends. Raises StoreError where an API of others does not answer, also within the block, SetupError where its
+def engine_of(profile: Profile, role: str, models: Path, machine: Machine) -> Iterator[PromptScorer]:
+    """Running, until the block ends. One behind an API is a Writer alone.
+
+    Raises StoreError where an API of others does not answer, also within the block, SetupError where its
     key's place is empty, and OSError where the weights of a model of this machine cannot be read.
     """
     model = profile.models[role]
@@ -76,7 +90,7 @@ def engine_of(profile: Profile, role: str, models: Path, machine: Machine) -> It
         return
     where = f"{model.name} at {model.api.url}"
     try:
-        engine = make_engine(model.api.protocol, arguments)
+        engine = cast("PromptScorer", make_engine(model.api.protocol, arguments))
         engine.start()
     except OSError as error:
         raise StoreError(f"{where}: {error}") from error
@@ -88,13 +102,14 @@ def engine_of(profile: Profile, role: str, models: Path, machine: Machine) -> It
         engine.stop()
 
 
-async def written(engine: Engine, work: GenerationRequest) -> Completion:
-    """The whole generation, anew as often as an API asks to come again within minutes. Raises EngineError."""
+async def written(engine: RunningModel, work: Writing) -> Completion:
+    """The whole text, anew as often as an API asks to come again within minutes. Raises EngineError."""
+    writer = writer_of(engine)
     for _ in range(_MOST_WAITS):
         try:
-            return await generate(engine, work)
+            return await whole(writer.write(work))
         except QueueFull as error:
             if error.retry_after_s is None or error.retry_after_s > _MOST_WAIT_SECONDS:
                 raise
             await asyncio.sleep(error.retry_after_s)
-    return await generate(engine, work)
+    return await whole(writer.write(work))

@@ -6,13 +6,14 @@ import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 
 from lab.training.checking import agreement_check, answer_checker
-from lab.training.collect import Insight, Run, num_read, run_of
+from lab.training.collect import Insight, Run, run_of
 from lab.training.datasets import Item
 from lab.training.machine import written
 from lab.training.names import AGREED, SECOND
 from services.answer_checker.checker import AnswerChecker
-from services.models.engine.api import Engine, GenerationRequest
+from services.models.engine.api import RunningModel
 from services.models.engine.batch import run_all
+from services.models.engine.writer import Writing
 from services.shared.checks.registry import applies
 from tandem.method.answer import final_answer
 from tandem.method.evidence.checks import CheckSpec, Verdict
@@ -28,15 +29,14 @@ def unasked(runs: Sequence[Run], items: Mapping[str, Item]) -> list[Item]:
     return [items[question] for question in first if question in items and question not in answered]
 
 
-def answer_all(items: Sequence[Item], profile: Profile, engine: Engine, width: int) -> AsyncIterator[Run]:
+def answer_all(items: Sequence[Item], profile: Profile, engine: RunningModel, width: int) -> AsyncIterator[Run]:
     """One answer to each bare question, `width` at a time, in the order in which they end; not checked yet."""
 
     async def answer(item: Item) -> Run:
-        prompt = answer_prompt(profile, engine.tokenizer, item.question, "", item.task, item.json_schema)
+        asked = answer_prompt(profile, item.question, "", item.task, item.json_schema)
         key, most = f"{item.id}/second", profile.execution.max_tokens
-        work = GenerationRequest(key, prompt.ids, most, json_schema=item.json_schema)
-        done = await written(engine, work)
-        return run_of(item, SECOND, Insight(), num_read(prompt.ids, done, engine), done)
+        done = await written(engine, Writing(key, asked, most, json_schema=item.json_schema))
+        return run_of(item, SECOND, Insight(), done)
 
     return run_all(answer, items, width)
 

@@ -15,11 +15,11 @@ from lab.training.checking import check_runs, checker_version, repair_all, unrep
 from lab.training.collect import Collector, Run
 from lab.training.datasets import Dataset, Item
 from lab.training.errors import StoreError
-from lab.training.machine import Machine, engine_of, tokenizer_of
+from lab.training.machine import EstimatedTokens, Machine, engine_of, tokenizer_of
 from lab.training.names import SECOND
 from lab.training.second import answer_all, compare_all, unasked, without_second
 from lab.training.store import CollectedModel, CollectedProfile, Origin, read, write
-from services.models.engine.api import Tokenizer
+from services.models.engine.tokenizer import ChatTokenizer
 from services.sufficiency_scorer.artefact import computed_by
 from tandem.method.profile.profile import Profile
 
@@ -73,7 +73,8 @@ async def collect(
     if profile.slm.api and not scope.only_question:
         raise StoreError(f"{profile.slm.name} is at an API, which scores no prompt: collect with --only-question")
     origin, runs = _so_far(out, origin_of(profile, dataset, seed, scope, models, machine.engine))
-    runs = _with_questions(runs, dataset, tokenizer_of(profile, models))
+    tokenizer = tokenizer_of(profile, models)
+    runs = _with_questions(runs, dataset, tokenizer)
     items = {item.id: item for item in dataset.items}
     sample = dataset.sample(n, seed).items
     done = {run.question for run in runs}
@@ -90,7 +91,7 @@ async def collect(
 
             async with _saving(out, origin, runs), _each(_REPORT_SECONDS, report):
                 async for found in collector.collect(missing, machine.width):
-                    runs += _with_questions(found, dataset, slm.tokenizer)
+                    runs += _with_questions(found, dataset, tokenizer)
                     done.add(found[0].question)
                     report()
     runs = await check_runs(runs, items, profile, machine.programs)
@@ -185,7 +186,7 @@ def _as_before(before: Origin, runs: list[Run], checker: str, repair: str) -> li
     return runs if before.repair == repair else [run for run in runs if run.name != "repair"]
 
 
-def _with_questions(runs: list[Run], dataset: Dataset, tokenizer: Tokenizer) -> list[Run]:
+def _with_questions(runs: list[Run], dataset: Dataset, tokenizer: ChatTokenizer | EstimatedTokens) -> list[Run]:
     """Adds the questions' texts and lengths, which old files lack."""
     texts = {item.id: item.question for item in dataset.items}
 

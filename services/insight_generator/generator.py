@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from services.models.engine.api import Engine, Token
+from services.models.engine.api import RunningModel, Token
 from services.models.generation.attempt_log import AttemptLog, Delta, UnloggedAttempt
 from services.models.generation.journal import Journal
 from services.models.generation.role_generator import RoleGenerator, RoleWork
@@ -23,7 +23,7 @@ class InsightGenerator(ModelGenerator):
 
     def __init__(
         self,
-        engine: Engine,
+        engine: RunningModel,
         log: RequestLog,
         *profiles: Profile,
         reread: Reread | None = None,
@@ -38,21 +38,19 @@ class InsightGenerator(ModelGenerator):
 
     def _work(self, profile: Profile, task: ModelTask, resumed: Resumption) -> RoleWork:
         prompt_of = llm_alone_prompt if task.llm_alone else insight_prompt
-        tokenizer, asked = self.engine.tokenizer, (task.question, task.task, task.json_schema, task.history, task.tools)
-        prompt = prompt_of(profile, tokenizer, *asked)
+        asked = prompt_of(profile, task.question, task.task, task.json_schema, task.history, task.tools)
         is_brief = profile.handoff == "brief" and not task.llm_alone
         labels = profile.section_ends if is_brief else ()
         splitter = StageSplitter(task.max_tokens, labels, resumed.stage, resumed.tokens)
         if is_brief:  # it is about the answer, in words; any other insight is the beginning of an answer
-            return RoleWork(prompt.ids, splitter)
+            return RoleWork(asked, splitter)
         may_call = task.tools.may_call and task.llm_alone
         return RoleWork(
-            prompt.ids,
+            asked,
             splitter,
             json_schema=task.json_schema,
             stop_strings=task.stop_strings,
             may_call=may_call,
-            num_shared=prompt.num_shared if task.tools.tools else 0,
         )
 
 

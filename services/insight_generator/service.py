@@ -9,7 +9,7 @@ from typing import Any
 import grpc
 
 from services.insight_generator.generator import InsightGenerator
-from services.models.engine.api import Engine
+from services.models.engine.api import RunningModel
 from services.models.generation.journal import Journal
 from services.models.generation.role_generator import GenerationEvent, GenerationStarted, StageWritten
 from services.models.model_process import ModelRole, ModelService
@@ -45,7 +45,7 @@ class InsightGeneratorService(ModelService, insight_pb2_grpc.InsightGeneratorSer
 
 
 def _add(
-    server: Server, engine: Engine, log: RequestLog, *profiles: Profile,
+    server: Server, engine: RunningModel, log: RequestLog, *profiles: Profile,
     reread: Reread | None = None, journal: Journal | None = None,
 ) -> None:  # fmt: skip
     service = InsightGeneratorService(

@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Protocol
 
 import grpc
 
-from services.models.engine.api import Engine
+from services.models.engine.api import RunningModel
 from services.models.engine.registry import make_engine
 from services.models.generation.attempt_log import AttemptLog, UnloggedAttempt
 from services.models.generation.journal import Journal
@@ -37,7 +37,7 @@ from tandem.v1 import execution_pb2
 logger = logging.getLogger(__name__)
 
 
-def open_engine(spec: str, arguments: dict[str, Any]) -> Engine:
+def open_engine(spec: str, arguments: dict[str, Any]) -> RunningModel:
     """`make_engine`'s. Raises SetupError where there is no such engine, or its arguments do not suit it."""
     try:
         return make_engine(spec, arguments)
@@ -48,7 +48,7 @@ def open_engine(spec: str, arguments: dict[str, Any]) -> Engine:
 async def run_model_process(
     server: Server,
     settings: ModelServiceSettings,
-    engines: Sequence[Engine],
+    engines: Sequence[RunningModel],
     log: RequestLog,
     then: Callable[[], None] = lambda: None,
 ) -> None:
@@ -74,7 +74,7 @@ class AddService(Protocol):
     """Adds the service of a model that writes text to a server. The first of `profiles` is its default."""
 
     def __call__(
-        self, server: Server, engine: Engine, log: RequestLog, *profiles: Profile,
+        self, server: Server, engine: RunningModel, log: RequestLog, *profiles: Profile,
         reread: Reread | None = ..., journal: Journal | None = ...,
     ) -> None: ...  # fmt: skip
 
@@ -99,7 +99,7 @@ class ModelRole:
         return found
 
     def build(
-        self, host: str, port: int, engine: Engine, log: RequestLog, *profiles: Profile,
+        self, host: str, port: int, engine: RunningModel, log: RequestLog, *profiles: Profile,
         reread: Reread | None = None, transport: Transport = PLAIN,
     ) -> Server:  # fmt: skip
         """A server of this role alone."""
@@ -120,7 +120,7 @@ async def run_generator(process: str, *roles: ModelRole) -> None:
     transport, log = own_transport(), open_request_log(settings.sealer())
     names = [role.service for role in roles]
     server = Server(settings.host, settings.port, names, transport=transport, callers=roles[0].callers)
-    engines: dict[str, Engine] = {}
+    engines: dict[str, RunningModel] = {}
     for role in roles:
         served = role.served(profiles)
         model = shared_model(served, role.model_of)
@@ -142,7 +142,7 @@ def _reload(settings: ModelServiceSettings, role: ModelRole) -> Sequence[Profile
 class ModelGenerator(ABC):
     """One role of a request, with the prompts of the profile that the request was planned with."""
 
-    def __init__(self, engine: Engine, profiles: ServedProfiles, generator: RoleGenerator) -> None:
+    def __init__(self, engine: RunningModel, profiles: ServedProfiles, generator: RoleGenerator) -> None:
         self.engine, self.running = engine, generator.running
         self._profiles, self._generator = profiles, generator
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import logging
 
-from services.models.engine.api import Engine, GenerationRequest
-from services.models.engine.batch import generate
-from services.models.engine.schema_findings import num_continued
+from services.models.engine.api import RunningModel
+from services.models.engine.batch import whole
+from services.models.engine.schema_findings import can_continue
+from services.models.engine.token_writer import writer_of
+from services.models.engine.writer import Writing
 from services.models.generation.attempt_log import AttemptLog, UnloggedAttempt, WholeSplitter
 from services.models.generation.journal import Journal
 from services.models.generation.late_writes import CountedPasses
-from services.models.generation.role_generator import RoleGenerator, RoleWork, owner_of
+from services.models.generation.role_generator import RoleGenerator, RoleWork, cache_use
 from services.models.model_process import ModelGenerator
 from services.shared.observability.spans import Inference, describe_prefill
 from services.shared.observability.tracing import tracer
@@ -21,7 +23,7 @@ from services.shared.request_log.log import RequestLog
 from tandem.method.errors import InvalidArgument
 from tandem.method.evidence.call_scorer import FILE, CallScorer, Unscored, call_scorer
 from tandem.method.profile.profile import Profile
-from tandem.method.request.prompts import answer_prompt, repair_prompt
+from tandem.method.request.prompts import Conversation, answer_prompt, repair_prompt
 from tandem.method.request.tasks import ModelTask, PassOutcome
 from tandem.method.tokens import TokenCounts
 from tandem.paths import profile_folders
@@ -34,7 +36,7 @@ class AnswerGenerator(ModelGenerator):
 
     def __init__(
         self,
-        engine: Engine,
+        engine: RunningModel,
         log: RequestLog,
         *profiles: Profile,
         reread: Reread | None = None,
@@ -44,7 +46,7 @@ class AnswerGenerator(ModelGenerator):
         served = ServedProfiles(*profiles, reread=reread)
         generator = RoleGenerator(engine, log, Role.ANSWER, keep="token", journal=journal, model_role=role)
         super().__init__(engine, served, generator)
-        self._log, self.prefiller = log, Prefiller(engine, log, served)
+        self._log, self._writer, self.prefiller = log, writer_of(engine), Prefiller(engine, log, served)
         self._scorers: dict[str, CallScorer] = {}
 
     async def _begin(self, profile: Profile, task: ModelTask) -> tuple[AttemptLog | UnloggedAttempt, RoleWork]:
@@ -55,25 +57,19 @@ class AnswerGenerator(ModelGenerator):
         return own, await self._work(profile, task, insight)
 
     async def _work(self, profile: Profile, task: ModelTask, insight: str) -> RoleWork:
-        tokenizer, schema = self.engine.tokenizer, task.json_schema
+        schema, stops = task.json_schema, task.stop_strings
         if task.repair is not None:
-            prompt = repair_prompt(profile, tokenizer, task.question, task.repair, task.task, schema, task.history)
-            return RoleWork(prompt.ids, WholeSplitter(), json_schema=schema, stop_strings=task.stop_strings)
-        prompt = answer_prompt(profile, tokenizer, task.question, insight, task.task, schema, task.history, task.tools)
+            asked = repair_prompt(profile, task.question, task.repair, task.task, schema, task.history)
+            return RoleWork(asked, WholeSplitter(), json_schema=schema, stop_strings=stops)
+        asked = answer_prompt(profile, task.question, insight, task.task, schema, task.history, task.tools)
         if task.tools.may_call:
+            scorer = self._call_scorer(profile)
             return RoleWork(
-                prompt.ids,
-                WholeSplitter(),
-                stop_strings=task.stop_strings,
-                may_call=True,
-                num_shared=prompt.num_shared,
-                scorer=self._call_scorer(profile),
+                asked, WholeSplitter(), json_schema=schema, stop_strings=stops, may_call=True, scorer=scorer
             )
         continued = insight if profile.handoff == "continuation" else ""
-        begun = await num_continued(self.engine, schema, continued) if schema else 0
-        return RoleWork(
-            prompt.ids, WholeSplitter(), continued if begun or not schema else "", schema, begun, task.stop_strings
-        )
+        is_begun = bool(schema) and await can_continue(self._writer, schema, continued)
+        return RoleWork(asked, WholeSplitter(), continued if is_begun or not schema else "", schema, is_begun, stops)
 
     def _call_scorer(self, profile: Profile) -> CallScorer:
         """Without one that can be used here the large model answers, and the log says once why."""
@@ -98,10 +94,11 @@ def _call_scorer(profile: Profile, engine: str) -> CallScorer:
 class Prefiller:
     """While the large model goes on, the small one prefills what its answer may begin with."""
 
-    def __init__(self, engine: Engine, log: RequestLog, profiles: ServedProfiles) -> None:
+    def __init__(self, engine: RunningModel, log: RequestLog, profiles: ServedProfiles) -> None:
         self._engine, self._log, self._profiles = engine, log, profiles
+        self._writer = writer_of(engine)
         self._passes = CountedPasses(log.ledger, Pass.PREFILL)
-        self._running: dict[str, str] = {}  # request -> its prefill's id in the engine
+        self._running: dict[str, str] = {}  # request -> its prefill's id in the model
 
     async def prefill(self, task: ModelTask) -> PassOutcome:
         """Prefill the answer's prompt when the engine has nothing else to prefill; the answer starts from its cached prefix.
@@ -110,36 +107,27 @@ class Prefiller:
         """
         profile = await self._profiles.of(task.profile_digest)
         insight = await self._log.streams.insight(task.request_id, task.stage)
-        prompt = answer_prompt(
-            profile,
-            self._engine.tokenizer,
-            task.question,
-            insight,
-            task.task,
-            task.json_schema,
-            task.history,
-            task.tools,
-        )
+        asked = answer_prompt(profile, task.question, insight, task.task, task.json_schema, task.history, task.tools)
         self.abort(task.request_id)  # an earlier stage's, whose cached prefix this one continues
-        counts = await self._run(task, prompt.ids)
+        counts = await self._run(task, asked)
         return PassOutcome(counts, await self._passes.count(task.request_id, counts, str(task.stage)))
 
     def abort(self, request_id: str) -> bool:
         """Abort the request's prefill; what it computed stays cached. False: none runs."""
         key = self._running.get(request_id)
-        return key is not None and self._engine.abort(key)
+        return key is not None and self._writer.abort(key)
 
     def abort_stage(self, request_id: str, stage: int) -> bool:
-        """Abort the prefill of this stage, also where the engine has it only now, and another stage's is the request's by then."""
-        return self._engine.abort(_key(request_id, stage))
+        """Abort this stage's prefill, also where the model has it only now, and another's is the request's by then."""
+        return self._writer.abort(_key(request_id, stage))
 
-    async def _run(self, task: ModelTask, prompt_ids: tuple[int, ...]) -> TokenCounts:
+    async def _run(self, task: ModelTask, asked: Conversation) -> TokenCounts:
         key = self._running[task.request_id] = _key(task.request_id, task.stage)
         inference = Inference(self._engine.info.name, "slm", task.request_id, 1, task.prices)
         with tracer.start_as_current_span(f"prefill {inference.model}") as span:
             try:
-                ahead = GenerationRequest(key, prompt_ids, 0, owner=owner_of(task), is_kept=task.task == "chat")
-                counts = (await generate(self._engine, ahead)).usage
+                ahead = Writing(key, asked, max_tokens=0, cache=cache_use(task))
+                counts = (await whole(self._writer.write(ahead))).usage
             finally:
                 if self._running.get(task.request_id) == key:
                     del self._running[task.request_id]
@@ -148,5 +136,5 @@ class Prefiller:
 
 
 def _key(request_id: str, stage: int) -> str:
-    """Of a prefill, in the engine."""
+    """Of a prefill, in the model."""
     return f"{request_id}/prefill/{stage}"

@@ -10,7 +10,7 @@ from typing import Any
 
 import grpc
 
-from services.models.engine.api import Engine
+from services.models.engine.api import RunningModel
 from services.models.generation.journal import Journal
 from services.models.generation.role_generator import GenerationStarted
 from services.models.model_process import ModelRole, ModelService
@@ -71,7 +71,7 @@ class SlmExecutorService(ModelService, execution_pb2_grpc.SlmExecutorServicer):
 
 
 def _add(
-    server: Server, engine: Engine, log: RequestLog, *profiles: Profile,
+    server: Server, engine: RunningModel, log: RequestLog, *profiles: Profile,
     reread: Reread | None = None, journal: Journal | None = None, role: str = "slm",
 ) -> None:  # fmt: skip
     generator = AnswerGenerator(engine, log, *profiles, reread=reread, journal=journal, role=role)

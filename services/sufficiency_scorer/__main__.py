@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, cast
 
 from pydantic import Field
 
-from services.models.engine.api import Engine
+from services.models.engine.api import PromptScorer
 from services.models.model_process import open_engine, run_model_process
 from services.models.settings import ModelServiceSettings
 from services.shared.observability import metrics, tracing
@@ -32,7 +33,7 @@ class ScorerSettings(ModelServiceSettings):
 
 
 def build(
-    host: str, port: int, engine: Engine, log: RequestLog, *profiles: Profile,
+    host: str, port: int, engine: PromptScorer, log: RequestLog, *profiles: Profile,
     folders: Sequence[Path] = (), computes_states: bool = False, reread: Reread | None = None, transport: Transport = PLAIN,
 ) -> ScorerServer:  # fmt: skip
     """The process around `engine`, whose first profile is its default. `folders` hold trained scorers, besides the profiles' own."""
@@ -58,7 +59,7 @@ async def main() -> None:
     metrics.expose(settings.host, settings.metrics_port, "sufficiency-scorer")
     model = shared_model(profiles, _model_of)
     needs = _needs(scorers)
-    engine = open_engine(_engine_for(scorers, settings.engine), settings.engine_arguments(model) | needs)
+    engine = _open(_engine_for(scorers, settings.engine), settings.engine_arguments(model) | needs)
     metrics.watch_engines({"scorer": engine})
     log = open_request_log(settings.sealer())
     server = build(
@@ -83,6 +84,14 @@ def _set_up() -> Iterator[None]:
         raise SetupError(str(error)) from error
 
 
+def _open(spec: str, arguments: dict[str, Any]) -> PromptScorer:
+    """Raises SetupError where this engine scores no prompt: vLLM has no entropies, and an API nothing of a prompt."""
+    engine = open_engine(spec, arguments)
+    if not hasattr(engine, "score"):
+        raise SetupError(f"TANDEM_ENGINE {spec!r} scores no prompt: use transformers or llamacpp")
+    return cast("PromptScorer", engine)
+
+
 def _model_of(profile: Profile) -> Model:
     return profile.slm
 
@@ -93,7 +102,7 @@ def _scorer_of(profile: Profile, folders: Sequence[Path]) -> Scorer:
         return make_scorer(profile.stop.scorer, profile.folder, *(folder / profile.name for folder in folders))
 
 
-def _require_fit(profile: Profile, scorer: Scorer, engine: Engine, computes_states: bool) -> None:
+def _require_fit(profile: Profile, scorer: Scorer, engine: PromptScorer, computes_states: bool) -> None:
     """Raises ValueError for a scorer that was trained for another pair, prompt, tokenizer or engine, or needs what this one was not
     started with.
     """

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from services.models.engine.api import Engine
+from services.models.engine.api import PromptScorer
 from services.models.generation.late_writes import CountedPasses
 from services.shared.observability.metrics import MeasuredDrift
 from services.shared.process.served_profiles import Reread, ServedProfiles
@@ -44,7 +44,7 @@ class StageAssessment:
 
 
 class StageScorer:
-    def __init__(self, engine: Engine, log: RequestLog, profile: Profile, scorer: Scorer) -> None:
+    def __init__(self, engine: PromptScorer, log: RequestLog, profile: Profile, scorer: Scorer) -> None:
         self.profile, self.scorer = profile, scorer
         self.drift = DriftMonitor(scorer, first_stage=0 if profile.stop.stage_zero else 1)
         self._engine, self._log = engine, log
@@ -86,7 +86,7 @@ class StageScorer:
         tokens = TokenCounts()
         if self.scorer.needs_pass:
             tokenizer = self._engine.tokenizer
-            prompt = answer_prompt(self.profile, tokenizer, question, insight, task, json_schema, history)
+            prompt = answer_prompt(self.profile, question, insight, task, json_schema, history).encoded(tokenizer)
             scores = await self._engine.score(key, prompt.ids)
             tokens = scores.usage
             inputs = ScorerInputs.of(scores, prompt, stage, question)

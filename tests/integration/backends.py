@@ -7,20 +7,23 @@ import importlib.util
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from services.models.engine.api import Engine, Finished, GenerationRequest
+from services.models.engine.api import Finished, RunningModel, Token
 from services.models.engine.llamacpp.engine import LlamaCppEngine
-from services.models.engine.remote.openai_engine import ApiSettings, OpenAIEngine
+from services.models.engine.remote.openai_writer import ApiSettings, OpenAIWriter
 from services.models.engine.settings import EngineSettings
+from services.models.engine.token_writer import writer_of
 from services.models.engine.torch_engine.engine import TransformersEngine
+from services.models.engine.writer import Writing
 from tandem.local.ports import free_port
 from tandem.method.tokens import Sampling
+from tests.conversations import conversation
 from tests.peer_servers import serving
 
 BACKENDS = [
@@ -42,17 +45,17 @@ class Backend:
     An engine that `starts_slowly` is reused by the next test, unless the test is to stop it.
     """
 
-    make: Callable[[Path, int, int], Engine]
+    make: Callable[[Path, int, int], RunningModel]
     checkpoint: Path
     is_exact: bool
     port: int = 0
     starts_slowly: bool = False
     holds_schemas: bool = True
     keeps_conversations: bool = False
-    idle: dict[tuple[int, int], Engine] = field(default_factory=dict)
+    idle: dict[tuple[int, int], RunningModel] = field(default_factory=dict)
 
     @contextlib.contextmanager
-    def running(self, max_batch: int = 4, max_waiting: int = 16, *, stops: bool = False) -> Iterator[Engine]:
+    def running(self, max_batch: int = 4, max_waiting: int = 16, *, stops: bool = False) -> Iterator[RunningModel]:
         engine = self.idle.pop((max_batch, max_waiting), None)
         if engine is None:
             engine = self.make(self.checkpoint, max_batch, max_waiting)
@@ -84,7 +87,7 @@ def make_backend(name: str, checkpoint: Path, fixture: Callable[[str], Any]) -> 
 
 
 def transformers_backend(checkpoint: Path, **settings: Any) -> Backend:
-    def make(model: Path, max_batch: int, max_waiting: int) -> Engine:
+    def make(model: Path, max_batch: int, max_waiting: int) -> RunningModel:
         limits = {"max_batch": max_batch, "max_waiting": max_waiting, "prefill_chunk": 16}
         return TransformersEngine(EngineSettings(model, "tiny", dtype="float32", **limits, **settings))
 
@@ -101,7 +104,7 @@ def tiny_engine(checkpoint: Path) -> Iterator[TransformersEngine]:
 
 
 def llamacpp_backend(checkpoint: Path) -> Backend:
-    def make(model: Path, max_batch: int, max_waiting: int) -> Engine:
+    def make(model: Path, max_batch: int, max_waiting: int) -> RunningModel:
         limits = {"max_batch": max_batch, "max_waiting": max_waiting, "prefill_chunk": 16}
         return LlamaCppEngine(EngineSettings(model, "tiny", **limits))
 
@@ -123,7 +126,7 @@ def vllm_backend(checkpoint: Path, **more: Any) -> Backend:
 
     arguments = {"enforce_eager": True, "max_model_len": 2048, "gpu_memory_utilization": 0.2, **more}
 
-    def make(model: Path, max_batch: int, max_waiting: int) -> Engine:
+    def make(model: Path, max_batch: int, max_waiting: int) -> RunningModel:
         limits = {"max_batch": max_batch, "max_waiting": max_waiting}
         return VllmEngine(VllmSettings(model, "tiny", dtype="float32", **limits, arguments=arguments))
 
@@ -131,9 +134,9 @@ def vllm_backend(checkpoint: Path, **more: Any) -> Backend:
 
 
 def api_backend(checkpoint: Path, port: int) -> Backend:
-    def make(model: Path, max_batch: int, max_waiting: int) -> Engine:
+    def make(model: Path, max_batch: int, max_waiting: int) -> RunningModel:
         limits = {"max_batch": max_batch, "max_waiting": max_waiting}
-        return OpenAIEngine(ApiSettings(str(model), f"http://127.0.0.1:{port}/v1", "no key", **limits))
+        return OpenAIWriter(ApiSettings(str(model), f"http://127.0.0.1:{port}/v1", "no key", **limits))
 
     return Backend(make, checkpoint, is_exact=False, port=port, holds_schemas=False)
 
@@ -150,21 +153,22 @@ def serve_api(checkpoint: Path) -> Iterator[int]:
         yield port
 
 
-def generation(
-    engine: Engine, key: str, question: str, most: int, sampling: Sampling | None = None
-) -> GenerationRequest:
-    ids = engine.tokenizer.encode(engine.tokenizer.render_chat([("user", question)]))
-    return GenerationRequest(key, tuple(ids), most, sampling or Sampling())
+def writing(key: str, question: str, most: int, sampling: Sampling | None = None) -> Writing:
+    return Writing(key, conversation(("user", question)), most, sampling or Sampling())
 
 
-async def run(engine: Engine, work: GenerationRequest, *, abort_at: int | None = None) -> tuple[str, int, Finished]:
+def write(engine: RunningModel, work: Writing) -> AsyncGenerator[Token | Finished, None]:
+    return writer_of(engine).write(work)
+
+
+async def run(engine: RunningModel, work: Writing, *, abort_at: int | None = None) -> tuple[str, int, Finished]:
     """(text, number of tokens, end) of a whole stream; one that is aborted when so many tokens have come."""
     text, tokens = "", 0
-    async for item in engine.generate(work):
+    async for item in write(engine, work):
         text += item.text
         if isinstance(item, Finished):
             return text, tokens, item
         tokens += 1
         if tokens == abort_at:
-            engine.abort(work.request_id)
+            engine.abort(work.id)
     raise AssertionError("a stream ends with Finished")

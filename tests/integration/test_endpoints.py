@@ -9,17 +9,18 @@ from pathlib import Path
 
 import pytest
 
-from services.models.engine.api import Finished, FinishReason, GenerationRequest
+from services.models.engine.api import Finished, FinishReason
 from services.models.engine.llamacpp.engine import LlamaCppEngine
-from services.models.engine.remote.api_engine import ApiSettings
-from services.models.engine.remote.openai_engine import OpenAIEngine
+from services.models.engine.remote.api_writer import ApiSettings
+from services.models.engine.remote.openai_writer import OpenAIWriter
 from services.models.engine.settings import EngineSettings
+from services.models.engine.writer import Earlier
 from tandem.endpoints.address import parse
 from tandem.endpoints.probe import probe
 from tandem.endpoints.requests import EndpointError
 from tandem.method.profile.endpoint import Capabilities
 from tandem.method.tokens import TokenCounts
-from tests.integration.backends import generation, run
+from tests.integration.backends import run, write, writing
 from tests.llama_server import API_KEY, llama_server
 from tests.peer_servers import counter
 
@@ -41,8 +42,8 @@ def guarded(checkpoint: Path) -> Iterator[str]:
         yield url
 
 
-def engine_of(url: str, can: Capabilities = FOUND) -> OpenAIEngine:
-    return OpenAIEngine(ApiSettings("tiny", url, "none", can=can))
+def engine_of(url: str, can: Capabilities = FOUND) -> OpenAIWriter:
+    return OpenAIWriter(ApiSettings("tiny", url, "none", can=can))
 
 
 def generated_by(url: str) -> int:
@@ -89,8 +90,8 @@ async def test_the_text_and_the_counts_are_those_of_the_same_model_as_an_engine(
     for engine in (own, remote):
         engine.start()
     try:
-        ours = await run(own, generation(own, "a", "why?", 24))
-        theirs = await run(remote, generation(remote, "b", "why?", 24))
+        ours = await run(own, writing("a", "why?", 24))
+        theirs = await run(remote, writing("b", "why?", 24))
     finally:
         for engine in (own, remote):
             engine.stop()
@@ -103,7 +104,7 @@ async def test_a_cut_stream_is_billed_exactly_where_each_piece_is_counted(server
     engine = engine_of(server)
     engine.start()
     before = generated_by(server)
-    _, seen, end = await run(engine, generation(engine, "cut", "why?", 1000), abort_at=20)
+    _, seen, end = await run(engine, writing("cut", "why?", 1000), abort_at=20)
     engine.stop()
     assert end.reason is FinishReason.ABORTED
     assert (end.usage.completion, end.usage.is_estimated) == (seen, False)
@@ -114,7 +115,7 @@ async def test_a_cut_stream_is_billed_exactly_where_each_piece_is_counted(server
 async def test_without_such_counts_the_bill_of_a_cut_stream_says_that_it_is_estimated(server: str) -> None:
     engine = engine_of(server, FOUND.model_copy(update={"usage": "at_end"}))
     engine.start()
-    stream = engine.generate(generation(engine, "cut", "why?", 1000))
+    stream = write(engine, writing("cut", "why?", 1000))
     async for _ in stream:
         engine.abort("cut")
         break
@@ -126,8 +127,8 @@ async def test_without_such_counts_the_bill_of_a_cut_stream_says_that_it_is_esti
 async def test_a_begun_turn_goes_on_and_no_word_of_ours_is_in_the_prompt(server: str) -> None:
     engine = engine_of(server)
     engine.start()
-    plain = generation(engine, "plain", "why?", 1)
-    begun = replace(plain, request_id="begun", prompt_ids=(*plain.prompt_ids, *engine.tokenizer.encode("a")))
+    plain = writing("plain", "why?", 1)
+    begun = replace(plain, id="begun", earlier=Earlier("a", (0,)))
     in_words = engine_of(server, FOUND.model_copy(update={"continues": "no"}))
     in_words.start()
     ends = [(await run(each, work))[2].usage for each, work in ((engine, plain), (engine, begun), (in_words, begun))]
@@ -143,7 +144,7 @@ async def test_a_text_is_held_to_a_schema(server: str) -> None:
     schema = json.dumps(
         {"type": "object", "properties": {"a": {"enum": [1]}}, "required": ["a"], "additionalProperties": False}
     )
-    text, _, _ = await run(engine, replace(generation(engine, "s", "why?", 200), json_schema=schema))
+    text, _, _ = await run(engine, replace(writing("s", "why?", 200), json_schema=schema))
     engine.stop()
     assert json.loads(text) == {"a": 1}
 
@@ -152,7 +153,6 @@ async def test_a_prefill_asks_nothing_of_an_api(server: str) -> None:
     engine = engine_of(server)
     engine.start()
     before = generated_by(server)
-    work = GenerationRequest("p", tuple(engine.tokenizer.encode("x")), 0)
-    assert (await run(engine, work))[2].usage == TokenCounts()
+    assert (await run(engine, writing("p", "x", 0)))[2].usage == TokenCounts()
     engine.stop()
     assert generated_by(server) == before

@@ -15,22 +15,25 @@ import psutil
 import pytest
 
 from services.models.engine.api import (
+    CacheUse,
     DuplicateRequest,
-    Engine,
     EngineError,
     EngineLoad,
     EngineStopped,
     Finished,
     FinishReason,
-    GenerationRequest,
     QueueFull,
+    RunningModel,
     Token,
 )
-from services.models.engine.remote.openai_engine import ApiSettings, OpenAIEngine
+from services.models.engine.remote.openai_writer import ApiSettings, OpenAIWriter
+from services.models.engine.token_writer import writer_of
 from services.models.engine.tokenizer import ChatTokenizer
+from services.models.engine.writer import Earlier, Writing
 from tandem.local.ports import free_port
 from tandem.method.tokens import Sampling, TokenCounts
-from tests.integration.backends import Backend, generation, run
+from tests.conversations import conversation
+from tests.integration.backends import Backend, run, write, writing
 from tests.tiny_model import reference
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(600)]
@@ -54,7 +57,7 @@ def letters(text: str) -> str:
 async def test_greedy_text_is_that_of_generate_alone_and_in_a_batch(backend: Backend) -> None:
     questions = ["why?", "what is it?", "how many?"]
     with backend.running() as engine:
-        done = await asyncio.gather(*(run(engine, generation(engine, q, q, 24)) for q in questions))
+        done = await asyncio.gather(*(run(engine, writing(q, q, 24)) for q in questions))
     for question, (text, tokens, end) in zip(questions, done, strict=True):
         whole, num_prompt, num_completion = expected(backend.checkpoint, question, 24)
         assert letters(whole).startswith(letters(text))  # a server may withhold an incomplete last character
@@ -77,10 +80,10 @@ def samplings(count: int) -> list[Sampling]:
 async def test_no_sampling_arguments_end_another_request(backend: Backend) -> None:
     work = samplings(25)
     with backend.running(max_batch=8, max_waiting=2 * len(work)) as engine:
-        alone = await run(engine, generation(engine, "alone", "why?", 40))
+        alone = await run(engine, writing("alone", "why?", 40))
         beside, *sampled = await asyncio.gather(
-            run(engine, generation(engine, "beside", "why?", 40)),
-            *(run(engine, generation(engine, f"s{i}", f"{i}?", 4, sampling)) for i, sampling in enumerate(work)),
+            run(engine, writing("beside", "why?", 40)),
+            *(run(engine, writing(f"s{i}", f"{i}?", 4, sampling)) for i, sampling in enumerate(work)),
             return_exceptions=True,
         )
         assert engine.is_alive
@@ -93,15 +96,15 @@ async def test_no_sampling_arguments_end_another_request(backend: Backend) -> No
 
 async def test_a_stop_string_ends_the_text_and_the_generation(backend: Backend) -> None:
     with backend.running() as engine:
-        work = generation(engine, "plain", "go on", 60)
-        pieces = [item.text async for item in engine.generate(work)]
+        work = writing("plain", "go on", 60)
+        pieces = [item.text async for item in write(engine, work)]
         text = "".join(pieces)
         start = next(i for i in range(9, len(text) - 2) if text[i : i + 2].isascii() and text[i : i + 2].isprintable())
         string = text[start : start + 2]
         before = engine.counters.output_tokens
-        cut, tokens, end = await run(engine, replace(work, request_id="cut", stop_strings=("~never~", string)))
+        cut, tokens, end = await run(engine, replace(work, id="cut", stop_strings=("~never~", string)))
         computed = engine.counters.output_tokens - before
-        goes_on = await run(engine, replace(work, request_id="on", stop_strings=(text[-3:] + "~",)))
+        goes_on = await run(engine, replace(work, id="on", stop_strings=(text[-3:] + "~",)))
     assert (cut, end.reason) == (text[: text.find(string)], FinishReason.EOS)
     assert goes_on[0] == text
     if backend.is_exact:
@@ -111,20 +114,20 @@ async def test_a_stop_string_ends_the_text_and_the_generation(backend: Backend) 
 
 async def test_a_text_goes_on_within_a_stop_string(backend: Backend) -> None:
     with backend.running() as engine:
-        work = generation(engine, "plain", "go on", 60)
+        work = writing("plain", "go on", 60)
         text, _, _ = await run(engine, work)
         first = next(i for i, letter in enumerate(text) if letter.isascii() and letter.isprintable())
         string = "EN" + text[: first + 1]
-        held = replace(work, request_id="held", stop_strings=(string,), held="EN")
+        held = replace(work, id="held", stop_strings=(string,), earlier=Earlier(held="EN"))
         cut, _, end = await run(engine, held)
-        other, _, _ = await run(engine, replace(held, request_id="other", stop_strings=("EN~",)))
+        other, _, _ = await run(engine, replace(held, id="other", stop_strings=("EN~",)))
     assert (cut, end.reason) == ("", FinishReason.EOS)
     assert other == "EN" + text
 
 
 async def test_an_abort_while_decoding_counts_every_token(backend: Backend) -> None:
     with backend.running() as engine:
-        stream = engine.generate(generation(engine, "decode", "go on", LONG))
+        stream = write(engine, writing("decode", "go on", LONG))
         items = [await anext(stream) for _ in range(5)]
         assert engine.abort("decode")
         items += [item async for item in stream]
@@ -139,7 +142,7 @@ async def test_an_abort_while_decoding_counts_every_token(backend: Backend) -> N
 
 async def test_an_abort_before_the_first_token(backend: Backend) -> None:
     with backend.running() as engine:
-        stream = engine.generate(generation(engine, "prefill", "x" * 900, 900))
+        stream = write(engine, writing("prefill", "x" * 900, 900))
         first = asyncio.ensure_future(anext(stream))
         while not engine.abort("prefill"):
             await asyncio.sleep(0)
@@ -150,9 +153,9 @@ async def test_an_abort_before_the_first_token(backend: Backend) -> None:
 
 async def test_an_abort_in_the_queue_costs_nothing(backend: Backend) -> None:
     with backend.running(max_batch=1) as engine:
-        running = engine.generate(generation(engine, "running", "a", LONG))
+        running = write(engine, writing("running", "a", LONG))
         await anext(running)
-        waiting = asyncio.ensure_future(run(engine, generation(engine, "waiting", "b", 10)))
+        waiting = asyncio.ensure_future(run(engine, writing("waiting", "b", 10)))
         while not engine.abort("waiting"):
             await asyncio.sleep(0)
         _, tokens, end = await waiting
@@ -163,10 +166,10 @@ async def test_an_abort_in_the_queue_costs_nothing(backend: Backend) -> None:
 async def test_prefill_ahead_changes_only_what_is_computed(backend: Backend) -> None:
     with backend.running() as engine:
         question = "so far, so good? " * 20
-        plain = await run(engine, generation(engine, "plain", question, 12))
-        text, tokens, ahead = await run(engine, generation(engine, "ahead", question, 0))
+        plain = await run(engine, writing("plain", question, 12))
+        text, tokens, ahead = await run(engine, writing("ahead", question, 0))
         assert (text, tokens, ahead.usage.completion, ahead.reason) == ("", 0, 0, FinishReason.LENGTH)
-        after = await run(engine, generation(engine, "after", question, 12))
+        after = await run(engine, writing("after", question, 12))
     assert after[:2] == plain[:2]
     usage, plain_usage = after[2].usage, plain[2].usage
     assert usage.prompt + usage.cached == plain_usage.prompt + plain_usage.cached
@@ -176,25 +179,26 @@ async def test_a_prompt_that_another_owners_request_began_with_counts_nothing_as
     if backend.port:
         pytest.skip("an API has one cache for all that its key asks")
     with backend.running() as engine:
-        ahead = replace(generation(engine, "ahead", "who knows of this? " * 12, 0), owner="own")
+        ahead = replace(writing("ahead", "who knows of this? " * 12, 0), cache=CacheUse("own"))
         await run(engine, ahead)
-        running = engine.generate(replace(ahead, request_id="running", max_new_tokens=LONG))
+        running = write(engine, replace(ahead, id="running", max_tokens=LONG))
         await anext(running)
-        works = [replace(ahead, request_id=f"{o}s", max_new_tokens=12, owner=o) for o in ("another", "", "own")]
+        works = [replace(ahead, id=f"{o}s", max_tokens=12, cache=CacheUse(o)) for o in ("another", "", "own")]
         usages = [(await run(engine, work))[2].usage for work in works]
         await running.aclose()
-    assert [usage.prompt + usage.cached for usage in usages] == [len(ahead.prompt_ids)] * 3
+        num_tokens = writer_of(engine).num_tokens(ahead.conversation)
+    assert [usage.prompt + usage.cached for usage in usages] == [num_tokens] * 3
     assert [usage.cached for usage in usages[:2]] == [0, 0]
-    assert usages[2].cached >= (len(ahead.prompt_ids) - 1 if backend.is_exact else 1)
+    assert usages[2].cached >= (num_tokens - 1 if backend.is_exact else 1)
 
 
 async def test_the_next_turn_of_a_conversation_reads_only_what_is_new(backend: Backend) -> None:
     question = "so far, so good? " * 8
 
-    async def turn(engine: Engine, name: str, said: Turns, owner: str) -> tuple[str, TokenCounts, int]:
-        ids = tuple(engine.tokenizer.encode(engine.tokenizer.render_chat(said)))
-        text, _, end = await run(engine, GenerationRequest(name, ids, 12, owner=owner, is_kept=bool(owner)))
-        return text, end.usage, len(ids)
+    async def turn(engine: RunningModel, name: str, said: Turns, owner: str) -> tuple[str, TokenCounts, int]:
+        asked = conversation(*said)
+        text, _, end = await run(engine, Writing(name, asked, 12, cache=CacheUse(owner, bool(owner))))
+        return text, end.usage, writer_of(engine).num_tokens(asked)
 
     with backend.running() as engine:
         answer, _, read = await turn(engine, "first", [("user", question)], "own")
@@ -211,20 +215,20 @@ async def test_the_next_turn_of_a_conversation_reads_only_what_is_new(backend: B
 
 async def test_closing_the_stream_early_aborts(backend: Backend) -> None:
     with backend.running() as engine:
-        stream = engine.generate(generation(engine, "closed", "a", LONG))
+        stream = write(engine, writing("closed", "a", LONG))
         await anext(stream)
         await stream.aclose()
-        _, tokens, _ = await run(engine, generation(engine, "after", "a", 4))
+        _, tokens, _ = await run(engine, writing("after", "a", 4))
         assert tokens == 4
         assert not engine.abort("closed")
 
 
 async def test_closing_a_finished_stream_does_not_abort_the_next_request_of_its_id(backend: Backend) -> None:
     with backend.running() as engine:
-        first = engine.generate(generation(engine, "again", "a", 3))
+        first = write(engine, writing("again", "a", 3))
         while not isinstance(await anext(first), Finished):
             pass
-        second = engine.generate(generation(engine, "again", "a", 4))
+        second = write(engine, writing("again", "a", 4))
         items = [await anext(second)]
         await first.aclose()
         items += [item async for item in second]
@@ -240,9 +244,7 @@ async def test_a_hundred_aborts_leak_nothing(backend: Backend) -> None:
     with backend.running() as engine:
         for i in range(100):
             # Short, because `transformers serve` completes a request whose client left before the first token.
-            stream = engine.generate(
-                generation(engine, f"leak{i}", "a" * (1 + i % 40), 1000 if backend.is_exact else 30)
-            )
+            stream = write(engine, writing(f"leak{i}", "a" * (1 + i % 40), 1000 if backend.is_exact else 30))
             if i % 2:
                 await anext(stream)
             else:
@@ -251,7 +253,7 @@ async def test_a_hundred_aborts_leak_nothing(backend: Backend) -> None:
                 task.cancel()
                 await asyncio.gather(task, return_exceptions=True)
             await stream.aclose()
-        _, tokens, _ = await run(engine, generation(engine, "last", "a", 4))
+        _, tokens, _ = await run(engine, writing("last", "a", 4))
         assert tokens == 4
         assert engine.load == EngineLoad(running=0, waiting=0)
         if backend.port:
@@ -264,23 +266,23 @@ async def test_a_hundred_aborts_leak_nothing(backend: Backend) -> None:
 
 async def test_a_full_queue_and_a_second_request_of_one_id_are_refused(backend: Backend) -> None:
     with backend.running(max_batch=1, max_waiting=1, stops=True) as engine:
-        running = engine.generate(generation(engine, "q0", "a", LONG))
+        running = write(engine, writing("q0", "a", LONG))
         await anext(running)
         with pytest.raises(DuplicateRequest, match="q0"):
-            await anext(engine.generate(generation(engine, "q0", "a", 5)))
-        waiting = asyncio.ensure_future(run(engine, generation(engine, "q1", "a", 5)))
+            await anext(write(engine, writing("q0", "a", 5)))
+        waiting = asyncio.ensure_future(run(engine, writing("q1", "a", 5)))
         await asyncio.sleep(0)
         with pytest.raises(QueueFull):
-            await anext(engine.generate(generation(engine, "q2", "a", 5)))
+            await anext(write(engine, writing("q2", "a", 5)))
         await running.aclose()
         assert (await waiting)[1] == 5
     with pytest.raises(EngineStopped):
-        await anext(engine.generate(generation(engine, "late", "a", 5)))
+        await anext(write(engine, writing("late", "a", 5)))
 
 
 async def test_stopping_ends_every_stream(backend: Backend) -> None:
     with backend.running(stops=True) as engine:
-        stream = engine.generate(generation(engine, "stopped", "a", LONG))
+        stream = write(engine, writing("stopped", "a", LONG))
         await anext(stream)
     last = [item async for item in stream][-1]
     assert isinstance(last, Finished)
@@ -294,4 +296,4 @@ async def test_a_missing_model_is_named_in_the_error(backend: Backend, tmp_path:
 
 async def test_an_unreachable_api_is_refused_with_what_to_check() -> None:
     with pytest.raises(OSError, match="check its address and key"):
-        OpenAIEngine(ApiSettings("any", f"http://127.0.0.1:{free_port()}/v1", "no key")).start()
+        OpenAIWriter(ApiSettings("any", f"http://127.0.0.1:{free_port()}/v1", "no key")).start()

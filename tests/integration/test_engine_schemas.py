@@ -14,10 +14,12 @@ from typing import Any
 import jsonschema
 import pytest
 
-from services.models.engine.api import FinishReason, GenerationRequest, InvalidSchema, SchemaNotSupported, Token
-from services.models.engine.remote.openai_engine import ApiSettings, OpenAIEngine
+from services.models.engine.api import FinishReason, InvalidSchema, SchemaNotSupported, Token
+from services.models.engine.remote.openai_writer import ApiSettings, OpenAIWriter
+from services.models.engine.token_writer import writer_of
+from services.models.engine.writer import Earlier, Writing
 from tandem.method.tokens import Sampling
-from tests.integration.backends import Backend, generation, run
+from tests.integration.backends import Backend, run, write, writing
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(600)]
 # With a limit to every part, so that a model that knows no end must come to one.
@@ -33,7 +35,7 @@ SCHEMA = {
 }
 
 
-def held(work: GenerationRequest) -> GenerationRequest:
+def held(work: Writing) -> Writing:
     return replace(work, json_schema=json.dumps(SCHEMA))
 
 
@@ -41,10 +43,10 @@ async def test_every_text_under_a_schema_follows_it(backend: Backend) -> None:
     if not backend.holds_schemas:
         pytest.skip("it refuses every schema")
     with backend.running() as engine:
-        works = [generation(engine, f"held{i}", f"{i}?", 600, Sampling(i / 2, 1.0, i)) for i in range(6)]
-        free = generation(engine, "free", "why?", 24)
+        works = [writing(f"held{i}", f"{i}?", 600, Sampling(i / 2, 1.0, i)) for i in range(6)]
+        free = writing("free", "why?", 24)
         (alone, *_), *done = await asyncio.gather(run(engine, free), *(run(engine, held(work)) for work in works))
-        text, *_ = await run(engine, replace(free, request_id="alone"))
+        text, *_ = await run(engine, replace(free, id="alone"))
         assert alone == text
     for text, tokens, end in done:
         jsonschema.validate(json.loads(text), SCHEMA)
@@ -55,29 +57,29 @@ async def test_a_text_under_a_schema_may_reach_its_limit(backend: Backend) -> No
     if not backend.holds_schemas:
         pytest.skip("it refuses every schema")
     with backend.running() as engine:
-        _, tokens, end = await run(engine, held(generation(engine, "short", "why?", 7)))
+        _, tokens, end = await run(engine, held(writing("short", "why?", 7)))
         assert (tokens, end.reason) == (7, FinishReason.LENGTH)
 
 
 async def test_a_text_that_is_begun_goes_on_under_its_schema(backend: Backend) -> None:
     with backend.running() as engine:
-        work = held(generation(engine, "whole", "why?", 600))
-        if not engine.continues_json:
+        work = held(writing("whole", "why?", 600))
+        if not writer_of(engine).can.continues_schema:
             with pytest.raises(SchemaNotSupported):
-                await run(engine, replace(work, num_written=2))
+                await run(engine, replace(work, earlier=Earlier("{", (0,))))
             return
-        ids = [item.id async for item in engine.generate(work) if isinstance(item, Token)]
-        begun = replace(work, request_id="begun", prompt_ids=(*work.prompt_ids, *ids[:9]), num_written=9)
-        rest = [item.id async for item in engine.generate(begun) if isinstance(item, Token)]
+        ids = [item.id async for item in write(engine, work) if isinstance(item, Token)]
+        begun = replace(work, id="begun", earlier=Earlier(ids=tuple(ids[:9])))
+        rest = [item.id async for item in write(engine, begun) if isinstance(item, Token)]
         json.loads(engine.tokenizer.decode(ids[:9] + rest[:-1]))
         assert rest == ids[9:]
         with pytest.raises(SchemaNotSupported, match="does not follow"):
-            await run(engine, replace(begun, num_written=12))
+            await run(engine, replace(begun, earlier=Earlier(ids=tuple(ids[3:9]))))
 
 
 async def test_a_schema_that_cannot_be_held_is_refused(backend: Backend) -> None:
     with backend.running() as engine:
-        work = generation(engine, "refused", "why?", 9)
+        work = writing("refused", "why?", 9)
         for schema, words in (("{", "not a JSON object"), ('{"not": {}}', "not")):
             with pytest.raises(InvalidSchema, match=words):
                 await run(engine, replace(work, json_schema=schema))
@@ -120,10 +122,10 @@ async def test_an_api_is_asked_for_the_schema_strictly() -> None:
     received: list[Any] = []
     text = '{"name": "x", "kind": "lamp", "sizes": []}'
     with api(text, received) as address:
-        engine = OpenAIEngine(ApiSettings("any", address, "no key"))
+        engine = OpenAIWriter(ApiSettings("any", address, "no key"))
         engine.start()
-        assert (await run(engine, held(generation(engine, "r", "why?", 50))))[0] == text
-        await run(engine, generation(engine, "free", "why?", 50))
+        assert (await run(engine, held(writing("r", "why?", 50))))[0] == text
+        await run(engine, writing("free", "why?", 50))
         engine.stop()
     schema = {"name": "answer", "schema": SCHEMA, "strict": True}
     assert received[0]["response_format"] == {"type": "json_schema", "json_schema": schema}

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 from services.models.engine.api import FinishReason
-from services.models.engine.remote.api_engine import ApiSettings
-from services.models.engine.remote.openai_engine import OpenAIEngine
+from services.models.engine.remote.api_writer import ApiSettings
+from services.models.engine.remote.openai_writer import OpenAIWriter
 from tandem.endpoints.address import parse
 from tandem.endpoints.probe import Found, probe
-from tests.integration.backends import generation, run
+from tests.integration.backends import run, writing
 from tests.litellm_proxy import KEY, litellm_proxy, needs_litellm
 from tests.llama_server import llama_server
 from tests.recorded_api import Answer, RecordedApi, recorded_api
@@ -52,8 +52,8 @@ def found(proxy: str) -> Iterator[Found]:
         yield probe(api)
 
 
-def engine_of(proxy: str, found: Found, model: str = "tiny") -> OpenAIEngine:
-    return OpenAIEngine(ApiSettings(model, proxy, KEY, can=found.can))
+def engine_of(proxy: str, found: Found, model: str = "tiny") -> OpenAIWriter:
+    return OpenAIWriter(ApiSettings(model, proxy, KEY, can=found.can))
 
 
 async def test_the_proxy_is_found_to_do_what_it_passes_on(found: Found) -> None:
@@ -65,7 +65,7 @@ async def test_the_proxy_is_found_to_do_what_it_passes_on(found: Found) -> None:
 async def test_an_answer_through_the_proxy_is_counted(proxy: str, found: Found) -> None:
     engine = engine_of(proxy, found)
     engine.start()
-    text, tokens, end = await run(engine, generation(engine, "a", "why?", 24))
+    text, tokens, end = await run(engine, writing("a", "why?", 24))
     engine.stop()
     assert end.reason is FinishReason.LENGTH
     assert text
@@ -77,7 +77,7 @@ async def test_the_proxy_changes_over_and_tandem_sees_no_failure(proxy: str, fou
     engine = engine_of(proxy, found, "either")
     engine.start()
     for number in range(6):
-        _, _, end = await run(engine, generation(engine, f"r{number}", "why?", 8))
+        _, _, end = await run(engine, writing(f"r{number}", "why?", 8))
         assert end.usage.completion == 8
     engine.stop()
     assert broken.asked  # it was tried

@@ -15,6 +15,8 @@ import pytest_asyncio
 
 from services.insight_generator.generator import InsightGenerator
 from services.models.engine.api import ApiUnavailable, EngineStopped, Finished, GenerationRequest, Token
+from services.models.engine.token_writer import TokenWriter
+from services.models.engine.writer import Abilities
 from services.models.generation.role_generator import StageWritten
 from services.shared.request_log.connection import Role
 from services.shared.request_log.log import RequestLog
@@ -104,7 +106,7 @@ async def test_an_api_that_hangs_before_its_first_token_leaves_the_prompt_in_the
                 yield item
 
     monkeypatch.setattr(engine, "generate", hangs_once)
-    monkeypatch.setattr(ScriptedEngine, "info", replace(engine.info, provider="openai"))
+    monkeypatch.setattr(TokenWriter, "can", Abilities(exact_usage=False))
     work, done = task("[ms=0 llm_eos=4]"), None
     with pytest.raises(ApiUnavailable):
         async for _ in writer.generate(work):

@@ -13,7 +13,7 @@ import pytest
 import pytest_asyncio
 
 from services.insight_generator.generator import InsightGenerator
-from services.models.engine.api import Engine, Finished, GenerationRequest, Token
+from services.models.engine.api import Engine, Finished, GenerationRequest, Stops, Token
 from services.shared.request_log.connection import Role
 from services.shared.request_log.log import RequestLog
 from services.shared.request_log.stops import StopSignal
@@ -51,8 +51,8 @@ def work(request_id: str, *strings: str, epoch: int = 1) -> ModelTask:
 
 async def generated(engine: Engine, profile: Profile, *strings: str, most: int = MOST) -> tuple[list[Token], Finished]:
     """What the engine itself makes of the answer."""
-    ids = answer_prompt(profile, engine.tokenizer, "why?", "", "answer", "", ()).ids
-    request = GenerationRequest(uuid4().hex, ids, most, stop_strings=strings)
+    ids = answer_prompt(profile, "why?", "", "answer", "", ()).encoded(engine.tokenizer).ids
+    request = GenerationRequest(uuid4().hex, ids, most, stops=Stops(strings))
     *tokens, end = [item async for item in engine.generate(request)]
     assert isinstance(end, Finished)
     return [token for token in tokens if isinstance(token, Token)], end

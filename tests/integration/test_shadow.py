@@ -76,7 +76,7 @@ async def test_the_shadow_of_structured_output_is_held_to_the_schema(
     generate = shadowed_system.llm.generate
 
     def recorded(generation: GenerationRequest) -> AsyncGenerator[Token | Finished, None]:
-        schemas[generation.request_id] = generation.json_schema
+        schemas[generation.request_id] = str(generation.held_to)
         return generate(generation)
 
     monkeypatch.setattr(shadowed_system.llm, "generate", recorded)

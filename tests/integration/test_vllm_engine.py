@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from services.models.engine.api import Engine, Finished, FinishReason
-from tests.integration.backends import generation, vllm_backend
+from services.models.engine.api import Finished, FinishReason, RunningModel
+from tests.integration.backends import vllm_backend, write, writing
 
 pytestmark = [
     pytest.mark.skipif(importlib.util.find_spec("vllm") is None, reason="needs tandem-insights[vllm]"),
@@ -44,9 +44,9 @@ async def test_an_abort_leaves_out_two_tokens_at_most_and_none_of_the_prompt(
     assert "deprecated" not in "".join(capfd.readouterr())
 
 
-async def _aborted(engine: Engine, key: str, question: str, after: int) -> Finished:
+async def _aborted(engine: RunningModel, key: str, question: str, after: int) -> Finished:
     """The end of a stream that is aborted when so many tokens have come; 0: as soon as vLLM may have it."""
-    stream = engine.generate(generation(engine, key, question, 600))
+    stream = write(engine, writing(key, question, 600))
     [await anext(stream) for _ in range(after)]
     item = asyncio.ensure_future(anext(stream))
     await asyncio.sleep(0.05)

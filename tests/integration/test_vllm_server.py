@@ -8,12 +8,13 @@ from dataclasses import replace
 import pytest
 
 from services.models.engine.api import FinishReason
-from services.models.engine.remote.api_engine import ApiSettings
-from services.models.engine.remote.openai_engine import OpenAIEngine
+from services.models.engine.remote.api_writer import ApiSettings
+from services.models.engine.remote.openai_writer import OpenAIWriter
+from services.models.engine.writer import Earlier
 from tandem.endpoints.address import parse
 from tandem.endpoints.probe import probe
 from tandem.method.profile.endpoint import Capabilities
-from tests.integration.backends import generation, run
+from tests.integration.backends import run, writing
 from tests.peer_servers import counter
 from tests.tiny_model import write_tiny_model
 from tests.vllm_server import needs_vllm, vllm_server
@@ -34,8 +35,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 @pytest.fixture
-def engine(server: str) -> Iterator[OpenAIEngine]:
-    engine = OpenAIEngine(ApiSettings("tiny", server, "none", can=FOUND))
+def engine(server: str) -> Iterator[OpenAIWriter]:
+    engine = OpenAIWriter(ApiSettings("tiny", server, "none", can=FOUND))
     engine.start()
     yield engine
     engine.stop()
@@ -53,23 +54,23 @@ async def test_what_vllms_server_can_do_is_found_out(server: str) -> None:
     assert found.context_length == 2048
 
 
-async def test_a_whole_stream_is_billed_as_the_server_counts(server: str, engine: OpenAIEngine) -> None:
+async def test_a_whole_stream_is_billed_as_the_server_counts(server: str, engine: OpenAIWriter) -> None:
     before = generated_by(server)
-    _, seen, end = await run(engine, generation(engine, "a", "why?", 24))
+    _, seen, end = await run(engine, writing("a", "why?", 24))
     assert (seen, end.usage.generated, end.usage.is_estimated) == (24, 24, False)
     assert generated_by(server) - before == 24
 
 
-async def test_a_cut_stream_is_billed_exactly_as_far_as_it_was_sent(server: str, engine: OpenAIEngine) -> None:
+async def test_a_cut_stream_is_billed_exactly_as_far_as_it_was_sent(server: str, engine: OpenAIWriter) -> None:
     before = generated_by(server)
-    _, seen, end = await run(engine, generation(engine, "cut", "why?", 1000), abort_at=20)
+    _, seen, end = await run(engine, writing("cut", "why?", 1000), abort_at=20)
     assert (end.reason, end.usage.completion, end.usage.is_estimated) == (FinishReason.ABORTED, seen, False)
     assert end.usage.read > 0
     assert generated_by(server) - before < seen + 20  # it stops soon; what it counts after the cut nobody reads
 
 
-async def test_a_begun_turn_goes_on_by_the_flag(engine: OpenAIEngine) -> None:
-    plain = generation(engine, "plain", "why?", 1)
-    begun = replace(plain, request_id="begun", prompt_ids=(*plain.prompt_ids, *engine.tokenizer.encode("a")))
+async def test_a_begun_turn_goes_on_by_the_flag(engine: OpenAIWriter) -> None:
+    plain = writing("plain", "why?", 1)
+    begun = replace(plain, id="begun", earlier=Earlier("a", (0,)))
     ends = [(await run(engine, work))[2].usage for work in (plain, begun)]
     assert ends[1].read == ends[0].read + 1

@@ -9,67 +9,71 @@ from typing import Any
 import pytest
 
 from services.models.engine.api import ApiBadReply, ApiRefused, ApiUnavailable, FinishReason, QueueFull
-from services.models.engine.remote.anthropic_engine import AnthropicEngine
-from services.models.engine.remote.api_engine import ApiEngine
-from services.models.engine.remote.openai_engine import OpenAIEngine
+from services.models.engine.remote.anthropic_writer import AnthropicWriter
+from services.models.engine.remote.api_writer import ApiWriter
+from services.models.engine.remote.openai_writer import OpenAIWriter
 from services.shared.process.status import from_engine, to_status
 from tandem.method.profile.endpoint import Capabilities
 from tests.hostile_api import http, stream
 from tests.recorded_api import Answer, RecordedApi, anthropic_events, openai_chunks, openai_usage, recorded_api
 from tests.unit.test_api_engines import TEXTS, answers, request, started, whole
 
-KINDS = [OpenAIEngine, AnthropicEngine]
+KINDS = [OpenAIWriter, AnthropicWriter]
 
 
-def replied(kind: type[ApiEngine], texts: list[str], prompt: int, completion: int, cached: int = 0) -> Answer:
-    if kind is OpenAIEngine:
+def replied(kind: type[ApiWriter], texts: list[str], prompt: int, completion: int, cached: int = 0) -> Answer:
+    if kind is OpenAIWriter:
         return Answer(events=openai_chunks(texts, openai_usage(prompt + cached, completion, cached)))
     return Answer(events=anthropic_events(texts, prompt, completion, cached=cached))
 
 
 @pytest.fixture(params=KINDS)
-def kind(request: pytest.FixtureRequest) -> type[ApiEngine]:
+def kind(request: pytest.FixtureRequest) -> type[ApiWriter]:
     return request.param  # type: ignore[no-any-return]
 
 
 @pytest.mark.parametrize(("prompt", "cached"), [(10**6, 0), (3, 10**9), (2**63, 0), (-7, 0), (20, -1)])
 async def test_a_prompt_that_has_more_tokens_than_bytes_were_sent_is_an_estimate(
-    kind: type[ApiEngine], prompt: int, cached: int
+    kind: type[ApiWriter], prompt: int, cached: int
 ) -> None:
     with recorded_api(answers(replied(kind, TEXTS, prompt, 3, cached), kind=kind)) as api:
         engine = started(kind, api)
-        _, tokens, end = await whole(engine, request(engine))
+        _, tokens, end = await whole(engine, request())
         engine.stop()
-    assert (end.usage.prompt, end.usage.cached, end.usage.is_estimated) == (len(request(engine).prompt_ids), 0, True)
+    assert (end.usage.prompt, end.usage.cached, end.usage.is_estimated) == (
+        engine.num_tokens(request().conversation),
+        0,
+        True,
+    )
     assert tokens == end.usage.completion == 3
 
 
 async def test_cached_tokens_beyond_the_prompt_are_not_believed() -> None:
     usage = openai_usage(20, 3, cached=21)
     with recorded_api(answers(Answer(events=openai_chunks(TEXTS, usage)))) as api:
-        engine = started(OpenAIEngine, api)
-        _, _, end = await whole(engine, request(engine))
+        engine = started(OpenAIWriter, api)
+        _, _, end = await whole(engine, request())
         engine.stop()
     assert (end.usage.cached, end.usage.is_estimated) == (0, True)
 
 
 @pytest.mark.parametrize("usage", ["at_end", "timings"])
-async def test_a_stream_that_goes_on_behind_the_cap_is_ended_there(kind: type[ApiEngine], usage: Any) -> None:
+async def test_a_stream_that_goes_on_behind_the_cap_is_ended_there(kind: type[ApiWriter], usage: Any) -> None:
     with recorded_api(answers(replied(kind, ["x"] * 30_000, 20, 30_000), kind=kind)) as api:
         engine = started(kind, api, Capabilities(usage=usage))
-        text, tokens, end = await whole(engine, request(engine, most=64))
+        text, tokens, end = await whole(engine, request(most=64))
         engine.stop()
     assert (text, tokens, end.usage.completion) == ("x" * 64, 64, 64)
     assert (end.reason, end.usage.is_estimated) == (FinishReason.LENGTH, True)
 
 
 async def test_a_gateway_that_sends_the_whole_answer_as_one_piece_is_read_and_counted_as_it_reports(
-    kind: type[ApiEngine],
+    kind: type[ApiWriter],
 ) -> None:
     text = "A whole answer. " * 400
     with recorded_api(answers(replied(kind, [text], 20, 1600), kind=kind)) as api:
         engine = started(kind, api)
-        read, tokens, end = await whole(engine, request(engine, most=2048))
+        read, tokens, end = await whole(engine, request(most=2048))
         engine.stop()
     assert (read, tokens, end.usage.completion, end.usage.is_estimated) == (text, 1600, 1600, False)
 
@@ -93,16 +97,16 @@ def flood(piece: bytes) -> Iterator[bytes]:
     ids=["no line", "comments", "packed", "JSON", "nonsense", "empty usage", "nulls"],
 )
 async def test_a_reply_that_is_none_is_refused_with_a_reason_and_what_it_may_cost_is_known(
-    kind: type[ApiEngine], answer: Answer, reason: str
+    kind: type[ApiWriter], answer: Answer, reason: str
 ) -> None:
     with recorded_api(answers(answer, kind=kind)) as api:
         engine = started(kind, api)
         with pytest.raises(ApiBadReply, match=reason) as refused:
-            await whole(engine, request(engine))
+            await whole(engine, request())
         assert len(api.asked) == 1
         for _ in range(5):
             with pytest.raises((ApiBadReply, ApiUnavailable)):
-                await whole(engine, request(engine))
+                await whole(engine, request())
         engine.stop()
     assert len(api.asked) == 5  # an endpoint that only does this is paid no more
     told = from_engine(refused.value)
@@ -110,15 +114,15 @@ async def test_a_reply_that_is_none_is_refused_with_a_reason_and_what_it_may_cos
     assert told.reason == "API_BAD_REPLY"
 
 
-async def test_a_compressed_reply_is_not_asked_for(kind: type[ApiEngine]) -> None:
+async def test_a_compressed_reply_is_not_asked_for(kind: type[ApiWriter]) -> None:
     with recorded_api(answers(replied(kind, TEXTS, 20, 3), kind=kind)) as api:
         engine = started(kind, api)
-        await whole(engine, request(engine))
+        await whole(engine, request())
         engine.stop()
     assert {given["accept-encoding"] for given in api.headers} == {"identity"}
 
 
-async def test_no_redirect_is_followed_and_the_error_says_where_it_leads(kind: type[ApiEngine]) -> None:
+async def test_no_redirect_is_followed_and_the_error_says_where_it_leads(kind: type[ApiWriter]) -> None:
     with recorded_api(answers(replied(kind, TEXTS, 20, 3), kind=kind)) as elsewhere:
         leading = http(b"", status=307, location=f"{elsewhere.url}/v1/chat/completions?key=secret")
         with recorded_api(answers(leading, kind=kind)) as api:
@@ -126,7 +130,7 @@ async def test_no_redirect_is_followed_and_the_error_says_where_it_leads(kind: t
             with pytest.raises(
                 ApiRefused, match=f"redirects to {elsewhere.url}, and no redirect is followed"
             ) as refused:
-                await whole(engine, request(engine))
+                await whole(engine, request())
             engine.stop()
     assert elsewhere.asked == []
     assert (refused.value.prompt_tokens, "secret" in str(refused.value)) == (None, False)
@@ -135,14 +139,14 @@ async def test_no_redirect_is_followed_and_the_error_says_where_it_leads(kind: t
 @pytest.mark.parametrize("when", ["9" * 400, "inf", "999999999999", "Fri, 31 Dec 9999 23:59:59 GMT"])
 @pytest.mark.parametrize(("status", "error"), [(503, ApiUnavailable), (429, QueueFull)])
 async def test_no_pause_is_longer_than_an_hour(
-    kind: type[ApiEngine], status: int, error: type[Exception], when: str
+    kind: type[ApiWriter], status: int, error: type[Exception], when: str
 ) -> None:
     body = {"error": {"message": "slow down"}}
     answer = Answer(body, status=status, headers={"retry-after-ms" if when == "inf" else "retry-after": when})
     with recorded_api(answers(answer, kind=kind)) as api:
         engine = started(kind, api)
         with pytest.raises(error) as refused:
-            await whole(engine, request(engine))
+            await whole(engine, request())
         engine.stop()
     told = from_engine(refused.value)
     assert told is not None
@@ -155,9 +159,9 @@ async def test_a_connection_is_used_again_after_a_whole_reply() -> None:
     head = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
     raw = head + f"{len(body):x}\r\n".encode() + body + b"\r\n0\r\n\r\n"
     with recorded_api(answers(Answer(raw=lambda: iter([raw]), stays_open=True))) as api:
-        engine = started(OpenAIEngine, api)
+        engine = started(OpenAIWriter, api)
         for _ in range(5):
-            await whole(engine, request(engine))
+            await whole(engine, request())
         engine.stop()
     assert len(set(peers(api))) == 1
 

@@ -15,16 +15,17 @@ from services.models.engine.api import (
     EngineError,
     Finished,
     FinishReason,
-    GenerationRequest,
     QueueFull,
 )
-from services.models.engine.remote.anthropic_engine import AnthropicEngine
-from services.models.engine.remote.api_engine import ApiEngine, ApiSettings
-from services.models.engine.remote.openai_engine import OpenAIEngine
+from services.models.engine.remote.anthropic_writer import AnthropicWriter
+from services.models.engine.remote.api_writer import ApiSettings, ApiWriter
+from services.models.engine.remote.openai_writer import OpenAIWriter
+from services.models.engine.writer import Writing
 from services.shared.process.status import from_engine
 from tandem.method.errors import ResourceExhausted
 from tandem.method.profile.endpoint import Capabilities
 from tandem.method.tokens import TokenCounts
+from tests.conversations import conversation
 from tests.recorded_api import Answer, RecordedApi, anthropic_events, openai_chunks, openai_usage, recorded_api
 
 TEXTS = ["The ", "answer ", "is 42."]
@@ -32,52 +33,49 @@ MODELS = Answer({"object": "list", "data": [{"id": "m", "object": "model", "crea
 CLAUDE = Answer({"id": "m", "type": "model", "display_name": "M", "created_at": "2026-01-01T00:00:00Z"})
 
 
-def answers(*given: Answer, kind: type[ApiEngine] = OpenAIEngine) -> Callable[[str, dict[str, Any]], Answer]:
+def answers(*given: Answer, kind: type[ApiWriter] = OpenAIWriter) -> Callable[[str, dict[str, Any]], Answer]:
     """One after the other, the last one for ever."""
     left = list(given)
 
     def answer(path: str, _: dict[str, Any]) -> Answer:
         if "/models" in path:
-            return MODELS if kind is OpenAIEngine else CLAUDE
+            return MODELS if kind is OpenAIWriter else CLAUDE
         return left.pop(0) if len(left) > 1 else left[0]
 
     return answer
 
 
 def started(
-    kind: type[ApiEngine], api: RecordedApi, can: Capabilities | None = None, silent: float = 20.0
-) -> ApiEngine:
-    url = f"{api.url}/v1" if kind is OpenAIEngine else api.url
+    kind: type[ApiWriter], api: RecordedApi, can: Capabilities | None = None, silent: float = 20.0
+) -> ApiWriter:
+    url = f"{api.url}/v1" if kind is OpenAIWriter else api.url
     engine = kind(ApiSettings("m", url, "a-key", can=can or Capabilities(), timeout_seconds=silent))
     engine.start()
     return engine
 
 
-def request(
-    engine: ApiEngine, turns: list[tuple[str, str]] | None = None, begun: str = "", most: int = 64
-) -> GenerationRequest:
-    text = engine.tokenizer.render_chat(turns or [("system", "Be brief."), ("user", "why?")]) + begun
-    return GenerationRequest("r", tuple(engine.tokenizer.encode(text)), most)
+def request(turns: list[tuple[str, str]] | None = None, begun: str = "", most: int = 64) -> Writing:
+    return Writing("r", conversation(*turns or [("system", "Be brief."), ("user", "why?")], begun=begun), most)
 
 
-async def whole(engine: ApiEngine, work: GenerationRequest) -> tuple[str, int, Finished]:
+async def whole(engine: ApiWriter, work: Writing) -> tuple[str, int, Finished]:
     text, tokens = "", 0
-    async for item in engine.generate(work):
+    async for item in engine.write(work):
         if isinstance(item, Finished):
             return text, tokens, item
         text, tokens = text + item.text, tokens + 1
     raise AssertionError
 
 
-async def collect(engine: ApiEngine, seen: list[Any]) -> None:
-    async for item in engine.generate(request(engine)):
+async def collect(engine: ApiWriter, seen: list[Any]) -> None:
+    async for item in engine.write(request()):
         seen.append(item)
 
 
 async def test_openais_stream_is_counted_as_its_last_chunk_says() -> None:
     with recorded_api(answers(Answer(events=openai_chunks(TEXTS, openai_usage(20, 5, cached=12))))) as api:
-        engine = started(OpenAIEngine, api)
-        text, tokens, end = await whole(engine, request(engine))
+        engine = started(OpenAIWriter, api)
+        text, tokens, end = await whole(engine, request())
         engine.stop()
     assert (text, tokens) == ("The answer is 42.", 5)
     assert end.usage == TokenCounts(prompt=8, cached=12, completion=5)
@@ -89,8 +87,8 @@ async def test_openais_stream_is_counted_as_its_last_chunk_says() -> None:
 async def test_a_model_that_thinks_gets_its_limit_by_the_newer_name_and_no_temperature() -> None:
     with recorded_api(answers(Answer(events=openai_chunks(TEXTS, openai_usage(20, 5))))) as api:
         can = Capabilities(limit_name="max_completion_tokens", takes_temperature=False)
-        engine = started(OpenAIEngine, api, can)
-        await whole(engine, request(engine))
+        engine = started(OpenAIWriter, api, can)
+        await whole(engine, request())
         engine.stop()
     assert api.asked[0][1]["max_completion_tokens"] == 64
     assert not {"max_tokens", "temperature"} & api.asked[0][1].keys()
@@ -98,17 +96,17 @@ async def test_a_model_that_thinks_gets_its_limit_by_the_newer_name_and_no_tempe
 
 async def test_openais_api_is_given_the_stop_strings_and_ends_at_the_token_itself() -> None:
     with recorded_api(answers(Answer(events=openai_chunks(TEXTS, openai_usage(20, 5))))) as api:
-        engine = started(OpenAIEngine, api)
-        await whole(engine, replace(request(engine), stop_strings=("###", "\n\n")))
-        await whole(engine, request(engine))
+        engine = started(OpenAIWriter, api)
+        await whole(engine, replace(request(), stop_strings=("###", "\n\n")))
+        await whole(engine, request())
         engine.stop()
     assert [body.get("stop", "none") for _, body in api.asked] == [["###", "\n\n"], "none"]
 
 
 async def test_vllms_flag_continues_a_begun_turn() -> None:
     with recorded_api(answers(Answer(events=openai_chunks(TEXTS, openai_usage(20, 3))))) as api:
-        engine = started(OpenAIEngine, api, Capabilities(continues="flag"))
-        await whole(engine, request(engine, begun="The best "))
+        engine = started(OpenAIWriter, api, Capabilities(continues="flag"))
+        await whole(engine, request(begun="The best "))
         engine.stop()
     body = api.asked[0][1]
     assert body["messages"][-1] == {"role": "assistant", "content": "The best "}
@@ -117,9 +115,9 @@ async def test_vllms_flag_continues_a_begun_turn() -> None:
 
 async def test_anthropics_stream_is_counted_with_what_it_cached() -> None:
     events = anthropic_events(TEXTS, 10, 6, cached=100, written=7)
-    with recorded_api(answers(Answer(events=events), kind=AnthropicEngine)) as api:
-        engine = started(AnthropicEngine, api)
-        text, tokens, end = await whole(engine, request(engine))
+    with recorded_api(answers(Answer(events=events), kind=AnthropicWriter)) as api:
+        engine = started(AnthropicWriter, api)
+        text, tokens, end = await whole(engine, request())
         engine.stop()
     assert (text, tokens, end.reason) == ("The answer is 42.", 6, FinishReason.EOS)
     assert end.usage == TokenCounts(prompt=17, cached=100, completion=6)
@@ -135,17 +133,17 @@ async def test_anthropics_stream_is_counted_with_what_it_cached() -> None:
 async def test_claude_continues_where_it_takes_a_prefill_and_is_asked_in_words_elsewhere(
     continues: Any, last: str
 ) -> None:
-    with recorded_api(answers(Answer(events=anthropic_events(TEXTS, 10, 3)), kind=AnthropicEngine)) as api:
-        engine = started(AnthropicEngine, api, Capabilities(continues=continues))
-        await whole(engine, request(engine, begun="The best "))
+    with recorded_api(answers(Answer(events=anthropic_events(TEXTS, 10, 3)), kind=AnthropicWriter)) as api:
+        engine = started(AnthropicWriter, api, Capabilities(continues=continues))
+        await whole(engine, request(begun="The best "))
         engine.stop()
     messages = api.asked[0][1]["messages"]
     assert messages[-1]["role"] == last
     assert messages[1] == {"role": "assistant", "content": "The best" if last == "assistant" else "The best "}
 
 
-@pytest.mark.parametrize("kind", [OpenAIEngine, AnthropicEngine])
-async def test_a_storm_of_limits_asks_once_and_says_when_to_come_back(kind: type[ApiEngine]) -> None:
+@pytest.mark.parametrize("kind", [OpenAIWriter, AnthropicWriter])
+async def test_a_storm_of_limits_asks_once_and_says_when_to_come_back(kind: type[ApiWriter]) -> None:
     error = {
         "type": "error",
         "error": {"type": "rate_limit_error", "message": "slow down", "code": "rate_limit_exceeded"},
@@ -155,7 +153,7 @@ async def test_a_storm_of_limits_asks_once_and_says_when_to_come_back(kind: type
         waits = []
         for _ in range(20):
             with pytest.raises(QueueFull) as refused:
-                await whole(engine, request(engine))
+                await whole(engine, request())
             waits.append(refused.value.retry_after_s)
         engine.stop()
     assert len(api.asked) == 1
@@ -174,26 +172,26 @@ async def test_an_account_without_means_is_a_refusal_and_not_tried_again() -> No
         }
     }
     with recorded_api(answers(Answer(error, status=429))) as api:
-        engine = started(OpenAIEngine, api)
+        engine = started(OpenAIWriter, api)
         with pytest.raises(ApiRefused, match="no means left"):
-            await whole(engine, request(engine))
+            await whole(engine, request())
         engine.stop()
 
 
-@pytest.mark.parametrize("kind", [OpenAIEngine, AnthropicEngine])
-async def test_a_failing_server_is_asked_five_times_and_then_left_alone(kind: type[ApiEngine]) -> None:
+@pytest.mark.parametrize("kind", [OpenAIWriter, AnthropicWriter])
+async def test_a_failing_server_is_asked_five_times_and_then_left_alone(kind: type[ApiWriter]) -> None:
     with recorded_api(answers(Answer({"error": {"message": "oops"}}, status=503), kind=kind)) as api:
         engine = started(kind, api)
         for _ in range(12):
             with pytest.raises(ApiUnavailable):
-                await whole(engine, request(engine))
+                await whole(engine, request())
         engine.stop()
     assert len(api.asked) == 5
 
 
-@pytest.mark.parametrize("kind", [OpenAIEngine, AnthropicEngine])
-async def test_a_server_that_hangs_is_given_up_and_the_tokens_so_far_are_known(kind: type[ApiEngine]) -> None:
-    begun = openai_chunks(TEXTS, None, finish=None) if kind is OpenAIEngine else anthropic_events(TEXTS, 10, 9)[:6]
+@pytest.mark.parametrize("kind", [OpenAIWriter, AnthropicWriter])
+async def test_a_server_that_hangs_is_given_up_and_the_tokens_so_far_are_known(kind: type[ApiWriter]) -> None:
+    begun = openai_chunks(TEXTS, None, finish=None) if kind is OpenAIWriter else anthropic_events(TEXTS, 10, 9)[:6]
     with recorded_api(answers(Answer(events=begun, hangs=True), kind=kind)) as api:
         engine = started(kind, api, silent=0.5)
         seen: list[Any] = []
@@ -204,21 +202,21 @@ async def test_a_server_that_hangs_is_given_up_and_the_tokens_so_far_are_known(k
     assert len(api.asked) == 1  # the SDK asks no second time
 
 
-@pytest.mark.parametrize("kind", [OpenAIEngine, AnthropicEngine])
-async def test_a_stream_that_is_closed_early_is_no_answer(kind: type[ApiEngine]) -> None:
-    cut = openai_chunks(TEXTS, None, finish=None) if kind is OpenAIEngine else anthropic_events(TEXTS, 10, 9)[:5]
+@pytest.mark.parametrize("kind", [OpenAIWriter, AnthropicWriter])
+async def test_a_stream_that_is_closed_early_is_no_answer(kind: type[ApiWriter]) -> None:
+    cut = openai_chunks(TEXTS, None, finish=None) if kind is OpenAIWriter else anthropic_events(TEXTS, 10, 9)[:5]
     with recorded_api(answers(Answer(events=cut, closes=True), kind=kind)) as api:
         engine = started(kind, api)
         with pytest.raises(EngineError, match=r"closed its stream|does not answer"):
-            await whole(engine, request(engine))
+            await whole(engine, request())
         engine.stop()
 
 
 @pytest.mark.parametrize(("told", "counted"), [(10**9, 64), (1, 3), (-5, 3)])
 async def test_a_usage_that_cannot_be_true_is_an_estimate_and_never_beyond_the_cap(told: int, counted: int) -> None:
     with recorded_api(answers(Answer(events=openai_chunks(TEXTS, openai_usage(20, told))))) as api:
-        engine = started(OpenAIEngine, api)
-        _, tokens, end = await whole(engine, request(engine))
+        engine = started(OpenAIWriter, api)
+        _, tokens, end = await whole(engine, request())
         engine.stop()
     assert tokens == end.usage.completion == counted
     assert end.usage.is_estimated
@@ -227,9 +225,9 @@ async def test_a_usage_that_cannot_be_true_is_an_estimate_and_never_beyond_the_c
 async def test_a_model_that_changes_behind_its_name_is_logged(caplog: pytest.LogCaptureFixture) -> None:
     first, second = (Answer(events=openai_chunks(TEXTS, openai_usage(9, 3), model=name)) for name in ("m-1", "m-2"))
     with recorded_api(answers(first, second)) as api:
-        engine = started(OpenAIEngine, api)
+        engine = started(OpenAIWriter, api)
         for _ in range(2):
-            await whole(engine, request(engine))
+            await whole(engine, request())
         engine.stop()
     assert "answers 'm' with 'm-2' now, no longer with 'm-1'" in caplog.text
     assert engine.info.revision == "m-2"
@@ -237,8 +235,8 @@ async def test_a_model_that_changes_behind_its_name_is_logged(caplog: pytest.Log
 
 async def test_an_abort_before_the_first_token_ends_at_once() -> None:
     with recorded_api(answers(Answer(events=openai_chunks([], None, finish=None), hangs=True))) as api:
-        engine = started(OpenAIEngine, api)
-        running = asyncio.create_task(whole(engine, request(engine)))
+        engine = started(OpenAIWriter, api)
+        running = asyncio.create_task(whole(engine, request()))
         while not api.asked:
             await asyncio.sleep(0.01)
         engine.abort("r")
@@ -248,48 +246,48 @@ async def test_an_abort_before_the_first_token_ends_at_once() -> None:
     assert end.usage.is_estimated
 
 
-@pytest.mark.parametrize("kind", [OpenAIEngine, AnthropicEngine])
+@pytest.mark.parametrize("kind", [OpenAIWriter, AnthropicWriter])
 @pytest.mark.parametrize("hanging", [Answer(is_silent=True), Answer(hangs=True)], ids=["no headers", "no event"])
 async def test_a_server_that_hangs_before_the_first_token_may_have_read_the_prompt(
-    kind: type[ApiEngine], hanging: Answer
+    kind: type[ApiWriter], hanging: Answer
 ) -> None:
     with recorded_api(answers(hanging, kind=kind)) as api:
         engine = started(kind, api, silent=0.5)
         with pytest.raises(ApiUnavailable, match="does not answer") as failed:
-            await whole(engine, request(engine))
+            await whole(engine, request())
         engine.stop()
-    assert failed.value.prompt_tokens == len(request(engine).prompt_ids)
+    assert failed.value.prompt_tokens == engine.num_tokens(request().conversation)
 
 
 async def test_what_an_api_has_told_of_the_prompt_before_it_hangs_is_taken_for_what_it_has_read() -> None:
     begun = anthropic_events(TEXTS, 10, 6, cached=100, written=7)[:1]
-    with recorded_api(answers(Answer(events=begun, hangs=True), kind=AnthropicEngine)) as api:
-        engine = started(AnthropicEngine, api, silent=0.5)
+    with recorded_api(answers(Answer(events=begun, hangs=True), kind=AnthropicWriter)) as api:
+        engine = started(AnthropicWriter, api, silent=0.5)
         with pytest.raises(ApiUnavailable) as failed:
-            await whole(engine, request(engine))
+            await whole(engine, request())
         engine.stop()
     assert failed.value.prompt_tokens == 17
 
 
-@pytest.mark.parametrize("kind", [OpenAIEngine, AnthropicEngine])
+@pytest.mark.parametrize("kind", [OpenAIWriter, AnthropicWriter])
 async def test_a_proxy_that_waited_for_the_api_in_vain_says_nothing_of_what_that_has_read(
-    kind: type[ApiEngine],
+    kind: type[ApiWriter],
 ) -> None:
     with recorded_api(answers(Answer({"error": {"message": "upstream timed out"}}, status=504), kind=kind)) as api:
         engine = started(kind, api)
         with pytest.raises(ApiUnavailable, match="upstream timed out") as failed:
-            await whole(engine, request(engine))
+            await whole(engine, request())
         engine.stop()
-    assert failed.value.prompt_tokens == len(request(engine).prompt_ids)
+    assert failed.value.prompt_tokens == engine.num_tokens(request().conversation)
 
 
-@pytest.mark.parametrize("kind", [OpenAIEngine, AnthropicEngine])
-async def test_a_request_that_was_refused_or_never_sent_has_read_nothing(kind: type[ApiEngine]) -> None:
+@pytest.mark.parametrize("kind", [OpenAIWriter, AnthropicWriter])
+async def test_a_request_that_was_refused_or_never_sent_has_read_nothing(kind: type[ApiWriter]) -> None:
     with recorded_api(answers(Answer({"error": {"message": "oops"}}, status=503), kind=kind)) as api:
         engine = started(kind, api)
         with pytest.raises(ApiUnavailable, match="oops") as refused:
-            await whole(engine, request(engine))
+            await whole(engine, request())
     with pytest.raises(ApiUnavailable, match="does not answer") as unsent:  # the server has gone
-        await whole(engine, request(engine))
+        await whole(engine, request())
     engine.stop()
     assert (refused.value.prompt_tokens, unsent.value.prompt_tokens) == (None, None)

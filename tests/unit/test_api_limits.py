@@ -9,10 +9,10 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from services.models.engine.api import ApiUnavailable, FinishReason, QueueFull
-from services.models.engine.remote.anthropic_engine import AnthropicEngine
-from services.models.engine.remote.api_engine import ApiEngine, ApiSettings
+from services.models.engine.remote.anthropic_writer import AnthropicWriter
+from services.models.engine.remote.api_writer import ApiSettings, ApiWriter
 from services.models.engine.remote.limits import RateLimits
-from services.models.engine.remote.openai_engine import OpenAIEngine
+from services.models.engine.remote.openai_writer import OpenAIWriter
 from tandem.method.profile.endpoint import Limits
 from tests.recorded_api import Answer, anthropic_events, openai_chunks, openai_usage, recorded_api
 from tests.unit.test_api_engines import TEXTS, answers, request, started, whole
@@ -137,9 +137,9 @@ def test_a_share_that_the_profile_gives_is_not_widened_by_the_api() -> None:
         one.reserve(1)
 
 
-@pytest.mark.parametrize("kind", [OpenAIEngine, AnthropicEngine])
-async def test_an_engine_asks_nothing_while_the_headers_say_that_nothing_is_left(kind: type[ApiEngine]) -> None:
-    events = openai_chunks(TEXTS, openai_usage(20, 3)) if kind is OpenAIEngine else anthropic_events(TEXTS, 10, 3)
+@pytest.mark.parametrize("kind", [OpenAIWriter, AnthropicWriter])
+async def test_an_engine_asks_nothing_while_the_headers_say_that_nothing_is_left(kind: type[ApiWriter]) -> None:
+    events = openai_chunks(TEXTS, openai_usage(20, 3)) if kind is OpenAIWriter else anthropic_events(TEXTS, 10, 3)
     reset = (datetime.now(UTC) + timedelta(hours=1)).isoformat()
     headers = {
         **openai_headers(0, "3600s"),
@@ -149,9 +149,9 @@ async def test_an_engine_asks_nothing_while_the_headers_say_that_nothing_is_left
     }
     with recorded_api(answers(Answer(events=events, headers=headers), kind=kind)) as api:
         engine = started(kind, api)
-        await whole(engine, request(engine))
+        await whole(engine, request())
         with pytest.raises(QueueFull, match="limit per minute") as refused:
-            await whole(engine, request(engine))
+            await whole(engine, request())
         engine.stop()
     assert len(api.asked) == 1
     assert refused.value.retry_after_s is not None
@@ -161,12 +161,12 @@ async def test_an_engine_asks_nothing_while_the_headers_say_that_nothing_is_left
 async def test_a_request_that_waits_for_the_limit_can_be_aborted_and_has_cost_nothing() -> None:
     headers = openai_headers(0, "300s")  # five seconds for each
     with recorded_api(answers(Answer(events=openai_chunks(TEXTS, openai_usage(20, 3)), headers=headers))) as api:
-        engine = started(OpenAIEngine, api)
-        work, sent = request(engine), list[int]()
+        engine = started(OpenAIWriter, api)
+        work, sent = request(), list[int]()
         work = replace(work, on_sent=sent.append)
         await whole(engine, work)
-        assert sent == [len(work.prompt_ids)]
-        waiting = asyncio.create_task(whole(engine, replace(work, request_id="second")))
+        assert sent == [engine.num_tokens(work.conversation)]
+        waiting = asyncio.create_task(whole(engine, replace(work, id="second")))
         while not engine.load.running:
             await asyncio.sleep(0)
         engine.abort("second")
@@ -179,9 +179,9 @@ async def test_a_request_that_waits_for_the_limit_can_be_aborted_and_has_cost_no
 async def test_a_request_that_the_circuit_refuses_gives_its_share_of_the_limits_back() -> None:
     with recorded_api(answers(Answer({"error": {"message": "oops"}}, status=503))) as api:
         share = Limits(tokens_per_minute=600)
-        engine = OpenAIEngine(ApiSettings("m", f"{api.url}/v1", "a-key", limits=share))
+        engine = OpenAIWriter(ApiSettings("m", f"{api.url}/v1", "a-key", limits=share))
         engine.start()
-        work = replace(request(engine), max_new_tokens=60)
+        work = replace(request(), max_tokens=60)
         for _ in range(5 + 20):
             with pytest.raises(ApiUnavailable):  # not QueueFull: five were sent, and no other took anything
                 await whole(engine, work)

@@ -75,7 +75,11 @@ async def test_greedy_output_equals_generate_token_for_token_alone_and_in_a_batc
 
 async def test_a_batch_of_many_is_the_same_as_each_alone(engine: TransformersEngine, checkpoint: Path) -> None:
     generations = [GenerationRequest(f"many{i}", random_prompt(i, 5 + i), 8) for i in range(12)]
-    done = {g.request_id: g async for g in run_all(lambda each: generate(engine, each), generations, width=6)}
+
+    async def named(each: GenerationRequest) -> tuple[str, Completion]:
+        return each.request_id, await generate(engine, each)
+
+    done = dict([pair async for pair in run_all(named, generations, width=6)])
     assert {name: list(g.ids) for name, g in done.items()} == {
         g.request_id: reference(checkpoint, g.prompt_ids, 8) for g in generations
     }

@@ -12,9 +12,9 @@ import pytest
 from packaging.requirements import Requirement
 
 from lab.bench import peers
-from services.models.engine.api import GenerationRequest
+from services.models.engine.api import CacheUse, GenerationRequest
 from services.models.engine.registry import make_engine
-from services.models.engine.remote.openai_engine import OpenAIEngine
+from services.models.engine.remote.openai_writer import OpenAIWriter
 from services.models.engine.remote.vllm_engine import VllmEngine, VllmSettings, tokens_prompt
 from services.models.engine.torch_engine.engine import TransformersEngine
 from services.models.settings import ModelServiceSettings
@@ -27,7 +27,7 @@ def test_every_back_end_is_made_from_the_same_arguments(profiles_folder: Path) -
     model = load_profile("scripted", (profiles_folder,)).slm
     arguments = read_settings(ModelServiceSettings).engine_arguments(model)
     assert isinstance(make_engine("transformers", arguments), TransformersEngine)
-    assert isinstance(make_engine("openai", arguments), OpenAIEngine)
+    assert isinstance(make_engine("openai", arguments), OpenAIWriter)
     assert isinstance(make_engine("vllm", arguments), VllmEngine)
     with pytest.raises(ValueError, match="unknown engine 'nobody'"):
         make_engine("nobody", arguments)
@@ -58,7 +58,7 @@ def test_vllm_gets_fields_of_its_own_arguments(monkeypatch: pytest.MonkeyPatch, 
 
 
 def test_vllm_shares_prefixes_among_prompts_of_one_owner() -> None:
-    owned = tokens_prompt(GenerationRequest("r", (1, 2), 3, owner="acme"))
+    owned = tokens_prompt(GenerationRequest("r", (1, 2), 3, cache=CacheUse("acme")))
     assert owned == {"type": "token", "prompt_token_ids": [1, 2], "cache_salt": "acme"}
     assert tokens_prompt(GenerationRequest("r", (1, 2), 3)) == {"type": "token", "prompt_token_ids": [1, 2]}
 

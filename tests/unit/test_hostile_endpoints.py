@@ -19,10 +19,11 @@ from typing import Any
 
 import pytest
 
-from services.models.engine.api import Finished, GenerationRequest
-from services.models.engine.remote.anthropic_engine import AnthropicEngine
-from services.models.engine.remote.api_engine import ApiEngine, ApiSettings
-from services.models.engine.remote.openai_engine import OpenAIEngine
+from services.models.engine.api import Finished
+from services.models.engine.remote.anthropic_writer import AnthropicWriter
+from services.models.engine.remote.api_writer import ApiSettings, ApiWriter
+from services.models.engine.remote.openai_writer import OpenAIWriter
+from services.models.engine.writer import Writing
 from services.shared.process.status import from_engine, to_status
 from tandem.endpoints.address import Address, AddressError
 from tandem.endpoints.probe import probe
@@ -32,6 +33,7 @@ from tandem.method.profile.endpoint import Api, Capabilities
 from tandem.method.profile.profile import load_profile
 from tandem.method.tools import Tool, ToolUse
 from tests import able_api
+from tests.conversations import conversation
 from tests.hostile_api import FAMILIES, Case, Protocol, case, http
 from tests.recorded_api import Answer, RecordedApi, openai_chunks, openai_usage, recorded_api
 
@@ -39,7 +41,7 @@ EACH = int(os.environ.get("TANDEM_HOSTILE_REPLIES", "17"))  # 204 in all
 SEED = int(os.environ.get("TANDEM_HOSTILE_SEED", "20261201"))
 CAP, AT_ONCE, FAILURES_TO_OPEN = 256, 8, 5
 MOST_WAIT_SECONDS, MOST_GROWTH_KB, MOST_ANSWER_BYTES, MOST_RETRY_SECONDS = 5.0, 300_000, 1 << 20, 3600 * 1.25
-KINDS: dict[Protocol, type[ApiEngine]] = {"openai": OpenAIEngine, "anthropic": AnthropicEngine}
+KINDS: dict[Protocol, type[ApiWriter]] = {"openai": OpenAIWriter, "anthropic": AnthropicWriter}
 MODEL = {"id": "m", "type": "model"}
 
 
@@ -81,7 +83,7 @@ def elsewhere() -> Iterator[list[str]]:
         yield asked
 
 
-async def engine_of(protocol: Protocol, api: RecordedApi, number: int) -> ApiEngine:
+async def engine_of(protocol: Protocol, api: RecordedApi, number: int) -> ApiWriter:
     url = f"{api.url}/v1" if protocol == "openai" else api.url
     can = Capabilities(tools=True, usage=("at_end", "timings")[number % 2])
     engine = KINDS[protocol](ApiSettings("m", url, "a-key", can=can, timeout_seconds=2.0))
@@ -89,18 +91,17 @@ async def engine_of(protocol: Protocol, api: RecordedApi, number: int) -> ApiEng
     return engine
 
 
-def request(engine: ApiEngine, number: int) -> GenerationRequest:
-    text = engine.tokenizer.render_chat([("user", f"case {number}")])
+def request(number: int) -> Writing:
     tools = ToolUse((Tool("clock"),))
-    return GenerationRequest(f"r{number}", tuple(engine.tokenizer.encode(text)), CAP, tools=tools)
+    return Writing(f"r{number}", conversation(("user", f"case {number}")), CAP, tools=tools, may_call=True)
 
 
-async def faults(engine: ApiEngine, number: int, one: Case, sent: Any) -> list[str]:
+async def faults(engine: ApiWriter, number: int, one: Case, sent: Any) -> list[str]:
     """What is wrong with how the engine takes the case."""
     size, tokens, found = 0, 0, list[str]()
     outcome: Finished | Exception | None = None
     try:
-        async for item in engine.generate(request(engine, number)):
+        async for item in engine.write(request(number)):
             if isinstance(item, Finished):
                 outcome = item
             else:
@@ -146,7 +147,7 @@ async def bystander(stop: asyncio.Event) -> float:
         engine, number = await engine_of("openai", api, 0), 0
         while not stop.is_set():
             began, number = time.thread_time(), number + 1
-            ends = [item async for item in engine.generate(request(engine, number)) if isinstance(item, Finished)]
+            ends = [item async for item in engine.write(request(number)) if isinstance(item, Finished)]
             assert len(ends) == 1
             longest = max(longest, time.thread_time() - began)
             await asyncio.sleep(0.01)

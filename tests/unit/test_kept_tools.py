@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from services.models.engine.api import GenerationRequest
+from services.models.engine.api import CacheUse, GenerationRequest
 from services.models.engine.batch import generate
 from services.models.engine.llamacpp.engine import LlamaCppEngine
 from services.models.engine.settings import EngineSettings
@@ -51,7 +51,7 @@ async def read(
 ) -> tuple[int, tuple[int, ...]]:
     """How many tokens a new conversation with the same tools reads, and what it says; `key` makes it another one."""
     prompt = (*TOOLS[:shared], *random_prompt(ord(key), 40)) if shared else random_prompt(ord(key), 340)
-    request = GenerationRequest(key, prompt, 8, owner=owner, is_kept=True, num_shared=shared)
+    request = GenerationRequest(key, prompt, 8, cache=CacheUse(owner, is_kept=True, num_shared=shared))
     done = await generate(engine, request)
     return done.usage.prompt, tuple(done.ids)
 
@@ -104,7 +104,7 @@ def test_the_shared_part_of_a_prompt_ends_with_the_tools_and_the_system_message(
     tools = ToolUse((Tool("look", "Looks <here>.", '{"type": "object", "properties": {"at": {"type": "string"}}}'),))
     system = Message("system", "Be <brief>.")
     prompts = [
-        insight_prompt(profile, tokenizer, question, "chat", "", [system, *said], tools)
+        insight_prompt(profile, question, "chat", "", [system, *said], tools).encoded(tokenizer)
         for question, said in (("Who?", []), ("Why <x>?", [Message("user", "Hm <y>."), Message("assistant", "Yes.")]))
     ]
     first, second = (prompt.ids[: prompt.num_shared] for prompt in prompts)
@@ -113,4 +113,4 @@ def test_the_shared_part_of_a_prompt_ends_with_the_tools_and_the_system_message(
     assert "Looks <here>." in text
     assert "Be <brief>." in text
     assert "Who?" not in text
-    assert insight_prompt(profile, tokenizer, "Who?", "chat", "", [system], ToolUse()).num_shared < len(first)
+    assert insight_prompt(profile, "Who?", "chat", "", [system], ToolUse()).encoded(tokenizer).num_shared < len(first)

@@ -49,7 +49,7 @@ def test_a_base_model_is_given_worked_examples_and_the_brief_as_text() -> None:
     class Reading(ScriptedEngine):
         def generate(self, request):  # type: ignore[no-untyped-def]
             read.append(self.tokenizer.decode(request.prompt_ids))
-            assert request.stop_strings == ("\nQuestion:",)
+            assert request.stops.strings == ("\nQuestion:",)
             return super().generate(request)
 
     item = questions_of("gsm8k")[0]

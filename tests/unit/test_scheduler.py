@@ -10,7 +10,7 @@ from typing import Any, cast
 
 import pytest
 
-from services.models.engine.api import DuplicateRequest, EngineStopped, GenerationRequest, QueueFull
+from services.models.engine.api import CacheUse, DuplicateRequest, EngineStopped, GenerationRequest, QueueFull
 from services.models.engine.loop.beginnings import Beginnings
 from services.models.engine.loop.prefix_cache import PrefixCache
 from services.models.engine.loop.request_queue import RequestQueue, ScoringJob
@@ -56,7 +56,7 @@ class Bench:
     def submit(
         self, name: str, prompt: Iterable[int], max_new_tokens: int = 100, owner: str = "", *, is_kept: bool = False
     ) -> Sequence:
-        generation = GenerationRequest(name, tuple(prompt), max_new_tokens, owner=owner, is_kept=is_kept)
+        generation = GenerationRequest(name, tuple(prompt), max_new_tokens, cache=CacheUse(owner, is_kept))
         sequence = Sequence(generation, lambda _: None, cast(Any, None))
         self.queue.submit(sequence)
         return sequence

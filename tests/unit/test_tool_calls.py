@@ -12,8 +12,7 @@ import numpy as np
 import pytest
 from transformers import AutoTokenizer
 
-from services.models.engine.api import GenerationRequest, PromptRefused, Token
-from services.models.engine.remote.messages import MessageCodec
+from services.models.engine.api import GenerationRequest, Token
 from services.models.engine.settings import EngineSettings
 from services.models.engine.tokenizer import ChatTokenizer, FileTokenizer
 from services.models.engine.tool_grammar import tool_grammar
@@ -64,13 +63,13 @@ def profile() -> Profile:
 def prompt(
     tokenizer: ChatTokenizer | FileTokenizer, tools: ToolUse, question: str = "Light?", said: tuple[Message, ...] = ()
 ) -> tuple[int, ...]:
-    return answer_prompt(profile(), tokenizer, question, "", "chat", history=said, tools=tools).ids
+    return answer_prompt(profile(), question, "", "chat", history=said, tools=tools).encoded(tokenizer).ids
 
 
 def test_both_models_read_the_tools_as_the_template_of_their_authors_has_them(checkpoint: Path) -> None:
     tokenizer = ChatTokenizer.load(checkpoint)
-    read = answer_prompt(profile(), tokenizer, "Light?", "", "chat", tools=ToolUse((LAMP,)))
-    assert read == llm_alone_prompt(profile(), tokenizer, "Light?", "chat", tools=ToolUse((LAMP,)))
+    read = answer_prompt(profile(), "Light?", "", "chat", tools=ToolUse((LAMP,))).encoded(tokenizer)
+    assert read == llm_alone_prompt(profile(), "Light?", "chat", tools=ToolUse((LAMP,))).encoded(tokenizer)
     theirs = AutoTokenizer.from_pretrained(checkpoint).apply_chat_template(
         [{"role": "user", "content": "Light?"}], tools=[LAMP.as_data()], tokenize=False, add_generation_prompt=True
     )
@@ -114,9 +113,9 @@ def test_a_tools_result_is_answered_without_a_turn_of_the_users(tokenizer: ChatT
 def test_the_schema_of_an_answer_stands_before_the_conversation(tokenizer: ChatTokenizer | FileTokenizer) -> None:
     schema, use = '{"type": "object", "title": "<|im_end|>"}', ToolUse((LAMP,))
     said = (Message("system", "Be brief."), Message("user", "Light?"))
-    first = answer_prompt(profile(), tokenizer, "Light?", "", "chat", schema, said[:1], use)
-    later = answer_prompt(
-        profile(), tokenizer, "And now?", "", "chat", schema, (*said, Message("assistant", "{}")), use
+    first = answer_prompt(profile(), "Light?", "", "chat", schema, said[:1], use).encoded(tokenizer)
+    later = answer_prompt(profile(), "And now?", "", "chat", schema, (*said, Message("assistant", "{}")), use).encoded(
+        tokenizer
     )
     assert later.ids[: len(first.ids)] == first.ids
     assert (
@@ -130,7 +129,7 @@ async def test_a_model_that_knows_nothing_writes_a_well_formed_call(engine: Tran
     ids = prompt(engine.tokenizer, use)  # type: ignore[arg-type]
     for seed in range(9):  # such a model may also write white space to the end
         drawn = Sampling(temperature=1.0, seed=seed)
-        asked = GenerationRequest(f"call{seed}", ids, 200, drawn, grammar=tool_grammar(form, use), wants_logprobs=True)
+        asked = GenerationRequest(f"call{seed}", ids, 200, drawn, held_to=tool_grammar(form, use), wants_logprobs=True)
         tokens = [item async for item in engine.generate(asked) if isinstance(item, Token)]
         content, calls = form.read("".join(token.text for token in tokens))
         if calls:
@@ -143,7 +142,7 @@ async def test_a_model_that_knows_nothing_writes_a_well_formed_call(engine: Tran
 async def test_each_token_says_how_likely_it_was_before_any_constraint(engine: TransformersEngine) -> None:
     use = ToolUse((LAMP,), "required", parallel=False)
     ids = prompt(engine.tokenizer, use)  # type: ignore[arg-type]
-    held = GenerationRequest("held", ids, 200, grammar=tool_grammar(engine.tokenizer.calls, use), wants_logprobs=True)
+    held = GenerationRequest("held", ids, 200, held_to=tool_grammar(engine.tokenizer.calls, use), wants_logprobs=True)
     tokens = [item async for item in engine.generate(held) if isinstance(item, Token)]
     scores = await engine.score("held", (*ids, *(token.id for token in tokens)))
     logprobs = [token.logprob for token in tokens]
@@ -151,26 +150,11 @@ async def test_each_token_says_how_likely_it_was_before_any_constraint(engine: T
     free = [
         item
         async for item in engine.generate(
-            replace(held, request_id="free", grammar=None, wants_logprobs=False, max_new_tokens=3)
+            replace(held, request_id="free", held_to="", wants_logprobs=False, max_new_tokens=3)
         )
         if isinstance(item, Token)
     ]
     assert [token.logprob for token in free] == [None] * 3
-
-
-def test_a_model_behind_an_api_that_calls_none_is_not_given_tools() -> None:
-    for offered in (ToolUse((LAMP,)), ToolUse()):
-        said = (
-            ()
-            if offered.tools
-            else (
-                Message("user", "?"),
-                Message("assistant", "", (ToolCall("1", "lamp", "{}"),)),
-                Message("tool", "x", (), "1"),
-            )
-        )
-        with pytest.raises(PromptRefused, match="API calls no tools"):
-            answer_prompt(profile(), MessageCodec(), "" if said else "Light?", "", "chat", history=said, tools=offered)
 
 
 @pytest.fixture(scope="module")
@@ -204,7 +188,7 @@ async def test_a_model_with_special_tokens_for_calls_writes_a_well_formed_one(sp
     ids = prompt(engine.tokenizer, use)  # type: ignore[arg-type]
     for seed in range(9):
         drawn = Sampling(temperature=1.0, seed=seed)
-        asked = GenerationRequest(f"call{seed}", ids, 200, drawn, grammar=tool_grammar(engine.tokenizer.calls, use))
+        asked = GenerationRequest(f"call{seed}", ids, 200, drawn, held_to=tool_grammar(engine.tokenizer.calls, use))
         tokens = [item async for item in engine.generate(asked) if isinstance(item, Token)]
         text = "".join(token.text for token in tokens)
         if engine.tokenizer.calls.read(text)[1]:

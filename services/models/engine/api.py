@@ -1,14 +1,13 @@
-"""The Engine protocol: what every back end promises to the services above it."""
+"""What every model promises to the services above it, and what one promises that reads and generates tokens."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Protocol
 
 from tandem.method.tokens import Sampling, TokenCounts
-from tandem.method.tools import ToolUse
 
 if TYPE_CHECKING:  # a gateway, which has no arrays, imports this module for its errors
     import numpy as np
@@ -101,47 +100,38 @@ class FinishReason(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Stops:
+    """The text ends before the first of `strings`, the generation with the token that completes it, or soon after."""
+
+    strings: tuple[str, ...] = ()
+    held: str = ""  # the end of the prompt's text that may be the beginning of one
+
+
+@dataclass(frozen=True, slots=True)
+class CacheUse:
+    """What is computed of a prompt is found by later ones that begin with it, of the same owner."""
+
+    owner: str = ""  # usage, price and time would tell another what was asked; empty: callers are not told apart
+    is_kept: bool = False  # of a conversation: it stays cached at the end, for a later prompt that is kept as well
+    num_shared: int = 0  # its first tokens, the tools, stay for longer: other conversations begin with them
+
+
+@dataclass(frozen=True, slots=True)
 class GenerationRequest:
-    """One request: at most `max_new_tokens` tokens after `prompt_ids` (not empty).
+    """At most `max_new_tokens` tokens after `prompt_ids` (not empty).
 
-    With 0 the prompt is only prefilled, after every other request, and cached for a generation that begins with it, if there is a cache.
-
-    The text's first tokens may be the last `num_written` of the prompt: of an earlier attempt, or, of a JSON text, of a model that it
-    goes on from. With `json_schema` the text is a JSON text that follows it, and ends by itself only where that is complete.
-
-    With `stop_strings` the text ends before the first of them, and the generation with the token that completes it (a back end whose
-    tokens are generated elsewhere aborts at it). `held` is the end of the prompt's text that may be the beginning of one.
-
-    `owner` names whom the prompt belongs to. What is computed of it is found by prompts of the same owner that begin with it, and by no
-    other owner's, whose usage, price and time would tell what was asked here. Empty where callers are not told apart: they are one owner.
-
-    `grammar` holds the text to another form than JSON. `tools` may be called: an API, which calls them in its
-    own form, is given these in place of a grammar. `wants_logprobs`: each token is to say how likely it was.
-    `on_sent` is called with an estimate of the prompt's tokens before an API is asked: they may be paid even if this process dies then.
-    `is_kept`: of a conversation, what was computed stays cached at the end, for a later prompt that is kept as well. Its first
-    `num_shared` tokens, the tools, stay for longer: other conversations of the owner begin with them.
+    With 0 the prompt is only prefilled, after every other request, and cached for one that begins with it.
     """
 
     request_id: str
     prompt_ids: tuple[int, ...]
     max_new_tokens: int
     sampling: Sampling = field(default_factory=Sampling)
-    json_schema: str = ""
-    num_written: int = 0
-    stop_strings: tuple[str, ...] = ()
-    held: str = ""
-    owner: str = ""
-    is_kept: bool = False
-    num_shared: int = 0
-    grammar: Grammar | None = None
-    tools: ToolUse = field(default_factory=ToolUse)
-    wants_logprobs: bool = False
-    on_sent: Callable[[int], None] = lambda tokens: None
-
-    @property
-    def held_to(self) -> Grammar | str:
-        """A grammar or a JSON schema; empty: the text is free."""
-        return self.grammar or self.json_schema
+    held_to: Grammar | str = ""  # or to a JSON schema: it ends by itself only where it is complete; empty: it is free
+    num_written: int = 0  # the prompt's last tokens are the text's first: of an earlier attempt, or of another model
+    stops: Stops = field(default_factory=Stops)
+    cache: CacheUse = field(default_factory=CacheUse)
+    wants_logprobs: bool = False  # each token is to say how likely it was
 
     @property
     def written(self) -> tuple[int, ...]:
@@ -151,8 +141,9 @@ class GenerationRequest:
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """A generated token. `text` is empty while a character's bytes are incomplete, or while it is held back as the possible beginning
-    of a stop string. `generated_at` is Unix time in seconds.
+    """A generated token; of an API a piece of its stream, whose `id` is 0. `generated_at` is Unix time in seconds.
+
+    `text` is empty while a character's bytes are incomplete, and while it may be the beginning of a stop string.
 
     `prompt_computed`, on the first token: how many tokens of the prompt were computed for it; None where a back end does not
     report it. `logprob`, where it was wanted: of the token before any constraint and temperature, in nats; None as before.
@@ -251,18 +242,13 @@ class Tokenizer(Protocol):
         ...
 
 
-class Engine(Protocol):
-    """A model that generates for many requests at once. An abort of one takes effect within one token."""
+class RunningModel(Protocol):
+    """A model, here or behind an API. What it does for a request is the promise of an Engine or of a Writer."""
 
     counters: EngineCounters
-    continues_json: bool
-    """It holds a text to a JSON schema that is begun in the prompt (`num_written`); without, it refuses such a request."""
 
     @property
     def info(self) -> ModelInfo: ...
-
-    @property
-    def tokenizer(self) -> Tokenizer: ...
 
     @property
     def load(self) -> EngineLoad: ...
@@ -271,12 +257,26 @@ class Engine(Protocol):
     def is_alive(self) -> bool: ...  # it was started, and has neither been stopped nor died
 
     def start(self) -> None:
-        """Load, warm up, begin to serve. Blocks. Raises OSError where the weights cannot be read."""
+        """Load, warm up, begin to serve. Blocks. Raises OSError where weights or an API cannot be used."""
         ...
 
     def stop(self) -> None:
-        """Abort every request and end the engine's thread. Blocks."""
+        """Abort every request and end the model's thread. Blocks."""
         ...
+
+    def abort(self, request_id: str) -> bool:
+        """End the text after the step under way; `Finished(ABORTED)` follows. False: there is none. A prefill stays cached."""
+        ...
+
+
+class Engine(RunningModel, Protocol):
+    """A model that reads and generates tokens, for many requests at once. An abort takes effect within one token."""
+
+    continues_json: bool
+    """It holds a text to a JSON schema that is begun in the prompt (`num_written`); else it refuses such a request."""
+
+    @property
+    def tokenizer(self) -> Tokenizer: ...
 
     def generate(self, generation: GenerationRequest) -> AsyncGenerator[Token | Finished, None]:
         """Stream tokens, then exactly one Finished with the exact usage. Closing the generator early aborts the request.
@@ -286,11 +286,9 @@ class Engine(Protocol):
         """
         ...
 
-    def abort(self, request_id: str) -> bool:
-        """End the sequence after the step under way; its stream ends with `Finished(ABORTED)`. False: there is none of this id. What was
-        computed of a prefill-only request stays cached.
-        """
-        ...
+
+class PromptScorer(Engine, Protocol):
+    """An engine that also says how likely each token of a prompt is."""
 
     async def score(self, key: str, prompt_ids: Sequence[int]) -> PromptScores:
         """Score a prompt (at least 2 tokens), reusing what an earlier call with this `key` computed of the same prefix.

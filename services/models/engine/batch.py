@@ -1,4 +1,4 @@
-"""Whole generations, one or many at once, on top of the engine's stream."""
+"""Whole texts, one or many at once, on top of a model's stream."""
 
 from __future__ import annotations
 
@@ -18,9 +18,8 @@ B = TypeVar("B")
 
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """A whole generation. `tokens`, and so `ids`, include the stop token where there is one; `text` does not."""
+    """A whole text. `tokens`, and so `ids`, include the stop token where there is one; `text` does not."""
 
-    request_id: str
     tokens: tuple[Token, ...]
     text: str
     reason: FinishReason
@@ -33,12 +32,17 @@ class Completion:
 
 async def generate(engine: Engine, generation: GenerationRequest) -> Completion:
     """Run one generation to its end. Raises what `Engine.generate` raises."""
+    return await whole(engine.generate(generation))
+
+
+async def whole(stream: AsyncGenerator[Token | Finished, None]) -> Completion:
+    """What an engine or a writer streams, to its end. Raises what the stream raises."""
     tokens: list[Token] = []
-    async with aclosing(engine.generate(generation)) as stream:
-        async for item in stream:
+    async with aclosing(stream) as items:
+        async for item in items:
             if isinstance(item, Finished):
                 text = "".join([*(token.text for token in tokens), item.text])
-                return Completion(generation.request_id, tuple(tokens), text, item.reason, item.usage)
+                return Completion(tuple(tokens), text, item.reason, item.usage)
             tokens.append(item)
     raise AssertionError("a stream ends with Finished")
 

@@ -8,9 +8,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
-from services.models.engine.api import Engine
+from services.models.engine.api import PromptScorer, RunningModel
 from tandem.paths import has_nvidia_gpu
 
 
@@ -29,14 +29,14 @@ BACK_ENDS = {
     "llamacpp": BackEnd("services.models.engine.llamacpp.engine:make", scores=True),
     "transformers": BackEnd("services.models.engine.torch_engine.engine:make", scores=True),
     "vllm": BackEnd("services.models.engine.remote.vllm_engine:make"),
-    "openai": BackEnd("services.models.engine.remote.openai_engine:make", is_api=True),  # any compatible API
-    "anthropic": BackEnd("services.models.engine.remote.anthropic_engine:make", is_api=True),
+    "openai": BackEnd("services.models.engine.remote.openai_writer:make", is_api=True),  # any compatible API
+    "anthropic": BackEnd("services.models.engine.remote.anthropic_writer:make", is_api=True),
 }
 """What an engine needs is in the extra of its name; of both APIs in `api`. The chart and the settings list what stands here."""
 NAMES = ", ".join([*map(repr, ("auto", *BACK_ENDS)), "or 'module:function'"])
 
 
-def make_engine(spec: str, arguments: dict[str, Any]) -> Engine:
+def make_engine(spec: str, arguments: dict[str, Any]) -> RunningModel:
     """An engine that is not started yet. `arguments` are as services.shared.process.settings gives them.
 
     Raises ValueError for a name that is neither known nor a `module:function`, and for an engine that is not installed.
@@ -53,14 +53,17 @@ def make_engine(spec: str, arguments: dict[str, Any]) -> Engine:
         extra = "api" if BACK_ENDS[name].is_api else name
         missing = f"the engine {name} is not installed ({error.name} is missing)"
         raise ValueError(f"{missing}: run `make develop`, or install the extra {extra!r}") from error
-    engine: Engine = make(arguments)
+    engine: RunningModel = make(arguments)
     return engine
 
 
 @contextmanager
-def running_engine(spec: str, arguments: dict[str, Any]) -> Iterator[Engine]:
-    """`make_engine`'s, started; it is stopped at the end of the block. Raises what `make_engine` and `Engine.start` raise."""
-    engine = make_engine(spec, arguments)
+def running_engine(spec: str, arguments: dict[str, Any]) -> Iterator[PromptScorer]:
+    """`make_engine`'s of a model that runs here, started; it is stopped at the end of the block.
+
+    Raises what `make_engine` and `RunningModel.start` raise.
+    """
+    engine = cast("PromptScorer", make_engine(spec, arguments))
     engine.start()
     try:
         yield engine

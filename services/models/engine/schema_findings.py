@@ -10,10 +10,11 @@ import re
 from collections import OrderedDict
 from functools import cache
 
-from services.models.engine.api import Engine, InvalidSchema, QueueFull
+from services.models.engine.api import InvalidSchema, QueueFull
 from services.models.engine.call_format import Grammar
 from services.models.engine.json_schema import cost_of_text, is_beginning, key_of, try_grammar, try_schema
 from services.models.engine.schema_cost import Cost
+from services.models.engine.writer import Writer
 from services.shared.bounded.calls import BoundedCalls, Busy, Refused, TooCostly
 
 _MODULE = "services.models.engine.json_schema"
@@ -79,16 +80,13 @@ def findings() -> SchemaFindings:
     return SchemaFindings()
 
 
-async def num_continued(engine: Engine, schema: str, text: str) -> int:
-    """How many tokens at the end of a prompt that ends with `text`, of another model, are the beginning of the answer; 0: the answer is
-    a whole JSON text. Raises InvalidSchema and QueueFull.
+async def can_continue(writer: Writer, schema: str, text: str) -> bool:
+    """Whether `text`, of another model, can be the beginning of the answer; else that is a whole JSON text.
 
-    Not every engine can go on from a text. And it may not follow the schema in our grammar: an API orders keys its own way, or a
-    stage ends within a character.
+    Not every model can go on from a text. And it may not follow the schema in our grammar: an API orders keys its own
+    way, or a stage ends within a character. Raises InvalidSchema and QueueFull.
     """
-    if not engine.continues_json:
-        return 0
+    if not text or not writer.can.continues_schema:
+        return False
     await findings().num_bytes(schema)
-    if not await asyncio.to_thread(is_beginning, schema, text):
-        return 0
-    return len(engine.tokenizer.encode(text, plain=True))
+    return await asyncio.to_thread(is_beginning, schema, text)

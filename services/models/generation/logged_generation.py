@@ -27,17 +27,6 @@ _ABORT_AGAIN_SECONDS = 0.05
 
 
 @dataclass(frozen=True, slots=True)
-class EngineStream:
-    """A generation of the engine: its stream, and how to abort it. `prompt_tokens` are prefilled before the first token, unless
-    that token says otherwise.
-    """
-
-    items: AsyncGenerator[Token | Finished, None]
-    abort: Callable[[], bool]
-    prompt_tokens: int
-
-
-@dataclass(frozen=True, slots=True)
 class AttemptResult:
     """What an attempt came to. `own` are the attempt's counts, `counts` those of every attempt of the role so far. Times are Unix seconds.
 
@@ -53,8 +42,9 @@ class AttemptResult:
 
 
 class LoggedGeneration:
-    """Runs one generation. `stop` may be called at any time from the event loop, also more than once.
+    """Runs one generation: a Writer's stream of `items`, which `abort` aborts.
 
+    `stop` may be called at any time from the event loop, also more than once.
     `close_later` is given what the log does not take at the end, and the tokens that no log knows until then. `page` has the counts where
     this process dies. `spoken`: of a text that may call tools.
     """
@@ -62,16 +52,17 @@ class LoggedGeneration:
     def __init__(
         self,
         log: AttemptLog | UnloggedAttempt,
-        engine: EngineStream,
+        items: AsyncGenerator[Token | Finished, None],
+        abort: Callable[[], bool],
         splitter: Splitter,
         inference: Inference,
         close_later: Callable[[Write, TokenCounts], None],
         page: Page,
         spoken: SpokenText | None = None,
     ) -> None:
-        self._log, self._engine, self._pending = log, engine, PendingDeltas(splitter)
+        self._log, self._items, self._abort, self._pending = log, items, abort, PendingDeltas(splitter)
         self._close_later, self._page, self._spoken = close_later, page, spoken
-        self._prompt_tokens = engine.prompt_tokens
+        self._prompt_tokens = 0  # that were computed for the first token
         self._generated_at: list[float] = []
         self._written: list[tuple[str, float]] = []
         self._decided_at: float | None = None
@@ -83,7 +74,7 @@ class LoggedGeneration:
     def stop(self, decided_at: float) -> None:
         """Abort; tokens generated after `decided_at` (Unix seconds, the earliest that was given) are overrun."""
         self._decided_at = min(decided_at, self._decided_at or decided_at)
-        self._engine.abort()
+        self._abort()
 
     async def stages(self) -> AsyncGenerator[int, None]:
         """Run to the end, yielding each stage as the log acknowledges it; then `result` is set.
@@ -95,7 +86,7 @@ class LoggedGeneration:
         try:
             while not self._pending.are_over:
                 if self._decided_at is not None:  # stopped before the engine had the request
-                    self._engine.abort()
+                    self._abort()
                 for delta in await self._pending.take():
                     said = self._spoken.push(delta.text) if self._spoken else 0
                     await self._log.log(replace(delta, said=said), self._prompt_tokens)
@@ -124,7 +115,7 @@ class LoggedGeneration:
     async def _pump(self) -> None:
         """A slow log never delays the engine."""
         try:
-            async for item in self._engine.items:
+            async for item in self._items:
                 if isinstance(item, Finished):
                     self._end = item
                     self._pending.finish(item)
@@ -149,7 +140,7 @@ class LoggedGeneration:
         Abort repeatedly, because the engine may receive the request only after the first abort.
         """
         while not pump.done():
-            self._engine.abort()
+            self._abort()
             with contextlib.suppress(asyncio.CancelledError):
                 await asyncio.wait({pump}, timeout=_ABORT_AGAIN_SECONDS)
 

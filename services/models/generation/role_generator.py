@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Iterable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -11,14 +11,15 @@ from typing import Literal
 from urllib.parse import urlsplit
 from uuid import uuid4
 
-from services.models.engine.api import Engine, GenerationRequest, Tokenizer
-from services.models.engine.text import Detokenizer, SpokenText, StopStrings
-from services.models.engine.tool_grammar import tool_grammar
+from services.models.engine.api import CacheUse, RunningModel
+from services.models.engine.text import SpokenText, StopStrings
+from services.models.engine.token_writer import writer_of
+from services.models.engine.writer import Earlier, Writing
 from services.models.generation.attempt_log import AttemptLog, Splitter, UnloggedAttempt
 from services.models.generation.attempts import RunningAttempts
 from services.models.generation.journal import Attempt, Journal
 from services.models.generation.late_writes import LateWrites, TextId
-from services.models.generation.logged_generation import EngineStream, LoggedGeneration
+from services.models.generation.logged_generation import LoggedGeneration
 from services.shared.observability.spans import OWN, Inference, report_discarded
 from services.shared.request_log.connection import Role
 from services.shared.request_log.log import RequestLog
@@ -28,6 +29,7 @@ from tandem.method.conversation import Message
 from tandem.method.errors import Unavailable
 from tandem.method.evidence.call_evidence import Token, Written, doubt
 from tandem.method.evidence.call_scorer import CallScorer, GeometricMean
+from tandem.method.request.prompts import Conversation
 from tandem.method.request.tasks import Certainty, GenerationOutcome, ModelTask
 from tandem.method.tokens import TokenCounts
 from tandem.method.tools import ToolCall, call_id
@@ -54,48 +56,34 @@ GenerationEvent = GenerationStarted | StageWritten | GenerationOutcome
 
 @dataclass(frozen=True, slots=True)
 class RoleWork:
-    """What a role writes: after which prompt, cut how. `continued_from` is the insight that an answer goes on from.
+    """What a role writes of a task, as `Writing` says it, and what becomes of it."""
 
-    Under `json_schema` the last `num_continued` tokens of the prompt are the beginning of the text. `stop_strings` end it. With
-    `may_call` it is a text, calls of the task's tools, or both; `scorer` says how sure it was of that. The first `num_shared` tokens of
-    the prompt are those of other conversations too.
-    """
-
-    prompt_ids: tuple[int, ...]
+    conversation: Conversation
     splitter: Splitter
-    continued_from: str = ""
+    continued_from: str = ""  # the insight that an answer goes on from
     json_schema: str = ""
-    num_continued: int = 0
+    is_continued: bool = False
     stop_strings: tuple[str, ...] = ()
     may_call: bool = False
-    num_shared: int = 0
     scorer: CallScorer = field(default_factory=GeometricMean)
 
 
 class EarlierText:
-    """What the request log has of a text that earlier attempts began, after `prompt_ids`.
+    """What the request log has of a text that earlier attempts began.
 
-    The text of the logged tokens may be more than the logged text: the rest is `held` back as the possible beginning of a stop string.
+    The text of the logged tokens (`texts`) may be more than the logged text: the rest may begin a stop string.
     """
 
-    def __init__(
-        self, logged: Transcript, tokenizer: Tokenizer, prompt_ids: tuple[int, ...], stop_strings: tuple[str, ...]
-    ) -> None:
-        self._logged, self.ids, self.text = logged, logged.ids, logged.text
-        self._stops, self._decided = StopStrings(stop_strings), ""
-        if stop_strings:
-            detokenizer = Detokenizer(tokenizer, prompt_ids)
-            self._decided = "".join(self._stops.push(detokenizer.push(token)) for token in self.ids)
-
-    @property
-    def held(self) -> str:
-        return self._stops.held
+    def __init__(self, logged: Transcript, texts: Iterable[str], stop_strings: tuple[str, ...]) -> None:
+        self._logged, self._stops = logged, StopStrings(stop_strings)
+        self._decided = "".join(map(self._stops.push, texts))
+        self.written = Earlier(logged.text, logged.ids, self._stops.held)
 
     @property
     def whole(self) -> str:
         """All of it, where nothing follows."""
-        is_in_log = self._logged.is_complete or not self._decided + self.held
-        return self.text if is_in_log else self._decided + self.held
+        decided = self._decided + self._stops.held
+        return self.written.text if self._logged.is_complete or not decided else decided
 
     def reason_of_end(self, max_tokens: int) -> str:
         """How an earlier attempt ended it without living to report that; empty: it goes on."""
@@ -112,14 +100,15 @@ class RoleGenerator:
 
     def __init__(
         self,
-        engine: Engine,
+        engine: RunningModel,
         log: RequestLog,
         role: Role,
         keep: Literal["stage", "token"],
         journal: Journal | None = None,
         model_role: str | None = None,
     ) -> None:
-        self._engine, self._log, self._role, self._keep = engine, log, role, keep
+        self._engine, self._writer = engine, writer_of(engine)
+        self._log, self._role, self._keep = log, role, keep
         self._model_role = model_role or ("llm" if role is Role.INSIGHT else "slm")
         self.running = RunningAttempts(log, role)
         self._late, self._journal = LateWrites(), journal or Journal()
@@ -168,9 +157,9 @@ class RoleGenerator:
         report_discarded(self._inference(task, resumed.previous_epoch), resumed.unreported)
         yield GenerationStarted(resumed, own.is_logged)
         logged = await self._log.streams.read(task.request_id, self._role) if resumed.tokens else Transcript()
-        before = EarlierText(logged, self._engine.tokenizer, work.prompt_ids, work.stop_strings)
+        before = self._earlier(logged, work)
         if reason := before.reason_of_end(task.max_tokens[-1]):
-            outcome = _finished_before(task, reason, before, resumed, work)
+            outcome = self._finished_before(task, reason, before, resumed, work)
             yield replace(
                 outcome, counts=self._as_known(outcome.counts), message=self._message(task, work, outcome.text)
             )
@@ -182,7 +171,7 @@ class RoleGenerator:
                     yield StageWritten(stage, resumed.tokens + own.tokens)
         result = generation.result
         assert result is not None
-        text = before.text + own.text
+        text = before.written.text + own.text
         message, written = self._message(task, work, text), [] if resumed.tokens else generation.written
         yield GenerationOutcome(
             reason=result.reason,
@@ -198,16 +187,37 @@ class RoleGenerator:
             certainty=_certainty(work.scorer, written, message, task),
         )
 
+    def _earlier(self, logged: Transcript, work: RoleWork) -> EarlierText:
+        has_held = work.stop_strings and logged.ids
+        texts = self._writer.texts(work.conversation, logged.ids) if has_held else ()
+        return EarlierText(logged, texts, work.stop_strings)
+
+    def _finished_before(
+        self, task: ModelTask, reason: str, before: EarlierText, resumed: Resumption, work: RoleWork
+    ) -> GenerationOutcome:
+        """The outcome of a text that an earlier attempt ended, for `reason`, without living to report it."""
+        read = min(resumed.earlier.prompt, self._writer.num_tokens(work.conversation))
+        return GenerationOutcome(
+            reason=reason,
+            text=before.whole,
+            counts=resumed.earlier,
+            finished_at=time.time(),
+            first_token_at=None,
+            attempt=task.epoch,
+            continued_from=work.continued_from,
+            prompt=TokenCounts(prompt=read),  # no log keeps what was cached
+        )
+
     def _as_known(self, counts: TokenCounts, own: TokenCounts = _NOTHING) -> TokenCounts:
         """Of an API, what any other attempt than the `own` one has read is an estimate: one that was lost has no usage."""
-        is_guess = bool(self._engine.info.provider) and counts.computed > own.computed
+        is_guess = not self._writer.can.exact_usage and counts.computed > own.computed
         return replace(counts, is_estimated=counts.is_estimated or is_guess)
 
     def _message(self, task: ModelTask, work: RoleWork, text: str) -> Message | None:
         """What a text says and calls; None where it could not call."""
         if not work.may_call:
             return None
-        said, calls = self._engine.tokenizer.calls.read(text, task.tools.schemas)
+        said, calls = self._writer.calls.read(text, task.tools.schemas)
         numbered = (ToolCall(call_id(task.request_id, n), *call) for n, call in enumerate(calls))
         return Message("assistant", said, tuple(numbered))
 
@@ -216,32 +226,30 @@ class RoleGenerator:
     ) -> LoggedGeneration:
         key = f"{task.request_id}/{self._role}/{task.epoch}"
         page = self._journal.begin(Attempt(task.request_id, task.epoch, task.trial))
-        ids = work.prompt_ids + before.ids
-        request = GenerationRequest(
-            request_id=key,
-            prompt_ids=ids,
-            max_new_tokens=task.max_tokens[-1] - len(before.ids),
+        writing = Writing(
+            key,
+            work.conversation,
+            max_tokens=task.max_tokens[-1] - len(before.written.ids),
             sampling=task.sampling,
             json_schema=work.json_schema,
-            num_written=work.num_continued + len(before.ids),
-            stop_strings=work.stop_strings,
-            held=before.held,
-            owner=owner_of(task),
-            is_kept=task.task == "chat",
-            num_shared=work.num_shared,
-            grammar=tool_grammar(self._engine.tokenizer.calls, task.tools, task.json_schema) if work.may_call else None,
+            is_continued=work.is_continued,
             tools=task.tools,
+            may_call=work.may_call,
+            stop_strings=work.stop_strings,
+            earlier=before.written,
+            cache=cache_use(task),
             wants_logprobs=work.may_call,
             on_sent=lambda tokens: page.count(tokens, 0),
         )
         return LoggedGeneration(
             log=own,
-            engine=EngineStream(self._engine.generate(request), lambda: self._engine.abort(key), len(ids)),
+            items=self._writer.write(writing),
+            abort=lambda: self._writer.abort(key),
             splitter=work.splitter,
             inference=self._inference(task, task.epoch),
             close_later=partial(self._late.add, TextId(task.request_id, task.trial)),
             page=page,
-            spoken=SpokenText(self._engine.tokenizer.calls, before.text) if work.may_call else None,
+            spoken=SpokenText(self._writer.calls, before.written.text) if work.may_call else None,
         )
 
     def _inference(self, task: ModelTask, epoch: int) -> Inference:
@@ -260,25 +268,9 @@ def prompt_of(own: TokenCounts, kept: int) -> TokenCounts:
     return TokenCounts(prompt=tokens - cached, cached=cached)
 
 
-def owner_of(task: ModelTask) -> str:
-    """Whose text it is: the tenant, which the id of a request begins with where callers are known; empty where they are not."""
-    return task.request_id.rpartition("/")[0]
-
-
-def _finished_before(
-    task: ModelTask, reason: str, before: EarlierText, resumed: Resumption, work: RoleWork
-) -> GenerationOutcome:
-    """The outcome of a text that an earlier attempt ended, for `reason`, without living to report it."""
-    return GenerationOutcome(
-        reason=reason,
-        text=before.whole,
-        counts=resumed.earlier,
-        finished_at=time.time(),
-        first_token_at=None,
-        attempt=task.epoch,
-        continued_from=work.continued_from,
-        prompt=TokenCounts(prompt=min(resumed.earlier.prompt, len(work.prompt_ids))),  # no log keeps what was cached
-    )
+def cache_use(task: ModelTask) -> CacheUse:
+    """The owner is the tenant, which the id of a request begins with where callers are known."""
+    return CacheUse(task.request_id.rpartition("/")[0], is_kept=task.task == "chat")
 
 
 def _certainty(

@@ -53,6 +53,14 @@ class PromptData:
             return {self.guarded(name): self.guarded(inner) for name, inner in value.items()}
         return [self.guarded(inner) for inner in value] if isinstance(value, list) else value
 
+    def filled(self, value: Any) -> Any:
+        """The value of which `guarded` made one with holes."""
+        if isinstance(value, str):
+            return _HOLES.sub(lambda found: self.text_of(found[1]), value)
+        if isinstance(value, Mapping):
+            return {self.filled(name): self.filled(inner) for name, inner in value.items()}
+        return [self.filled(inner) for inner in value] if isinstance(value, list) else value
+
     @property
     def names(self) -> frozenset[str]:
         return frozenset(self._texts)
@@ -65,6 +73,3 @@ class PromptData:
     def text_of(self, name: str) -> str:
         text = self._texts[self.name_of(name)]
         return json.dumps(text, ensure_ascii=False)[1:-1] if name.startswith(_IN_JSON) else text
-
-    def with_texts(self, texts: Mapping[str, str]) -> PromptData:
-        return PromptData({**self._texts, **texts})

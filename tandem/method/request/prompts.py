@@ -1,6 +1,7 @@
 """The prompts of both models. `answer_prompt` is the ONE text that is scored and answered from (docs/method.md, Hand-off).
 
-Question and insight are encoded as plain text, so a special token in them is only its letters and cannot end a turn;
+A prompt is a conversation. A model behind an API is sent its messages; one that reads tokens, the chat template's text of them. There
+question and insight are encoded as plain text, so a special token in them is only its letters and cannot end a turn;
 and they are encoded apart from the template, so that the prompt of a longer insight begins with the shorter one's. The same
 holds for the messages of a conversation, and a later turn's prompt begins with the earlier turns.
 """
@@ -32,7 +33,7 @@ class PromptTokenizer(Protocol):
 
     def encode(self, text: str, *, plain: bool = False) -> list[int]: ...
 
-    def render_chat(self, messages: Sequence[tuple[str, str] | Turn], tools: Sequence[Turn] = ()) -> str: ...
+    def render_chat(self, messages: Sequence[Turn], tools: Sequence[Turn] = ()) -> str: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,73 +48,109 @@ class Prompt:
     num_shared: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class Conversation:
+    """What a model is asked, for any model. Texts of callers are holes in turns and tools, which `data` fills."""
+
+    turns: tuple[Turn, ...]
+    tools: tuple[Turn, ...]
+    begun: str  # how the model's own turn begins
+    data: PromptData
+    shared: frozenset[str]  # holes in the system message and the tools
+
+    @property
+    def begun_text(self) -> str:
+        return str(self.data.filled(self.begun))
+
+    @property
+    def has_calls(self) -> bool:
+        """Whether only a model that knows tools can take it."""
+        return bool(self.tools) or any(turn.keys() & {"tool_calls", "tool_call_id"} for turn in self.turns)
+
+    def encoded(self, tokenizer: PromptTokenizer) -> Prompt:
+        """The chat template's text, with what fills the holes as plain text. Raises what `render_chat` raises."""
+        ids: list[int] = []
+        span_start, num_shared = 0, None
+        for index, piece in enumerate(split_holes(tokenizer.render_chat(self.turns, self.tools) + self.begun)):
+            if index % 2 == 0:
+                ids += tokenizer.encode(piece)
+            else:
+                if piece == "question":
+                    span_start = len(ids)
+                if num_shared is None and self.data.name_of(piece) not in self.shared:
+                    num_shared = len(ids)
+                ids += tokenizer.encode(self.data.text_of(piece), plain=True)
+        return Prompt(tuple(ids), span_start, num_shared or 0)
+
+    def messages(self, written: str = "") -> list[dict[str, Any]]:
+        """The turns as values: `role`, `content`, and `tool_calls` or `tool_call_id` where a turn has them.
+
+        The last is what is begun and was `written` after it. A protocol's own blocks, as content, stay as they are.
+        """
+        turns = [self.data.filled(turn) for turn in self.turns]
+        turns.append({"role": "assistant", "content": self.begun_text + written})
+        return [turn for turn in turns if turn["role"] != "assistant" or turn["content"] or "tool_calls" in turn]
+
+
 def insight_prompt(
     profile: Profile,
-    tokenizer: PromptTokenizer,
     question: str,
     task: Task = "answer",
     json_schema: str = "",
     history: Sequence[Message] = (),
     tools: ToolUse = _NO_TOOLS,
-) -> Prompt:
+) -> Conversation:
     """What the large model writes its insight after. `history` is what was said before the question, here and below; where that is
     empty, a tool's result is answered, the last of the history. `tools`: what may be called.
     """
     template = profile.prompts.brief if profile.handoff == "brief" else _plain(profile, task, json_schema, tools)
     values = {"question": question, "schema": json_schema}
-    conversation = _Conversation(profile, tokenizer, history, tools, json_schema)
-    return conversation.prompt(template, profile.prompts.llm_prefix, values)
+    return _asked(profile, template, values, history, tools, profile.prompts.llm_prefix)
 
 
 def llm_alone_prompt(
     profile: Profile,
-    tokenizer: PromptTokenizer,
     question: str,
     task: Task = "answer",
     json_schema: str = "",
     history: Sequence[Message] = (),
     tools: ToolUse = _NO_TOOLS,
-) -> Prompt:
+) -> Conversation:
     """What the large model would read if it answered by itself."""
     values = {"question": question, "schema": json_schema}
-    conversation = _Conversation(profile, tokenizer, history, tools, json_schema)
-    return conversation.prompt(_plain(profile, task, json_schema, tools), "", values)
+    return _asked(profile, _plain(profile, task, json_schema, tools), values, history, tools)
 
 
 def answer_prompt(
     profile: Profile,
-    tokenizer: PromptTokenizer,
     question: str,
     insight: str,
     task: Task = "answer",
     json_schema: str = "",
     history: Sequence[Message] = (),
     tools: ToolUse = _NO_TOOLS,
-) -> Prompt:
+) -> Conversation:
     """What the small model answers from, and what the scorer reads. An empty insight is stage 0."""
     template = _plain(profile, task, json_schema, tools)
-    conversation = _Conversation(profile, tokenizer, history, tools, json_schema)
     values = {"question": question, "schema": json_schema, "insight": insight}
     if profile.handoff == "continuation":
-        return conversation.prompt(template, "{insight}", values)
-    return conversation.prompt(profile.prompts.briefed(task) if insight else template, "", values)
+        return _asked(profile, template, values, history, tools, "{insight}")
+    return _asked(profile, profile.prompts.briefed(task) if insight else template, values, history, tools)
 
 
 def repair_prompt(
     profile: Profile,
-    tokenizer: PromptTokenizer,
     question: str,
     repair: Repair,
     task: Task = "answer",
     json_schema: str = "",
     history: Sequence[Message] = (),
-) -> Prompt:
+) -> Conversation:
     """What the small model corrects an answer from that failed its check: it reads question, answer and failure as a dialogue."""
     plain = _plain(profile, task, json_schema)
     turns = [("user", plain), ("assistant", "{answer}"), ("user", profile.prompts.repair)]
     values = {"question": question, "schema": json_schema, "answer": repair.answer, "failure": repair.failure}
-    conversation = _Conversation(profile, tokenizer, history)
-    return conversation.encode(conversation.rendered(turns), values)
+    return _conversation(profile, turns, values, history)
 
 
 def _plain(profile: Profile, task: Task, json_schema: str, tools: ToolUse = _NO_TOOLS) -> str:
@@ -122,71 +159,64 @@ def _plain(profile: Profile, task: Task, json_schema: str, tools: ToolUse = _NO_
     return profile.prompts.plain(task)
 
 
-class _Conversation:
-    """The turns before the question, and how what follows them is rendered and encoded.
+def _asked(
+    profile: Profile,
+    user: str,
+    values: Mapping[str, str],
+    history: Sequence[Message],
+    tools: ToolUse,
+    begun: str = "",
+) -> Conversation:
+    has_question = not history or history[-1].speaker != "tool" or values["question"]
+    return _conversation(profile, [("user", user)] if has_question else [], values, history, tools, begun)
+
+
+def _conversation(
+    profile: Profile,
+    asked: Sequence[tuple[str, str]],
+    values: Mapping[str, str],
+    history: Sequence[Message],
+    tools: ToolUse = _NO_TOOLS,
+    begun: str = "",
+) -> Conversation:
+    """The history and what is `asked` now, in templates that name `values`.
 
     The system prompt is the conversation's own where it begins with one, else the profile's. Where tools are offered it says what
-    `json_schema` an answer follows.
+    schema an answer follows.
     """
+    data = PromptData(values)
+    num_system = int(bool(history) and history[0].speaker == "system")
+    offered = tuple(data.guarded(tool.as_data()) for tool in tools.tools)
+    system = [_hole(data, history[0].text) if num_system else profile.prompts.system]
+    system += [_HELD + data.add(values["schema"])] if values["schema"] and offered else []
+    said = "\n\n".join(filter(None, system))
+    turns = [_said("system", said)] if said or num_system else []
+    shared = data.names - values.keys()
+    turns += [_turn(message, data) for message in history[num_system:]]
+    turns += [_said(role, _with_holes(text)) for role, text in asked]
+    return Conversation(tuple(turns), offered, _with_holes(begun), data, shared)
 
-    def __init__(
-        self,
-        profile: Profile,
-        tokenizer: PromptTokenizer,
-        history: Sequence[Message],
-        tools: ToolUse = _NO_TOOLS,
-        json_schema: str = "",
-    ) -> None:
-        self._tokenizer, self._data = tokenizer, PromptData()
-        num_system = int(bool(history) and history[0].speaker == "system")
-        self._tools: list[Turn] = [self._data.guarded(tool.as_data()) for tool in tools.tools]
-        system = [self._hole(history[0].text) if num_system else profile.prompts.system]
-        system += [_HELD + self._data.add(json_schema)] if json_schema and self._tools else []
-        said = "\n\n".join(filter(None, system))
-        self._turns: list[tuple[str, str] | Turn] = [("system", said)] if said or num_system else []
-        self._shared_names = self._data.names
-        self._turns += [self._turn(message) for message in history[num_system:]]
-        self._has_question = not history or history[-1].speaker != "tool"
 
-    def _hole(self, text: str) -> str:
-        return self._data.add(text) if text else ""
+def _said(role: str, content: str) -> Turn:
+    return {"role": role, "content": content}
 
-    def _turn(self, message: Message) -> tuple[str, str] | Turn:
-        content = self._hole(message.text)
-        if message.calls:
-            functions = [{"name": c.name, "arguments": self._data.guarded(c.values())} for c in message.calls]
-            calls = [
-                {"id": self._data.guarded(call.id), "type": "function", "function": function}
-                for call, function in zip(message.calls, functions, strict=True)
-            ]
-            return {"role": "assistant", "content": content, "tool_calls": calls}
-        if message.speaker == "tool":
-            return {"role": "tool", "content": content, "tool_call_id": self._data.guarded(message.call_id)}
-        return message.speaker, content
 
-    def prompt(self, user: str, assistant: str, values: Mapping[str, str]) -> Prompt:
-        turns = [("user", user)] if self._has_question or values["question"] else []
-        return self.encode(self.rendered(turns) + _with_holes(assistant), values)
+def _turn(message: Message, data: PromptData) -> Turn:
+    content = _hole(data, message.text)
+    if message.calls:
+        functions = [{"name": c.name, "arguments": data.guarded(c.values())} for c in message.calls]
+        calls = [
+            {"id": data.guarded(call.id), "type": "function", "function": function}
+            for call, function in zip(message.calls, functions, strict=True)
+        ]
+        return {"role": "assistant", "content": content, "tool_calls": calls}
+    if message.speaker == "tool":
+        return {"role": "tool", "content": content, "tool_call_id": data.guarded(message.call_id)}
+    return _said(message.speaker, content)
 
-    def rendered(self, turns: Sequence[tuple[str, str]]) -> str:
-        """The turns in the model's chat template, up to where its own turn begins."""
-        said = [*self._turns, *((role, _with_holes(text)) for role, text in turns)]
-        return self._tokenizer.render_chat(said, self._tools) if self._tools else self._tokenizer.render_chat(said)
 
-    def encode(self, rendered: str, values: Mapping[str, str]) -> Prompt:
-        ids: list[int] = []
-        span_start, num_shared = 0, None
-        data = self._data.with_texts(values)
-        for index, piece in enumerate(split_holes(rendered)):
-            if index % 2 == 0:
-                ids += self._tokenizer.encode(piece)
-            else:
-                if piece == "question":
-                    span_start = len(ids)
-                if num_shared is None and data.name_of(piece) not in self._shared_names:
-                    num_shared = len(ids)
-                ids += self._tokenizer.encode(data.text_of(piece), plain=True)
-        return Prompt(tuple(ids), span_start, num_shared or 0)
+def _hole(data: PromptData, text: str) -> str:
+    return data.add(text) if text else ""
 
 
 def _with_holes(template: str) -> str:

@@ -31,7 +31,7 @@ async def test_the_engines_know_whose_each_prompt_is(
     hold.release()
     await asking
     assert len(works) >= 3
-    assert {work.owner for work in works if request_id in work.request_id} == {"other"}
+    assert {work.cache.owner for work in works if request_id in work.request_id} == {"other"}
 
 
 def _recorded(

@@ -107,7 +107,7 @@ class Scheduler:
         What was computed for a conversation stays in the caches.
         """
         row, last = self.running.index(sequence), len(self.running) - 1
-        if sequence.generation.is_kept and sequence.computed:
+        if sequence.generation.cache.is_kept and sequence.computed:
             self._keep(sequence, row)
         if row != last:
             self._rows.copy_row(last, row, self.running[last].computed)
@@ -174,14 +174,14 @@ class Scheduler:
 
     def _longest_cached(self, sequence: Sequence, reusable: tuple[int, ...]) -> tuple[int, Any]:
         found = self._prefixes.longest(reusable, sequence.owner)
-        if not sequence.generation.is_kept:
+        if not sequence.generation.cache.is_kept:
             return found
         kept = [cache.longest(reusable, sequence.owner) for cache in (self._conversations, self._beginnings)]
         return max([found, *kept], key=lambda entry: entry[0])
 
     def _keep(self, sequence: Sequence, row: int) -> None:
         """What was computed of a conversation, and apart from it the tools that it begins with."""
-        ids, shared = sequence.computed_ids, sequence.generation.num_shared
+        ids, shared = sequence.computed_ids, sequence.generation.cache.num_shared
         self._conversations.put(ids, self._rows.extract(row, len(ids)), sequence.owner)
         beginning = ids[:shared]
         if _MIN_KEPT <= shared <= len(ids) and not self._beginnings.has(beginning, sequence.owner):

@@ -33,7 +33,7 @@ class Sequence:
         self.deliver = deliver
         self.detokenizer = detokenizer
         self.matcher = matcher  # None: the text is held to nothing
-        self.stops = StopStrings(generation.stop_strings, generation.held)
+        self.stops = StopStrings(generation.stops.strings, generation.stops.held)
         self.is_aborted = False
         self.computed = 0  # tokens of prompt and completion in the KV cache
         self.cached = 0  # those of them that were copied from another sequence or from the prefix cache
@@ -52,7 +52,7 @@ class Sequence:
 
     @property
     def owner(self) -> str:
-        return self.generation.owner
+        return self.generation.cache.owner
 
     @property
     def wants_logprobs(self) -> bool:

@@ -17,16 +17,16 @@ from services.models.engine.api import (
     EngineStopped,
     Finished,
     FinishReason,
-    GenerationRequest,
     QueueFull,
     SchemaNotSupported,
+    Stops,
     Token,
 )
 from services.models.engine.schema_findings import findings
 from services.models.engine.text import StopStrings
 from tandem.method.tokens import TokenCounts
 
-Stream = Callable[[GenerationRequest, asyncio.Event], AsyncGenerator[Token | Finished, None]]
+Stream = Callable[[asyncio.Event], AsyncGenerator[Token | Finished, None]]
 """The tokens of a request and its Finished, which comes at once when the event is set."""
 
 
@@ -46,32 +46,34 @@ class AdmissionQueue:
     def load(self) -> EngineLoad:
         return EngineLoad(self._num_running, len(self._open) - self._num_running)
 
-    async def run(self, generation: GenerationRequest, stream: Stream) -> AsyncGenerator[Token | Finished, None]:
+    async def run(
+        self, request_id: str, stream: Stream, stops: Stops, json_schema: str, *, is_begun: bool
+    ) -> AsyncGenerator[Token | Finished, None]:
         """The stream of a request once it has a slot. Its Finished comes when the slot is free again.
 
-        A schema is tried first: these back ends hold only whole texts to one. Raises EngineStopped, DuplicateRequest, QueueFull,
-        InvalidSchema, SchemaNotSupported, and what `stream` raises.
+        A schema is tried first: these back ends hold only whole texts to one, and none that `is_begun`.
+        Raises EngineStopped, DuplicateRequest, QueueFull, InvalidSchema, SchemaNotSupported, and what `stream` raises.
         """
-        if generation.json_schema:
-            await findings().num_bytes(generation.json_schema)
-            if generation.num_written:
+        if json_schema:
+            await findings().num_bytes(json_schema)
+            if is_begun:
                 raise SchemaNotSupported(
                     f"{self._name} holds only whole texts to a schema: it cannot go on from one that is begun"
                 )
         end = Finished(FinishReason.ABORTED, TokenCounts(), "", time.time())
-        stops = StopStrings(generation.stop_strings, generation.held)
-        with self._admitted(generation.request_id) as aborted:
+        text = StopStrings(stops.strings, stops.held)
+        with self._admitted(request_id) as aborted:
             async with self._slot(aborted) as has_slot:
                 if has_slot:
-                    async with aclosing(stream(generation, aborted)) as items:
+                    async with aclosing(stream(aborted)) as items:
                         async for item in items:
                             if isinstance(item, Finished):
                                 end = item
                             else:
-                                yield replace(item, text=stops.push(item.text)) if generation.stop_strings else item
-                                if stops.has_matched:
+                                yield replace(item, text=text.push(item.text)) if stops.strings else item
+                                if text.has_matched:
                                     aborted.set()
-        yield _ended(end, stops)
+        yield _ended(end, text)
 
     @contextmanager
     def _admitted(self, request_id: str) -> Iterator[asyncio.Event]:
@@ -134,10 +136,8 @@ class AdmissionQueue:
         await last()
 
 
-class QueuedEngine:
-    """What the engines behind such a queue have in common; none of them goes on from a text that follows a schema."""
-
-    continues_json = False
+class QueuedModel:
+    """What the models behind such a queue have in common."""
 
     def __init__(self, queue: AdmissionQueue) -> None:
         self._queue = queue

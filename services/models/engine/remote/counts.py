@@ -2,28 +2,45 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 
-from services.models.engine.api import GenerationRequest
+from services.models.engine.writer import Writing
+from tandem.method.request.prompts import Conversation
 
 _ADDED_TOKENS = 512  # by the API's template, its own system prompt and its description of tools
+_CHARACTERS_PER_TOKEN = 4  # of English
 
 
 @dataclass(frozen=True, slots=True)
 class CountBounds:
     """In tokens. No token of a prompt is shorter than a byte."""
 
+    estimated_prompt: int
     prompt: int
     completion: int
 
     @classmethod
-    def of(cls, generation: GenerationRequest) -> CountBounds:
-        sent = sum(
-            number.bit_length() // 8 for number in generation.prompt_ids
-        )  # a MessageCodec's id is a text's bytes
-        schema = len(generation.json_schema.encode())
-        return cls(sent + schema + _ADDED_TOKENS, generation.max_new_tokens)
+    def of(cls, writing: Writing) -> CountBounds:
+        said = _all_said(writing.conversation, writing.earlier.text)
+        sent = len(said.encode(errors="surrogatepass")) + len(writing.json_schema.encode())
+        return cls(_estimated(said), sent + _ADDED_TOKENS, writing.max_tokens)
 
     def can_hold(self, prompt: int, cached: int) -> bool:
         """Whether a prompt can have had so many tokens that were computed, and so many that were cached."""
         return min(prompt, cached) >= 0 and prompt + cached <= self.prompt
+
+
+def estimated_tokens(conversation: Conversation) -> int:
+    return _estimated(_all_said(conversation))
+
+
+def _estimated(text: str) -> int:
+    return -(-len(text) // _CHARACTERS_PER_TOKEN)
+
+
+def _all_said(conversation: Conversation, written: str = "") -> str:
+    """All that a model reads of it: the tools, and each turn's role, content and calls."""
+    turns = [*conversation.data.filled(list(conversation.tools)), *conversation.messages(written)]
+    values = (value for turn in turns for value in turn.values())
+    return "\n".join(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False) for value in values)

@@ -11,14 +11,14 @@ from services.models.engine.api import (
     ApiBadReply,
     ApiUnavailable,
     FinishReason,
-    GenerationRequest,
     SchemaNotSupported,
     Token,
 )
 from services.models.engine.json_schema import ANY_JSON, is_beginning
+from services.models.engine.remote.calls import without_marks, written_calls
 from services.models.engine.remote.counts import CountBounds
 from services.models.engine.remote.events import MOST_CALLS
-from services.models.engine.remote.messages import MessageCodec, without_marks, written_calls
+from services.models.engine.writer import Writing
 from tandem.method.profile.endpoint import Capabilities
 from tandem.method.tokens import TokenCounts
 
@@ -27,19 +27,19 @@ _MOST_BYTES = 1 << 20  # of text and calls
 
 
 class Reply:
-    """An API has the tokenizer, so a Token here is the text of one piece of the stream. Each piece counts as one token, and more where
-    the API reports more. Calls are no text: they are told whole, at the end. `is_over`: it has written all that it may.
+    """A Token here is the text of one piece of the stream: one token, and more where the API reports more.
+
+    Calls are no text: they follow whole, at the end. `is_over`: it has written all that it may.
     """
 
-    def __init__(self, codec: MessageCodec, generation: GenerationRequest, can: Capabilities) -> None:
+    def __init__(self, writing: Writing, can: Capabilities) -> None:
         self.reason: FinishReason | None = None
         self.model = ""  # that answers, as the API says
         self.is_over = False
-        self._bounds, self._num_bytes, self._is_guess = CountBounds.of(generation), 0, False
-        self._codec, self._can, self._generation = codec, can, generation
-        self._num_prompt_ids, self._num_tokens = len(generation.prompt_ids), 0
+        self._bounds, self._num_bytes, self._is_guess = CountBounds.of(writing), 0, False
+        self._can, self._writing, self._num_tokens = can, writing, 0
         self._text = ""
-        begun = codec.messages(generation.prompt_ids)[-1:] if can.continues == "prefix_echoed" else []
+        begun = writing.messages()[-1:] if can.continues == "prefix_echoed" else []
         self._echo = _Echo("".join(str(turn["content"]) for turn in begun if turn["role"] == "assistant"))
         self._calls: dict[int, list[str]] = {}  # the name and the arguments so far, by the call's place in the reply
         self._reported: TokenCounts | None = None
@@ -67,10 +67,10 @@ class Reply:
 
         What cannot be true of the prompt makes it an estimate. No count of the text is taken for true beyond its pieces and the cap.
         """
-        read = self._reported or TokenCounts(self._num_prompt_ids)
+        read = self._reported or TokenCounts(self._bounds.estimated_prompt)
         if prompt is not None:
             self._is_guess = not self._bounds.can_hold(prompt, cached)
-            read = TokenCounts(self._num_prompt_ids) if self._is_guess else TokenCounts(prompt, cached)
+            read = TokenCounts(self._bounds.estimated_prompt) if self._is_guess else TokenCounts(prompt, cached)
         self._reported = replace(read, completion=max(0, completion))
 
     def end(self, reason: FinishReason) -> None:
@@ -84,24 +84,24 @@ class Reply:
 
     @property
     def called(self) -> str:
-        """The calls as the codec's form has them, in the order of the reply; one at most where no more are asked for."""
+        """The calls as the log's text has them, in the order of the reply; one at most where no more are asked for."""
         calls = [(name, arguments.strip() or "{}") for _, (name, arguments) in sorted(self._calls.items())]
-        return written_calls(calls if self._generation.tools.parallel else calls[:1])
+        return written_calls(calls if self._writing.tools.parallel else calls[:1])
 
     def check(self) -> None:
         """At the end: an API may ignore what it does not know. Raises SchemaNotSupported.
 
         Whether text and arguments follow their schemas is for a check to say.
         """
-        if self._generation.tools.may_call:
+        if self._writing.tools.may_call:
             self._check_calls()
         is_text = not self._calls
-        if self._generation.json_schema and is_text and not is_beginning(ANY_JSON, self._text.strip()):
+        if self._writing.json_schema and is_text and not is_beginning(ANY_JSON, self._text.strip()):
             raise SchemaNotSupported("the API ignores the JSON schema of the request: its text is no JSON")
 
     def _check_calls(self) -> None:
         """Each that a limit did not cut is of a tool that may be called, with an object."""
-        use = self._generation.tools
+        use = self._writing.tools
         names = {tool.name for tool in use.callable}
         if self.reason is FinishReason.LENGTH:
             return
@@ -118,7 +118,7 @@ class Reply:
         """Where the stream was cut: exact only where the API had counted every piece."""
         known = self._reported
         if known is None:
-            return TokenCounts(self._num_prompt_ids, 0, self._num_tokens, is_estimated=True)
+            return TokenCounts(self._bounds.estimated_prompt, 0, self._num_tokens, is_estimated=True)
         is_exact = self._can.cut_bill == "exact" and known.completion == self._num_tokens and not self._is_guess
         return TokenCounts(known.prompt, known.cached, self._num_tokens, is_estimated=not is_exact)
 
@@ -147,7 +147,7 @@ class Reply:
                 break
             self._num_tokens += 1
             self._text += text
-            tokens.append(Token(self._codec.number(text), text, time.time()))
+            tokens.append(Token(0, text, time.time(), self.cut.prompt if self._num_tokens == 1 else None))
         return tokens
 
     def _require_size(self, text: str) -> None:

@@ -9,8 +9,9 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
+from functools import partial
 from importlib.metadata import version
 from math import prod
 from pathlib import Path
@@ -25,12 +26,12 @@ from services.models.engine.api import (
     FinishReason,
     GenerationRequest,
     ModelInfo,
-    PromptScores,
     PromptTooLong,
     SchemaNotSupported,
     Token,
 )
-from services.models.engine.remote.admission_queue import AdmissionQueue, QueuedEngine, unless_aborted
+from services.models.engine.call_format import Grammar
+from services.models.engine.remote.admission_queue import AdmissionQueue, QueuedModel, unless_aborted
 from services.models.engine.text import Detokenizer
 from services.models.engine.tokenizer import ChatTokenizer
 from tandem.method.tokens import TokenCounts
@@ -51,14 +52,16 @@ class VllmSettings:
     arguments: dict[str, Any] = field(default_factory=dict)
 
 
-class VllmEngine(QueuedEngine):
-    """`Engine` without a scoring pass.
+class VllmEngine(QueuedModel):
+    """`Engine`; it scores no prompt.
 
     vLLM ends an aborted stream before its scheduler has ended the steps under way, and does not report what they compute: the
     usage of an aborted stream is marked as an estimate. After the first token the prompt is exact, and at most two tokens are
     missing: vLLM has two steps under way at most. Before it, the whole prompt is reported, of which the scheduler has computed
     what its chunks reached (tests/integration/test_vllm_engine.py counts at the scheduler).
     """
+
+    continues_json = False
 
     def __init__(self, settings: VllmSettings) -> None:
         super().__init__(AdmissionQueue(settings.max_batch, settings.max_waiting, "vLLM"))
@@ -118,16 +121,20 @@ class VllmEngine(QueuedEngine):
         await asyncio.to_thread(self._llm.shutdown)
 
     def generate(self, generation: GenerationRequest) -> AsyncGenerator[Token | Finished, None]:
-        if generation.grammar:
+        if isinstance(generation.held_to, Grammar):
             raise SchemaNotSupported("vLLM within this process calls no tools yet: name its server as an endpoint")
         total = len(generation.prompt_ids) + generation.max_new_tokens
         context_length = self._llm.model_config.max_model_len
         if total > context_length:
             raise PromptTooLong(f"prompt and answer of {total} tokens exceed the context length of {context_length}")
-        return self._queue.run(generation, self._stream)
-
-    async def score(self, key: str, prompt_ids: Sequence[int]) -> PromptScores:
-        raise EngineError("vLLM returns no entropies of a prompt: score with the transformers engine")
+        is_begun = generation.num_written > 0
+        return self._queue.run(
+            generation.request_id,
+            partial(self._stream, generation),
+            generation.stops,
+            generation.held_to,
+            is_begun=is_begun,
+        )
 
     async def _stream(
         self, generation: GenerationRequest, aborted: asyncio.Event
@@ -183,14 +190,15 @@ def tokens_prompt(generation: GenerationRequest) -> dict[str, Any]:
     The cache shares a prefix among prompts of one salt: the owner, and none where that is empty.
     """
     prompt: dict[str, Any] = {"type": "token", "prompt_token_ids": list(generation.prompt_ids)}
-    return prompt | {"cache_salt": generation.owner} if generation.owner else prompt
+    owner = generation.cache.owner
+    return prompt | {"cache_salt": owner} if owner else prompt
 
 
 def _sampling(generation: GenerationRequest) -> Any:
     from vllm import SamplingParams
     from vllm.sampling_params import RequestOutputKind, StructuredOutputsParams
 
-    sampling, schema = generation.sampling, generation.json_schema
+    sampling, schema = generation.sampling, generation.held_to
     return SamplingParams(
         max_tokens=max(1, generation.max_new_tokens),
         temperature=sampling.temperature,

@@ -1,4 +1,7 @@
-"""Any API of OpenAI's protocol as a back end. The client of the SDK reads OPENAI_BASE_URL and OPENAI_API_KEY where a profile names neither."""
+"""Any API of OpenAI's protocol as a Writer.
+
+The client of the SDK reads OPENAI_BASE_URL and OPENAI_API_KEY where a profile names neither.
+"""
 
 from __future__ import annotations
 
@@ -8,20 +11,20 @@ from typing import Any
 import openai
 from openai import AsyncOpenAI
 
-from services.models.engine.api import FinishReason, GenerationRequest, Token
+from services.models.engine.api import FinishReason, Token
 from services.models.engine.call_format import Turn
-from services.models.engine.remote.api_engine import (
+from services.models.engine.remote.api_writer import (
     CONNECT_SECONDS,
     CONTINUE,
-    ApiEngine,
     ApiSettings,
+    ApiWriter,
     Dialect,
     settings_from,
 )
 from services.models.engine.remote.events import OpenAIEvent
-from services.models.engine.remote.messages import MessageCodec
 from services.models.engine.remote.refusals import ErrorReply, client_options
 from services.models.engine.remote.reply import Reply
+from services.models.engine.writer import Writing
 from tandem.method.profile.endpoint import USAGE_FIELDS
 from tandem.method.tools import ToolUse, short_id
 
@@ -30,8 +33,8 @@ class _OpenAI(Dialect):
     name, version = "openai", openai.__version__
     errors, event = openai.OpenAIError, OpenAIEvent
 
-    def __init__(self, settings: ApiSettings, codec: MessageCodec) -> None:
-        super().__init__(settings, codec)
+    def __init__(self, settings: ApiSettings) -> None:
+        super().__init__(settings)
         self._asks_for_usage = True
         self._client: AsyncOpenAI | None = None
 
@@ -49,9 +52,9 @@ class _OpenAI(Dialect):
         if self._client is not None:
             await self._client.close()
 
-    async def open(self, generation: GenerationRequest) -> Any:
+    async def open(self, writing: Writing) -> Any:
         assert self._client is not None
-        arguments = self._arguments(generation)
+        arguments = self._arguments(writing)
         usage = USAGE_FIELDS[self.settings.can.usage] if self._asks_for_usage else {}
         if usage:
             try:
@@ -69,9 +72,9 @@ class _OpenAI(Dialect):
         flags = {"continue_final_message": True, "add_generation_prompt": False}
         return flags if is_begun and self.settings.can.continues == "flag" else {}
 
-    def _arguments(self, generation: GenerationRequest) -> dict[str, Any]:
-        can, sampling = self.settings.can, generation.sampling
-        messages = [_message(turn) for turn in self.codec.messages(generation.prompt_ids)]
+    def _arguments(self, writing: Writing) -> dict[str, Any]:
+        can, sampling = self.settings.can, writing.sampling
+        messages = [_message(turn) for turn in writing.messages()]
         if messages[-1]["role"] == "assistant":  # an insight, or an earlier attempt's text
             if can.continues == "no":
                 messages.append({"role": "user", "content": CONTINUE})
@@ -80,15 +83,15 @@ class _OpenAI(Dialect):
         arguments: dict[str, Any] = {
             "model": self.settings.asked,
             "messages": messages,
-            can.limit_name: generation.max_new_tokens,
+            can.limit_name: writing.max_tokens,
             "stream": True,
-            **_tools(generation.tools),
+            **_tools(writing.tools),
         }
-        if generation.json_schema:
-            schema = {"name": "answer", "schema": json.loads(generation.json_schema), "strict": True}
+        if writing.json_schema:
+            schema = {"name": "answer", "schema": json.loads(writing.json_schema), "strict": True}
             arguments["response_format"] = {"type": "json_schema", "json_schema": schema}
-        if generation.stop_strings:  # the API ends, and bills, at the very token
-            arguments["stop"] = list(generation.stop_strings)
+        if writing.stop_strings:  # the API ends, and bills, at the very token
+            arguments["stop"] = list(writing.stop_strings)
         if can.takes_temperature:
             arguments["temperature"] = sampling.temperature
             arguments |= {"top_p": sampling.top_p, "seed": sampling.seed} if sampling.temperature else {}
@@ -112,7 +115,7 @@ class _OpenAI(Dialect):
         return tokens
 
 
-class OpenAIEngine(ApiEngine):
+class OpenAIWriter(ApiWriter):
     dialect = _OpenAI
 
 
@@ -141,6 +144,6 @@ def _tools(use: ToolUse) -> dict[str, Any]:
     return {"tools": offered, "tool_choice": use.mode, **serial}
 
 
-def make(arguments: dict[str, Any]) -> OpenAIEngine:
+def make(arguments: dict[str, Any]) -> OpenAIWriter:
     """From the arguments of services.models.engine.registry."""
-    return OpenAIEngine(settings_from(arguments))
+    return OpenAIWriter(settings_from(arguments))

@@ -1,4 +1,4 @@
-"""Anthropic's Messages API as a back end, through its SDK."""
+"""Anthropic's Messages API as a Writer, through its SDK."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from typing import Any
 import anthropic
 from anthropic import AsyncAnthropic
 
-from services.models.engine.api import FinishReason, GenerationRequest, Token
+from services.models.engine.api import FinishReason, Token
 from services.models.engine.call_format import Turn
-from services.models.engine.remote.api_engine import (
+from services.models.engine.remote.api_writer import (
     CONNECT_SECONDS,
     CONTINUE,
-    ApiEngine,
     ApiSettings,
+    ApiWriter,
     Dialect,
     settings_from,
 )
 from services.models.engine.remote.events import AnthropicEvent, AnthropicUsage
-from services.models.engine.remote.messages import MessageCodec
 from services.models.engine.remote.refusals import client_options
 from services.models.engine.remote.reply import Reply
+from services.models.engine.writer import Writing
 from tandem.method.profile.endpoint import ANTHROPIC_VERSION
 from tandem.method.tools import Tool, ToolMode, ToolUse, short_id
 
@@ -33,8 +33,8 @@ class _Anthropic(Dialect):
     name, version = "anthropic", anthropic.__version__
     errors, event = anthropic.AnthropicError, AnthropicEvent
 
-    def __init__(self, settings: ApiSettings, codec: MessageCodec) -> None:
-        super().__init__(settings, codec)
+    def __init__(self, settings: ApiSettings) -> None:
+        super().__init__(settings)
         self._client: AsyncAnthropic | None = None
 
     def connect(self) -> tuple[str, str]:
@@ -50,13 +50,13 @@ class _Anthropic(Dialect):
         if self._client is not None:
             await self._client.close()
 
-    async def open(self, generation: GenerationRequest) -> Any:
+    async def open(self, writing: Writing) -> Any:
         assert self._client is not None
-        return await self._client.messages.create(**self._arguments(generation))
+        return await self._client.messages.create(**self._arguments(writing))
 
-    def _arguments(self, generation: GenerationRequest) -> dict[str, Any]:
-        can, sampling = self.settings.can, generation.sampling
-        turns = self.codec.messages(generation.prompt_ids)
+    def _arguments(self, writing: Writing) -> dict[str, Any]:
+        can, sampling = self.settings.can, writing.sampling
+        turns = writing.messages()
         system = "\n\n".join(turn["content"] for turn in turns if turn["role"] == "system")
         messages = _messages(turn for turn in turns if turn["role"] != "system")
         if messages[-1]["role"] == "assistant":
@@ -67,17 +67,15 @@ class _Anthropic(Dialect):
         arguments: dict[str, Any] = {
             "model": self.settings.asked,
             "messages": messages,
-            "max_tokens": generation.max_new_tokens,
+            "max_tokens": writing.max_tokens,
             "stream": True,
-            **_tools(generation.tools),
+            **_tools(writing.tools),
         }
         if system:
             arguments["system"] = system
-        if generation.json_schema:
-            arguments["output_config"] = {
-                "format": {"type": "json_schema", "schema": json.loads(generation.json_schema)}
-            }
-        if stops := [stop for stop in generation.stop_strings if stop.strip()]:  # the API takes no white space alone
+        if writing.json_schema:
+            arguments["output_config"] = {"format": {"type": "json_schema", "schema": json.loads(writing.json_schema)}}
+        if stops := [stop for stop in writing.stop_strings if stop.strip()]:  # the API takes no white space alone
             arguments["stop_sequences"] = stops
         if can.takes_temperature:  # the SDK names it no longer, because newer models refuse it
             arguments["extra_body"] = {"temperature": min(sampling.temperature, 1.0)}
@@ -105,7 +103,7 @@ class _Anthropic(Dialect):
         reply.report(prompt, usage.cache_read_input_tokens or 0, usage.output_tokens)
 
 
-class AnthropicEngine(ApiEngine):
+class AnthropicWriter(ApiWriter):
     dialect = _Anthropic
 
 
@@ -148,6 +146,6 @@ def _tool(tool: Tool) -> dict[str, Any]:
     return {"name": tool.name, **described, "input_schema": schema, **({"strict": True} if tool.strict else {})}
 
 
-def make(arguments: dict[str, Any]) -> AnthropicEngine:
+def make(arguments: dict[str, Any]) -> AnthropicWriter:
     """From the arguments of services.models.engine.registry."""
-    return AnthropicEngine(settings_from(arguments))
+    return AnthropicWriter(settings_from(arguments))

@@ -6,9 +6,10 @@ import asyncio
 import logging
 import time
 from abc import ABC, abstractmethod
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Iterable, Sequence
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 from services.models.engine.api import (
@@ -17,31 +18,36 @@ from services.models.engine.api import (
     EngineError,
     Finished,
     FinishReason,
-    GenerationRequest,
     ModelInfo,
-    PromptScores,
+    PromptRefused,
     QueueFull,
+    Stops,
     Token,
 )
-from services.models.engine.remote.admission_queue import AdmissionQueue, QueuedEngine, unless_aborted
+from services.models.engine.call_format import CallFormat
+from services.models.engine.remote.admission_queue import AdmissionQueue, QueuedModel, unless_aborted
+from services.models.engine.remote.calls import CALLS
 from services.models.engine.remote.circuit import Circuit
+from services.models.engine.remote.counts import estimated_tokens
 from services.models.engine.remote.events import Event, read_event
 from services.models.engine.remote.limits import RateLimits
-from services.models.engine.remote.messages import MessageCodec
 from services.models.engine.remote.refusals import explain, may_be_paid, origin_of
 from services.models.engine.remote.reply import Reply
 from services.models.engine.settings import from_arguments
+from services.models.engine.writer import Abilities, Writing
 from tandem.endpoint_key import endpoint_key
 from tandem.endpoints.event_stream import BadStream, EventStream
 from tandem.endpoints.probe import require_model
 from tandem.endpoints.requests import EndpointError
 from tandem.method.profile.endpoint import Api, Capabilities, Limits
+from tandem.method.request.prompts import Conversation
 from tandem.method.tokens import TokenCounts
 
 logger = logging.getLogger(__name__)
 CONTINUE = "Go on exactly where you stopped, without repeating anything."
 CONNECT_SECONDS, SILENT_SECONDS = 10.0, 120.0
 """How long an API may take to be reached, and to send the next piece: a hanging one fails long before the attempt's own limit."""
+_NO_TOOLS = "the model's API calls no tools (`tandem profile check` asks it), so this model cannot be given any"
 _CLOSE_SECONDS, _DRAIN_SECONDS, _LIST_SECONDS = 5.0, 0.1, 20.0
 
 
@@ -75,8 +81,8 @@ class Dialect(ABC):
     errors: type[Exception]
     event: type[Event]
 
-    def __init__(self, settings: ApiSettings, codec: MessageCodec) -> None:
-        self.settings, self.codec = settings, codec
+    def __init__(self, settings: ApiSettings) -> None:
+        self.settings = settings
 
     @abstractmethod
     def connect(self) -> tuple[str, str]:
@@ -87,7 +93,7 @@ class Dialect(ABC):
         """Close the connections."""
 
     @abstractmethod
-    async def open(self, generation: GenerationRequest) -> Any:
+    async def open(self, writing: Writing) -> Any:
         """The SDK's stream, of which nothing is read yet. Raises ErrorReply, EngineError and the SDK's errors."""
 
     @abstractmethod
@@ -95,16 +101,15 @@ class Dialect(ABC):
         """What an event of the dialect's kind adds to the reply. Raises EngineError."""
 
 
-class ApiEngine(QueuedEngine):
-    """`Engine` without a scoring pass, in a protocol's dialect."""
+class ApiWriter(QueuedModel):
+    """`RunningModel` and `Writer`, in a protocol's dialect."""
 
     dialect: type[Dialect]
 
     def __init__(self, settings: ApiSettings) -> None:
         super().__init__(AdmissionQueue(settings.max_batch, settings.max_waiting, "an API"))
         self._settings = settings
-        self._tokenizer = MessageCodec(can_call=settings.can.tools)
-        self._api = self.dialect(settings, self._tokenizer)
+        self._api = self.dialect(settings)
         self._circuit, self._limits = Circuit(), RateLimits(settings.limits)
         self._revision = ""
 
@@ -117,8 +122,29 @@ class ApiEngine(QueuedEngine):
         )  # fmt: skip
 
     @property
-    def tokenizer(self) -> MessageCodec:
-        return self._tokenizer
+    def can(self) -> Abilities:
+        can = self._settings.can
+        return Abilities(
+            continues=can.continues != "no",
+            schema=can.json_schema,
+            continues_schema=False,
+            tools=can.tools,
+            logprobs=False,
+            exact_usage=False,
+            blocks=self._api.name,
+        )
+
+    @property
+    def calls(self) -> CallFormat:
+        if not self._settings.can.tools:
+            raise PromptRefused(_NO_TOOLS)
+        return CALLS
+
+    def num_tokens(self, conversation: Conversation) -> int:
+        return estimated_tokens(conversation)
+
+    def texts(self, conversation: Conversation, ids: Sequence[int]) -> Iterable[str]:
+        return ()
 
     def start(self) -> None:
         """Raises OSError where the API does not answer, or does not have the model."""
@@ -136,28 +162,32 @@ class ApiEngine(QueuedEngine):
         """Also closes the idle connections of the client's pool."""
         self._queue.close(_CLOSE_SECONDS, self._api.disconnect)
 
-    def generate(self, generation: GenerationRequest) -> AsyncGenerator[Token | Finished, None]:
-        return self._queue.run(generation, self._stream)
+    def write(self, writing: Writing) -> AsyncGenerator[Token | Finished, None]:
+        if not self._settings.can.tools and writing.conversation.has_calls:
+            raise PromptRefused(_NO_TOOLS)
+        stream, is_begun = partial(self._stream, writing), bool(writing.earlier.ids)
+        return self._queue.run(
+            writing.id,
+            stream,
+            Stops(writing.stop_strings, writing.earlier.held),
+            writing.json_schema,
+            is_begun=is_begun,
+        )
 
-    async def score(self, key: str, prompt_ids: Sequence[int]) -> PromptScores:
-        raise EngineError("an API returns no log-probabilities of a prompt: score with an engine of this machine")
-
-    async def _stream(
-        self, generation: GenerationRequest, aborted: asyncio.Event
-    ) -> AsyncGenerator[Token | Finished, None]:
+    async def _stream(self, writing: Writing, aborted: asyncio.Event) -> AsyncGenerator[Token | Finished, None]:
         """Tokens as they arrive. Closing this generator, like an abort, closes the connection."""
-        if not generation.max_new_tokens:  # the API manages its own prefix cache
+        if not writing.max_tokens:  # the API manages its own prefix cache
             yield Finished(FinishReason.LENGTH, TokenCounts(), "", time.time())
             return
-        reply = Reply(self._tokenizer, generation, self._settings.can)
-        most = len(generation.prompt_ids) + generation.max_new_tokens
+        reply = Reply(writing, self._settings.can)
+        most = reply.cut.prompt + writing.max_tokens
         if not await self._has_turn(most, aborted):
             yield Finished(FinishReason.ABORTED, TokenCounts(), "", time.time())
             return
         spent = None
         try:
-            generation.on_sent(reply.cut.prompt)
-            async with aclosing(self._events(generation, aborted)) as events:
+            writing.on_sent(reply.cut.prompt)
+            async with aclosing(self._events(writing, aborted)) as events:
                 async for event in events:
                     for token in self._api.read(event, reply):
                         yield token
@@ -201,14 +231,14 @@ class ApiEngine(QueuedEngine):
             if not has_turn:  # nothing is sent
                 self._limits.give_back(most, requests=1)
 
-    async def _events(self, generation: GenerationRequest, aborted: asyncio.Event) -> AsyncGenerator[Event, None]:
+    async def _events(self, writing: Writing, aborted: asyncio.Event) -> AsyncGenerator[Event, None]:
         """The API's events until their end, or the abort. The SDK's own reading has no bounds, so it only opens the stream."""
-        opening = asyncio.ensure_future(self._api.open(generation))
+        opening = asyncio.ensure_future(self._api.open(writing))
         if not await unless_aborted(opening, aborted):
             return  # the API may or may not have prefilled the prompt by now
         stream: Any = opening.result()
         self._limits.observe(stream.response.headers)
-        read = EventStream(generation.max_new_tokens)
+        read = EventStream(writing.max_tokens)
         try:
             async with aclosing(stream.response.aiter_raw()) as chunks:
                 while not read.is_over:
