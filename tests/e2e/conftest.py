@@ -166,7 +166,8 @@ class LocalStack:
 
 @pytest.fixture(scope="session")
 def running(variables: Mapping[str, str], collector: Collector) -> Iterator[LocalStack]:
-    with in_environment(variables):
+    # On a busy machine a worker that is started again takes longer than a caller waits for one.
+    with in_environment({**variables, "TANDEM_WORKER_PATIENCE": "60"}):
         stack = start_stack("scripted")
     yield LocalStack(stack, collector)
     stack.down()

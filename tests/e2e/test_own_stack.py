@@ -165,8 +165,8 @@ def test_ask_says_which_process_is_dead_and_goes_on_when_it_is_back(local: Local
     line = process.stderr.readline()
     assert "worker is exited (terminated by SIGKILL)" in line
     local.start("worker")
-    out, _ = process.communicate(timeout=BOUND_SECONDS)
-    assert process.returncode == 0
+    out, errors = process.communicate(timeout=BOUND_SECONDS)
+    assert process.returncode == 0, errors
     assert "sufficient at stage 1" in out
 
 

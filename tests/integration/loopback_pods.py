@@ -28,12 +28,13 @@ BOUND_SECONDS = 60.0
 
 @dataclass
 class Pods:
-    """Executors at 127.0.0.1, 127.0.0.2 and so on, and those of them that their name stands for."""
+    """Executors at 127.0.0.1, 127.0.0.2 and so on, and those of them that their name stands for; `looks` at it are counted."""
 
     engines: Sequence[Any]
     port: int = field(default_factory=free_port)
     servers: list[Server] = field(default_factory=list)
     named: tuple[int, ...] = ()
+    looks: int = 0
 
     async def start(self, log: RequestLog, profiles: Path) -> None:
         profile = load_profile("scripted", (profiles,))
@@ -44,7 +45,14 @@ class Pods:
         self.named = tuple(range(len(self.servers)))
 
     async def addresses(self, _name: str) -> list[str]:
+        self.looks += 1
         return [f"127.0.0.{number + 1}:{self.port}" for number in self.named]
+
+    async def rename(self, *numbers: int) -> None:
+        """As soon as the client has followed: a pod's endpoint is gone from the name before the pod is told to end."""
+        self.named = numbers
+        looked = self.looks
+        await until(lambda: self.looks > looked + 1)
 
     @contextlib.asynccontextmanager
     async def connected(self) -> AsyncIterator[execution_pb2_grpc.SlmExecutorStub]:

@@ -57,7 +57,7 @@ class Callers:
 
     def __init__(self, stub: Any, number: int = 12) -> None:
         self._stub, self._is_over = stub, False
-        self.answered, self.lost = Counter[str](), Counter[int]()
+        self.answered, self.lost, self.errors = Counter[str](), Counter[int](), list[str]()
         self._tasks = [asyncio.ensure_future(self._ask_on(each)) for each in range(number)]
 
     async def _ask_on(self, number: int) -> None:
@@ -65,8 +65,9 @@ class Callers:
             task = ModelTask(uuid4().hex, f"[slm_eos=30 ms=5] {uuid4()}", "scripted", max_tokens=(64,), epoch=1)
             try:
                 self.answered[(await executed(self._stub, task)).usage.model] += 1
-            except grpc.aio.AioRpcError:
+            except grpc.aio.AioRpcError as error:
                 self.lost[number] += 1
+                self.errors.append(f"{error.code().name}: {error.details()}")
 
     async def end(self) -> None:
         self._is_over = True
@@ -87,13 +88,13 @@ async def test_new_pods_have_their_share_at_the_next_look_and_no_answer_is_lost_
             seconds = await until(lambda: min(callers.answered[f"slm-{n}"] for n in range(3)) > 10)
             assert max(callers.answered.values()) < 60
             print(f"a third pod had its share after {seconds:.1f} s: {dict(callers.answered)}")
-            pods.named = (0,)
+            await pods.rename(0)
             await until(lambda: not (pods.engines[1].running or pods.engines[2].running))
             await asyncio.gather(*(each.stop(timedelta(seconds=20)) for each in pods.servers[1:]))
             callers.answered.clear()
             await until(lambda: callers.answered["slm-0"] > 30)
             await callers.end()
-    assert (callers.lost, set(callers.answered)) == ({}, {"slm-0"})
+    assert (callers.errors, set(callers.answered)) == ([], {"slm-0"})
 
 
 async def test_a_pod_that_dies_unannounced_costs_each_caller_the_answer_that_ran_there(
