@@ -10,7 +10,7 @@ import numpy as np
 
 from lab.paper.answers import judged
 from lab.training.datasets import FOLDER, load
-from lab.training.metrics import Interval, bootstrap
+from lab.training.metrics import Interval, difference_of_means
 from lab.training.names import LLM_ALONE, OURS, SLM_ALONE
 from lab.training.pricing import PricedCourse
 from lab.training.table import Bools
@@ -55,13 +55,13 @@ def _some(name: str, chosen: list[bool], outcomes: dict[str, PricedCourse]) -> I
 
 def _group(name: str, rows: Bools, outcomes: dict[str, PricedCourse]) -> Group:
     part = {method: outcome.take(rows) for method, outcome in outcomes.items()}
-    ours, alone = part[OURS].right.astype(float), part[LLM_ALONE]
+    alone = part[LLM_ALONE]
     return Group(
         name,
         int(rows.sum()),
         {method: float(each.right.mean()) for method, each in part.items()},
         {method: float(each.full.mean() / alone.full.mean()) for method, each in part.items()},
-        bootstrap(lambda rows: float((ours - alone.right)[rows].mean()), int(rows.sum())),
+        difference_of_means(part[OURS].right, alone.right),
     )
 
 

@@ -117,13 +117,18 @@ def mcnemar(ours: Bools, theirs: Bools) -> float:
     return float(binomtest(only_ours, only_ours + only_theirs).pvalue) if only_ours + only_theirs else 1.0
 
 
-def difference_of_means(ours: Floats | Bools, theirs: Floats | Bools) -> Interval:
-    """`ours` less `theirs` on the same questions, with a paired bootstrap interval; where no answer is right in one alone, which leaves a
-    bootstrap nothing to draw, with the exact bound of how many may be: 0 of 123 is at most 2.4 %.
+def nothing_seen(n: int) -> Interval:
+    """The difference where none of n answers is right in one alone, which leaves a bootstrap nothing to draw: the exact bounds, 95 % each, of
+    how many may be. 0 of 123 is at most 2.4 %.
     """
+    most = 1 - 0.05 ** (1 / n)
+    return Interval(0.0, -most, most)
+
+
+def difference_of_means(ours: Floats | Bools, theirs: Floats | Bools) -> Interval:
+    """`ours` less `theirs` on the same questions, with a paired bootstrap interval, or `nothing_seen`."""
     if ours.dtype == bool and np.array_equal(ours, theirs):
-        most = 1 - 0.05 ** (1 / len(ours))
-        return Interval(0.0, -most, most)
+        return nothing_seen(len(ours))
     return bootstrap(lambda rows: float(ours[rows].mean() - theirs[rows].mean()), len(ours))
 
 

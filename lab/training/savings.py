@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from lab.training.metrics import nothing_seen
 from lab.training.names import LLM_ALONE, OURS, SLM_ALONE
 
 _REPOSITORY = Path(__file__).parents[2]
@@ -74,11 +75,15 @@ def _against(figures: Figures, method: str) -> list[str]:
     """The large model alone."""
     each = next(each for each in figures["comparisons"] if each["a"] == method)
     costs = (each["cost_ratios"].get(unit) for unit in _UNITS)
-    return [_points(each), *("" if cost is None else _percent(*cost) for cost in costs)]
+    return [_points(each, figures["data"]["n"]), *("" if cost is None else _percent(*cost) for cost in costs)]
 
 
-def _points(each: Figures) -> str:
+def _points(each: Figures, n: int) -> str:
+    if all(ratio == [1, 1, 1] for ratio in each["cost_ratios"].values()):
+        return "0.0: the large model answers"
     low, high = (100 * bound for bound in each["ci95"])
+    if low == high == 0:  # a report from before `difference_of_means` had exact bounds
+        low, high = (100 * bound for bound in (nothing_seen(n).low, nothing_seen(n).high))
     return f"{100 * each['accuracy_difference']:+.1f} [{low:.1f}, {high:.1f}]"
 
 

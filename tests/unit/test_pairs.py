@@ -98,7 +98,7 @@ def test_the_readme_says_of_real_pairs_what_the_page_says() -> None:
     readme = (REPOSITORY / "README.md").read_text()
     rows = [line for line in readme.splitlines() if line.startswith("| ") and any(p.name in line for p in PAIRS)]
     page = PAGE.read_text().replace("%", " %")
-    assert len(rows) == 4
+    assert len(rows) == 3
     for row in rows:
         pair, points, cost, promised = (cell.strip().replace("**", "") for cell in row.strip("|").split("|"))
         name = pair.partition(" (")[0]
@@ -109,6 +109,20 @@ def test_the_readme_says_of_real_pairs_what_the_page_says() -> None:
         assert points in fixed, row
         assert cost in fixed, row
         assert f"{promised}," in chosen.split(" | ")[4], row
+
+
+def test_the_readme_says_of_agreement_what_the_page_says() -> None:
+    lines = reversed(PAGE.read_text().splitlines())  # the first table has the ranges
+    page = {line.split(" | ")[0].partition(", n =")[0]: line for line in lines if ", n =" in line}
+    rows = [
+        line
+        for line in (REPOSITORY / "README.md").read_text().splitlines()
+        if line.count(" | ") == 6 and " to " in line
+    ]
+    assert len(rows) == 3
+    for row in rows:
+        title, *cells = row.replace("**does not work:** ", "").strip("|").split(" | ")
+        assert all(f"| {cell.strip()} |" in f"{page[f'|{title}']} |" for cell in cells), row
 
 
 def test_two_that_agree_are_of_different_families_and_never_agree_on_no_answer() -> None:
