@@ -23,6 +23,7 @@ from tandem.method.profile.profile import Profile
 from tandem.method.request.plan import Judge, Plan, make_plan
 from tandem.method.request.request import Budget, SolveInput, SolveRequest, StopOverrides
 from tandem.method.roles import LLM
+from tandem.method.rule.stop_rule import NEVER
 from tandem.method.tokens import Sampling
 from tandem.method.tools import TOKENS_PER_TOOL, check_tools
 from tandem.v1 import tandem_pb2
@@ -181,7 +182,8 @@ def _said(message: Message) -> list[Any]:
 
 def _overridden(plan: Plan, request: SolveRequest) -> Plan:
     last = len(plan.stages)
-    if not plan.is_scored and (request.stop.threshold is not None or request.stop.thresholds or request.stop.max_stage):
+    wants_stage = request.stop.threshold not in (None, NEVER) or request.stop.thresholds or request.stop.max_stage
+    if not plan.is_scored and wants_stage:
         why = "the small model's API does not say how sure it is of a call" if plan.may_call else "it has no scorer"
         raise InvalidArgument(f"no stage can suffice in profile {plan.profile}: {why}", field="stop.thresholds")
     for stage in request.stop.thresholds:

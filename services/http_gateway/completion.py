@@ -9,6 +9,7 @@ from typing import Any
 
 from services.http_gateway.errors import HttpError
 from tandem.live_text import Piece
+from tandem.openai.chat_request import MEMBERS
 from tandem.openai.completion import completion, completion_object, finish_reason, own_fields, usage
 from tandem.results import to_dict
 from tandem.tools import calls_as_data
@@ -73,5 +74,8 @@ def headers_of_result(result: tandem_pb2.SolveResult) -> dict[str, str]:
     }
 
 
-def model(profile: tandem_pb2.Profile) -> dict[str, Any]:
-    return {"id": profile.name, "object": "model", "created": 0, "owned_by": "tandem", "tandem": to_dict(profile)}
+def models(profile: tandem_pb2.Profile) -> list[dict[str, Any]]:
+    """The pair, and its large and its first small model by name."""
+    listed = {"object": "model", "created": 0, "owned_by": "tandem"}
+    names = [profile.name, *(f"{profile.name}/{member}" for member in MEMBERS)]
+    return [{"id": name, **listed, "tandem": to_dict(profile)} for name in names]

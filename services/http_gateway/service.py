@@ -139,9 +139,9 @@ class OpenAIService:
             logger.info("a request's parameters that are not followed: %s", dropped)
 
     async def models(self, authorization: Authorization = "") -> dict[str, Any]:
-        """One model for each profile; `profile@0.6` sets the threshold at which a stage suffices."""
+        """Each profile and its models by name; `profile@0.6` sets the threshold at which a stage suffices."""
         profiles = (await self._for(authorization).profiles()).profiles
-        return {"object": "list", "data": [completion.model(profile) for profile in profiles]}
+        return {"object": "list", "data": [model for profile in profiles for model in completion.models(profile)]}
 
     async def model(self, name: str, authorization: Authorization = "") -> dict[str, Any]:
         for known in (await self.models(authorization))["data"]:

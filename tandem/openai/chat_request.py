@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import dropwhile
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -11,6 +11,7 @@ from pydantic import Field, StringConstraints, model_validator
 
 from tandem.contract import MOST_CALLS, MOST_COUNT, MOST_MESSAGES, MOST_TOOLS, Count, Seed
 from tandem.method.conversation import Task
+from tandem.method.rule.stop_rule import NEVER
 from tandem.openai.body import ApiBody, Part, Strict
 from tandem.openai.parameters import CHAT, RefusedParameter, Table
 from tandem.openai.tools import CallBody, Choice, OtherTool, ToolBody, as_options
@@ -19,6 +20,8 @@ from tandem.v1 import tandem_pb2
 
 _MOST_METADATA = 16
 _ROLES = {"system": "system", "developer": "system", "user": "user", "assistant": "assistant", "tool": "tool"}
+MEMBERS: Mapping[str, tuple[float | None, int | None]] = {"large": (NEVER, None), "slm": (None, 0)}
+"""A profile's models by name, as `profile/slm`: no stage suffices, or the large model writes none."""
 
 
 class TextPart(Part):
@@ -136,7 +139,7 @@ class ChatCompletionRequest(ApiBody):
 
     def as_solve_request(self, request_id: str) -> tandem_pb2.SolveRequest:
         """Raises RefusedParameter."""
-        profile, threshold = _model(self.model)
+        profile, threshold, max_stage = _model(self.model)
         own = self.tandem
         choice, allowed = as_options(self.tool_choice)
         tools = [tool.function.as_offered() for tool in self.tools if isinstance(tool, ToolBody)]
@@ -145,7 +148,7 @@ class ChatCompletionRequest(ApiBody):
             request_id=request_id,
             threshold=threshold if own.threshold is None else own.threshold,
             thresholds=own.thresholds,
-            max_stage=own.max_stage,
+            max_stage=max_stage if own.max_stage is None else own.max_stage,
             max_cost_usd=own.max_cost_usd,
             max_llm_tokens=own.max_llm_tokens,
             max_answer_tokens=self._max_tokens,
@@ -197,10 +200,13 @@ def _with_one_system_message(said: list[dict[str, Any]]) -> list[dict[str, Any]]
     return [*([{"role": "system", "content": "\n\n".join(system)}] if system else []), *rest]
 
 
-def _model(name: str) -> tuple[str, float | None]:
-    """Profile and threshold of `profile` or `profile@threshold`."""
-    profile, is_given, threshold = name.partition("@")
+def _model(name: str) -> tuple[str, float | None, int | None]:
+    """Profile, threshold and last stage of `profile`, `profile@threshold`, or of a model of it as in MEMBERS."""
+    named, is_given, threshold = name.partition("@")
+    profile, _, member = named.rpartition("/")
+    if profile and member in MEMBERS and not is_given:
+        return profile, *MEMBERS[member]
     try:
-        return profile, float(threshold) if is_given else None
+        return named, float(threshold) if is_given else None, None
     except ValueError:
         raise RefusedParameter("model", f"{threshold!r} is no threshold: 0 to 1", "invalid_value") from None

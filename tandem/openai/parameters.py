@@ -47,7 +47,9 @@ def _refused(about: str, *nothing: Any) -> Parameter:
     return Parameter("refused", about, nothing)
 
 
-_MODEL = _used("a profile, or `profile@0.6` with the threshold at which a stage suffices")
+_MODEL = _used(
+    "a profile, `profile@0.6` with the threshold at which a stage suffices, or one of its models, as `profile/large` or `profile/slm`"
+)
 _STREAM = _used("server-sent events")
 _CAP = _used("cap of the answer's tokens, where it is below the profile's")
 _STATELESS = "this process keeps no state: send the whole conversation"

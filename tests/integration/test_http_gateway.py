@@ -192,10 +192,28 @@ async def test_a_request_that_fails_ends_in_an_error(http: httpx.AsyncClient) ->
 
 async def test_models_are_the_profiles(http: httpx.AsyncClient) -> None:
     listed = (await http.get("/v1/models")).json()
-    assert [(model["id"], model["object"]) for model in listed["data"]] == [("scripted", "model")]
+    assert [model["id"] for model in listed["data"]] == ["scripted", "scripted/large", "scripted/slm"]
+    assert {model["object"] for model in listed["data"]} == {"model"}
+    assert (await http.get("/v1/models/scripted/slm")).json()["id"] == "scripted/slm"
     assert (await http.get("/v1/models/scripted@0.6")).json()["id"] == "scripted@0.6"
     missing = await http.get("/v1/models/nobody")
     assert (missing.status_code, missing.json()["error"]["code"]) == (404, "model_not_found")
+
+
+@pytest.mark.parametrize(("member", "answered_by", "silent"), [("large", "llm", "slm"), ("slm", "slm", "llm")])
+@pytest.mark.parametrize(
+    "offers", [{}, {"tools": [{"type": "function", "function": {"name": "w"}}]}], ids=["text", "tools"]
+)
+async def test_a_model_that_is_named_answers_alone_and_is_billed_as_such(
+    http: httpx.AsyncClient, member: str, answered_by: str, silent: str, offers: dict[str, Any]
+) -> None:
+    script = "[scores=0:0.9 slm=small_ slm_eos=6 llm=large_ llm_eos=6]"
+    reply = (await ask(http, script, model=f"scripted/{member}", **offers)).json()
+    assert reply["choices"][0]["message"]["content"].split()[0] == {"llm": "large", "slm": "small"}[answered_by]
+    assert reply["tandem"]["answered_by"] == answered_by
+    usage = reply["tandem"]["usage"]
+    assert usage[answered_by]["output_tokens"] > 0
+    assert usage[silent]["output_tokens"] == 0, usage
 
 
 async def test_health_metrics_and_the_page_of_the_api(http: httpx.AsyncClient) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from services.gateway.admission import Admission
 from services.models.engine.api import ApiUnavailable, QueueFull
 from services.models.engine.remote.circuit import Circuit
 from services.models.engine.remote.refusals import retry_after
@@ -17,8 +18,11 @@ from tandem.endpoints.profile import Role, pair_name, parse_prices, profile_text
 from tandem.errors import SetupError
 from tandem.local.layout import FURTHER_EXECUTORS, LOCAL_PROCESSES, Layout
 from tandem.local.programs import left_out, program, withheld
+from tandem.method.errors import InvalidArgument
 from tandem.method.profile.endpoint import Api, Capabilities
 from tandem.method.profile.profile import Profile, load_profile, profile_of
+from tandem.method.request.plan import Plan
+from tandem.openai.chat_request import ChatCompletionRequest
 
 ALL = Capabilities(
     continues="flag", logprobs=True, prompt_scores=True, json_schema=True, tools=True, usage="continuous"
@@ -121,6 +125,19 @@ def two_apis(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Profile:
     write_profile(folder, "mine", Role(parse("openai:a"), Found(ALL)), Role(parse("anthropic:b"), Found(ALL)))
     monkeypatch.setenv("TANDEM_PROFILES_PATH", str(folder))
     return load_profile("mine", (folder,))
+
+
+def test_each_model_of_a_pair_without_a_scorer_can_be_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    admission = Admission({"mine": two_apis(tmp_path, monkeypatch)}, "mine", {"mine": len})
+
+    def planned(model: str) -> Plan:
+        body = ChatCompletionRequest.model_validate({"model": model, "messages": [{"role": "user", "content": "Hi"}]})
+        return admission.admit(admission.checked(body.as_solve_request("r")), "").plan
+
+    assert planned("mine/large") == planned("mine@1") == planned("mine")
+    assert (planned("mine/slm").stages, planned("mine/slm").llm_finishes) == ([], False)
+    with pytest.raises(InvalidArgument, match="no scorer"):
+        planned("mine@0.5")
 
 
 def test_a_key_reaches_only_the_process_that_calls_its_endpoint(
