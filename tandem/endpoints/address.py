@@ -1,4 +1,7 @@
-"""A model as people name it: `anthropic:MODEL`, `http://host:port/v1#MODEL`, `llamacpp:FILE.gguf`, `hf:REPOSITORY`."""
+"""A model as people name it: `anthropic:MODEL`, `http://host:port/v1#MODEL`, `llamacpp:FILE.gguf`, `hf:REPOSITORY`.
+
+A URL whose server speaks another protocol than OpenAI's has its name before it: `anthropic:http://host:port#MODEL`.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from tandem.errors import UserError
-from tandem.method.profile.endpoint import Api
+from tandem.method.profile.endpoint import PROTOCOLS, Api
 from tandem.price_list import ListPrice, price_list
 
 
@@ -68,6 +71,8 @@ def parse(text: str, key: str = "") -> Address:
     scheme, _, rest = text.partition(":")
     if scheme in ("http", "https"):
         return _of_url(text, key)
+    if scheme in PROTOCOLS and rest.startswith(("http://", "https://")):
+        return _of_url(rest, key, scheme)
     if not rest:
         raise AddressError(f"{text!r} names no model: give {_FORMS}")
     if scheme in VENDORS:
@@ -84,14 +89,14 @@ def parse(text: str, key: str = "") -> Address:
     raise AddressError(f"{text!r}: {scheme!r} is no kind of endpoint: give {_FORMS}")
 
 
-def _of_url(text: str, key: str) -> Address:
+def _of_url(text: str, key: str, protocol: str = "") -> Address:
     url, _, model = text.partition("#")
     if not model:
         raise AddressError(f"{text!r} names no model: put it behind a #, as http://127.0.0.1:8000/v1#qwen2.5-coder-7b")
     host = urlsplit(url).hostname
     known = {urlsplit(vendor.url).hostname: name for name, vendor in VENDORS.items()}
     vendor = known.get(host, "")
-    protocol = VENDORS[vendor].protocol if vendor else "openai"
+    protocol = protocol or (VENDORS[vendor].protocol if vendor else "openai")
     return Address(
         _name(model), _api(protocol, url, model, key or (VENDORS[vendor].key if vendor else "")), vendor=vendor
     )

@@ -6,10 +6,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from tandem.endpoints.requests import QUESTION, SCHEMA, EndpointError, Refused, Requests
-from tandem.method.profile.endpoint import Capabilities
+from tandem.method.profile.endpoint import ANTHROPIC_VERSION, Capabilities
 
 
-class AnthropicProbe:
+def headers(key: str) -> dict[str, str]:
+    return {"anthropic-version": ANTHROPIC_VERSION, **({"x-api-key": key} if key else {})}
+
+
+class Probe:
     def __init__(self, requests: Requests) -> None:
         self._requests, self._model = requests, requests.api.model
         self._url = requests.api.url.removesuffix("/v1")

@@ -15,7 +15,11 @@ _SHOWN = 100  # characters of a model's name
 _UNLIKELY = "Here they come, one by one:"  # no reply begins so by itself
 
 
-class OpenAIProbe:
+def headers(key: str) -> dict[str, str]:
+    return {"authorization": f"Bearer {key}"} if key else {}
+
+
+class Probe:
     def __init__(self, requests: Requests) -> None:
         self._requests, self._model = requests, requests.api.model
         self._limit_name, self._takes_temperature = "max_tokens", True

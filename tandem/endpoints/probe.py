@@ -6,24 +6,31 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from typing import Any
+from importlib import import_module
+from typing import Any, Protocol
 
 import httpx
 
 from tandem.endpoint_key import endpoint_key
-from tandem.endpoints.anthropic_probe import AnthropicProbe
-from tandem.endpoints.openai_probe import OpenAIProbe
 from tandem.endpoints.requests import EndpointError, Loading, Requests
 from tandem.errors import SetupError
-from tandem.method.profile.endpoint import ANTHROPIC_VERSION, Api, Capabilities
+from tandem.method.profile.endpoint import Api, Capabilities
 
 _AGAIN_SECONDS = 2.0
 _CONTEXTS = range(256, 1 << 31)
 _MOST_USD = 1e6  # per million tokens
-_PROTOCOLS: Mapping[str, Callable[[Requests], OpenAIProbe | AnthropicProbe]] = {
-    "openai": OpenAIProbe,
-    "anthropic": AnthropicProbe,
-}
+
+
+class Probe(Protocol):
+    """Of a protocol's servers: `Probe` in tandem.endpoints.<protocol>_probe, beside the `headers` of its requests."""
+
+    def require_model(self) -> Mapping[str, Any]:
+        """What the server says of the model; empty: nothing. Raises EndpointError where it has none of this name."""
+        ...
+
+    def capabilities(self) -> Capabilities:
+        """Raises EndpointError where the model does not answer at all."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -77,16 +84,11 @@ def _key(api: Api) -> str:
 
 
 @contextmanager
-def _asking(api: Api, key: str, timeout: float) -> Iterator[OpenAIProbe | AnthropicProbe]:
-    headers = {"accept-encoding": "identity", **_headers(api, key)}
+def _asking(api: Api, key: str, timeout: float) -> Iterator[Probe]:
+    protocol = import_module(f"tandem.endpoints.{api.protocol}_probe")
+    headers = {"accept-encoding": "identity", **protocol.headers(key)}
     with httpx.Client(timeout=timeout, headers=headers) as client:
-        yield _PROTOCOLS[api.protocol](Requests(client, api))
-
-
-def _headers(api: Api, key: str) -> dict[str, str]:
-    if api.protocol == "anthropic":
-        return {"anthropic-version": ANTHROPIC_VERSION, **({"x-api-key": key} if key else {})}
-    return {"authorization": f"Bearer {key}"} if key else {}
+        yield protocol.Probe(Requests(client, api))
 
 
 def _context(listed: Mapping[str, Any]) -> int | None:

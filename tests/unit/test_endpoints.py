@@ -42,6 +42,7 @@ ALL = Capabilities(
         ),
         ("openrouter:a/b:free", "https://openrouter.ai/api/v1", "a/b:free", "OPENROUTER_API_KEY", "openai"),
         ("http://127.0.0.1:11434/v1#qwen2.5-coder:7b", "http://127.0.0.1:11434/v1", "qwen2.5-coder:7b", "", "openai"),
+        ("anthropic:http://127.0.0.1:8080#m", "http://127.0.0.1:8080", "m", "", "anthropic"),
         ("https://api.groq.com/openai/v1#m", "https://api.groq.com/openai/v1", "m", "GROQ_API_KEY", "openai"),
     ],
 )

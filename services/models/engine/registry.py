@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from services.models.engine.api import PromptScorer, RunningModel
+from tandem.method.profile.endpoint import PROTOCOLS
 from tandem.paths import has_nvidia_gpu
 
 
@@ -25,14 +26,13 @@ class BackEnd:
     is_api: bool = False
 
 
-BACK_ENDS = {
+BACK_ENDS: dict[str, BackEnd] = {
     "llamacpp": BackEnd("services.models.engine.llamacpp.engine:make", scores=True),
     "transformers": BackEnd("services.models.engine.torch_engine.engine:make", scores=True),
     "vllm": BackEnd("services.models.engine.remote.vllm_engine:make"),
-    "openai": BackEnd("services.models.engine.remote.openai_writer:make", is_api=True),  # any compatible API
-    "anthropic": BackEnd("services.models.engine.remote.anthropic_writer:make", is_api=True),
+    **{name: BackEnd(f"services.models.engine.remote.{name}_writer:make", is_api=True) for name in PROTOCOLS},
 }
-"""What an engine needs is in the extra of its name; of both APIs in `api`. The chart and the settings list what stands here."""
+"""What an engine needs is in the extra of its name; of APIs in `api`. The chart and the settings list what stands here."""
 NAMES = ", ".join([*map(repr, ("auto", *BACK_ENDS)), "or 'module:function'"])
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from pydantic import Field, field_validator
 
@@ -14,6 +14,9 @@ FILE = "file:"
 ANTHROPIC_VERSION = "2023-06-01"
 """Of the protocol that is spoken here; the SDK would ask for the newest that it knows."""
 _BASE = re.compile(r"https?://[^/?#@\s]+(/[^?#@\s]*)?")
+ProtocolName = Literal["openai", "anthropic"]
+PROTOCOLS: tuple[ProtocolName, ...] = get_args(ProtocolName)
+"""Each has services.models.engine.remote.<name>_writer and tandem.endpoints.<name>_probe."""
 Exactness = Literal["exact", "estimated"]
 Usage = Literal["none", "at_end", "continuous", "timings"]
 _AT_END = {"include_usage": True}
@@ -98,7 +101,7 @@ class Limits(Section):
 class Api(Section):
     """`key` never is the key itself: a profile is read by many."""
 
-    protocol: Literal["openai", "anthropic"] = "openai"
+    protocol: ProtocolName = "openai"
     url: str = Field(description="base address, such as http://127.0.0.1:8000/v1")
     model: str = Field(default="", description="the API's name of the model; empty: the model's own")
     key: str = Field(

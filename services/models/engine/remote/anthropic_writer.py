@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, Self
 
 import anthropic
 from anthropic import AsyncAnthropic
+from pydantic import model_validator
 
 from services.models.engine.api import FinishReason, Token
 from services.models.engine.call_format import Turn
@@ -19,7 +20,7 @@ from services.models.engine.remote.api_writer import (
     Dialect,
     settings_from,
 )
-from services.models.engine.remote.events import AnthropicEvent, AnthropicUsage
+from services.models.engine.remote.events import Event, Name, Part
 from services.models.engine.remote.refusals import client_options
 from services.models.engine.remote.reply import Reply
 from services.models.engine.writer import Writing
@@ -29,9 +30,58 @@ from tandem.method.tools import Tool, ToolMode, ToolUse, short_id
 _CHOICES: Mapping[ToolMode, str] = {"auto": "auto", "none": "none", "required": "any"}
 
 
+class _Usage(Part):
+    output_tokens: int
+    input_tokens: int | None = None
+    cache_creation_input_tokens: int | None = None
+    cache_read_input_tokens: int | None = None
+
+
+class _Message(Part):
+    model: Name
+    usage: _Usage
+
+
+class _Block(Part):
+    type: Name
+    name: Name = ""
+
+
+class _Delta(Part):
+    type: Name = ""
+    text: str = ""
+    partial_json: str = ""
+    stop_reason: Name | None = None
+
+
+_NEEDED = {
+    "message_start": ("message",),
+    "content_block_start": ("index", "content_block"),
+    "content_block_delta": ("index", "delta"),
+    "message_delta": ("delta", "usage"),
+}
+
+
+class _Event(Event):
+    """docs.claude.com/en/docs/build-with-claude/streaming; which fields are there follows from the type."""
+
+    type: Name
+    index: int | None = None
+    message: _Message | None = None
+    content_block: _Block | None = None
+    delta: _Delta | None = None
+    usage: _Usage | None = None
+
+    @model_validator(mode="after")
+    def _has_what_its_type_needs(self) -> Self:
+        if missing := [name for name in _NEEDED.get(self.type, ()) if getattr(self, name) is None]:
+            raise ValueError(f"{self.type} has no {missing[0]}")
+        return self
+
+
 class _Anthropic(Dialect):
     name, version = "anthropic", anthropic.__version__
-    errors, event = anthropic.AnthropicError, AnthropicEvent
+    errors, event = anthropic.AnthropicError, _Event
 
     def __init__(self, settings: ApiSettings) -> None:
         super().__init__(settings)
@@ -81,7 +131,7 @@ class _Anthropic(Dialect):
             arguments["extra_body"] = {"temperature": min(sampling.temperature, 1.0)}
         return arguments
 
-    def read(self, event: AnthropicEvent, reply: Reply) -> list[Token]:
+    def read(self, event: _Event, reply: Reply) -> list[Token]:
         if event.message:
             reply.model = event.message.model
         if usage := event.usage or (event.message and event.message.usage):
@@ -96,7 +146,7 @@ class _Anthropic(Dialect):
             return reply.call(event.index or 0, arguments=delta.partial_json)
         return reply.add(delta.text) if delta.type == "text_delta" else []
 
-    def _report(self, usage: AnthropicUsage, reply: Reply) -> None:
+    def _report(self, usage: _Usage, reply: Reply) -> None:
         """What is written to the cache is computed; the last event may name the text's tokens alone."""
         read = usage.input_tokens
         prompt = None if read is None else read + (usage.cache_creation_input_tokens or 0)

@@ -6,10 +6,11 @@ The client of the SDK reads OPENAI_BASE_URL and OPENAI_API_KEY where a profile n
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Annotated, Any
 
 import openai
 from openai import AsyncOpenAI
+from pydantic import Field
 
 from services.models.engine.api import FinishReason, Token
 from services.models.engine.call_format import Turn
@@ -21,17 +22,66 @@ from services.models.engine.remote.api_writer import (
     Dialect,
     settings_from,
 )
-from services.models.engine.remote.events import OpenAIEvent
+from services.models.engine.remote.events import MOST_CALLS, Event, Name, Part
 from services.models.engine.remote.refusals import ErrorReply, client_options
 from services.models.engine.remote.reply import Reply
 from services.models.engine.writer import Writing
 from tandem.method.profile.endpoint import USAGE_FIELDS
 from tandem.method.tools import ToolUse, short_id
 
+_MOST_CHOICES = 16
+
+
+class _Function(Part):
+    name: Name | None = None
+    arguments: str | None = None
+
+
+class _Call(Part):
+    index: int | None = None
+    function: _Function | None = None
+
+
+class _ChoiceDelta(Part):
+    content: str | None = None
+    tool_calls: Annotated[list[_Call], Field(max_length=MOST_CALLS)] | None = None
+
+
+class _Choice(Part):
+    delta: _ChoiceDelta
+    finish_reason: Name | None = None
+
+
+class _CachedTokens(Part):
+    cached_tokens: int | None = None
+
+
+class _Usage(Part):
+    prompt_tokens: int
+    completion_tokens: int
+    prompt_tokens_details: _CachedTokens | None = None
+
+
+class _Timings(Part):
+    """llama-server's: of the prompt what it computed and what it had in its cache, and what it wrote."""
+
+    prompt_n: int = 0
+    cache_n: int = 0
+    predicted_n: int = 0
+
+
+class _Event(Event):
+    """platform.openai.com/docs/api-reference/chat-streaming, with llama-server's `timings`."""
+
+    model: Name | None = None
+    choices: list[_Choice] = Field(default=[], max_length=_MOST_CHOICES)
+    usage: _Usage | None = None
+    timings: _Timings | None = None
+
 
 class _OpenAI(Dialect):
     name, version = "openai", openai.__version__
-    errors, event = openai.OpenAIError, OpenAIEvent
+    errors, event = openai.OpenAIError, _Event
 
     def __init__(self, settings: ApiSettings) -> None:
         super().__init__(settings)
@@ -97,7 +147,7 @@ class _OpenAI(Dialect):
             arguments |= {"top_p": sampling.top_p, "seed": sampling.seed} if sampling.temperature else {}
         return arguments
 
-    def read(self, event: OpenAIEvent, reply: Reply) -> list[Token]:
+    def read(self, event: _Event, reply: Reply) -> list[Token]:
         reply.model = event.model or reply.model
         if usage := event.usage:
             cached = (usage.prompt_tokens_details and usage.prompt_tokens_details.cached_tokens) or 0
