@@ -61,7 +61,7 @@ def calibrate(
         if from_outcomes:
             from lab.verbs.from_outcomes import calibrate_from_outcomes
 
-            calibrate_from_outcomes(profile, tenant or (), lose_at_most, confidence, write=write, json=json)
+            calibrate_from_outcomes(profile, study, tenant or (), lose_at_most, confidence, write=write, json=json)
             return
         assert files
         if are_requests(files):

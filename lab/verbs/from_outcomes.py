@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.table import Table
@@ -22,7 +23,14 @@ if TYPE_CHECKING:
 
 
 def calibrate_from_outcomes(
-    name: str, tenants: Sequence[str], lose_at_most: float, confidence: float, *, write: bool, json: bool
+    name: str,
+    study: Path | None,
+    tenants: Sequence[str],
+    lose_at_most: float,
+    confidence: float,
+    *,
+    write: bool,
+    json: bool,
 ) -> None:
     """For the programs of a profile, beside the promise that it makes now. Exits with code 1 where nothing is to be written."""
     with explained():
@@ -34,7 +42,9 @@ def calibrate_from_outcomes(
         profile, promise = find_profile(name), Promise(lose_at_most, confidence)
         task: Kind = "code" if profile.trial.stages and "code" in profile.trial.tasks else "answer"
         outcomes = _kept(name, task, tenants or ("",))
-        look = Looks(new_study(name)).number(f"{task}, outcomes", map(repr, outcomes), [profile.evidence(task)])
+        look = Looks(study or new_study(name)).number(
+            f"{task}, outcomes", map(repr, outcomes), [profile.evidence(task)]
+        )
         judged = judge_by_outcomes(profile, task, outcomes, at_look(promise, look))
         chosen = next((each for each in reversed(judged) if each.is_accepted), None)
         if write and chosen:

@@ -250,7 +250,16 @@ async def test_the_command_judges_by_the_outcomes_that_a_tenant_lets_be_kept(
             request_id = uuid4().hex
             await ask(system, BY_SLM, request_id=request_id)
             await system.client.report(request_id, True)
-        words = ["calibrate", "--from-outcomes", "--lose-at-most", "0.05", "--profile", "kept"]
+        words = [
+            "calibrate",
+            "--from-outcomes",
+            "--lose-at-most",
+            "0.05",
+            "--profile",
+            "kept",
+            "--study",
+            str(tmp_path / "study"),
+        ]
         variables = {"TANDEM_ADDRESS": system.client.address, "TANDEM_PROFILES_PATH": str(tmp_path)}
         said = await asyncio.to_thread(tandem, *words, "--json", **variables)
         shown = await asyncio.to_thread(tandem, *words, "--write", **variables)
@@ -260,3 +269,6 @@ async def test_the_command_judges_by_the_outcomes_that_a_tenant_lets_be_kept(
     assert [row["is_accepted"] for row in found["judged"]] == [False] * len(found["judged"])  # three show nothing
     assert shown.returncode == 1
     assert "nothing was written: the outcomes show the promise for no policy" in shown.stderr
+    assert (
+        len((tmp_path / "study" / "looks.jsonl").read_text().splitlines()) == 1
+    )  # the same outcomes are the same look

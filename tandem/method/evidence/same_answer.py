@@ -1,4 +1,4 @@
-"""Whether two answers are the same, by the kind of answer (docs/checked-answers.md, What is the same); what a judge is asked where no text tells.
+"""Whether two answers are the same, by the kind of answer (docs/checks.md, What is the same); what a judge is asked where no text tells.
 
 One function for all: agreement of small models, shadows, samples and the published answers of docs/pairs.md.
 """
