@@ -43,7 +43,7 @@ async def test_every_text_under_a_schema_follows_it(backend: Backend) -> None:
     if not backend.holds_schemas:
         pytest.skip("it refuses every schema")
     with backend.running() as engine:
-        works = [writing(f"held{i}", f"{i}?", 600, Sampling(i / 2, 1.0, i)) for i in range(6)]
+        works = [writing(f"held{i}", f"{i}?", 600, Sampling(0.4 * i, 1.0, i)) for i in range(6)]
         free = writing("free", "why?", 24)
         (alone, *_), *done = await asyncio.gather(run(engine, free), *(run(engine, held(work)) for work in works))
         text, *_ = await run(engine, replace(free, id="alone"))

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from services.models.engine.api import Finished, FinishReason, RunningModel
-from tests.integration.backends import vllm_backend, write, writing
+from services.models.engine.api import EngineError, Finished, FinishReason, RunningModel
+from tandem.method.tokens import Sampling
+from tests.integration.backends import run, vllm_backend, write, writing
 
 pytestmark = [
     pytest.mark.skipif(importlib.util.find_spec("vllm") is None, reason="needs tandem-insights[vllm]"),
@@ -30,6 +31,8 @@ async def test_an_abort_leaves_out_two_tokens_at_most_and_none_of_the_prompt(
     with vllm_backend(checkpoint, **_COUNTING).running(stops=True) as engine:
         decoding = await _aborted(engine, "decode", "go on", 5)
         prefilling = await _aborted(engine, "prefill", "x" * 900, 0)
+        with pytest.raises(EngineError, match="temperature must be in"):
+            await run(engine, writing("hot", "why?", 4, Sampling(2.5)))
     rows = [line.split() for line in (tmp_path / "counted").read_text().splitlines()]
     computed = {name.split("-")[0]: (int(prompt), int(tokens)) for name, prompt, tokens in rows}
     print(computed, decoding.usage, prefilling.usage)

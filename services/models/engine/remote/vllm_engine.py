@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from importlib.metadata import version
@@ -98,6 +99,7 @@ class VllmEngine(QueuedModel):
         # A fork of a process in which gRPC runs threads may hang. vLLM spawns by itself only where CUDA is initialized.
         os.environ.setdefault("VLLM_WORKER_MULTIPROC_METHOD", "spawn")
         from vllm import AsyncEngineArgs
+        from vllm.config import StructuredOutputsConfig
         from vllm.v1.engine.async_llm import AsyncLLM
 
         arguments: dict[str, Any] = {
@@ -106,6 +108,8 @@ class VllmEngine(QueuedModel):
             "max_num_seqs": settings.max_batch,
             "enable_prefix_caching": True,
             "disable_log_stats": False,  # its own metrics, of the KV cache and preemptions, are read with ours
+            # vLLM's own choice, xgrammar 0.2, lets control characters into strings of a `maxLength`: no JSON.
+            "structured_outputs_config": StructuredOutputsConfig(backend="guidance"),
             **settings.arguments,
         }
         self._tokenizer = ChatTokenizer.load(settings.path)
@@ -141,7 +145,9 @@ class VllmEngine(QueuedModel):
     ) -> AsyncGenerator[Token | Finished, None]:
         prompt, is_prefill_only = generation.prompt_ids, not generation.max_new_tokens
         detokenizer = Detokenizer(self._tokenizer, prompt, is_resumed=generation.num_written > 0)
-        outputs = self._llm.generate(tokens_prompt(generation), _sampling(generation), generation.request_id)
+        with _translated():
+            sampling = _sampling(generation)
+        outputs = self._llm.generate(tokens_prompt(generation), sampling, generation.request_id)
         completion = cached = 0
         reason = None
         while reason is None:
@@ -165,14 +171,22 @@ class VllmEngine(QueuedModel):
 
 
 async def _next(outputs: AsyncGenerator[Any, None]) -> Any:
-    """None after the last. Raises EngineStopped where vLLM's process has died, EngineError where it refuses the request."""
+    """None after the last. Raises as `_translated`."""
+    with _translated():
+        return await anext(outputs, None)
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    """Raises EngineStopped where vLLM's process has died, EngineError where it refuses the request."""
+    from vllm.exceptions import VLLMError
     from vllm.v1.engine.exceptions import EngineDeadError, EngineGenerateError
 
     try:
-        return await anext(outputs, None)
+        yield
     except EngineDeadError as error:
         raise EngineStopped(f"vLLM has died: {error}") from error
-    except (EngineGenerateError, ValueError) as error:
+    except (EngineGenerateError, VLLMError, ValueError) as error:
         raise EngineError(f"vLLM refuses the request: {error}") from error
 
 
