@@ -33,7 +33,7 @@ def client(stack: Stack) -> Iterator[openai.OpenAI]:
 
 
 def test_openais_sdk(client: openai.OpenAI) -> None:
-    assert [model.id for model in client.models.list()] == ["scripted"]
+    assert [model.id for model in client.models.list()] == ["scripted", "scripted/large", "scripted/slm"]
     reply = client.chat.completions.create(model=MODEL, messages=MESSAGES, temperature=0, seed=1, user="lab")
     assert reply.choices[0].message.content == ANSWER
     assert reply.choices[0].message.reasoning_content.startswith("word")  # type: ignore[attr-defined]
