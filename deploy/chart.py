@@ -1,10 +1,10 @@
 """Generate the parts of the chart that repeat other files: `make chart`.
 
 helm/values.schema.json and the table in helm/README.md are generated from helm/values.yaml and its comments.
-helm/templates/_processes.tpl and _engines.tpl are generated from the lists of processes and engines, _defaults.tpl from the names of
-the values.
-helm/files has copies of the alerts and the dashboard of deploy/, because a chart cannot read files outside its folder. The version
-is pyproject.toml's.
+helm/templates/_processes.tpl and _engines.tpl are generated from the lists of processes and engines, _defaults.tpl from
+the names of the values.
+helm/files has copies of the alerts and the dashboard of deploy/, because a chart cannot read files outside its folder.
+The version is pyproject.toml's.
 """
 
 from __future__ import annotations
@@ -58,7 +58,9 @@ def engines() -> str:
 
 
 def defaults(values: dict[str, Any]) -> str:
-    """The template with the names of the values that are always there. With null a user may take away what is empty or free."""
+    """The template with the names of the values that are always there. With null a user may take away what is empty or
+    free.
+    """
 
     def always(names: dict[str, Any]) -> list[str]:
         return [

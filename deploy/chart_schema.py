@@ -1,4 +1,6 @@
-"""JSON Schema (draft 7) of the chart's values, from helm/values.yaml: every key is listed, and an unknown one is refused by name."""
+"""JSON Schema (draft 7) of the chart's values, from helm/values.yaml: every key is listed, and an unknown one is
+refused by name.
+"""
 
 from __future__ import annotations
 
@@ -12,10 +14,31 @@ from tandem.local.layout import FURTHER_EXECUTORS, OWN_PROCESSES
 
 # Values whose keys the user or Kubernetes defines: the schema cannot list them.
 FREE = {
-    "commonLabels", "podAnnotations", "podLabels", "files", "binaryFiles", "nodeSelector", "affinity", "podSecurityContext",
-    "securityContext", "annotations", "labels", "lifecycle", "startup", "readiness", "liveness", "requests", "limits",
-    "engineArgs", "timeouts", "issuerRef", "dnsConfig", "strategy", "behavior", "fallback",
-}  # fmt: skip
+    "commonLabels",
+    "podAnnotations",
+    "podLabels",
+    "files",
+    "binaryFiles",
+    "nodeSelector",
+    "affinity",
+    "podSecurityContext",
+    "securityContext",
+    "annotations",
+    "labels",
+    "lifecycle",
+    "startup",
+    "readiness",
+    "liveness",
+    "requests",
+    "limits",
+    "engineArgs",
+    "timeouts",
+    "issuerRef",
+    "dnsConfig",
+    "strategy",
+    "behavior",
+    "fallback",
+}
 _ENUMS = {
     "pullPolicy": ["Always", "IfNotPresent", "Never"],
     "mode": ["deployment", "kserve"],
@@ -48,9 +71,15 @@ _OWN_ENGINE = r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$"  # module:function
 _CACHES = ["shared", "pvc", "ephemeral", "hostPath", "emptyDir", "existingClaim"]
 _KEY = r"^[a-z]([a-z0-9-]{0,14}[a-z0-9])?$"  # part of the names of objects
 _IMAGE = {
-    "registry": "", "repository": "", "roles": False, "tag": "", "digest": "", "pullPolicy": "IfNotPresent", "cudaSuffix": "",
+    "registry": "",
+    "repository": "",
+    "roles": False,
+    "tag": "",
+    "digest": "",
+    "pullPolicy": "IfNotPresent",
+    "cudaSuffix": "",
     "vllmSuffix": "",
-}  # fmt: skip
+}
 _WIDTH = 120
 _KEYWORDS = {"properties", "items", "additionalProperties", "allOf"}
 _RESOURCES: dict[str, Any] = {"requests": {}, "limits": {}}
@@ -155,7 +184,9 @@ def _schema(name: str, value: Any) -> dict[str, Any]:
 
 
 def _with_definitions(schema: dict[str, Any]) -> dict[str, Any]:
-    """The same schema, in which objects with keys that are there several times are defined once, by the name of their value."""
+    """The same schema, in which objects with keys that are there several times are defined once, by the name of their
+    value.
+    """
     counts = Counter(json.dumps(node) for node in _nodes(schema))
     names: dict[str, str] = {}
     definitions: dict[str, Any] = {}

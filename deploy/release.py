@@ -1,6 +1,7 @@
 """Write a release's version and day: `python -m deploy.release X.Y.Z`, which `make release VERSION=X.Y.Z` calls.
 
-Into pyproject.toml, which every other file has the version from (`make chart`), and into CHANGELOG.md, whose Unreleased becomes the release.
+Into pyproject.toml, which every other file has the version from (`make chart`), and into CHANGELOG.md, whose Unreleased
+becomes the release.
 """
 
 from __future__ import annotations
@@ -16,7 +17,9 @@ _VERSION = r"\d+\.\d+\.\d+"
 
 
 def released(changelog: str, version: str, day: str) -> str:
-    """The changelog with what was unreleased under the version. Raises ValueError where there is nothing, or the version is none."""
+    """The changelog with what was unreleased under the version. Raises ValueError where there is nothing, or the
+    version is none.
+    """
     if not re.fullmatch(_VERSION, version):
         raise ValueError(f"VERSION={version} is no version: X.Y.Z")
     last = next(iter(re.findall(rf"^## \[({_VERSION})\]", changelog, re.MULTILINE)), "0.0.0")

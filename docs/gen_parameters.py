@@ -1,4 +1,6 @@
-"""The tables of docs/openai-parameters.md, from tandem.openai.parameters: what becomes of each parameter. `make tables` writes them."""
+"""The tables of docs/openai-parameters.md, from tandem.openai.parameters: what becomes of each parameter. `make tables`
+writes them.
+"""
 
 from __future__ import annotations
 

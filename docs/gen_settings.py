@@ -19,17 +19,25 @@ PAGE = ROOT / "docs" / "settings.md"
 PROCESSES = (
     ("Every process", "", "services.shared.process.settings:ProcessSettings"),
     ("Traces and logs", "Every process.", "services.shared.observability.tracing:TelemetrySettings"),
-    ("Certificates", "Every process ([Security](security.md#between-the-processes)).", "services.shared.process.transport:TransportSettings"),
+    (
+        "Certificates",
+        "Every process ([Security](security.md#between-the-processes)).",
+        "services.shared.process.transport:TransportSettings",
+    ),
     ("Redis", "Gateway, worker and the models' services.", "services.shared.process.redis:RedisSettings"),
     ("Gateway", "", "services.gateway.__main__:GatewaySettings"),
     ("Who may call", "Gateway and codec server.", "services.shared.identity.authentication:IdentitySettings"),
     ("HTTP gateway", "", "services.http_gateway.__main__:HttpGatewaySettings"),
     ("Worker", "", "workflows.worker:WorkerSettings"),
-    ("The models' services", "Insight generator, sufficiency scorer and executor.", "services.models.settings:ModelServiceSettings"),
+    (
+        "The models' services",
+        "Insight generator, sufficiency scorer and executor.",
+        "services.models.settings:ModelServiceSettings",
+    ),
     ("Sufficiency scorer", "", "services.sufficiency_scorer.__main__:ScorerSettings"),
     ("Answer checker", "", "services.answer_checker.checker:CheckerSettings"),
     ("Codec server", "", "services.codec_server.__main__:CodecServerSettings"),
-)  # fmt: skip
+)
 HEAD = """<!-- Written by `make tables` from the code. -->
 
 # Settings
@@ -59,7 +67,7 @@ profile = "qwen2.5-coder-1.5b-0.5b"
 max_cost = 0.01
 threshold = ["0=0.9", "1=0.8"]
 ```
-"""
+"""  # noqa: E501
 
 
 def render() -> str:

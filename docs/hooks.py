@@ -56,7 +56,8 @@ def python_page() -> str:
     lines = [
         "# Python API",
         "",
-        "`tandem` is the client: `from tandem import Client, AsyncClient`. `tandem.method` is the method itself: pure functions",
+        "`tandem` is the client: `from tandem import Client, AsyncClient`. `tandem.method` is the method itself: "
+        "pure functions",
         "and dataclasses that know neither gRPC nor Redis nor Temporal. Made from the docstrings.",
         "",
     ]

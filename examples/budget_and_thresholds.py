@@ -1,4 +1,6 @@
-"""The same question under four limits, and what each costs: python examples/budget_and_thresholds.py "What is 12 * 17?" """
+"""The same question under four limits, and what each costs: python examples/budget_and_thresholds.py "What is 12 *
+17?"
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Long collections of what models write: line by line into a file, so that one can be cut and go on, with what it is made with beside it."""
+"""Long collections of what models write: line by line into a file, so that one can be cut and go on, with what it is
+made with beside it.
+"""
 
 from __future__ import annotations
 
@@ -38,8 +40,8 @@ def whole_lines(path: Path) -> list[str]:
 async def append_each(
     path: Path, items: Sequence[A], work: Callable[[A], Coroutine[Any, Any, Any]], width: int, done: int = 0
 ) -> None:
-    """Append to `path`, as JSON, what `work` makes of each item, as it comes, and say every half minute how far it is. `done`: lines that
-    the file has.
+    """Append to `path`, as JSON, what `work` makes of each item, as it comes, and say every half minute how far it is.
+    `done`: lines that the file has.
     """
     began, reported, total = time.monotonic(), 0.0, done + len(items)
     with path.open("a") as file:
@@ -59,7 +61,9 @@ def in_order_of_chance(items: Iterable[N]) -> list[N]:
 
 
 def keep_origin(origin: Mapping[str, Any], lines: Path) -> None:
-    """Write, beside `lines`, what they are made with; the command may differ from what stands there. Raises StoreError."""
+    """Write, beside `lines`, what they are made with; the command may differ from what stands there. Raises
+    StoreError.
+    """
     path = lines.with_suffix(".origin.json")
     if path.exists():
         before = json.loads(path.read_text())

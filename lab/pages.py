@@ -1,4 +1,6 @@
-"""Tables in pages, between `<!-- NAME -->` and `<!-- end -->`: what `make pairs` and `make paper` write. The rest of a page stays."""
+"""Tables in pages, between `<!-- NAME -->` and `<!-- end -->`: what `make pairs` and `make paper` write. The rest of a
+page stays.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Batches and their files at a gateway: `Client.batches` blocks, `AsyncClient.batches` is for asyncio. Both raise RequestError."""
+"""Batches and their files at a gateway: `Client.batches` blocks, `AsyncClient.batches` is for asyncio. Both raise
+RequestError.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Clients of a gateway: `Client` blocks, `AsyncClient` is for asyncio. Both stream, and both resume a lost connection."""
+"""Clients of a gateway: `Client` blocks, `AsyncClient` is for asyncio. Both stream, and both resume a lost
+connection.
+"""
 
 from __future__ import annotations
 
@@ -70,8 +72,8 @@ def _solve_metadata() -> Metadata:
 class Client(UnaryCalls):
     """A blocking client.
 
-    `address` is `host:port`, or `https://host:port` for TLS; empty: TANDEM_ADDRESS, else the local stack. `api_key` is an API
-    key or an OIDC token; empty: TANDEM_API_KEY.
+    `address` is `host:port`, or `https://host:port` for TLS; empty: TANDEM_ADDRESS, else the local stack. `api_key` is
+    an API key or an OIDC token; empty: TANDEM_API_KEY.
     """
 
     def __init__(self, address: str = "", api_key: str = "") -> None:
@@ -103,8 +105,8 @@ class Client(UnaryCalls):
     def solve_request(self, request: tandem_pb2.SolveRequest, *, cancels: bool = True) -> Generator[Event, None, None]:
         """As `solve`, for a message that was built by hand.
 
-        Without `cancels`, closing the generator early only leaves: the gateway then cancels the request after its grace, unless
-        another client reads it.
+        Without `cancels`, closing the generator early only leaves: the gateway then cancels the request after its
+        grace, unless another client reads it.
         """
         progress = _Progress(request)
         metadata = (*_solve_metadata(), *self._gateway.metadata)
@@ -138,7 +140,9 @@ class Client(UnaryCalls):
 
 
 class AsyncClient(AsyncUnaryCalls, AbstractAsyncContextManager["AsyncClient"]):
-    """`Client` for asyncio, with the same arguments; `channel` replaces the one to `address`, and is closed with the client."""
+    """`Client` for asyncio, with the same arguments; `channel` replaces the one to `address`, and is closed with the
+    client.
+    """
 
     def __init__(self, address: str = "", api_key: str = "", channel: grpc.aio.Channel | None = None) -> None:
         self._gateway = Gateway.of(address, api_key)
@@ -154,7 +158,9 @@ class AsyncClient(AsyncUnaryCalls, AbstractAsyncContextManager["AsyncClient"]):
         return self._gateway.address
 
     def for_caller(self, api_key: str) -> AsyncClient:
-        """This client on behalf of somebody else, over the same connection: nothing but `api_key` is sent, or nothing."""
+        """This client on behalf of somebody else, over the same connection: nothing but `api_key` is sent, or
+        nothing.
+        """
         other = copy.copy(self)
         other._gateway = replace(self._gateway, credential=api_key)
         other.batches = AsyncBatches(self._channel, other._gateway.metadata)
@@ -164,7 +170,8 @@ class AsyncClient(AsyncUnaryCalls, AbstractAsyncContextManager["AsyncClient"]):
         await self._channel.close(None)
 
     def solve(self, question: Question, **options: Unpack[SolveOptions]) -> AsyncGenerator[Event, None]:
-        """The events as they happen, `Completed` last. Closing the generator early (contextlib.aclosing) cancels the request.
+        """The events as they happen, `Completed` last. Closing the generator early (contextlib.aclosing) cancels the
+        request.
 
         Raises RequestError.
         """
@@ -175,8 +182,8 @@ class AsyncClient(AsyncUnaryCalls, AbstractAsyncContextManager["AsyncClient"]):
     ) -> AsyncGenerator[Event, None]:
         """As `solve`, for a message that was built by hand.
 
-        Without `cancels`, closing the generator early only leaves: the gateway then cancels the request after its grace, unless
-        another client reads it.
+        Without `cancels`, closing the generator early only leaves: the gateway then cancels the request after its
+        grace, unless another client reads it.
         """
         async with aclosing(self.messages(request, cancels=cancels)) as messages:
             async for message in messages:

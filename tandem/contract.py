@@ -41,8 +41,8 @@ M = TypeVar("M", bound=Message)
 
 
 def to_message(kind: Callable[P, M], /, *args: P.args, **values: P.kwargs) -> M:
-    """`kind(**values)`. Raises RequestError, INVALID_ARGUMENT with the field's name as a gateway has it, where a value is none of
-    the field's type: an integer out of its range, or text that is no Unicode.
+    """`kind(**values)`. Raises RequestError, INVALID_ARGUMENT with the field's name as a gateway has it, where a value
+    is none of the field's type: an integer out of its range, or text that is no Unicode.
     """
     try:
         return kind(*args, **values)

@@ -1,4 +1,6 @@
-"""The key of an endpoint, from where its profile says: a profile is read by many, and a command line by everyone on the machine."""
+"""The key of an endpoint, from where its profile says: a profile is read by many, and a command line by everyone on the
+machine.
+"""
 
 from __future__ import annotations
 

@@ -33,8 +33,8 @@ class UserError(Exception):
 class SetupError(UserError):
     """A process cannot work with a port, a setting or a file that its operator has given it.
 
-    The message is about those alone and never quotes a request. So it is shown in every log, where the messages of other
-    errors are withheld (services.shared.observability.text).
+    The message is about those alone and never quotes a request. So it is shown in every log, where the messages of
+    other errors are withheld (services.shared.observability.text).
     """
 
 
@@ -99,6 +99,7 @@ def from_rpc(error: grpc.RpcError) -> RequestError:
 
 def _said_too_large(size: int, most: int) -> str:
     return (
-        f"the question is too large: with all that belongs to it, it has {size:,} bytes, {size - most:,} more than the {most:,} that the "
+        f"the question is too large: with all that belongs to it, it has {size:,} bytes, {size - most:,} more than "
+        f"the {most:,} that the "
         "gateway takes; shorten it, or ask in parts"
     )

@@ -27,9 +27,18 @@ from tandem.method.request.events import (
 from tandem.v1 import tandem_pb2
 
 __all__ = [
-    "Accepted", "AnswerDelta", "Checked", "Completed", "Event", "InsightDelta", "LlmStopped", "Restarted", "Scored", "StageCompleted",
+    "Accepted",
+    "AnswerDelta",
+    "Checked",
+    "Completed",
+    "Event",
+    "InsightDelta",
+    "LlmStopped",
+    "Restarted",
+    "Scored",
+    "StageCompleted",
     "event_from_pb",
-]  # fmt: skip
+]
 
 _ANSWER_TEXTS = {tandem_pb2.AnswerText.Value(f"ANSWER_TEXT_{text.upper()}"): text for text in AnswerText}
 _VERDICTS = {tandem_pb2.Verdict.Value(f"VERDICT_{verdict.upper()}"): verdict for verdict in Verdict}

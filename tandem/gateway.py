@@ -1,4 +1,6 @@
-"""Where a client finds the gateway, and what it sends along: an API key or token, over TLS where the address says so."""
+"""Where a client finds the gateway, and what it sends along: an API key or token, over TLS where the address says
+so.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,8 @@ _OPTIONS = [
 @dataclass(frozen=True, slots=True)
 class Gateway:
     """`address` is `host:port`, or `https://host:port` for TLS, which is checked with the certificates in the file that
-    TANDEM_CA_FILE names, else those of the local stack at this address, else the usual ones. `credential` is sent as `Authorization: Bearer`; empty: nothing is sent.
+    TANDEM_CA_FILE names, else those of the local stack at this address, else the usual ones. `credential` is sent as
+    `Authorization: Bearer`; empty: nothing is sent.
     """
 
     address: str

@@ -1,7 +1,7 @@
 """What a GGUF file says of itself: the names and values before its weights (ggml's docs/gguf.md, versions 2 and 3).
 
-The library `gguf` wraps each of 300,000 strings of a vocabulary in arrays, which takes 7 s of processor time a file; this takes a third
-of a second.
+The library `gguf` wraps each of 300,000 strings of a vocabulary in arrays, which takes 7 s of processor time a file;
+this takes a third of a second.
 """
 
 from __future__ import annotations

@@ -69,7 +69,9 @@ class Trace:
 
     @property
     def total_usd(self) -> float | None:
-        """The bill on the gateway's span, or on the worker's if the client has gone; None when the trace has neither."""
+        """The bill on the gateway's span, or on the worker's if the client has gone; None when the trace has
+        neither.
+        """
         totals = [span.tags["tandem.cost.total"] for _, span in self.spans() if "tandem.cost.total" in span.tags]
         return float(totals[0]) if totals else None
 

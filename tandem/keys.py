@@ -43,7 +43,9 @@ class ApiKey:
 
 
 class KeyFile:
-    """The keys in `path`, which need not exist yet. Every method raises KeyFileError for a file that is none of keys."""
+    """The keys in `path`, which need not exist yet. Every method raises KeyFileError for a file that is none of
+    keys.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path

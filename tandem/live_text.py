@@ -89,7 +89,9 @@ class LiveText:
 
     @property
     def reasoning(self) -> str:
-        """The insight so far, up to the stage that the answer was written from; at the end it is the same whoever asks when."""
+        """The insight so far, up to the stage that the answer was written from; at the end it is the same whoever asks
+        when.
+        """
         return "" if self._source in (AnswerText.INSIGHT, AnswerText.MESSAGE) else self._insight_to_the_stop
 
     def _new_reasoning(self) -> str:

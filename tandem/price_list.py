@@ -1,4 +1,6 @@
-"""What models cost at their vendors: LiteLLM's public price list, by model name. A dated copy is shipped, and the user may download a newer one."""
+"""What models cost at their vendors: LiteLLM's public price list, by model name. A dated copy is shipped, and the user
+may download a newer one.
+"""
 
 from __future__ import annotations
 
@@ -19,11 +21,24 @@ from tandem.paths import config_folder
 
 SOURCE = "https://raw.githubusercontent.com/BerriAI/litellm/main/model_prices_and_context_window.json"
 SHIPPED = Path(__file__).with_name("price_list.csv")
-# Vendors that speak OpenAI's or Anthropic's protocol to anyone with a key; clouds that need more than a key are left out.
+# Vendors that speak OpenAI's or Anthropic's protocol to anyone with a key; clouds that need more than a key are left
+# out.
 VENDORS = (
-    "anthropic", "cerebras", "dashscope", "deepinfra", "deepseek", "fireworks_ai", "gemini", "groq", "mistral", "moonshot",
-    "openai", "openrouter", "together_ai", "xai",
-)  # fmt: skip
+    "anthropic",
+    "cerebras",
+    "dashscope",
+    "deepinfra",
+    "deepseek",
+    "fireworks_ai",
+    "gemini",
+    "groq",
+    "mistral",
+    "moonshot",
+    "openai",
+    "openrouter",
+    "together_ai",
+    "xai",
+)
 _AMOUNTS = (
     "input_cost_per_token", "output_cost_per_token", "cache_read_input_token_cost", "cache_creation_input_token_cost",
 )  # fmt: skip
@@ -37,8 +52,8 @@ class PriceListError(UserError):
 
 @dataclass(frozen=True, slots=True)
 class ListPrice:
-    """USD per million tokens, and the model's limits in tokens; None where the list does not say. Prices by day, by context length and
-    by batch are left out.
+    """USD per million tokens, and the model's limits in tokens; None where the list does not say. Prices by day, by
+    context length and by batch are left out.
     """
 
     model: str

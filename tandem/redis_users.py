@@ -1,7 +1,7 @@
 """The one table of what each process may do in Redis, as users of Redis's ACL: `tandem redis users` prints them.
 
-A request's keys are `{ID}:insight`, `{ID}:state` and so on, an account's `{tenant:NAME}:account`, what outcomes say of a policy `{tenant:NAME}:policy:PROFILE/TASK/PROMISE`. A script runs as its caller, so
-its commands are in the table too.
+A request's keys are `{ID}:insight`, `{ID}:state` and so on, an account's `{tenant:NAME}:account`, what outcomes say of
+a policy `{tenant:NAME}:policy:PROFILE/TASK/PROMISE`. A script runs as its caller, so its commands are in the table too.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from pathlib import Path
 
 from tandem.errors import UserError
 
-# What redis-py needs to open a connection: as a client of one server, or of a cluster, whose slots and commands it asks for.
+# What redis-py needs to open a connection: as a client of one server, or of a cluster, whose slots and commands it asks
+# for.
 _CONNECTION = ("hello", "ping", "select", "client|setinfo", "client|setname", "command", "cluster|slots", "asking")
 _SCRIPTS = ("evalsha", "script|load")
 # `hincrby`: of the script before 112, for pods that an upgrade has not replaced yet.
@@ -44,7 +45,9 @@ class RedisUsersError(UserError):
 
 @dataclass(frozen=True, slots=True)
 class RedisUser:
-    """`process` names it. `reads` and `writes` are names of a request's keys; `keys` are other patterns, written and read."""
+    """`process` names it. `reads` and `writes` are names of a request's keys; `keys` are other patterns, written and
+    read.
+    """
 
     process: str
     commands: tuple[str, ...]

@@ -63,8 +63,8 @@ class SolveOptions(TypedDict, total=False):
 
 
 Question = str | Sequence[Mapping[str, Any]]
-"""A question, or a conversation: messages with `role` (system, user, assistant or tool) and `content`, the user's or a tool's last;
-the assistant's `tool_calls` and a tool's `tool_call_id` as in OpenAI's chat completions.
+"""A question, or a conversation: messages with `role` (system, user, assistant or tool) and `content`, the user's or a
+tool's last; the assistant's `tool_calls` and a tool's `tool_call_id` as in OpenAI's chat completions.
 """
 
 

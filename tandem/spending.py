@@ -35,7 +35,9 @@ GROUPS: dict[str, Callable[[tandem_pb2.RequestSummary], str]] = {
 
 
 def spending(client: Client, since: datetime, by: Sequence[str]) -> dict[tuple[str, ...], Sum]:
-    """Sums of the requests that began at `since` or later, by `by` of GROUPS, in order. Days are UTC. Raises RequestError."""
+    """Sums of the requests that began at `since` or later, by `by` of GROUPS, in order. Days are UTC. Raises
+    RequestError.
+    """
     sums: dict[tuple[str, ...], Sum] = {}
     for request in _requests(client, since):
         found = sums.setdefault(tuple(GROUPS[name](request) for name in by), Sum())

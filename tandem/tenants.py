@@ -32,8 +32,8 @@ class TenantFileError(SetupError):
 class TenantLimits:
     """None does not limit. Days and months are UTC; tokens are all that the models read anew or write.
 
-    `usd_per_request` is the largest budget of one request, and the budget of one that names none. `keep_outcomes_days`: consent, for how
-    long outcomes of requests are kept for a calibration, without text; None: not at all.
+    `usd_per_request` is the largest budget of one request, and the budget of one that names none. `keep_outcomes_days`:
+    consent, for how long outcomes of requests are kept for a calibration, without text; None: not at all.
     """
 
     requests_per_minute: int | None = None

@@ -42,7 +42,9 @@ def tool(given: Offered) -> tandem_pb2.Tool:
 
 
 def tool_choice(choice: str, allowed: Sequence[str] = (), parallel: bool | None = None) -> tandem_pb2.ToolChoice:
-    """`choice` is `auto`, `none`, `required`, or the name of the tool that must be called; only the `allowed` tools may be, if any."""
+    """`choice` is `auto`, `none`, `required`, or the name of the tool that must be called; only the `allowed` tools may
+    be, if any.
+    """
     mode = _MODES.get(choice, tandem_pb2.TOOL_MODE_REQUIRED)
     names = allowed if choice in _MODES else [choice]
     return to_message(tandem_pb2.ToolChoice, mode=mode, allowed=names, parallel=parallel)

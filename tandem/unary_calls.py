@@ -78,7 +78,9 @@ class UnaryCalls:
         return self._call(self._stub.ListProfiles, tandem_pb2.ListProfilesRequest())
 
     def count_tokens(self, request: tandem_pb2.SolveRequest) -> tandem_pb2.CountTokensResponse:
-        """How long what is asked is (tandem.request.solve_request makes it), and how long it may be. Raises RequestError."""
+        """How long what is asked is (tandem.request.solve_request makes it), and how long it may be. Raises
+        RequestError.
+        """
         return self._call(self._stub.CountTokens, tandem_pb2.CountTokensRequest(request=request))
 
     def tenants(self) -> tandem_pb2.ListTenantsResponse:

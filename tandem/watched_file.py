@@ -14,8 +14,8 @@ T = TypeVar("T")
 
 
 class WatchedFile(Generic[T]):
-    """What `read` makes of `path`, and of `others` where it needs several. The first read raises what `read` raises, a UserError;
-    later ones keep what there was.
+    """What `read` makes of `path`, and of `others` where it needs several. The first read raises what `read` raises, a
+    UserError; later ones keep what there was.
     """
 
     def __init__(self, path: Path, read: Callable[[], T], what: str, others: Sequence[Path] = ()) -> None:

@@ -1,4 +1,6 @@
-"""Servers that can do exactly what they are told, in both protocols: each capability present and absent, as vendors and servers differ."""
+"""Servers that can do exactly what they are told, in both protocols: each capability present and absent, as vendors and
+servers differ.
+"""
 
 from __future__ import annotations
 
@@ -10,8 +12,14 @@ from tests.recorded_api import Answer, Events
 
 MODEL = "m"
 EVERYTHING = Capabilities(
-    continues="last_message", logprobs=True, prompt_scores=True, tokenizes=True, json_schema=True, tools=True, usage="timings"
-)  # fmt: skip
+    continues="last_message",
+    logprobs=True,
+    prompt_scores=True,
+    tokenizes=True,
+    json_schema=True,
+    tools=True,
+    usage="timings",
+)
 _PLAIN_TOKENS, _TURN_TOKENS = 20, 5  # a turn that is closed, and another that is opened, take five more
 _TIMINGS = {"prompt_n": 20, "cache_n": 0, "predicted_n": 1}
 

@@ -58,8 +58,13 @@ class BareEnvironment:
         state = {"TANDEM_STATE": str(self.folder / "state")}  # no local stack, whatever runs on this machine
         return subprocess.run(
             [str(self.folder / "bin" / program), *arguments],
-            cwd=self.folder, env={**kept, **state, **environment}, capture_output=True, text=True, timeout=60, check=False,
-        )  # fmt: skip
+            cwd=self.folder,
+            env={**kept, **state, **environment},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
 
     def python(self, code: str) -> str:
         done = self.run("python", "-c", code)

@@ -1,7 +1,7 @@
 """A page in a real browser: what it asks of others, what its policy refuses, and what axe finds.
 
-`TANDEM_BROWSER=firefox` takes Firefox instead of Chromium: one that knows WebDriver BiDi's `emulation.setMediaFeaturesOverride`, which
-ESR 153 does not.
+`TANDEM_BROWSER=firefox` takes Firefox instead of Chromium: one that knows WebDriver BiDi's
+`emulation.setMediaFeaturesOverride`, which ESR 153 does not.
 """
 
 from __future__ import annotations

@@ -1,4 +1,5 @@
-"""`tandem` in this process: for tests of what a command does and says, where nothing is killed and no boundary of processes is claimed.
+"""`tandem` in this process: for tests of what a command does and says, where nothing is killed and no boundary of
+processes is claimed.
 
 A process of its own takes half a second to import what it needs, `tandem eval` four.
 """

@@ -41,7 +41,9 @@ def wait_until(condition: Callable[[], object], seconds: float = _BOUND_SECONDS)
 
 @contextlib.contextmanager
 def run_server(command: Callable[[int], list[str]], is_ready: Callable[[int], bool]) -> Iterator[int]:
-    """Run `command(port)` until the block ends. A server that ends before it is ready is started again on another port."""
+    """Run `command(port)` until the block ends. A server that ends before it is ready is started again on another
+    port.
+    """
     for _ in range(_START_ATTEMPTS):
         port = free_port()
         process = psutil.Popen(command(port), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -185,7 +187,9 @@ def _test_leaves_the_process_unchanged(request: pytest.FixtureRequest) -> Iterat
 
 @pytest.fixture
 def own_series(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The registry of metrics is the process's: this test sees none of the series that others have counted, and they none of its own."""
+    """The registry of metrics is the process's: this test sees none of the series that others have counted, and they
+    none of its own.
+    """
     for collector in REGISTRY._collector_to_names:
         if getattr(collector, "_labelnames", ()):
             monkeypatch.setattr(collector, "_metrics", {})

@@ -1,4 +1,6 @@
-"""vLLM's scheduler, which writes to the file COUNTED how many tokens of a request it had scheduled when that was aborted."""
+"""vLLM's scheduler, which writes to the file COUNTED how many tokens of a request it had scheduled when that was
+aborted.
+"""
 
 from __future__ import annotations
 

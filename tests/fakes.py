@@ -1,15 +1,19 @@
 """An engine that follows a script in the question: `[key=value ...]`. The only fake of the tests, at the engine seam.
 
-A token is a byte. Keys: `ms` per token (default 1); `llm_eos` / `slm_eos` tokens after which that model ends; `llm` / `slm`, and `second`
-of the second small model with keys of the same kind, the text it generates, repeated ("_" is a space, "|" a line break); `scores` as `tokens:score,...`: the score of an insight of
-at least so many tokens, for the untrained scorer; `repaired`: the text with which
-it corrects one that it reads; `llm_logprob` / `slm_logprob` of each of its tokens (default -0.1), where that is wanted; `score_ms`; `ahead_ms` that a prefill-only request takes; `fail` one of llm,
-slm, score; `llm_hold` / `slm_hold` as `tokens` or `tokens:file`: after so many tokens that model waits until it is aborted, or
-until the file is gone (tests.conftest.Hold), so that a test acts at this token on a machine of any speed.
+A token is a byte. Keys: `ms` per token (default 1); `llm_eos` / `slm_eos` tokens after which that model ends; `llm` /
+`slm`, and `second` of the second small model with keys of the same kind, the text it generates, repeated ("_" is a
+space, "|" a line break); `scores` as `tokens:score,...`: the score of an insight of at least so many tokens, for the
+untrained scorer; `repaired`: the text with which it corrects one that it reads; `llm_logprob` / `slm_logprob` of each
+of its tokens (default -0.1), where that is wanted; `score_ms`; `ahead_ms` that a prefill-only request takes; `fail` one
+of llm, slm, score; `llm_hold` / `slm_hold` as `tokens` or `tokens:file`: after so many tokens that model waits until it
+is aborted, or until the file is gone (tests.conftest.Hold), so that a test acts at this token on a machine of any
+speed.
 
-`turns`: instead of `llm` and `slm`, texts joined by `;;`, of which each turn of the assistant's writes the next one and ends.
+`turns`: instead of `llm` and `slm`, texts joined by `;;`, of which each turn of the assistant's writes the next one and
+ends.
 
-Where tools may be called and there is no script, it calls the first of them. With TANDEM_TEST_JOURNAL every token is also counted in that file, so that a kill loses no count.
+Where tools may be called and there is no script, it calls the first of them. With TANDEM_TEST_JOURNAL every token is
+also counted in that file, so that a kill loses no count.
 """
 
 from __future__ import annotations
@@ -53,7 +57,8 @@ _HEADER = "\nassistant: "
 _TEMPLATE = ChatTemplate(
     "{% for tool in tools or [] %}{{ tool | tojson }}{{ '\n' }}{% endfor %}"
     "{% for m in messages %}{{ m.role }}: {{ m.content }}"
-    "{% for c in m.tool_calls or [] %}<call>{{ c.function.name }} {{ c.function.arguments | tojson }}</call>{% endfor %}"
+    "{% for c in m.tool_calls or [] %}<call>{{ c.function.name }} {{ c.function.arguments | tojson }}</call>{% "
+    "endfor %}"
     "{% endfor %}{% if add_generation_prompt %}{{ '\nassistant: ' }}{% endif %}",
     {},
 )
@@ -285,7 +290,9 @@ def _turn(turns: str, prompt: str) -> str:
 
 
 def _script(text: str) -> dict[str, str]:
-    """What stands in brackets and is no script, such as a JSON schema's list, says nothing. A tool's result may begin with one."""
+    """What stands in brackets and is no script, such as a JSON schema's list, says nothing. A tool's result may begin
+    with one.
+    """
     for found in _SCRIPT.finditer(text.rpartition("tool: [")[1][-1:] + text.rpartition("tool: [")[2]):
         if pairs := dict(pair.split("=", 1) for pair in found.group(1).split() if "=" in pair):
             return pairs

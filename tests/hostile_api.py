@@ -1,5 +1,5 @@
-"""An endpoint that sends anything, over HTTP: sizes, counts, shapes, limits, redirects, cuts. `case` gives the same reply for the same
-seed and number; a server of tests.recorded_api sends it.
+"""An endpoint that sends anything, over HTTP: sizes, counts, shapes, limits, redirects, cuts. `case` gives the same
+reply for the same seed and number; a server of tests.recorded_api sends it.
 """
 
 from __future__ import annotations
@@ -29,14 +29,58 @@ COUNTS: list[Any] = [
     -1, 0, 1, 7, 200, 10**6, 10**9, 2**31, 2**63, 2**64, 10**30, -(2**63), 1.5, 1e308, "7", None, True, [], {}
 ]  # fmt: skip
 VALUES: list[Any] = [
-    None, True, False, 0, -1, 2**63, 10**400, 1.5, "", "x", "7", "\ue003\ue004", [], {}, [[]], [None], {"a": None}, [1] * 300,
-    "y" * 5000, "\u0000", "\u202e", ["a", 1], {"type": "error"}
-]  # fmt: skip
+    None,
+    True,
+    False,
+    0,
+    -1,
+    2**63,
+    10**400,
+    1.5,
+    "",
+    "x",
+    "7",
+    "\ue003\ue004",
+    [],
+    {},
+    [[]],
+    [None],
+    {"a": None},
+    [1] * 300,
+    "y" * 5000,
+    "\u0000",
+    "\u202e",
+    ["a", 1],
+    {"type": "error"},
+]
 WAITS = [
-    "0", "-1", "1", "9", "3600", "36500d", "999999999999", "9" * 400, "nan", "inf", "-inf", "1e308", "soon", "", "²",
-    "Wed, 21 Oct 2015 07:28:00 GMT", "Wed, 21 Oct 2099 07:28:00 -0000", "Fri, 31 Dec 9999 23:59:59 GMT", "2099-01-01T00:00:00",
-    "2099-01-01T00:00:00Z", "2099-01-01", "9999-12-31T23:59:59-23:59", "1m", "0ms", "6m0s", "1.5.2"
-]  # fmt: skip
+    "0",
+    "-1",
+    "1",
+    "9",
+    "3600",
+    "36500d",
+    "999999999999",
+    "9" * 400,
+    "nan",
+    "inf",
+    "-inf",
+    "1e308",
+    "soon",
+    "",
+    "²",
+    "Wed, 21 Oct 2015 07:28:00 GMT",
+    "Wed, 21 Oct 2099 07:28:00 -0000",
+    "Fri, 31 Dec 9999 23:59:59 GMT",
+    "2099-01-01T00:00:00",
+    "2099-01-01T00:00:00Z",
+    "2099-01-01",
+    "9999-12-31T23:59:59-23:59",
+    "1m",
+    "0ms",
+    "6m0s",
+    "1.5.2",
+]
 STATUSES = [
     100,
     204,
@@ -64,12 +108,22 @@ STATUSES = [
     599,
 ]
 BROKEN_HEADS = [
-    b"", b"\r\n\r\n", b"HTTP/1.1\r\n\r\n", b"HTTP/9.9 200 OK\r\n\r\n", b"HTTP/1.1 abc OK\r\n\r\n", b"SSH-2.0-x\r\n", b"\x00" * 100,
-    b"HTTP/1.1 200 OK\r\ncontent-length: -5\r\n\r\n", b"HTTP/1.1 200 OK\r\ncontent-length: 99999999999999999999\r\n\r\ndata: x\n\n",
-    b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n", b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nFFFFFFFFFFFF\r\nx",
-    b"HTTP/1.1 200 OK\r\nx: " + b"y" * 200_000 + b"\r\n\r\n", b"HTTP/1.1 101 Switching Protocols\r\nupgrade: x\r\n\r\n",
-    b"HTTP/1.1 200 OK\r\n: y\r\n\r\n", b"HTTP/1.1 200 " + b"O" * 9000 + b"\r\n\r\n",
-]  # fmt: skip
+    b"",
+    b"\r\n\r\n",
+    b"HTTP/1.1\r\n\r\n",
+    b"HTTP/9.9 200 OK\r\n\r\n",
+    b"HTTP/1.1 abc OK\r\n\r\n",
+    b"SSH-2.0-x\r\n",
+    b"\x00" * 100,
+    b"HTTP/1.1 200 OK\r\ncontent-length: -5\r\n\r\n",
+    b"HTTP/1.1 200 OK\r\ncontent-length: 99999999999999999999\r\n\r\ndata: x\n\n",
+    b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n",
+    b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nFFFFFFFFFFFF\r\nx",
+    b"HTTP/1.1 200 OK\r\nx: " + b"y" * 200_000 + b"\r\n\r\n",
+    b"HTTP/1.1 101 Switching Protocols\r\nupgrade: x\r\n\r\n",
+    b"HTTP/1.1 200 OK\r\n: y\r\n\r\n",
+    b"HTTP/1.1 200 " + b"O" * 9000 + b"\r\n\r\n",
+]
 
 
 @dataclass(frozen=True)
@@ -165,16 +219,16 @@ def sizes(random: Random, protocol: Protocol, _: str) -> tuple[str, Answer]:
         "calls": lambda: http(
             stream(_call_events(protocol, random.choice([2, 127, 128, 129, 600]), '{"a": 1}'), protocol)
         ),
-        "a call's arguments": lambda: http(
-            stream(_call_events(protocol, 1, json.dumps({"a": "x" * size})), protocol)
-        ),
+        "a call's arguments": lambda: http(stream(_call_events(protocol, 1, json.dumps({"a": "x" * size})), protocol)),
         "deep": lambda: http(begun + b"data: " + b'{"choices":[' * size + b"\n\n"),
         "many items": lambda: http(begun + b'data: {"choices":[' + b"1," * (size // 2) + b"1]}\n\n"),
-        "a packed flood": lambda: http(PACKED, content_encoding=random.choice(["gzip", "GZIP", "x-gzip", "br", "gzip, gzip"])),
+        "a packed flood": lambda: http(
+            PACKED, content_encoding=random.choice(["gzip", "GZIP", "x-gzip", "br", "gzip, gzip"])
+        ),
         "an error's flood": lambda: http(_flood(b"e"), status=random.choice([400, 429, 500])),
         "a packed error": lambda: http(PACKED, status=500, content_encoding="gzip"),
         "a length of more": lambda: http(stream(honest(random, protocol), protocol), content_length=str(1 << 40)),
-    }  # fmt: skip
+    }
     name = random.choice(list(options))
     return name, options[name]()
 
@@ -193,7 +247,11 @@ def counts(random: Random, protocol: Protocol, _: str) -> tuple[str, Answer]:
     events = copy.deepcopy(honest(random, protocol))
     told = {name: random.choice(COUNTS) for name in ("prompt", "completion", "cached")}
     if protocol == "anthropic":
-        usage = {"input_tokens": told["prompt"], "cache_read_input_tokens": told["cached"], "output_tokens": told["completion"]}  # fmt: skip
+        usage = {
+            "input_tokens": told["prompt"],
+            "cache_read_input_tokens": told["cached"],
+            "output_tokens": told["completion"],
+        }
         events[0][1]["message"]["usage"].update(usage)
         next(data for name, data in events if name == "message_delta")["usage"] = usage
     else:
@@ -216,9 +274,24 @@ def shapes(random: Random, protocol: Protocol, _: str) -> tuple[str, Answer]:
         at = random.randrange(len(events))
         match random.randrange(8):
             case 0:
-                events[at] = b"data: " + random.choice(
-                    [b"{", b"nonsense", b"NaN", b"[]", b"7", b"null", b'"x"', b"\xff\xfe", b'{"a": 1}{', b'{"choices": "\\ud800"}']
-                ) + b"\n\n"  # fmt: skip
+                events[at] = (
+                    b"data: "
+                    + random.choice(
+                        [
+                            b"{",
+                            b"nonsense",
+                            b"NaN",
+                            b"[]",
+                            b"7",
+                            b"null",
+                            b'"x"',
+                            b"\xff\xfe",
+                            b'{"a": 1}{',
+                            b'{"choices": "\\ud800"}',
+                        ]
+                    )
+                    + b"\n\n"
+                )
             case 1:
                 events.insert(at, events[random.randrange(len(events))])
             case 2:

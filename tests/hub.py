@@ -16,9 +16,11 @@ _LARGE = 1000
 
 
 class Hub:
-    """`files` by `repository/file`, `wheels` by file name. `cuts`: bytes after which the next downloads lose their connection.
+    """`files` by `repository/file`, `wheels` by file name. `cuts`: bytes after which the next downloads lose their
+    connection.
 
-    `served`: what is sent in place of a file that is listed. A download of the path `holds` sets `is_held` and waits for `go_on`.
+    `served`: what is sent in place of a file that is listed. A download of the path `holds` sets `is_held` and waits
+    for `go_on`.
     """
 
     def __init__(self, host: str = "127.0.0.1") -> None:

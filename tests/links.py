@@ -1,4 +1,6 @@
-"""The connections between processes: each pair's go through a TCP proxy of its own, which can delay, reset or silence them."""
+"""The connections between processes: each pair's go through a TCP proxy of its own, which can delay, reset or silence
+them.
+"""
 
 from __future__ import annotations
 
@@ -99,7 +101,9 @@ class Link:
         self.is_down = False
 
     def silence(self, seconds: float) -> None:
-        """Connections there are, and new ones, carry no byte and no end any more, ever; those after `seconds` are well."""
+        """Connections there are, and new ones, carry no byte and no end any more, ever; those after `seconds` are
+        well.
+        """
         self.is_silent = True
         self._loop.call_soon_threadsafe(self._fall_silent)
         time.sleep(seconds)

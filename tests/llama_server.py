@@ -1,4 +1,6 @@
-"""llama.cpp's own HTTP server, which the wheel of the engine contains: `python -m tests.llama_server FILE.gguf PORT NAME`."""
+"""llama.cpp's own HTTP server, which the wheel of the engine contains: `python -m tests.llama_server FILE.gguf PORT
+NAME`.
+"""
 
 from __future__ import annotations
 

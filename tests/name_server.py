@@ -1,4 +1,6 @@
-"""A small DNS server on a free port of the loopback, for `dns://127.0.0.1:PORT/any.name:PORT`: it knows whatever a test tells it."""
+"""A small DNS server on a free port of the loopback, for `dns://127.0.0.1:PORT/any.name:PORT`: it knows whatever a test
+tells it.
+"""
 
 from __future__ import annotations
 

@@ -21,9 +21,22 @@ def result(profile: str) -> SolveResult:
     models = {"llm": f"{profile}-llm", "slm": f"{profile}-slm", "scorer": f"{profile}-slm"}
     cost = Cost(0.03, {"llm": 0.02, "slm": 0.007, "scorer": 0.003}, 0.06, 0.5, 1.0, 2.0, 3.0, "v1", 0.001)
     return SolveResult(
-        "r", profile, "q", "a", "a", Stop(2, StopReason.SUFFICIENT, 0.8, 0.7), [StageResult(2, "half", 40, 0.8, 0.7, "mlp", True)],
-        models, usage, cost, Timings(900.0, 100.0, 500.0, 4.0, 60.0), TRACE_ID, 1, True, ["a note"],
-    )  # fmt: skip
+        "r",
+        profile,
+        "q",
+        "a",
+        "a",
+        Stop(2, StopReason.SUFFICIENT, 0.8, 0.7),
+        [StageResult(2, "half", 40, 0.8, 0.7, "mlp", True)],
+        models,
+        usage,
+        cost,
+        Timings(900.0, 100.0, 500.0, 4.0, 60.0),
+        TRACE_ID,
+        1,
+        True,
+        ["a note"],
+    )
 
 
 class Shifted:

@@ -13,7 +13,9 @@ from prometheus_client.parser import text_string_to_metric_families
 
 @contextlib.contextmanager
 def serving(process: subprocess.Popen[bytes], health: str, seconds: float, log: Path | None = None) -> Iterator[None]:
-    """Once the URL `health` answers, within so many seconds; the process is ended afterwards. `log`: what is shown of one that ends by itself."""
+    """Once the URL `health` answers, within so many seconds; the process is ended afterwards. `log`: what is shown of
+    one that ends by itself.
+    """
     from tests.conftest import wait_until  # which imports much that the servers need not
 
     def answers() -> bool:

@@ -1,6 +1,8 @@
-"""The rule of services/shared/request_log/promises.lua again, in Python, for tests: the script is compared with it, and it is simulated.
+"""The rule of services/shared/request_log/promises.lua again, in Python, for tests: the script is compared with it, and
+it is simulated.
 
-`outcomes` and `lost` are of the present step, `all_outcomes` and `all_lost` of all. docs/method.md, A promise kept online, has the proof.
+`outcomes` and `lost` are of the present step, `all_outcomes` and `all_lost` of all. docs/method.md, A promise kept
+online, has the proof.
 """
 
 from __future__ import annotations
@@ -44,7 +46,9 @@ class Course:
         return sum(self.alternatives) / _ALTERNATIVES + later >= watched.limit
 
     def _owes(self, lose_at_most: float) -> bool:
-        """More was lost than promised, and after each REVIEW outcomes of a stricter step: that does not pay it back soon."""
+        """More was lost than promised, and after each REVIEW outcomes of a stricter step: that does not pay it back
+        soon.
+        """
         is_due = self.step > 0 and self.outcomes % REVIEW == 0
         pays_back = self.lost <= PAYS_BACK * lose_at_most * self.outcomes
         return is_due and not pays_back and self.all_lost > lose_at_most * self.all_outcomes

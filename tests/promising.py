@@ -20,7 +20,9 @@ data = []
 
 
 def promise(folder: Path) -> None:
-    """Add it to the profile in `folder`, for the policy that this has where the large model finishes, as one that promises must let it."""
+    """Add it to the profile in `folder`, for the policy that this has where the large model finishes, as one that
+    promises must let it.
+    """
     file = folder / "profile.toml"
     text = file.read_text().replace("[stop]\n", '[stop]\notherwise = "llm_finishes"\n', 1)
     file.write_text(text)

@@ -1,5 +1,5 @@
-"""An HTTP server that answers as recorded: conversations in OpenAI's and Anthropic's protocols, written from the vendors' public
-documentation, and faults as no real server can be asked to show them.
+"""An HTTP server that answers as recorded: conversations in OpenAI's and Anthropic's protocols, written from the
+vendors' public documentation, and faults as no real server can be asked to show them.
 """
 
 from __future__ import annotations
@@ -19,8 +19,9 @@ Events = list[tuple[str, dict[str, Any]]]
 
 @dataclass
 class Answer:
-    """`events` are streamed with their names (Anthropic's have one, OpenAI's are ""), else `body` is sent. `closes`: the connection ends
-    behind them without the protocol's end. `hangs`: nothing more comes until the server is stopped; `is_silent`: not even headers come.
+    """`events` are streamed with their names (Anthropic's have one, OpenAI's are ""), else `body` is sent. `closes`:
+    the connection ends behind them without the protocol's end. `hangs`: nothing more comes until the server is stopped;
+    `is_silent`: not even headers come.
     `raw`: all that is sent, head and body, before the connection ends, `resets` or `stays_open`.
     """
 
@@ -38,7 +39,9 @@ class Answer:
 
 @dataclass
 class RecordedApi:
-    """`asked` are the bodies of the requests so far, `headers` theirs, with `peer`, the client's end of the connection."""
+    """`asked` are the bodies of the requests so far, `headers` theirs, with `peer`, the client's end of the
+    connection.
+    """
 
     url: str
     answer: Callable[[str, dict[str, Any]], Answer]
@@ -128,7 +131,9 @@ def openai_chunks(
     model: str = "m",
     deltas: Sequence[dict[str, Any]] = (),
 ) -> Events:
-    """A stream of chat.completion.chunk as platform.openai.com/docs/api-reference/chat-streaming has it; `deltas` follow the texts."""
+    """A stream of chat.completion.chunk as platform.openai.com/docs/api-reference/chat-streaming has it; `deltas`
+    follow the texts.
+    """
     head = {"id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 1, "model": model}
 
     def chunk(delta: dict[str, Any], reason: str | None = None) -> tuple[str, dict[str, Any]]:
@@ -181,7 +186,9 @@ def anthropic_events(
     stop: str = "end_turn",
     blocks: Events | None = None,
 ) -> Events:
-    """A stream of /v1/messages as docs.claude.com/en/docs/build-with-claude/streaming has it; `blocks` follow that of the texts."""
+    """A stream of /v1/messages as docs.claude.com/en/docs/build-with-claude/streaming has it; `blocks` follow that of
+    the texts.
+    """
     usage = {
         "input_tokens": prompt,
         "cache_read_input_tokens": cached,

@@ -1,4 +1,5 @@
-"""Local stacks of their own for tests and benches: started with an explicit environment, killed and healed by component.
+"""Local stacks of their own for tests and benches: started with an explicit environment, killed and healed by
+component.
 
 Their processes are not restarted by themselves: a test decides how long one stays dead.
 """
@@ -65,7 +66,9 @@ def start_stack(profile: str, *, jaeger: bool = False, tls: bool = False) -> Sta
 def scripted_stack(
     values: Mapping[str, str | None] | None = None, *, profile: str = "scripted", tls: bool = False
 ) -> Iterator[Stack]:
-    """A running stack whose engines follow the script in the question (tests.fakes); `profile` is one of SCRIPTED_PROFILES."""
+    """A running stack whose engines follow the script in the question (tests.fakes); `profile` is one of
+    SCRIPTED_PROFILES.
+    """
     with tempfile.TemporaryDirectory(prefix="tandem-models-") as models:
         for name in ("scripted-llm", "scripted-slm"):
             write_tokenizer(Path(models) / name)

@@ -8,7 +8,8 @@ import pytest
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """Each reason to skip is one line with its count; a reason names the command that would run its tests, where there is one.
+    """Each reason to skip is one line with its count; a reason names the command that would run its tests, where there
+    is one.
 
     `-q` hides the header, in which pytest-randomly names the order of this run.
     """

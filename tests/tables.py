@@ -1,6 +1,7 @@
 """Tables of the documents that tests write: what a test finds must be what is documented.
 
-A table stands between `<!-- NAME -->` and `<!-- end -->`. `make tables` (TANDEM_TABLES=1) writes it instead of comparing.
+A table stands between `<!-- NAME -->` and `<!-- end -->`. `make tables` (TANDEM_TABLES=1) writes it instead of
+comparing.
 """
 
 from __future__ import annotations

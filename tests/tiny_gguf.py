@@ -23,7 +23,9 @@ _REST = {"model.embed_tokens": "token_embd", "model.norm": "output_norm", "lm_he
 
 
 def write_tiny_gguf(checkpoint: Path) -> Path:
-    """Write `checkpoint` (tests.tiny_model) as float32 GGUF into its own folder, beside its tokenizer. Returns the file."""
+    """Write `checkpoint` (tests.tiny_model) as float32 GGUF into its own folder, beside its tokenizer. Returns the
+    file.
+    """
     model = AutoModelForCausalLM.from_pretrained(checkpoint, dtype=torch.float32)
     tokenizer = AutoTokenizer.from_pretrained(checkpoint)
     config = model.config

@@ -16,7 +16,9 @@ _TEMPLATE = (
 
 
 def write_tiny_model(folder: Path, seed: int = 0, head_dim: int = 16, special: Sequence[str] = ()) -> Path:
-    """Write config, float32 weights, tokenizer and template to `folder`, which is returned. A token is a byte, or one of `special`."""
+    """Write config, float32 weights, tokenizer and template to `folder`, which is returned. A token is a byte, or one
+    of `special`.
+    """
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     tokenizer = Tokenizer(models.BPE(vocab={c: i for i, c in enumerate(alphabet)}, merges=[]))
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)

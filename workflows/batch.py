@@ -1,7 +1,8 @@
-"""The workflow of one batch: ask page by page with bounded concurrency and one budget, write each page, join them at the end.
+"""The workflow of one batch: ask page by page with bounded concurrency and one budget, write each page, join them at
+the end.
 
-Its history is kept short by continue-as-new between pages. What it pays for is decided by the ids of its requests: whatever is
-repeated after a failure joins the request that there is.
+Its history is kept short by continue-as-new between pages. What it pays for is decided by the ids of its requests:
+whatever is repeated after a failure joins the request that there is.
 """
 
 from __future__ import annotations

@@ -46,7 +46,9 @@ class BatchRequests:
         return UNASKED.get(self.ending, "") if self.ending else ""
 
     async def ask_page(self, page: int) -> list[Ask]:
-        """Ask its requests, one by one as concurrency and budget allow; those that are not asked any more are missing."""
+        """Ask its requests, one by one as concurrency and budget allow; those that are not asked any more are
+        missing.
+        """
         bounds: list[float] = await workflow.execute_activity_method(
             BatchActivities.bounds_of_page,
             args=[self._task.folder, page],

@@ -23,8 +23,8 @@ with workflow.unsafe.imports_passed_through():
 T = TypeVar("T")
 ONCE = RetryPolicy(maximum_attempts=1)
 NO_LOG = "the request log did not answer"
-# Attempts of every activity begin at 1, epochs of one stream must rise: each trial has a range of its own, and so has the
-# fallback answer within it.
+# Attempts of every activity begin at 1, epochs of one stream must rise: each trial has a range of its own, and so has
+# the fallback answer within it.
 TRIAL_EPOCHS = 10_000
 FALLBACK_EPOCH = 1000
 _ALL_EPOCHS = 1_000_000
@@ -37,7 +37,9 @@ _OPTIONS: dict[str, Any] = {
 
 
 class ActivityCalls:
-    """All activities of one request, so that a cancel finds those that run. `num_actions`: what Temporal bills for them and for timers."""
+    """All activities of one request, so that a cancel finds those that run. `num_actions`: what Temporal bills for them
+    and for timers.
+    """
 
     def __init__(self, state: RequestState) -> None:
         self._state = state
@@ -85,7 +87,8 @@ class ActivityCalls:
         await self.locally(PublishingActivities.publish_stop, order)
 
     async def lost_usage(self, error: ActivityError, role: str, trial: int = 0) -> TokenCounts:
-        """Counts of a role whose every attempt at the text number `trial` failed: from the request log, or from the service's own error.
+        """Counts of a role whose every attempt at the text number `trial` failed: from the request log, or from the
+        service's own error.
         Of an API they are an estimate: a lost attempt has no usage.
         """
         plan = self._state.plan
@@ -112,10 +115,11 @@ class ActivityCalls:
 
 
 async def results_in_hand() -> None:
-    """Let each result that came with this step of the workflow reach its handle: that takes two turns of the event loop.
+    """Let each result that came with this step of the workflow reach its handle: that takes two turns of the event
+    loop.
 
-    A handle that is cancelled before that raises asyncio.CancelledError, and its result is lost (temporalio's workflow logic
-    flag RAISE_ON_CANCELLING_COMPLETED_ACTIVITY).
+    A handle that is cancelled before that raises asyncio.CancelledError, and its result is lost (temporalio's workflow
+    logic flag RAISE_ON_CANCELLING_COMPLETED_ACTIVITY).
     """
     for _ in range(2):
         await asyncio.sleep(0)

@@ -25,7 +25,9 @@ _RETRY_CHECK = RetryPolicy(initial_interval=Timeouts.retry_interval, maximum_att
 
 @dataclass(frozen=True, slots=True)
 class CheckedAnswer:
-    """`outcome` is None for the large model's answer, whose outcome is the insight. `must_agree`: it passes by agreement alone."""
+    """`outcome` is None for the large model's answer, whose outcome is the insight. `must_agree`: it passes by
+    agreement alone.
+    """
 
     stage: int
     answer: str
@@ -58,7 +60,9 @@ class CheckedAnswers:
         return any(made.stage == stage and made.verdict is Verdict.FAIL for made in self._of_slm)
 
     def at(self, stop: Stop) -> GenerationOutcome | None:
-        """A small model's answer at the stage of the stop, the one that passed, unless it was cut: an answer may be longer than a trial."""
+        """A small model's answer at the stage of the stop, the one that passed, unless it was cut: an answer may be
+        longer than a trial.
+        """
         tried = [made for made in self._of_slm if made.stage == stop.stage]
         best = max(tried, key=lambda made: (made.verdict is Verdict.PASS, made.score), default=None)
         outcome = best.outcome if best else None
@@ -99,7 +103,9 @@ class CheckedAnswers:
         return self._of_llm
 
     async def judge_llm(self, text: str, stage: int, message: Message | None = None) -> Stop:
-        """The large model has answered; `stage` is the last one that it had written. Its answer is used, or a better trial where it fails its checks."""
+        """The large model has answered; `stage` is the last one that it had written. Its answer is used, or a better
+        trial where it fails its checks.
+        """
         if (await self.check_llm(text, message)).verdict is not Verdict.FAIL:
             return Stop(stage, StopReason.LLM_FINISHED)
         return Stop(better.stage if (better := self._better) else stage, StopReason.UNVERIFIED_BEST)

@@ -63,7 +63,9 @@ def _by_text(alike: bool | None) -> Comparison:
 
 
 async def _checked(task: ShadowInput, of_llm: str) -> Comparison:
-    """Programs that compute the same lose nothing; nor does one that differs from a program that fails the request's checks."""
+    """Programs that compute the same lose nothing; nor does one that differs from a program that fails the request's
+    checks.
+    """
     verdict = await _verdict(task, task.served_answer, [CheckSpec(PROGRAMS_AGREE, of_llm)])
     if verdict is Verdict.PASS:
         return Comparison(0.0, "check")

@@ -110,7 +110,9 @@ class LargeModel:
             self._lost = error
 
     async def settle_lost_usage(self) -> None:
-        """What attempts used that all failed. Asked as late as possible: the process that takes a killed one's place reports it."""
+        """What attempts used that all failed. Asked as late as possible: the process that takes a killed one's place
+        reports it.
+        """
         if self._lost is not None:
             self._state.llm_counts = await self._calls.lost_usage(self._lost, LLM)
 

@@ -24,12 +24,13 @@ _LIMITED = (StopReason.CANCELLED, StopReason.BUDGET)
 
 @dataclass(slots=True)
 class RequestState:
-    """`llm_counts` and `answer_counts` are separate from the outcomes: a role whose every attempt failed has counts and no outcome.
+    """`llm_counts` and `answer_counts` are separate from the outcomes: a role whose every attempt failed has counts and
+    no outcome.
 
-    `has_llm_answered`: the large model's text is its own answer, which the small one did not read. `plain_prompt` is the
-    plain question's prompt, where the small model has answered from it. `trials` and `checks` are in order. `logged_scoring` is
-    what the request log knows of all scoring passes, where a pass's own result was lost. `stays_with_llm`: it answers the rest of the
-    conversation.
+    `has_llm_answered`: the large model's text is its own answer, which the small one did not read. `plain_prompt` is
+    the plain question's prompt, where the small model has answered from it. `trials` and `checks` are in order.
+    `logged_scoring` is what the request log knows of all scoring passes, where a pass's own result was lost.
+    `stays_with_llm`: it answers the rest of the conversation.
     """
 
     input: SolveInput
@@ -149,7 +150,8 @@ class RequestState:
 
     def _estimates(self) -> list[str]:
         return [
-            f"the {title(role)} model's token counts are an estimate: its API reported none, as for a stream that was cut, or none that can be true"
+            f"the {title(role)} model's token counts are an estimate: its API reported none, as for a stream that "
+            "was cut, or none that can be true"
             for role, counts in self._usage().items()
             if counts.is_estimated
         ]
@@ -172,7 +174,9 @@ class RequestState:
         ]
 
     def _prompt_tokens(self) -> int:
-        """The plain question's prompt, once, as some model has read it, computed or cached; else the question itself."""
+        """The plain question's prompt, once, as some model has read it, computed or cached; else the question
+        itself.
+        """
         llm = self.insight.uninterrupted if self.insight else TokenCounts()
         own = llm if self.plan.handoff == "continuation" else TokenCounts()
         scored = [score.passes.counts for score in self.scores if score.stage == 0]
@@ -206,7 +210,8 @@ def _continued(answer: GenerationOutcome | None) -> str:
 
 
 def _all_passes(passes: Sequence[PassOutcome]) -> TokenCounts:
-    """Tokens of every pass, including one that ran twice because its first result was lost: the request log counts them.
+    """Tokens of every pass, including one that ran twice because its first result was lost: the request log counts
+    them.
 
     Where the log did not answer, the sum of the passes' own counts is more.
     """
@@ -226,6 +231,7 @@ def _ms(start: float | None, end: float | None) -> float | None:
 
 def _retry_note(model: str, attempts: int) -> str:
     return (
-        f"the {model} model was started {attempts} times: it was waited for, or lost; tokens that a lost attempt generated after "
+        f"the {model} model was started {attempts} times: it was waited for, or lost; tokens that a lost attempt "
+        "generated after "
         "its last write to the request log, four at most, may be missing from the bill"
     )

@@ -123,6 +123,8 @@ class Settlement:
 
 
 def _failure_type(error: ActivityError) -> str:
-    """A process with another profile needs an operator, a refused prompt another conversation; any other failure may pass."""
+    """A process with another profile needs an operator, a refused prompt another conversation; any other failure may
+    pass.
+    """
     reason = error.cause.type if isinstance(error.cause, ApplicationError) else None
     return reason if reason in (PROFILE_MISMATCH, PROMPT_REFUSED) else "SLM_UNAVAILABLE"

@@ -1,7 +1,7 @@
 """Prepare Temporal for this build, once its workers run: `python -m workflows.setup`. Run again, it changes nothing.
 
-Adds the search attributes that `tandem request list` finds requests by, lets new requests start on this build, and sets the
-namespace's retention where TANDEM_RETENTION names one.
+Adds the search attributes that `tandem request list` finds requests by, lets new requests start on this build, and sets
+the namespace's retention where TANDEM_RETENTION names one.
 """
 
 from __future__ import annotations

@@ -1,4 +1,5 @@
-"""The shadow of a request: the large model answers the same question alone, so that what it would have cost is measured.
+"""The shadow of a request: the large model answers the same question alone, so that what it would have cost is
+measured.
 
 It runs after the request, under an id and a trace of its own, and has the lowest priority in the large model's queue.
 """

@@ -33,7 +33,9 @@ class SmallModel:
         self._reading: list[int] = []  # those of them that ran on
 
     def prefill_ahead(self, stage: int) -> None:
-        """While the large model goes on, prefill the prompt that an answer would begin with: whoever waits for another stage does."""
+        """While the large model goes on, prefill the prompt that an answer would begin with: whoever waits for another
+        stage does.
+        """
         self._ahead = Ahead(stage, self._task.prices)
 
     def take_prefill(self) -> Ahead | None:
@@ -56,7 +58,8 @@ class SmallModel:
             self._missed[ahead.stage] = may_be_unread
 
     async def answer(self, stage: int) -> GenerationOutcome | None:
-        """Answer from `stage`; if its insight cannot be read any more, from the bare question. None when cancelled before it began.
+        """Answer from `stage`; if its insight cannot be read any more, from the bare question. None when cancelled
+        before it began.
 
         Raises ActivityError when no attempt gave an answer; its counts are in the state by then.
         """

@@ -94,9 +94,9 @@ class Stages:
         return score
 
     async def _unless_lost(self, waiting: workflow.ActivityHandle[StageScore]) -> StageScore:
-        """What an activity returns that waits for a stage. It is cancelled when the large model has answered or failed, and
-        when the log lacks the stage after the model's end: then Redis has lost it, and nobody will write it again. A scoring
-        pass under way is completed also then.
+        """What an activity returns that waits for a stage. It is cancelled when the large model has answered or failed,
+        and when the log lacks the stage after the model's end: then Redis has lost it, and nobody will write it again.
+        A scoring pass under way is completed also then.
         """
         if self._llm.handle is not None:
             await workflow.wait([waiting, self._llm.handle], return_when=asyncio.FIRST_COMPLETED)

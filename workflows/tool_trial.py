@@ -1,4 +1,6 @@
-"""The small model's answer where tools may be called: taken if the evidence for its calls, or for calling nothing, suffices."""
+"""The small model's answer where tools may be called: taken if the evidence for its calls, or for calling nothing,
+suffices.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,9 @@ _CERTAINTY = "certainty"
 
 
 class ToolTrial:
-    """`outcome`: what the small model wrote, where it was asked and ended by itself. It is used where the large model has no answer."""
+    """`outcome`: what the small model wrote, where it was asked and ended by itself. It is used where the large model
+    has no answer.
+    """
 
     def __init__(
         self,
@@ -69,7 +73,9 @@ class ToolTrial:
         return is_scored(most, may_finish) and self._allowance.pays_for_trials
 
     async def _fails_checks(self, outcome: GenerationOutcome) -> bool:
-        """The caller knows what its tools' arguments must be; that they may be right does not make an unsure call a sure one."""
+        """The caller knows what its tools' arguments must be; that they may be right does not make an unsure call a
+        sure one.
+        """
         if not self._state.input.checks or not _has_calls(outcome):
             return False
         return (await self._answers.check_trial(outcome, 0, 1)).verdict is Verdict.FAIL

@@ -63,7 +63,9 @@ class TrialRunner:
         return not (is_last and self._answers.must_agree) or self._answers.other_program(role) is not None
 
     async def _run(self, role: str, stage: int) -> CheckedAnswer | None:
-        """Let the model try, and correct itself as often as the plan says. Its last answer, None where that was not checked."""
+        """Let the model try, and correct itself as often as the plan says. Its last answer, None where that was not
+        checked.
+        """
         repair, tried = None, None
         for _ in range(1 + (self._plan.repairs if stage == 0 else 0)):
             tried = await self._try(role, stage, repair)

@@ -1,9 +1,10 @@
 """Worker versions: a request ends on the workflow code that it began with, also during an upgrade.
 
-Each build of the worker is a version of one Temporal worker deployment. New requests start on the current version and are
-pinned to it. A draining worker therefore stays until another worker of its build runs, or until another version is current
-and no running request is pinned to its own. Workers make their version the current one by themselves, when no worker of the
-current one is left but those that drain: whoever replaces the processes, by whatever tool, need not tell Temporal.
+Each build of the worker is a version of one Temporal worker deployment. New requests start on the current version and
+are pinned to it. A draining worker therefore stays until another worker of its build runs, or until another version is
+current and no running request is pinned to its own. Workers make their version the current one by themselves, when no
+worker of the current one is left but those that drain: whoever replaces the processes, by whatever tool, need not tell
+Temporal.
 """
 
 from __future__ import annotations
@@ -31,7 +32,8 @@ _LOOK = timedelta(seconds=30)  # at Temporal, while all is well
 _NOT_YET = (
     RPCStatusCode.NOT_FOUND,  # no worker of the version has come
     RPCStatusCode.FAILED_PRECONDITION,
-    RPCStatusCode.RESOURCE_EXHAUSTED,  # Temporal is asked about the deployment by several at once, of whom it answers few
+    # Temporal is asked about the deployment by several at once, of whom it answers few
+    RPCStatusCode.RESOURCE_EXHAUSTED,
     RPCStatusCode.CANCELLED,  # it gave up inside, which it does while it is busy
     RPCStatusCode.DEADLINE_EXCEEDED,
     RPCStatusCode.UNAVAILABLE,
@@ -85,7 +87,9 @@ async def promote(client: Client, version: Version, patience: timedelta) -> None
 
 
 class Presence:
-    """One worker among those of its version and profile. They know of each other by leases in the request log's Redis."""
+    """One worker among those of its version and profile. They know of each other by leases in the request log's
+    Redis.
+    """
 
     def __init__(
         self, client: Client, log: RequestLog, version: Version, profile: str, name: str, lease: timedelta = _LEASE
@@ -111,7 +115,8 @@ class Presence:
     async def take_over(self) -> None:
         """Let new requests start on this version whenever nobody else would take them, until cancelled.
 
-        That is, where no version is current, or none of the current one's workers has held a lease for as long as a lease lasts:
+        That is, where no version is current, or none of the current one's workers has held a lease for as long as a
+        lease lasts:
         Redis may have lost them for a moment.
         """
         misses, between = 0, self._lease.total_seconds() / 3

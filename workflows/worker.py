@@ -54,7 +54,8 @@ class WorkerSettings(ProcessSettings):
     slm_executors: Addresses = Field(
         {},
         validation_alias="TANDEM_SLM_EXECUTORS",
-        description="of the profile's further small models, ROLE=HOST:PORT separated by commas, as in second_slm=127.0.0.1:50058",
+        description="of the profile's further small models, ROLE=HOST:PORT separated by commas, as in "
+        "second_slm=127.0.0.1:50058",
     )
     answer_checker: str = Field("127.0.0.1:50055", validation_alias="TANDEM_ANSWER_CHECKER", description="its address")
     checkers: Addresses = Field(
@@ -144,15 +145,18 @@ def make_workers(
 
 
 def _code(config: WorkerDeploymentConfig | None) -> dict[str, Any]:
-    """What a worker tells Temporal of its code. Left to itself it reads and hashes every imported module, which takes seconds."""
+    """What a worker tells Temporal of its code. Left to itself it reads and hashes every imported module, which takes
+    seconds.
+    """
     return {"deployment_config": config} if config else {"build_id": version(DISTRIBUTION)}
 
 
 def outlive_standstill(worker: Worker) -> None:
     """Let a workflow's step take as long as Temporal's server lets it.
 
-    Temporal's library takes one of two seconds for a deadlock and interrupts its thread; a workflow that was interrupted in its
-    midst may never be taken up again by this worker (temporalio/sdk-python#806), and hangs to its end. Ours compute for
+    Temporal's library takes one of two seconds for a deadlock and interrupts its thread; a workflow that was
+    interrupted in its midst may never be taken up again by this worker (temporalio/sdk-python#806), and hangs to its
+    end. Ours compute for
     milliseconds: what takes longer is a process that stood still. The library has no setting for it (#1050).
     """
     if worker._workflow_worker is not None:
@@ -177,7 +181,9 @@ async def _present(client: Client, log: RequestLog, settings: WorkerSettings) ->
 
 
 def _spare_collections() -> None:
-    """Garbage collections walk every object that the imports made, in the middle of a decision: 6 ms of a request (p50)."""
+    """Garbage collections walk every object that the imports made, in the middle of a decision: 6 ms of a request
+    (p50).
+    """
     gc.collect()
     gc.freeze()
     gc.set_threshold(_OBJECTS_BETWEEN_COLLECTIONS)

@@ -14,7 +14,9 @@ _MOST_STEPS = 8
 
 
 class Step(BaseModel):
-    """The next step: query with `sql`, calculate with `expression`, save with `name` and `text`, or finish with `text`."""
+    """The next step: query with `sql`, calculate with `expression`, save with `name` and `text`, or finish with
+    `text`.
+    """
 
     action: Literal["query", "calculate", "save", "finish"]
     sql: str = ""

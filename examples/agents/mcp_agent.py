@@ -1,4 +1,6 @@
-"""Tools of a server of MCP, which the client speaks to: `python examples/agents/mcp_agent.py`. Tandem sees tools like any others."""
+"""Tools of a server of MCP, which the client speaks to: `python examples/agents/mcp_agent.py`. Tandem sees tools like
+any others.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""The workshop as a server of MCP, which speaks over stdin and stdout: `python -m examples.agents.mcp_server FOLDER`."""
+"""The workshop as a server of MCP, which speaks over stdin and stdout: `python -m examples.agents.mcp_server
+FOLDER`.
+"""
 
 from __future__ import annotations
 

@@ -12,7 +12,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 TASK = (
-    "First query the sum of all amounts in the table orders. Then calculate that sum times 1.19. Then write the product to the file "
+    "First query the sum of all amounts in the table orders. Then calculate that sum times 1.19. Then write the "
+    "product to the file "
     "total.txt. At the end say the product."
 )
 ORDERS = [("Ada", 40), ("Bob", 25), ("Cid", 35)]
@@ -77,7 +78,9 @@ def _value(node: ast.expr) -> float:
 
 
 def main(run: Callable[[str, str, str, Workshop], str]) -> None:
-    """`run` a model on a task, and print what was called: `python AGENT.py [MODEL [TASK]]`, with the HTTP gateway at TANDEM_HTTP."""
+    """`run` a model on a task, and print what was called: `python AGENT.py [MODEL [TASK]]`, with the HTTP gateway at
+    TANDEM_HTTP.
+    """
     address = os.environ.get("TANDEM_HTTP") or "http://127.0.0.1:8080"
     parser = argparse.ArgumentParser()
     parser.add_argument("model", nargs="?", default="qwen2.5-coder-1.5b-0.5b")

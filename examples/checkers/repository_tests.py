@@ -1,11 +1,13 @@
-"""A checker of your own: runs a repository's tests on a patch. Tandem's worker calls it as any check, by name and address.
+"""A checker of your own: runs a repository's tests on a patch. Tandem's worker calls it as any check, by name and
+address.
 
     python examples/checkers/repository_tests.py --repository ~/src/shop --port 50060 -- python -m pytest -q
     export TANDEM_CHECKERS=shop_tests=127.0.0.1:50060       # of gateway and worker
     tandem ask --code --check shop_tests "..."
 
-The answer is a unified diff. It is applied to a copy of the repository, and the command runs there. That is code which a model wrote, and
-here nothing isolates it: run this service in a container or a machine of its own, without secrets and without a network.
+The answer is a unified diff. It is applied to a copy of the repository, and the command runs there. That is code which
+a model wrote, and here nothing isolates it: run this service in a container or a machine of its own, without secrets
+and without a network.
 """
 
 from __future__ import annotations
@@ -78,7 +80,9 @@ class RepositoryTests(checking_pb2_grpc.AnswerCheckerServicer):
 
 
 def serve(repository: Path, command: list[str], seconds: float, address: str, files: list[Path]) -> tuple[Any, int]:
-    """A running server and its port. `files`: certificate, key and authorities in PEM; without them it speaks clear text."""
+    """A running server and its port. `files`: certificate, key and authorities in PEM; without them it speaks clear
+    text.
+    """
     server = grpc.server(ThreadPoolExecutor(2))
     checking_pb2_grpc.add_AnswerCheckerServicer_to_server(RepositoryTests(repository, command, seconds), server)
     if files:

@@ -1,1 +1,3 @@
-"""Benchmarks: each program measures one figure, with n, and writes it to lab/bench/results with facts about the machine."""
+"""Benchmarks: each program measures one figure, with n, and writes it to lab/bench/results with facts about the
+machine.
+"""

@@ -1,8 +1,9 @@
-"""Do the models answer here as they did elsewhere? Two files of `tandem collect`: `python -m lab.bench.answers HERE FIXTURE`.
+"""Do the models answer here as they did elsewhere? Two files of `tandem collect`: `python -m lab.bench.answers HERE
+FIXTURE`.
 
-Each model alone, greedy, question by question: accuracy, the paired difference, and how often the outcome (right or wrong), the
-final answer and the text are the same. Ends with 1 beyond the bounds: a model here is worse (the 95 % interval of the difference is
-below 0), or too many of its outcomes are others.
+Each model alone, greedy, question by question: accuracy, the paired difference, and how often the outcome (right or
+wrong), the final answer and the text are the same. Ends with 1 beyond the bounds: a model here is worse (the 95 %
+interval of the difference is below 0), or too many of its outcomes are others.
 """
 
 from __future__ import annotations

@@ -1,6 +1,8 @@
-"""What the system adds to a request that an API answers, whose two models are endpoints: `python -m lab.bench.api_latency`.
+"""What the system adds to a request that an API answers, whose two models are endpoints: `python -m
+lab.bench.api_latency`.
 
-The API answers at once, in three pieces. It is asked directly, and by the system, in turns; the large model alone answers.
+The API answers at once, in three pieces. It is asked directly, and by the system, in turns; the large model alone
+answers.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Two bare Temporal workflows with as many activities as ours has: the cost of orchestration alone.
 
-The activities of `BareWorkflow` do nothing. Those of `CallingWorkflow` are ours and call the models, so it lacks only what we
-add to that: gateway and streams, decision, bill, trace, search attributes. `python -m lab.bench.bare TEMPORAL REDIS GENERATOR
-SCORER EXECUTOR` is their worker; bench.scaling runs it beside the system, on the same servers.
+The activities of `BareWorkflow` do nothing. Those of `CallingWorkflow` are ours and call the models, so it lacks only
+what we add to that: gateway and streams, decision, bill, trace, search attributes. `python -m lab.bench.bare TEMPORAL
+REDIS GENERATOR SCORER EXECUTOR` is their worker; bench.scaling runs it beside the system, on the same servers.
 """
 
 from __future__ import annotations
@@ -41,7 +41,9 @@ Start = Callable[[str, int], workflow.ActivityHandle[Any]]
 
 
 async def _run_activities(start: Start) -> Any:
-    """The activities of a request that no stage is sufficient for: the insight runs beside the scores, which prefill the stage before."""
+    """The activities of a request that no stage is sufficient for: the insight runs beside the scores, which prefill
+    the stage before.
+    """
     await start("score", 0)
     insight = start("insight", 0)
     for stage in range(1, SCORES):

@@ -1,4 +1,5 @@
-"""Does a batch survive kills, and is its cost the ledger's? `python -m lab.bench.batch`, or `--real` with the real pair.
+"""Does a batch survive kills, and is its cost the ledger's? `python -m lab.bench.batch`, or `--real` with the real
+pair.
 
 tests/e2e/batches.py says how it is measured.
 """

@@ -1,7 +1,8 @@
-"""A thousand faults under requests: `python -m lab.bench.chaos --seed 7`; tests/e2e/chaos/campaign.py says what is asked of each.
+"""A thousand faults under requests: `python -m lab.bench.chaos --seed 7`; tests/e2e/chaos/campaign.py says what is
+asked of each.
 
-Each round is a line of `lab/bench/results/chaos-SEED.jsonl` as soon as it has ended: the same command again goes on from there. A
-round that fails prints its number; `--only N` with the same seed runs it alone.
+Each round is a line of `lab/bench/results/chaos-SEED.jsonl` as soon as it has ended: the same command again goes on
+from there. A round that fails prints its number; `--only N` with the same seed runs it alone.
 """
 
 from __future__ import annotations

@@ -46,7 +46,7 @@ _OTHER_PROGRAM = """def has_close_elements(numbers, threshold):
     return any(abs(a - b) < threshold for a, b in pairs)
 """
 _SETUP = """CREATE TABLE customer (id INTEGER PRIMARY KEY, city TEXT); CREATE TABLE purchase (id INTEGER PRIMARY KEY, customer INTEGER, total REAL);
-INSERT INTO customer VALUES (1, 'Bonn'), (2, 'Ulm'), (3, 'Bonn'); INSERT INTO purchase VALUES (1, 1, 20), (2, 1, 35.5), (3, 3, 12);"""
+INSERT INTO customer VALUES (1, 'Bonn'), (2, 'Ulm'), (3, 'Bonn'); INSERT INTO purchase VALUES (1, 1, 20), (2, 1, 35.5), (3, 3, 12);"""  # noqa: E501
 _QUERY = "SELECT city, sum(total) FROM customer c JOIN purchase p ON p.customer = c.id GROUP BY city"
 _OTHER_QUERY = "SELECT city, total(total) FROM purchase, customer c WHERE customer = c.id GROUP BY 1"
 _TEXT = "Invoice RE-5577 of 30 September 2026: 2 cable drums, in total 1,554.95 EUR."

@@ -34,10 +34,11 @@ def default_profile() -> Profile:
 
 
 def local_engine(model: Model, spec: str = "", **settings: Any) -> AbstractContextManager[Engine]:
-    """An engine, started, on a model of the cache as its profile configures it; `settings` are more fields of EngineSettings.
+    """An engine, started, on a model of the cache as its profile configures it; `settings` are more fields of
+    EngineSettings.
 
-    `spec`: services.models.engine.registry's name; empty: the engine with which the local stack serves. Ends the process where the settings
-    name int8 and the processor has none: its figures would be those of other numbers.
+    `spec`: services.models.engine.registry's name; empty: the engine with which the local stack serves. Ends the
+    process where the settings name int8 and the processor has none: its figures would be those of other numbers.
     """
     from services.models.engine.registry import running_engine
 

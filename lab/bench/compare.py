@@ -2,10 +2,11 @@
 
     python -m lab.bench.compare stop PATH_A PATH_B --rounds 5 --runs 50
 
-A is the baseline, B the candidate; unknown options, here `--runs 50`, go to the bench. Each checkout runs its own bench in its
-own folder with its own `.venv/bin/python`, so the two may be of different versions. Their result files are restored
-afterwards. The ratio B / A is of the means over rounds, with a 95 % bootstrap interval over rounds; it is left out where a
-round of either is not above 0. The result goes to lab/bench/results/compare-BENCH.json, and names the checkouts by commit.
+A is the baseline, B the candidate; unknown options, here `--runs 50`, go to the bench. Each checkout runs its own bench
+in its own folder with its own `.venv/bin/python`, so the two may be of different versions. Their result files are
+restored afterwards. The ratio B / A is of the means over rounds, with a 95 % bootstrap interval over rounds; it is left
+out where a round of either is not above 0. The result goes to lab/bench/results/compare-BENCH.json, and names the
+checkouts by commit.
 
 The interval needs some rounds: with fewer than five it says little.
 """
@@ -36,7 +37,7 @@ _COMPARED = {
     "stop": r".*_(ms|tokens)\.p(50|90)|peak_memory_mb\..*",
     "orchestration": r"sequential\..*_ms\.p(50|90)",
     "ledger": r"(calm|kills)\.(difference\..*|discarded_tokens|requests_with_a_note_of_loss)",
-    "scaling": r"points\.\d+\.(requests_per_second\..*|relative_to\..*\.mean|latency_ms\.p50|processor_ms_per_request\.system\..*)",
+    "scaling": r"points\.\d+\.(requests_per_second\..*|relative_to\..*\.mean|latency_ms\.p50|processor_ms_per_request\.system\..*)",  # noqa: E501
 }
 """By bench: the figures, as paths in its result."""
 

@@ -1,6 +1,8 @@
-"""What each engine keeps of the promises that all engines make: the conformance tests' names, by engine, with how each ended.
+"""What each engine keeps of the promises that all engines make: the conformance tests' names, by engine, with how each
+ended.
 
-`python -m lab.bench.conformance` runs the tests and writes docs/conformance.md. Engines that are not here (a GPU; vLLM without `make peers`) are told as such.
+`python -m lab.bench.conformance` runs the tests and writes docs/conformance.md. Engines that are not here (a GPU; vLLM
+without `make peers`) are told as such.
 """
 
 from __future__ import annotations
@@ -28,7 +30,7 @@ _HEAD = """\
 ([Add an engine](add-an-engine.md)), on a small real checkpoint, and how they ended on one machine. `yes`: passed; a number
 says why not, below.
 
-"""
+"""  # noqa: E501
 
 
 @dataclass(frozen=True, slots=True)

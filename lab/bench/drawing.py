@@ -1,5 +1,6 @@
-"""Pictures of results: all of lab/bench/results as one, by `tandem bench report`; or how pods followed the load on the test cluster,
-from what `make e2e-k8s` wrote, by `python -m lab.bench.drawing scaling`, as docs/scaling.svg."""
+"""Pictures of results: all of lab/bench/results as one, by `tandem bench report`; or how pods followed the load on the
+test cluster, from what `make e2e-k8s` wrote, by `python -m lab.bench.drawing scaling`, as docs/scaling.svg.
+"""
 
 from __future__ import annotations
 

@@ -1,8 +1,9 @@
-"""The default pair behind two servers of llama.cpp, against the same two files in engines of ours: `python -m lab.bench.endpoints`.
+"""The default pair behind two servers of llama.cpp, against the same two files in engines of ours: `python -m
+lab.bench.endpoints`.
 
-Functions of HumanEval are asked of both stacks, by the profiles that `tandem profile new` writes for them. Counts how often the same model
-answered, and with the same text; sets the bills against the servers' own counters; and cuts streams of each server, to see by how many
-tokens their bills are off.
+Functions of HumanEval are asked of both stacks, by the profiles that `tandem profile new` writes for them. Counts how
+often the same model answered, and with the same text; sets the bills against the servers' own counters; and cuts
+streams of each server, to see by how many tokens their bills are off.
 """
 
 from __future__ import annotations
@@ -124,7 +125,9 @@ def _difference(after: Figures, before: Figures) -> Figures:
 
 
 def _cut(client: Client, role: Literal["llm", "slm"], url: str) -> tuple[int, int, bool]:
-    """Tokens of one cut stream as billed and as the server had generated them, and whether the bill says that it is an estimate."""
+    """Tokens of one cut stream as billed and as the server had generated them, and whether the bill says that it is an
+    estimate.
+    """
     most = 0 if role == "slm" else None  # of the large model's tokens
     request_id, before = f"cut-{role}-{time.time_ns()}", _counted(url)
     with closing(client.solve(_TALE, task="chat", request_id=request_id, max_llm_tokens=most)) as events:

@@ -1,12 +1,13 @@
 """The engines that a machine without a GPU may run: speed, start and memory of each, in turns, for one model.
 
-`python -m lab.bench.engine --model slm`. Each round starts every engine in a process of its own, asks it for everything, reads its
-memory and ends it, so that other load on the machine affects all alike. An interval is over the rounds; no prompt is used twice.
+`python -m lab.bench.engine --model slm`. Each round starts every engine in a process of its own, asks it for
+everything, reads its memory and ends it, so that other load on the machine affects all alike. An interval is over the
+rounds; no prompt is used twice.
 
-`llamacpp` is the default; `llamacpp-server` is llama.cpp's own server in the same wheel, with its default settings, and `-mapped`
-with ours (no repacked weights, no flash attention); `llamacpp-native-mapped` is that server built for this processor, and `vllm`
-and `vllm-float32` are vLLM's build for CPUs (all three: `make peers`). int8, bfloat16 and float32 need the converted model
-(`tandem models pull --engine transformers`); float32 is for processors without bfloat16.
+`llamacpp` is the default; `llamacpp-server` is llama.cpp's own server in the same wheel, with its default settings, and
+`-mapped` with ours (no repacked weights, no flash attention); `llamacpp-native-mapped` is that server built for this
+processor, and `vllm` and `vllm-float32` are vLLM's build for CPUs (all three: `make peers`). int8, bfloat16 and float32
+need the converted model (`tandem models pull --engine transformers`); float32 is for processors without bfloat16.
 """
 
 from __future__ import annotations

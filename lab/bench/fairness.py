@@ -1,12 +1,13 @@
 """How much slower is a tenant's request while another tenant floods the system?
 
-`python -m lab.bench.fairness --runs 100`. A local stack with the test engine whose large model has `--slots` (by default the chart's);
-one tenant asks one request after another, alone and while another one keeps eight callers a slot busy, in turns. The same with a
-stack that has no file of tenants, where requests are served as they come. The fewer slots, the slower the test engine, so that
-slots are short and not the processor.
+`python -m lab.bench.fairness --runs 100`. A local stack with the test engine whose large model has `--slots` (by
+default the chart's); one tenant asks one request after another, alone and while another one keeps eight callers a slot
+busy, in turns. The same with a stack that has no file of tenants, where requests are served as they come. The fewer
+slots, the slower the test engine, so that slots are short and not the processor.
 
-`python -m lab.bench.fairness --callers 120`: of requests so short that the processor is what all wait for; the goal is a 99th percentile
-of at most 1.5 times that of the tenant alone. The other tenant's callers are a process of their own: what they cost is theirs.
+`python -m lab.bench.fairness --callers 120`: of requests so short that the processor is what all wait for; the goal is
+a 99th percentile of at most 1.5 times that of the tenant alone. The other tenant's callers are a process of their own:
+what they cost is theirs.
 """
 
 from __future__ import annotations
@@ -70,7 +71,9 @@ class Flood:
     is_short: bool = False
 
     def question(self, length: float = 1.0) -> str:
-        """Whose 16 tokens of insight hold a slot for so long that all together make five requests a second, times `length`."""
+        """Whose 16 tokens of insight hold a slot for so long that all together make five requests a second, times
+        `length`.
+        """
         milliseconds = 2.0 if self.is_short else length * 1000 * self.slots / _SLOTS_A_SECOND / 16
         return f"[ms={milliseconds:.0f} scores=16:0.9 slm_eos=1] whose turn is it?"
 
@@ -135,7 +138,9 @@ async def _keep_flooding(gateway: str, flood: Flood, has_begun: Event, is_over: 
 
 
 def _figures(alone: list[float], flooded: list[float]) -> Figures:
-    """Times in ms, and how many times as long the 95th and 99th percentiles are during the flood, the first with a 95 % interval."""
+    """Times in ms, and how many times as long the 95th and 99th percentiles are during the flood, the first with a 95 %
+    interval.
+    """
     first, second = np.array(alone) * 1000, np.array(flooded) * 1000
 
     def ratio(rows: np.ndarray, percentile: int = 95) -> float:

@@ -1,7 +1,9 @@
-"""The first hour with a GPU: `make gpu-check`. No GPU has run this project: what it prints is what its authors do not know.
+"""The first hour with a GPU: `make gpu-check`. No GPU has run this project: what it prints is what its authors do not
+know.
 
-The engines' promises on cuda, then in vLLM's own environment those of vLLM, and with vLLM a stop, a bill, a long request and, with two
-GPUs, tensor parallelism. `--model`: a folder in Hugging Face layout; without one a tiny random model, whose speed says nothing.
+The engines' promises on cuda, then in vLLM's own environment those of vLLM, and with vLLM a stop, a bill, a long
+request and, with two GPUs, tensor parallelism. `--model`: a folder in Hugging Face layout; without one a tiny random
+model, whose speed says nothing.
 """
 
 from __future__ import annotations
@@ -32,7 +34,7 @@ _SUITES = "tests/integration/test_engine_conformance.py", "tests/integration/tes
 _OWN = "tests/integration/test_vllm_engine.py"
 _NONE = """\
 No NVIDIA GPU is here (nvidia-smi lists none), so nothing was checked. No GPU has run this project yet: on a machine that has one, please
-run `make gpu-check`, and with two GPUs both are tried. Send back what it prints (docs/gpus.md)."""
+run `make gpu-check`, and with two GPUs both are tried. Send back what it prints (docs/gpus.md)."""  # noqa: E501
 _SECONDS = 1800
 Check = Callable[["Engine"], Coroutine[Any, Any, dict[str, Any]]]
 
@@ -154,7 +156,9 @@ CHECKS: tuple[Check, ...] = (stop, bill, long)
 async def _run(
     engine: Engine, key: str, length: int, most: int, abort_at: int = 0
 ) -> tuple[int, int, float, Finished, float]:
-    """Tokens of the prompt and of the text, seconds to the first, the end, and seconds from the abort, or else from the begin, to it."""
+    """Tokens of the prompt and of the text, seconds to the first, the end, and seconds from the abort, or else from the
+    begin, to it.
+    """
     from services.models.engine.api import Finished, GenerationRequest
 
     ids = engine.tokenizer.encode("one more word " * length)[:length]

@@ -1,4 +1,6 @@
-"""Are the bills exact? `python -m lab.bench.ledger --requests 200 --kills 20`; tests/e2e/ledger.py says how it is measured."""
+"""Are the bills exact? `python -m lab.bench.ledger --requests 200 --kills 20`; tests/e2e/ledger.py says how it is
+measured.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""An engine in a process of its own, which answers each line of JSON with a line of JSON (as lab/bench/vllm_peer.py does).
+"""An engine in a process of its own, which answers each line of JSON with a line of JSON (as lab/bench/vllm_peer.py
+does).
 
 Two engines in one process would share its threads, its memory and its start.
 """
@@ -55,7 +56,9 @@ class LineProcess:
         return self._process.pid
 
     def tokens_per_second(self, prompts: Prompts, max_tokens: int) -> float:
-        """Of one sequence from its first token: decoding alone. Of several from the first request on, prefill included."""
+        """Of one sequence from its first token: decoding alone. Of several from the first request on, prefill
+        included.
+        """
         started, times = self._times(prompts, max_tokens)
         if len(prompts) == 1:
             return (len(times) - 1) / (times[-1] - times[0])

@@ -1,7 +1,9 @@
-"""The served system against the collected answers: `python -m lab.bench.live`, the default pair on llama.cpp, with Jaeger.
+"""The served system against the collected answers: `python -m lab.bench.live`, the default pair on llama.cpp, with
+Jaeger.
 
-The first functions of lab/bench/fixtures/humaneval-llamacpp.parquet that a check applies to are asked live. Offline, the profile's trials are
-replayed on the collected answers. Counts how often both answers come from the same stage, and how often the steps in Jaeger are the bill.
+The first functions of lab/bench/fixtures/humaneval-llamacpp.parquet that a check applies to are asked live. Offline,
+the profile's trials are replayed on the collected answers. Counts how often both answers come from the same stage, and
+how often the steps in Jaeger are the bill.
 """
 
 from __future__ import annotations

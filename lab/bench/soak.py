@@ -1,4 +1,5 @@
-"""An hour, and twenty thousand requests at least, on one local stack: whether memory, descriptors, keys, Temporal's database and the slowest answers stay flat.
+"""An hour, and twenty thousand requests at least, on one local stack: whether memory, descriptors, keys, Temporal's
+database and the slowest answers stay flat.
 
 `python -m lab.bench.soak`. Draws docs/soak.svg.
 """

@@ -1,7 +1,7 @@
 """Latency of a stop: from the decision to the large model's engine being stopped, and the tokens that it cost.
 
-`python -m lab.bench.stop --runs 200` with the scripted test engine, `--real` with the default pair. The decision's time is
-the start of the workflow task that decides, as Temporal recorded it; the end's is the engine's own clock.
+`python -m lab.bench.stop --runs 200` with the scripted test engine, `--real` with the default pair. The decision's time
+is the start of the workflow task that decides, as Temporal recorded it; the end's is the engine's own clock.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """Seconds to a call: `python -m lab.bench.time_to_call`, the default pair on the local stack.
 
-Conversations of three questions about the same tools (several functions of the leaderboard's training tasks), each after the result of the
-call before, are asked in two ways that take turns: the small model tries first, and the large model alone. Each way is a tenant, so
-neither reads what the other has cached. Calls come whole, at the end of their stream, so a request's end is the time to its call.
+Conversations of three questions about the same tools (several functions of the leaderboard's training tasks), each
+after the result of the call before, are asked in two ways that take turns: the small model tries first, and the large
+model alone. Each way is a tenant, so neither reads what the other has cached. Calls come whole, at the end of their
+stream, so a request's end is the time to its call.
 """
 
 from __future__ import annotations

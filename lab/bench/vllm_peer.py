@@ -1,4 +1,5 @@
-"""vLLM on a CPU in an environment of its own: reads lines of `{"prompts": [[id]], "max_tokens": n}`, writes each token's time.
+"""vLLM on a CPU in an environment of its own: reads lines of `{"prompts": [[id]], "max_tokens": n}`, writes each
+token's time.
 
 bench.engine starts it, and passes its environment. It imports nothing of this project.
 """

@@ -1,8 +1,9 @@
-"""What one request costs the system besides its models, counted: `python -m lab.bench.weight`, with `--functions` by function too.
+"""What one request costs the system besides its models, counted: `python -m lab.bench.weight`, with `--functions` by
+function too.
 
-Redis commands by name (those within scripts counted) and by process, calls to Temporal, events by type, bytes of history, actions,
-and the processor time of each process. The test engine writes four scores, three stages and 56 tokens, as in lab.bench.scaling;
-`--question` asks another. Counts do not depend on the machine; processor time does.
+Redis commands by name (those within scripts counted) and by process, calls to Temporal, events by type, bytes of
+history, actions, and the processor time of each process. The test engine writes four scores, three stages and 56
+tokens, as in lab.bench.scaling; `--question` asks another. Counts do not depend on the machine; processor time does.
 """
 
 from __future__ import annotations

@@ -1,4 +1,6 @@
-"""Collected answers to tasks with tools as arrays, one row a task, graded and with the evidence that serving would have."""
+"""Collected answers to tasks with tools as arrays, one row a task, graded and with the evidence that serving would
+have.
+"""
 
 from __future__ import annotations
 
@@ -40,9 +42,11 @@ class Side:
 
 @dataclass(frozen=True)
 class CallTable:
-    """`evidence` float64[n, CALL_NAMES], zero what an answer has not. `valid`: calls that follow their tools' schemas, to the letter.
+    """`evidence` float64[n, CALL_NAMES], zero what an answer has not. `valid`: calls that follow their tools' schemas,
+    to the letter.
 
-    `agree`: the share of the samples that make the same calls; `sample_tokens`: what the `num_samples` wrote. `said`: the last turn of the user's.
+    `agree`: the share of the samples that make the same calls; `sample_tokens`: what the `num_samples` wrote. `said`:
+    the last turn of the user's.
     """
 
     ids: NDArray[np.str_]
@@ -84,7 +88,9 @@ def _taken(value: Any, rows: Rows) -> Any:
 
 
 def load_answers(tasks: CallTasks, file: Path) -> CallTable:
-    """Of the tasks that `file` has (lab.calls.collect), in the order of `tasks`. Raises StoreError where it has none."""
+    """Of the tasks that `file` has (lab.calls.collect), in the order of `tasks`. Raises StoreError where it has
+    none.
+    """
     try:
         lines = [json.loads(line) for line in file.read_text().splitlines() if line.strip()]
     except (OSError, ValueError) as error:

@@ -1,9 +1,10 @@
-"""Collects what both models of a pair write in tasks with tools, and how likely each token was. An interrupted run is resumed.
+"""Collects what both models of a pair write in tasks with tools, and how likely each token was. An interrupted run is
+resumed.
 
 python -m lab.calls.collect train --out lab/calls/collected/train.jsonl
 
-Prompts, grammar and reading are those of serving, with the choice `auto`. A line of the file is a task that both models have done; the
-file beside it says what the answers were made with.
+Prompts, grammar and reading are those of serving, with the choice `auto`. A line of the file is a task that both models
+have done; the file beside it says what the answers were made with.
 """
 
 from __future__ import annotations
@@ -38,8 +39,8 @@ _SAMPLES, _TEMPERATURE = 2, 0.8
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """One answer. `sample` 0 is greedy. `tokens` are the texts of the tokens with the stop token's, empty, and `logprobs` how likely
-    each was before any constraint, in nats. `error` names what the engine refused instead.
+    """One answer. `sample` 0 is greedy. `tokens` are the texts of the tokens with the stop token's, empty, and
+    `logprobs` how likely each was before any constraint, in nats. `error` names what the engine refused instead.
     """
 
     role: Literal["llm", "slm"]

@@ -1,4 +1,6 @@
-"""`tandem eval` of tasks with tools: every way to decide, whole and by category, as the JSON that other evaluations have."""
+"""`tandem eval` of tasks with tools: every way to decide, whole and by category, as the JSON that other evaluations
+have.
+"""
 
 from __future__ import annotations
 
@@ -35,8 +37,8 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class Lot:
-    """The small model alone answers a `share` of the tasks, drawn by lot, and the large one the others, at the price of the scorer `calls`
-    (USD 8:1). `ours_less`: what the scorer's answers are right more, with a paired 95 % interval.
+    """The small model alone answers a `share` of the tasks, drawn by lot, and the large one the others, at the price of
+    the scorer `calls` (USD 8:1). `ours_less`: what the scorer's answers are right more, with a paired 95 % interval.
     """
 
     share: float
@@ -150,7 +152,8 @@ def _percent(row: MethodResult, unit: str) -> str:
 
 @dataclass(frozen=True)
 class Evidence:
-    """How well one thing tells right answers of the small model from wrong ones, among `of`: answers with calls, or texts without.
+    """How well one thing tells right answers of the small model from wrong ones, among `of`: answers with calls, or
+    texts without.
     `auroc` with its 95 % interval over tasks; None where all have the same outcome. `right`: their share.
     """
 

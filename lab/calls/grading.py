@@ -1,7 +1,9 @@
-"""Whether calls are right, by the rules of the Berkeley Function Calling Leaderboard: those of its own package, bfcl-eval.
+"""Whether calls are right, by the rules of the Berkeley Function Calling Leaderboard: those of its own package,
+bfcl-eval.
 
-The package is a development dependency without what it requires for its own runs. Its checker asks a table of all models that it knows
-only whether a model writes dots in names as underscores, and that table needs a client of each vendor: another table stands in for it.
+The package is a development dependency without what it requires for its own runs. Its checker asks a table of all
+models that it knows only whether a model writes dots in names as underscores, and that table needs a client of each
+vendor: another table stands in for it.
 No file of its data is read.
 """
 

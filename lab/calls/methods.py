@@ -1,4 +1,6 @@
-"""Who answers a task with tools, at which cost, by each way to decide: prices are the bill's, and each prompt is priced as read."""
+"""Who answers a task with tools, at which cost, by each way to decide: prices are the bill's, and each prompt is priced
+as read.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +35,9 @@ LABELS = {
 
 @dataclass(frozen=True)
 class Scores:
-    """Of each task, float64[n], NaN where there is none: the trained scorer's of what the small model wrote, and the router's."""
+    """Of each task, float64[n], NaN where there is none: the trained scorer's of what the small model wrote, and the
+    router's.
+    """
 
     ours: Floats
     router: Floats
@@ -82,7 +86,9 @@ def llm_alone(table: CallTable, plan: Plan) -> PricedCourse:
 
 
 def cascade(table: CallTable, plan: Plan, accepts: Bools, more: TokenCounts | None = None) -> PricedCourse:
-    """The small model answers, and the large one what is not accepted. `more`: what the small model read and wrote beside its answer."""
+    """The small model answers, and the large one what is not accepted. `more`: what the small model read and wrote
+    beside its answer.
+    """
     return _settled(table, plan, accepts, tokens(table.slm.prompt, table.slm.tokens) + (more or TokenCounts()))
 
 

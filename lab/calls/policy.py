@@ -1,4 +1,6 @@
-"""Which scores suffice: the thresholds that save most, at an accuracy not far below the large model's, found out of fold."""
+"""Which scores suffice: the thresholds that save most, at an accuracy not far below the large model's, found out of
+fold.
+"""
 
 from __future__ import annotations
 
@@ -28,8 +30,8 @@ class Goal:
 
 @dataclass(frozen=True)
 class _Steps:
-    """What it brings to accept everything from each score down, best first: `thresholds` [m + 1], sums of right answers gained and cost
-    saved. The first accepts nothing.
+    """What it brings to accept everything from each score down, best first: `thresholds` [m + 1], sums of right answers
+    gained and cost saved. The first accepts nothing.
     """
 
     thresholds: Floats
@@ -78,7 +80,9 @@ def search(table: CallTable, plan: Plan, scores: Scores, goal: Goal) -> CallPoli
 
 
 def _best(a: _Steps, b: _Steps, least: float, price: float) -> tuple[float, float]:
-    """The pair of thresholds that saves most; nothing is accepted where that saves less than the small model's `price`."""
+    """The pair of thresholds that saves most; nothing is accepted where that saves less than the small model's
+    `price`.
+    """
     gained = a.gained[:, None] + b.gained[None, :]
     saved = np.where(gained >= least - 1e-9, a.saved[:, None] + b.saved[None, :], -np.inf)
     i, j = np.unravel_index(int(saved.argmax()), saved.shape)

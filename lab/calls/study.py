@@ -1,4 +1,6 @@
-"""The folder of a study of calls: `train` writes scorer and scores, `calibrate` adds the policy, `eval` reads both and records when."""
+"""The folder of a study of calls: `train` writes scorer and scores, `calibrate` adds the policy, `eval` reads both and
+records when.
+"""
 
 from __future__ import annotations
 
@@ -36,7 +38,9 @@ class Answers:
 
 
 def load(file: Path, profile: Profile, given: tasks.CallTasks | None = None) -> Answers:
-    """The tasks are those that the file was collected from: `given`, or train or test. Raises StoreError, DatasetError."""
+    """The tasks are those that the file was collected from: `given`, or train or test. Raises StoreError,
+    DatasetError.
+    """
     origin = _origin(file)
     if origin["pair"] != profile.name:
         raise StoreError(f"{file} has answers of the pair {origin['pair']}, not of {profile.name}")
@@ -117,8 +121,8 @@ def _listed(scores: np.ndarray[Any, np.dtype[np.float64]]) -> list[float | None]
 def judge(answers: Answers, study: CallStudy, *, again: bool, record: Path | None = None) -> list[dict[str, Any]]:
     """Record that the held-out tasks are judged now, by which policy, fixed when. Returns all such records.
 
-    The policy that judged them last may compute its figures again. Raises StudyError where another one did and it is not said that they are
-    judged `again`, or where answers are missing.
+    The policy that judged them last may compute its figures again. Raises StudyError where another one did and it is
+    not said that they are judged `again`, or where answers are missing.
     """
     if answers.tasks.sha256 != tasks.load("test").sha256:
         return []
@@ -126,7 +130,8 @@ def judge(answers: Answers, study: CallStudy, *, again: bool, record: Path | Non
     before: list[dict[str, Any]] = json.loads(record.read_text()) if record.exists() else []
     if len(answers.table) < len(answers.tasks.items):
         raise StudyError(
-            f"{len(answers.table)} of {len(answers.tasks.items)} held-out tasks are collected: they are judged once, and whole"
+            f"{len(answers.table)} of {len(answers.tasks.items)} held-out tasks are collected: they are judged once, "
+            "and whole"
         )
     if before and before[-1]["policy_sha256"] == study.sha256:
         return before

@@ -20,8 +20,8 @@ _TYPES = {"dict": "object", "float": "number", "tuple": "array", "any": None}
 
 @dataclass(frozen=True, slots=True)
 class CallTask:
-    """`functions` are the tools as the leaderboard describes them, which the answer's values are compared by. `answer`: the calls that
-    are right, each {name: {argument: allowed values}}; empty: no call is.
+    """`functions` are the tools as the leaderboard describes them, which the answer's values are compared by. `answer`:
+    the calls that are right, each {name: {argument: allowed values}}; empty: no call is.
     """
 
     id: str

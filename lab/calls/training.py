@@ -1,4 +1,6 @@
-"""Trains the scorer of calls: two logistic regressions on the evidence, all scores out of fold, calibrated as the other scorers are."""
+"""Trains the scorer of calls: two logistic regressions on the evidence, all scores out of fold, calibrated as the other
+scorers are.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +33,8 @@ _INNER_FOLDS = 4
 
 @dataclass(frozen=True)
 class Trained:
-    """`scores`: out of fold, float64[n], of each answer by its own kind; NaN where it is neither, or there are too few of its kind.
+    """`scores`: out of fold, float64[n], of each answer by its own kind; NaN where it is neither, or there are too few
+    of its kind.
     `routed`: the same of the `router`, which knows the prompt's words alone, for every task.
     """
 
@@ -97,7 +100,9 @@ class _CrossFit:
 def _cross_fit(
     values: Floats, names: Sequence[str], targets: Bools, rows: Bools, fold: NDArray[np.intp]
 ) -> _CrossFit | None:
-    """Fit on the `rows`: each is scored by a model of the other folds. None where there are too few, or all have the same outcome."""
+    """Fit on the `rows`: each is scored by a model of the other folds. None where there are too few, or all have the
+    same outcome.
+    """
     if rows.sum() < MIN_ANSWERS or min(targets[rows].sum(), (~targets[rows]).sum()) < _INNER_FOLDS * 2:
         return None
     logits = np.full(len(rows), np.nan)

@@ -1,7 +1,9 @@
-"""Requests of one's own with what two small models and the large one answered: a JSONL file, a line each (docs/stop-rule.md).
+"""Requests of one's own with what two small models and the large one answered: a JSONL file, a line each
+(docs/stop-rule.md).
 
-A line is {"id", "request", "answers"}, with "task" (answer, code or chat; chat where it is left out) and "tenant" where wanted. `request` is
-a body of OpenAI's chat API; `answers` has for each of slm, second_slm and llm {"text", "calls": [[name, arguments]], "tokens": [read, written]}.
+A line is {"id", "request", "answers"}, with "task" (answer, code or chat; chat where it is left out) and "tenant" where
+wanted. `request` is a body of OpenAI's chat API; `answers` has for each of slm, second_slm and llm {"text", "calls":
+[[name, arguments]], "tokens": [read, written]}.
 """
 
 from __future__ import annotations
@@ -95,8 +97,8 @@ class Asked(_Line):
 
 @dataclass(frozen=True)
 class Compared:
-    """`agree`: both small models give the same answer, which is evidence for its kind; `calls_nothing`: it is no call. `disputed`: the
-    large model's is another, as far as anything tells.
+    """`agree`: both small models give the same answer, which is evidence for its kind; `calls_nothing`: it is no call.
+    `disputed`: the large model's is another, as far as anything tells.
     """
 
     asked: Asked
@@ -107,7 +109,9 @@ class Compared:
 
 
 def read_asked(file: Path) -> list[Asked]:
-    """The first of those that repeat. Raises StoreError for a line that is none, without one of the three answers, or whose id is another's."""
+    """The first of those that repeat. Raises StoreError for a line that is none, without one of the three answers, or
+    whose id is another's.
+    """
     found: dict[str, Asked] = {}
     ids: set[str] = set()
     for number, line in enumerate(file.read_text().splitlines(), 1):

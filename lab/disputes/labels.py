@@ -1,4 +1,6 @@
-"""Who was right where the large model disputes what two small ones say: labels in a JSONL file beside the answers, one line each."""
+"""Who was right where the large model disputes what two small ones say: labels in a JSONL file beside the answers, one
+line each.
+"""
 
 from __future__ import annotations
 
@@ -41,8 +43,11 @@ class Labels:
 
     def add(self, dispute: Compared, label: Label) -> None:
         line = {
-            "id": dispute.asked.id, "digest": dispute.digest, "label": label, "at": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"
-        }  # fmt: skip
+            "id": dispute.asked.id,
+            "digest": dispute.digest,
+            "label": label,
+            "at": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}",
+        }
         with self.path.open("a") as file:
             file.write(json.dumps(line) + "\n")
 

@@ -1,4 +1,6 @@
-"""`tandem calibrate --lose-at-most` by the agreement of two small models: what is lost is bounded by the disputes (docs/method.md, A promise)."""
+"""`tandem calibrate --lose-at-most` by the agreement of two small models: what is lost is bounded by the disputes
+(docs/method.md, A promise).
+"""
 
 from __future__ import annotations
 
@@ -18,8 +20,8 @@ Takes = Callable[[Compared], bool]
 
 @dataclass(frozen=True)
 class Counted:
-    """What a rule takes of the n requests. `disputes`: taken, and the large model says otherwise; of these `labelled` have a label, and by
-    that `lost` are lost. A dispute without a label counts as lost.
+    """What a rule takes of the n requests. `disputes`: taken, and the large model says otherwise; of these `labelled`
+    have a label, and by that `lost` are lost. A dispute without a label counts as lost.
     """
 
     n: int
@@ -42,7 +44,9 @@ class Counted:
 
 @dataclass(frozen=True)
 class Tested:
-    """`cost`: USD of all three models relative to the large one alone; None: a price or a count of tokens is not known."""
+    """`cost`: USD of all three models relative to the large one alone; None: a price or a count of tokens is not
+    known.
+    """
 
     evidence: str
     counted: Counted
@@ -53,10 +57,12 @@ class Tested:
 
 @dataclass(frozen=True)
 class Shown:
-    """`about`: kind of answers, and tenant. `look`: the bounds have its `confidence`, so that the promise has its own over all looks.
+    """`about`: kind of answers, and tenant. `look`: the bounds have its `confidence`, so that the promise has its own
+    over all looks.
 
-    `labels_needed`: so many disputes must still be found not to be lost; `requests_needed`: for the next look, if none of the disputes is
-    lost and none can be shown on these. Both None where a rule is accepted; both of the strictest rule.
+    `labels_needed`: so many disputes must still be found not to be lost; `requests_needed`: for the next look, if none
+    of the disputes is lost and none can be shown on these. Both None where a rule is accepted; both of the strictest
+    rule.
     """
 
     about: str
@@ -76,7 +82,9 @@ class Shown:
 def show(
     compared: Sequence[Compared], labels: Mapping[str, Label], prices: Prices, promise: Promise, looks: Looks
 ) -> list[Shown]:
-    """One of each kind of answers that agreement is evidence for; where lines name tenants, one of each tenant as well."""
+    """One of each kind of answers that agreement is evidence for; where lines name tenants, one of each tenant as
+    well.
+    """
     groups: dict[str, list[Compared]] = {}
     for each in compared:
         if each.asked.kind.is_evidence:

@@ -1,1 +1,3 @@
-"""Real pairs, from verdicts on published programs (docs/pairs.md): what a fixed rule saves and loses, and what a promise costs."""
+"""Real pairs, from verdicts on published programs (docs/pairs.md): what a fixed rule saves and loses, and what a
+promise costs.
+"""

@@ -34,7 +34,8 @@ def tables(pairs: list[PairFacts]) -> dict[str, str]:
     found = [promised(facts, PROMISES) for facts in pairs]
     return {
         "fixed": table(
-            "tasks | small with large | small, large right | accepted | less the large model, points | McNemar's p | by lot at this cost"
+            "tasks | small with large | small, large right | accepted | less the large model, points | McNemar's p | "
+            "by lot at this cost"
             " | lost | cost | small alone: points, cost | with `weight=2`: points, cost",
             [_fixed_row(facts) for facts in pairs],
         ),
@@ -62,16 +63,19 @@ def all_agreements() -> Agreements:
 def agreement_tables(found: Agreements) -> dict[str, str]:
     return {
         "agreed": table(
-            "tasks | triples | taken | lost | at most | less the large model, points | cost, % of USD | by lot at this cost, points | first alone, points",
+            "tasks | triples | taken | lost | at most | less the large model, points | cost, % of USD | by lot at "
+            "this cost, points | first alone, points",
             [_summary_row(benchmark, rows) for benchmark, rows in zip(BENCHMARKS, found, strict=True)],
         ),
         "triples": table(
-            "tasks | two small with large | right, % | taken | of these right | less the large model, points | McNemar's p"
+            "tasks | two small with large | right, % | taken | of these right | less the large model, points | "
+            "McNemar's p"
             " | by lot at this cost | lost | cost, % of USD | first alone: points, cost | disputes | 3 % is shown",
             [_triple_row(*each) for rows in found for each in rows],
         ),
         "agreed_promised": table(
-            "tasks | triples | disputes, of all tasks | of these lost | 3 % shown without labels | with disputes labelled | with all labelled"
+            "tasks | triples | disputes, of all tasks | of these lost | 3 % shown without labels | with disputes "
+            "labelled | with all labelled"
             " | halves that show it | lost on the other half | broken",
             [_promise_row(benchmark, rows) for benchmark, rows in zip(BENCHMARKS, found, strict=True)],
         ),
@@ -100,7 +104,8 @@ def _summary_row(benchmark: Benchmark, rows: list[tuple[Triple, Agreed, AgreedPr
         f"{benchmark.title}, n = {min(e.n for e in each)} to {max(e.n for e in each)} | {len(each)}"
         f" | {_span([e.taken for e in each])} %"
         f" | {_span([e.lost / e.n for e in each], 1)} % | {100 * max(e.bound for e in each):.1f} %"
-        f" | {signed(100 * min(e.difference.mean for e in each))} to {signed(100 * max(e.difference.mean for e in each))}"
+        f" | {signed(100 * min(e.difference.mean for e in each))} to "
+        f"{signed(100 * max(e.difference.mean for e in each))}"
         f" | {100 * float(np.median([e.cost.mean for e in each])):.0f}; {_span([e.cost.mean for e in each])}"
         f" | {signed(100 * min(lots))} to {signed(100 * max(lots))}"
         f" | {signed(100 * min(first))} to {signed(100 * max(first))}"
@@ -138,7 +143,8 @@ def _fixed_row(facts: PairFacts) -> str:
     p_value = "" if one.p_value is None else f"{max(one.p_value, 0.001):.3f}"
     bound = f", at most {one.bound:.1%}" if one.bound is not None else ""
     return (
-        f"{_BENCHMARKS[facts.pair.data]}, n = {one.n}{runs} | {facts.pair.name} | {100 * one.small:.0f}, {100 * one.large:.0f} %"
+        f"{_BENCHMARKS[facts.pair.data]}, n = {one.n}{runs} | {facts.pair.name} | {100 * one.small:.0f}, "
+        f"{100 * one.large:.0f} %"
         f" | {one.accepted:.0%} | {_bold(one.difference)} | {p_value} | {_lot(one.lot)} | {one.lost / one.n:.1%}{bound}"
         f" | {share(one.cost)} of {facts.pair.unit}"
         f" | {signed(100 * (one.small - one.large))}, {one.small_cost:.0%}"

@@ -1,4 +1,6 @@
-"""What `tandem calibrate --lose-at-most` says of the triples: without a label, with the disputes labelled, and with a label of all that is taken."""
+"""What `tandem calibrate --lose-at-most` says of the triples: without a label, with the disputes labelled, and with a
+label of all that is taken.
+"""
 
 from __future__ import annotations
 
@@ -18,9 +20,10 @@ HALVES = 200
 
 @dataclass(frozen=True)
 class AgreedPromise:
-    """`disputes` are Counted with all of them labelled. Of the HALVES, each with its disputes labelled: `accepted`, the share that shows the
-    promise; `lost`, the mean share that is lost on the other half of these (0 where there are none); `broken`, the share that shows it
-    though more than promised is lost on all tasks; `above`: though more is lost on the other half.
+    """`disputes` are Counted with all of them labelled. Of the HALVES, each with its disputes labelled: `accepted`, the
+    share that shows the promise; `lost`, the mean share that is lost on the other half of these (0 where there are
+    none); `broken`, the share that shows it though more than promised is lost on all tasks; `above`: though more is
+    lost on the other half.
     """
 
     counted: Counted

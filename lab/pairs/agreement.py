@@ -2,8 +2,8 @@
 
     python -m lab.pairs.agreement --collected FILE [--second FILE]
 
-The second opinion is the small model's program of a second file, of another pair. Without one it is the large model's of the same file: that
-shows what the check is worth, not what a pair saves.
+The second opinion is the small model's program of a second file, of another pair. Without one it is the large model's
+of the same file: that shows what the check is worth, not what a pair saves.
 """
 
 from __future__ import annotations
@@ -34,8 +34,9 @@ _AT_ONCE = 2
 
 @dataclass(frozen=True)
 class Agreement:
-    """Of `n` questions with examples, `accepted` programs pass these and agree on so many inputs; `right` of them are right, with a 95 %
-    interval (Wilson), and `lost` are wrong where the large model is right. `seconds`: mean processor time of a check of agreement.
+    """Of `n` questions with examples, `accepted` programs pass these and agree on so many inputs; `right` of them are
+    right, with a 95 % interval (Wilson), and `lost` are wrong where the large model is right. `seconds`: mean processor
+    time of a check of agreement.
     """
 
     inputs: int
@@ -101,7 +102,8 @@ def main() -> None:
     for each in found:
         right = f"{each.right.mean:.1%} right [{each.right.low:.1%}, {each.right.high:.1%}]" if each.right else "-"
         print(
-            f"{each.inputs} inputs: {each.accepted} of {each.n} accepted, {right}, {each.lost} lost, {1000 * each.seconds:.0f} ms"
+            f"{each.inputs} inputs: {each.accepted} of {each.n} accepted, {right}, {each.lost} lost, "
+            f"{1000 * each.seconds:.0f} ms"
         )
     if given.json:
         given.json.write_text(json.dumps([asdict(each) for each in found], indent=1) + "\n")

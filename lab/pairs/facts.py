@@ -49,7 +49,8 @@ class RealPair:
 class PairFacts:
     """n tasks, r runs of each: run i of the small model belongs to run i of the large one.
 
-    `weight` float64[n] is what the prompt's examples count; 0: there are none. The others are [n, r]. Costs are in the pair's unit.
+    `weight` float64[n] is what the prompt's examples count; 0: there are none. The others are [n, r]. Costs are in the
+    pair's unit.
     """
 
     pair: RealPair

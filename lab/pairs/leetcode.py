@@ -2,8 +2,8 @@
 
     python -m lab.pairs.leetcode CLONE --run 1000
 
-CLONE is a clone of github.com/doocs/leetcode (CC BY-SA 4.0), whose statements and Python solutions are read and not kept. A prompt is the
-statement with the solution's class, each method without its body.
+CLONE is a clone of github.com/doocs/leetcode (CC BY-SA 4.0), whose statements and Python solutions are read and not
+kept. A prompt is the statement with the solution's class, each method without its body.
 """
 
 from __future__ import annotations

@@ -9,7 +9,9 @@ Priced = tuple[Floats, Floats | Bools]
 
 
 def lot_at(cost: float, small: Priced, large: Priced) -> float | None:
-    """What a lot between two models gains on the large one at this mean cost, as a share; None where `cost` is above the large model's."""
+    """What a lot between two models gains on the large one at this mean cost, as a share; None where `cost` is above
+    the large model's.
+    """
     of_small, of_large = float(small[0].mean()), float(large[0].mean())
     if cost > of_large or of_small >= of_large:
         return None

@@ -44,9 +44,10 @@ def ruled(facts: PairFacts, weight: float) -> Ruled:
 class FixedRule:
     """Shares of all questions, with 95 % intervals over tasks. `cost` is relative to the large model alone.
 
-    `lost` of the n questions (a mean of the runs), and `bound`, what the share lost is at most with 95 % confidence; None for several
-    runs of a task, which are not independent; so is McNemar's `p_value` of the difference. `lot`: less the large model, of a lot between
-    the two at the same cost, as a share; None: no lot costs as much. `small_cost`: of the small model alone.
+    `lost` of the n questions (a mean of the runs), and `bound`, what the share lost is at most with 95 % confidence;
+    None for several runs of a task, which are not independent; so is McNemar's `p_value` of the difference. `lot`: less
+    the large model, of a lot between the two at the same cost, as a share; None: no lot costs as much. `small_cost`: of
+    the small model alone.
     """
 
     n: int
@@ -94,9 +95,10 @@ def fixed_rule(facts: PairFacts, weight: float) -> FixedRule:
 class Promised:
     """A rule chosen on a random half of the tasks and judged on the other, the mean of HALVES such splits.
 
-    `cost` is relative to the large model alone, `lost` a share of the questions. `broken`: share of the splits whose rule loses more
-    than promised on all tasks, which is the share that the bound is about. `above`: share in which the other half lost more, which a
-    kept promise may too: a half is a sample, and where the one half has few losses the other has the rest.
+    `cost` is relative to the large model alone, `lost` a share of the questions. `broken`: share of the splits whose
+    rule loses more than promised on all tasks, which is the share that the bound is about. `above`: share in which the
+    other half lost more, which a kept promise may too: a half is a sample, and where the one half has few losses the
+    other has the rest.
     """
 
     promise: Promise
@@ -115,7 +117,9 @@ def promised(facts: PairFacts, promises: Sequence[Promise], seed: int = 0) -> li
 
 @dataclass(frozen=True)
 class _Split:
-    """Counts of the half that chooses, and shares of the other and of all, by strictness; the last of the shares are of no rule."""
+    """Counts of the half that chooses, and shares of the other and of all, by strictness; the last of the shares are of
+    no rule.
+    """
 
     n: int
     lost: Floats

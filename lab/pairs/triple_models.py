@@ -1,4 +1,6 @@
-"""Which models are asked together, and which stands behind them: chosen by price and family; all products of the lists are shown."""
+"""Which models are asked together, and which stands behind them: chosen by price and family; all products of the lists
+are shown.
+"""
 
 from lab.pairs.triples import Benchmark, Model
 

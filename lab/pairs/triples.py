@@ -1,4 +1,5 @@
-"""Two small models of different families that agree, and a large one that answers where they do not: published answers, by their verdicts.
+"""Two small models of different families that agree, and a large one that answers where they do not: published answers,
+by their verdicts.
 
 Both small models are asked; where both give the same answer the first one's is taken, else the large model answers.
 """
@@ -54,7 +55,9 @@ class Benchmark:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """`answer`: in its normal form, or a hash or number of that; empty where none can be compared. `tokens`: read and written."""
+    """`answer`: in its normal form, or a hash or number of that; empty where none can be compared. `tokens`: read and
+    written.
+    """
 
     answer: str
     right: bool
@@ -63,8 +66,8 @@ class Reply:
 
 @dataclass(frozen=True)
 class Triple:
-    """n tasks that all three models answered. `disputed`: the two say the `same`, and the large one something else. Costs are USD for a
-    million tasks.
+    """n tasks that all three models answered. `disputed`: the two say the `same`, and the large one something else.
+    Costs are USD for a million tasks.
     """
 
     benchmark: Benchmark
@@ -94,13 +97,15 @@ class Agreed:
     # Less the large model alone, and McNemar's exact p-value.
     difference: Interval
     p_value: float
-    # Tasks whose taken answer is wrong where the large model's is right, and the exact one-sided 95 % bound of their share.
+    # Tasks whose taken answer is wrong where the large model's is right, and the exact one-sided 95 % bound of their
+    # share.
     lost: int
     bound: float
     # Of the large model's.
     cost: Interval
     first_alone: float
-    # Less the large model: a lot between the first small model and the large one at the same cost. None: no lot costs as much.
+    # Less the large model: a lot between the first small model and the large one at the same cost. None: no lot costs
+    # as much.
     lot: float | None
 
 

@@ -27,9 +27,29 @@ from tandem.paths import REPOSITORY
 
 PAGE, PICTURE = REPOSITORY / "docs" / "paper.md", REPOSITORY / "docs" / "paper.svg"
 COMPARED = (
-    LLM_ALONE, "concise", "slm", *samples.LABELS, "fixed:1", "fixed:2", "fixed:3", "forced:3", "forced:paper", "random", "paper", "paper:zero",
-    "shepherd", "shepherd:predicted", "shepherd:reactive", "cascade", "router", "trial", "llm-first", "tandem", "oracle", "oracle:llm-finishes",
-)  # fmt: skip
+    LLM_ALONE,
+    "concise",
+    "slm",
+    *samples.LABELS,
+    "fixed:1",
+    "fixed:2",
+    "fixed:3",
+    "forced:3",
+    "forced:paper",
+    "random",
+    "paper",
+    "paper:zero",
+    "shepherd",
+    "shepherd:predicted",
+    "shepherd:reactive",
+    "cascade",
+    "router",
+    "trial",
+    "llm-first",
+    "tandem",
+    "oracle",
+    "oracle:llm-finishes",
+)
 _SOURCES = {"math": "mathematics", "code": "MBPP"}
 
 
@@ -50,7 +70,9 @@ def tables() -> dict[str, Callable[[], str]]:
 
 
 def _methods(unit: str) -> str:
-    """Accuracy less the large model's in points, and cost in the unit relative to it; its own row has the accuracies."""
+    """Accuracy less the large model's in points, and cost in the unit relative to it; its own row has the
+    accuracies.
+    """
     heads = [f"{title}, n = {len(judged(test).outcomes[LLM_ALONE].right)}" for test, title in TESTS.items()]
     rows = [f"{_name(name)} | {' | '.join(_cell(test, name, unit) for test in TESTS)}" for name in COMPARED]
     return table(" | ".join(["method", *heads]), rows)
@@ -106,7 +128,10 @@ def _quality(found: Quality) -> str:
 
 
 def _transfer() -> str:
-    head = "trained on | asked about | scorer | AUROC at stage 0 | 1 | 2 | 3 | all stages | F1 | the paper's rule from stage 0: points"
+    head = (
+        "trained on | asked about | scorer | AUROC at stage 0 | 1 | 2 | 3 | all stages | F1 | the paper's rule "
+        "from stage 0: points"
+    )
     rows = [
         f"{_SOURCES[each.source]} | {TESTS[each.test]} | {each.fit} | {_quality(each.found)} | "
         f"{points(each.accuracy)} at {share(each.cost)}"
@@ -138,7 +163,10 @@ def _latency() -> str:
 
 
 def _ablation() -> str:
-    head = "questions | insight | n | right | less all four parts, points | insight, tokens | of them at the cap | answer, tokens | TFLOPs, paper"
+    head = (
+        "questions | insight | n | right | less all four parts, points | insight, tokens | of them at the cap | "
+        "answer, tokens | TFLOPs, paper"
+    )
     return table(head, list(ablation.rows()) or ["not collected" + " | " * 8])
 
 
@@ -156,7 +184,10 @@ def _file(path: Path) -> str:
     origin, runs = read(path)
     what = "stage 0 alone" if origin.only_question else "all stages"
     n = len({run.question for run in runs})
-    return f"`{path.relative_to(FILES)}` | {n} | {len(runs)} | {what} | {origin.computed_by} | `{origin.dataset_sha256[:12]}`"
+    return (
+        f"`{path.relative_to(FILES)}` | {n} | {len(runs)} | {what} | {origin.computed_by} | "
+        f"`{origin.dataset_sha256[:12]}`"
+    )
 
 
 def _timed(name: str) -> str:

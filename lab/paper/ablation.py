@@ -1,8 +1,9 @@
 """The ablation of the insight's four parts: the shipped pair hands over by a brief, with one part left out, or all.
 
-`python -m lab.paper.ablation` asks questions of two test sets, in an order of chance (hours on two cores; an interrupted run goes on, and
-may be ended at any time: the table has the questions that all variants have answered). The brief is that of the profile with the paper's
-sizes. Continuation, to compare with, is what the shipped profile has collected at its last stage.
+`python -m lab.paper.ablation` asks questions of two test sets, in an order of chance (hours on two cores; an
+interrupted run goes on, and may be ended at any time: the table has the questions that all variants have answered). The
+brief is that of the profile with the paper's sizes. Continuation, to compare with, is what the shipped profile has
+collected at its last stage.
 """
 
 from __future__ import annotations
@@ -132,7 +133,10 @@ def _cells(name: str, shown: str, whole: Any, found: Sequence[tuple[bool, int, i
     cost = tflops_paper(profile().llm.parameters, insight.mean(), profile().slm.parameters, own.mean())
     against = "" if shown == WHOLE else points(difference_of_means(right, whole))
     is_cut = "" if shown == CONTINUATION else f"{(insight == _CAP).mean():.0%}"
-    return f"{TESTS[name]} | {shown} | {len(found)} | {right.mean():.1%} | {against} | {insight.mean():.0f} | {is_cut} | {own.mean():.0f} | {cost:.2f}"
+    return (
+        f"{TESTS[name]} | {shown} | {len(found)} | {right.mean():.1%} | {against} | {insight.mean():.0f} | "
+        f"{is_cut} | {own.mean():.0f} | {cost:.2f}"
+    )
 
 
 def _file(name: str) -> Path:

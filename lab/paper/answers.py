@@ -53,7 +53,9 @@ def made_with(
     libraries: Sequence[str] = ("torch", "transformers"),
     **more: Any,
 ) -> dict[str, Any]:
-    """What answers to a test set that a module of this folder collects are made with. `pair`: of profiles, the shipped one by default."""
+    """What answers to a test set that a module of this folder collects are made with. `pair`: of profiles, the shipped
+    one by default.
+    """
     of = pair or profile()
     return {
         "command": f"python -m lab.paper.{module}",

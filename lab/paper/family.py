@@ -1,8 +1,9 @@
-"""A small model of another family: Gemma 3 270M, a base model, answers the ablation's questions alone and from its whole briefs.
+"""A small model of another family: Gemma 3 270M, a base model, answers the ablation's questions alone and from its
+whole briefs.
 
-`TANDEM_PROFILES_PATH=lab/paper/profiles tandem models pull --profile qwen2.5-1.5b-gemma3-270m` downloads it, and `python -m lab.paper.family`
-asks (a quarter of an hour on two cores; an interrupted run goes on). A base model follows worked examples, so its prompts have two of our
-own; its text ends before it asks itself the next question.
+`TANDEM_PROFILES_PATH=lab/paper/profiles tandem models pull --profile qwen2.5-1.5b-gemma3-270m` downloads it, and
+`python -m lab.paper.family` asks (a quarter of an hour on two cores; an interrupted run goes on). A base model follows
+worked examples, so its prompts have two of our own; its text ends before it asks itself the next question.
 """
 
 from __future__ import annotations
@@ -95,7 +96,10 @@ def _rows(name: str, found: Mapping[str, tuple[Answer, Answer]]) -> Iterator[str
         for shown, given in ((SHIPPED, shipped[number]), (OTHER, other[number])):
             right, tokens = (np.array(values, float) for values in zip(*given, strict=True))
             against = "" if shown == SHIPPED else points(difference_of_means(right, of_shipped))
-            yield f"{TESTS[name]} | {shown} | {insight} | {len(right)} | {right.mean():.1%} | {against} | {tokens.mean():.0f}"
+            yield (
+                f"{TESTS[name]} | {shown} | {insight} | {len(right)} | {right.mean():.1%} | {against} | "
+                f"{tokens.mean():.0f}"
+            )
 
 
 def _file(name: str) -> Path:

@@ -20,7 +20,9 @@ SHOWN = (LLM_ALONE, SLM_ALONE, "fixed:2", "paper", "paper:zero", "shepherd", OUR
 
 @dataclass(frozen=True)
 class Group:
-    """`right` and `cost` by method; cost relative to the large model alone. `difference`: our accuracy less the large model's."""
+    """`right` and `cost` by method; cost relative to the large model alone. `difference`: our accuracy less the large
+    model's.
+    """
 
     name: str
     n: int
@@ -30,7 +32,9 @@ class Group:
 
 
 def levels() -> Mapping[str, int]:
-    """Of MATH's test questions, 1 to 5, by id. They stand apart: collected answers belong to the checksum of the questions' file."""
+    """Of MATH's test questions, 1 to 5, by id. They stand apart: collected answers belong to the checksum of the
+    questions' file.
+    """
     found: dict[str, int] = json.loads((FOLDER / "math_test_levels.json").read_text())
     return found
 

@@ -1,7 +1,8 @@
-"""SIMULATED: how long each method takes where the models have a GPU each, by the rates that docs/sizing.md states for its arithmetic.
+"""SIMULATED: how long each method takes where the models have a GPU each, by the rates that docs/sizing.md states for
+its arithmetic.
 
-Nobody measured these rates. A sequence writes at a pod's rate divided by the sequences of its batch, and a prompt is read at the
-pod's rate. The tokens are those of the shipped pair's answers, or the paper's published means.
+Nobody measured these rates. A sequence writes at a pod's rate divided by the sequences of its batch, and a prompt is
+read at the pod's rate. The tokens are those of the shipped pair's answers, or the paper's published means.
 """
 
 from __future__ import annotations
@@ -20,7 +21,19 @@ from tandem.method.request.plan import Plan
 BATCH = 64
 LARGE, SMALL = (9000.0, 1500.0), (20000.0, 4000.0)  # read, written; tokens a second of a pod with a full batch
 _CACHED = 1e9
-METHODS = (LLM_ALONE, "concise", SLM_ALONE, "fixed:2", "paper", "paper:zero", "shepherd", "shepherd:reactive", "cascade", "router", OURS)  # fmt: skip
+METHODS = (
+    LLM_ALONE,
+    "concise",
+    SLM_ALONE,
+    "fixed:2",
+    "paper",
+    "paper:zero",
+    "shepherd",
+    "shepherd:reactive",
+    "cascade",
+    "router",
+    OURS,
+)
 OVERLAPPED = f"{OURS}:overlapped"
 # Published means for MATH: tokens of the 32B model alone; of the 32B model and of both with Tandem (docs/paper.md).
 _ALONE, _INSIGHT, _BOTH = 2630, 920, 2916
@@ -28,7 +41,9 @@ _ALONE, _INSIGHT, _BOTH = 2630, 920, 2916
 
 @dataclass(frozen=True)
 class Latency:
-    """`alone`: seconds of the large model alone, mean. `ratios`: time to the whole answer, relative to it, by method."""
+    """`alone`: seconds of the large model alone, mean. `ratios`: time to the whole answer, relative to it, by
+    method.
+    """
 
     test: str
     alone: float

@@ -1,7 +1,9 @@
-"""Every token's values in the scoring passes of the collected training questions, which the collected files keep as 16 statistics alone.
+"""Every token's values in the scoring passes of the collected training questions, which the collected files keep as 16
+statistics alone.
 
-`python -m lab.paper.passes` computes the passes again, with the engine that the files were collected by, and writes a file for each set
-to lab/paper/values (a quarter of an hour on two cores; files that exist are kept). The 16 statistics must come out as they were collected.
+`python -m lab.paper.passes` computes the passes again, with the engine that the files were collected by, and writes a
+file for each set to lab/paper/values (a quarter of an hour on two cores; files that exist are kept). The 16 statistics
+must come out as they were collected.
 """
 
 from __future__ import annotations
@@ -34,8 +36,8 @@ _SAME = 0.02
 
 @dataclass(frozen=True)
 class Passes:
-    """The n passes of a set, in the order of examples_of. `values` float32[n, longest, 2]: each token's log-probability and entropy
-    in nats, from the question's first on; NaN behind the last.
+    """The n passes of a set, in the order of examples_of. `values` float32[n, longest, 2]: each token's log-probability
+    and entropy in nats, from the question's first on; NaN behind the last.
     """
 
     values: NDArray[np.float32]

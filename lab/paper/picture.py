@@ -67,7 +67,9 @@ def _panel(axes: Axes, answered: Judged) -> None:
 
 
 def _swept(answered: Judged) -> list[list[PricedCourse]]:
-    """In the order of _COLORS. The paper's rule has one threshold for all stages, Shepherding asks for the predicted length."""
+    """In the order of _COLORS. The paper's rule has one threshold for all stages, Shepherding asks for the predicted
+    length.
+    """
     table, plan = answered.found.table, answered.found.plan
     own = STUDY.artefact(CASCADE).network.probabilities(answer_examples(table).batch)
     paper = scores_of(STUDY.artefact(PAPER), table)

@@ -1,7 +1,8 @@
 """Self-consistency of the small model (Wang et al. 2022): what several sampled answers to a question agree on.
 
-`python -m lab.paper.samples` asks the questions of two collected test sets (an hour or two on two cores; an interrupted run goes on). The
-temperature is the paper's. Nothing is chosen by the answers: a majority decides, of answers that are equal the earliest, or all must agree.
+`python -m lab.paper.samples` asks the questions of two collected test sets (an hour or two on two cores; an interrupted
+run goes on). The temperature is the paper's. Nothing is chosen by the answers: a majority decides, of answers that are
+equal the earliest, or all must agree.
 """
 
 from __future__ import annotations

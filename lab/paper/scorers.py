@@ -41,7 +41,9 @@ _FOLDS, _SEED = 5, 0
 
 @dataclass(frozen=True)
 class Quality:
-    """`by_stage`: AUROC, None where all outcomes are equal. `f1` of scores from 0.5 on. `interval` of the overall AUROC resamples questions."""
+    """`by_stage`: AUROC, None where all outcomes are equal. `f1` of scores from 0.5 on. `interval` of the overall AUROC
+    resamples questions.
+    """
 
     n: int
     by_stage: list[float | None]
@@ -65,7 +67,9 @@ def of_passes(kind: str, fit: str) -> Quality:
 
 
 def of_study(kind: str, scorer: str) -> Quality:
-    """The shipped pair's scorers, for the label "nothing lost": trained on MATH and word problems together; out of fold."""
+    """The shipped pair's scorers, for the label "nothing lost": trained on MATH and word problems together; out of
+    fold.
+    """
     table = collected(KINDS[kind]).table
     return _quality(STUDY.scores(scorer, table), table, "nothing_lost")
 
@@ -78,8 +82,9 @@ def f1(positive: Bools, target: Bools) -> float:
 
 @dataclass(frozen=True)
 class Transfer:
-    """A scorer trained on `source` and judged on a test set; `accuracy` and `cost` of the paper's rule from stage 0, less and relative
-    to the large model alone, with thresholds of the source."""
+    """A scorer trained on `source` and judged on a test set; `accuracy` and `cost` of the paper's rule from stage 0,
+    less and relative to the large model alone, with thresholds of the source.
+    """
 
     source: str
     test: str

@@ -1,8 +1,10 @@
-"""Scorers of the order of the tokens: the 23 statistics of the authors' code, and a small recurrent network over the tokens themselves.
+"""Scorers of the order of the tokens: the 23 statistics of the authors' code, and a small recurrent network over the
+tokens themselves.
 
-They read lab.paper.passes; none is served. Of the authors' statistics only the kinds are known here (slopes, shares of rises and falls, means of
-quarters, length), so these 23 are our reading: of log-perplexity and of entropy each the mean, spread, largest and smallest value, slope over the
-positions, shares of tokens that rise and that fall, and means of four quarters; and the length.
+They read lab.paper.passes; none is served. Of the authors' statistics only the kinds are known here (slopes, shares of
+rises and falls, means of quarters, length), so these 23 are our reading: of log-perplexity and of entropy each the
+mean, spread, largest and smallest value, slope over the positions, shares of tokens that rise and that fall, and means
+of four quarters; and the length.
 """
 
 from __future__ import annotations
@@ -34,7 +36,9 @@ def of_statistics(examples: Examples, passes: Passes) -> Examples:
 
 
 def of_tokens(examples: Examples, passes: Passes) -> Examples:
-    """The same passes with float32[n, longest, 2] as their features: log-perplexity and entropy of each token, NaN behind the last."""
+    """The same passes with float32[n, longest, 2] as their features: log-perplexity and entropy of each token, NaN
+    behind the last.
+    """
     return replace(examples, batch=replace(examples.batch, features=_signals(passes.values)))
 
 

@@ -1,7 +1,8 @@
-"""Print the estimates of a profile's `[llm_alone.by_length]`: `python -m lab.training.alone PROFILE answer=FILE,FILE code=FILE`.
+"""Print the estimates of a profile's `[llm_alone.by_length]`: `python -m lab.training.alone PROFILE answer=FILE,FILE
+code=FILE`.
 
-The files are of `tandem collect`: the large model's own answers to training questions. Beside `calibrate --write`, because a
-profile's tasks are measured on different files.
+The files are of `tandem collect`: the large model's own answers to training questions. Beside `calibrate --write`,
+because a profile's tasks are measured on different files.
 """
 
 from __future__ import annotations

@@ -1,4 +1,6 @@
-"""`tandem calibrate`: from out-of-fold scores and checks to the policy that meets the user's objective, and those it is compared with."""
+"""`tandem calibrate`: from out-of-fold scores and checks to the policy that meets the user's objective, and those it is
+compared with.
+"""
 
 from __future__ import annotations
 
@@ -39,7 +41,8 @@ _SENT = 0.7  # of the failures, by the alternative that spares the large model t
 class FrontierPoint:
     """A policy of the frontier with 95 % intervals over questions; `cost` is relative to the large model alone.
 
-    `costs` are those in every unit and price list that can be counted, `latency` seconds to the answer, None without measured rates.
+    `costs` are those in every unit and price list that can be counted, `latency` seconds to the answer, None without
+    measured rates.
     """
 
     policy: Policy
@@ -51,7 +54,9 @@ class FrontierPoint:
 
 @dataclass(frozen=True)
 class Calibration:
-    """`agreement` is the best policy whose trials must agree, by the same objective; None where there are no stages for it."""
+    """`agreement` is the best policy whose trials must agree, by the same objective; None where there are no stages for
+    it.
+    """
 
     policies: Policies
     frontier: list[FrontierPoint]
@@ -66,8 +71,8 @@ def calibrate(
     table: Table, plan: Plan, study: Study, objective: Objective, objective_text: str, llm_finishes: bool,
     scores_code: bool, progress: Callable[[str], None],
 ) -> Calibration:  # fmt: skip
-    """Find the policies and save them. `table` holds the study's training questions; only out-of-fold scores are used. `scores_code`: the
-    profile scores programming tasks.
+    """Find the policies and save them. `table` holds the study's training questions; only out-of-fold scores are used.
+    `scores_code`: the profile scores programming tasks.
 
     Raises StudyError, and ValueError for an objective in seconds where the profile has no rates.
     """

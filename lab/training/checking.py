@@ -39,7 +39,9 @@ def checker_version(profile: Profile) -> str:
 
 
 def code_checks(profile: Profile) -> list[CheckSpec]:
-    """The profile's of one program; where it has none yet, the examples in the question, so that a calibration can choose them."""
+    """The profile's of one program; where it has none yet, the examples in the question, so that a calibration can
+    choose them.
+    """
     own = [spec for spec in profile.checks.of("code") if spec.name != AGREEMENT and not spec.wants_other]
     return own or [CheckSpec(PYTHON_EXAMPLES.name)]
 
@@ -91,7 +93,9 @@ async def check_runs(
 
 
 def without_verdicts(runs: Sequence[Run]) -> list[Run]:
-    """As before any check, to be checked anew; what the verdicts have led to, repairs and comparisons, is dropped with them."""
+    """As before any check, to be checked anew; what the verdicts have led to, repairs and comparisons, is dropped with
+    them.
+    """
     kept = [run for run in runs if run.name not in ("repair", AGREED)]
     return [replace(run, verdict="", score=0.0, failure="", check_seconds=0.0) for run in kept]
 

@@ -68,8 +68,8 @@ class Collected:
 def load_collected(files: Sequence[Path], profile: Profile, *, only_question: bool = False) -> Collected:
     """`only_question`: accept files of `collect --only-question` too.
 
-    Raises StoreError if a file is not of `tandem collect`, was collected with other prompts or models, or lacks stages. A second small model
-    that the profile does not name is left out.
+    Raises StoreError if a file is not of `tandem collect`, was collected with other prompts or models, or lacks stages.
+    A second small model that the profile does not name is left out.
     """
     origins, runs = [], []
     for file in files:
@@ -93,7 +93,8 @@ def _check(file: Path, origin: Origin, runs: Iterable[Run], profile: Profile, on
         raise StoreError(f"{file} was collected with another {', '.join(different)} than {profile.name} has now")
     if origin.only_question and not only_question:
         raise StoreError(
-            f"{file} was collected with --only-question: it can only be used for `train --also` and `calibrate --lose-at-most`"
+            f"{file} was collected with --only-question: it can only be used for `train --also` and `calibrate "
+            "--lose-at-most`"
         )
     if any(run.name == "repair" for run in runs) and origin.repair != profile.prompts.repair:
         raise StoreError(
@@ -102,7 +103,8 @@ def _check(file: Path, origin: Origin, runs: Iterable[Run], profile: Profile, on
     second, named = origin.second_slm, profile.models.get(SECOND)
     if second and named and second.name != named.name:
         raise StoreError(
-            f"{file} holds answers of {second.name}, and {profile.name} names {named.name} as its second small model: collect it again"
+            f"{file} holds answers of {second.name}, and {profile.name} names {named.name} as its second small "
+            "model: collect it again"
         )
     if any(run.name == "llm" and not run.asked for run in runs):
         raise StoreError(f"{file} lacks the questions' texts: run `tandem collect` on it again, which adds them")

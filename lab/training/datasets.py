@@ -1,7 +1,8 @@
 """Questions with known answers: JSON lines, or HumanEval tasks.
 
-A file of `{"id", "question", "answer"}` lines is graded by final answers, with a `json_schema` by the value of the JSON text, a file of HumanEval tasks (`task_id, prompt,
-entry_point, test`) by running their tests. The project's own datasets have names.
+A file of `{"id", "question", "answer"}` lines is graded by final answers, with a `json_schema` by the value of the JSON
+text, a file of HumanEval tasks (`task_id, prompt, entry_point, test`) by running their tests. The project's own
+datasets have names.
 """
 
 from __future__ import annotations

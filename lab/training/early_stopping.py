@@ -44,7 +44,9 @@ def train(
     split: Split,
     schedule: Schedule,
 ) -> None:
-    """Leave `network` with the weights of the least loss on the questions that are held out. `loss` is that of the examples of an index."""
+    """Leave `network` with the weights of the least loss on the questions that are held out. `loss` is that of the
+    examples of an index.
+    """
     least, since, best = float("inf"), 0, _copy_of_state(network)
     for _ in range(schedule.epochs):
         network.train()

@@ -86,7 +86,9 @@ def plain_columns(batch: ScorerInputsBatch) -> NDArray[np.float32]:
 
 
 def fit_mlp(examples: Examples, seed: int, inputs: Sequence[Input] = ("features",)) -> SufficiencyNetwork:
-    """The paper's MLP: 16 features -> 64 -> 32, ReLU, dropout 0.3, Adam 1e-4, early stopping on a fifth of the questions."""
+    """The paper's MLP: 16 features -> 64 -> 32, ReLU, dropout 0.3, Adam 1e-4, early stopping on a fifth of the
+    questions.
+    """
     torch.manual_seed(seed)
     network = SufficiencyNetwork.blank(Shape(tuple(inputs), examples.stages, hidden=(64, 32), dropout=0.3))
     network = _standardising(network, examples.batch)

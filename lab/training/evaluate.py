@@ -90,8 +90,8 @@ class UnknownMethod(Exception):
 class MethodResult:
     """One method. Token counts are means; costs are TFLOPs, USD and device seconds per question.
 
-    `relative` are costs relative to the LLM alone's, by the names of PricedCourse's fields. Seconds and `latency` are None without
-    measured rates.
+    `relative` are costs relative to the LLM alone's, by the names of PricedCourse's fields. Seconds and `latency` are
+    None without measured rates.
 
     `difference` is the accuracy less the LLM's, paired; `p_llm` and `p_best_fixed` are McNemar's. `truncated` counts
     truncated answers; `stops` counts answers from stage "0", "1", ... and from the large model itself, "llm".
@@ -122,10 +122,13 @@ class MethodResult:
 @dataclass(frozen=True)
 class Evaluation:
     """`best_fixed` is the most accurate fixed stage that costs no more than ours, chosen on these questions, to its
-    advantage; None if none is as cheap. `gap_closed` is (ours - best fixed) / (oracle - best fixed) in accuracy, None without
-    a gap; the oracle lets the large model finish if ours does. `random_same_stops`: our stops assigned to random questions.
-    `random_same_cost`: the two models at random, at our cost. `unit` is that of the cost. `scorer` is by stage, `aurocs` by kind of scorer and stage.
-    `computed_by`: the engine of the answers, as a scorer's Description has it. `left_out`: methods that they do not allow, with the reason.
+    advantage; None if none is as cheap. `gap_closed` is (ours - best fixed) / (oracle - best fixed) in accuracy, None
+    without a gap; the oracle lets the large model finish if ours does. `random_same_stops`: our stops assigned to
+    random questions.
+    `random_same_cost`: the two models at random, at our cost. `unit` is that of the cost. `scorer` is by stage,
+    `aurocs` by kind of scorer and stage.
+    `computed_by`: the engine of the answers, as a scorer's Description has it. `left_out`: methods that they do not
+    allow, with the reason.
     """
 
     dataset: str
@@ -158,7 +161,9 @@ def evaluate(
     dataset: str, table: Table, plan: Plan, study: Study, methods: Sequence[str] | None = None, unit: Unit = "full",
     computed_by: str = TRANSFORMERS,
 ) -> Evaluation:  # fmt: skip
-    """`methods` are names of methods, None for all. Raises StudyError, UnknownMethod, ValueError for seconds without rates."""
+    """`methods` are names of methods, None for all. Raises StudyError, UnknownMethod, ValueError for seconds without
+    rates.
+    """
     must_be_counted(unit, plan)
     policies = study.policies()
     artefact = study.artefact(policies.served.kind)

@@ -1,7 +1,8 @@
 """Synthetic extraction tasks: a text, a JSON schema, and the one object that the text holds.
 
-`python -m lab.training.extraction N SEED` prints N lines of {"id", "question", "json_schema", "answer", "subject"}. Texts and schemas
-are this project's own; nothing is taken from an evaluation set. Names, places and numbers are drawn, phrases vary.
+`python -m lab.training.extraction N SEED` prints N lines of {"id", "question", "json_schema", "answer", "subject"}.
+Texts and schemas are this project's own; nothing is taken from an evaluation set. Names, places and numbers are drawn,
+phrases vary.
 """
 
 from __future__ import annotations
@@ -18,12 +19,38 @@ from lab.training.schemas import boolean, choice, day, integer, listed, nullable
 
 Schema = dict[str, Any]
 Maker = Callable[[random.Random], tuple[str, Schema, dict[str, Any]]]
-_PEOPLE = ("Ada Novak", "Ben Osei", "Chloe Martin", "Dmitri Petrov", "Elena Rossi", "Farid Haddad", "Grace Kim", "Hugo Silva",
-           "Ines Moreau", "Jonas Weber", "Kira Tanaka", "Liam Murphy", "Mona Lund", "Nils Berg", "Olga Ivanova", "Rosa Diaz")  # fmt: skip
+_PEOPLE = (
+    "Ada Novak",
+    "Ben Osei",
+    "Chloe Martin",
+    "Dmitri Petrov",
+    "Elena Rossi",
+    "Farid Haddad",
+    "Grace Kim",
+    "Hugo Silva",
+    "Ines Moreau",
+    "Jonas Weber",
+    "Kira Tanaka",
+    "Liam Murphy",
+    "Mona Lund",
+    "Nils Berg",
+    "Olga Ivanova",
+    "Rosa Diaz",
+)
 _FIRMS = ("Northwind Tools", "Blue Harbor Foods", "Alder & Sons", "Kestrel Optics", "Marlow Print", "Quarry Software",
           "Silverline Rail", "Tamarind Textiles", "Umbra Lighting", "Vela Robotics")  # fmt: skip
-_CITIES = (("Lyon", "France"), ("Leeds", "United Kingdom"), ("Porto", "Portugal"), ("Graz", "Austria"), ("Ghent", "Belgium"),
-           ("Turin", "Italy"), ("Bergen", "Norway"), ("Brno", "Czechia"), ("Cork", "Ireland"), ("Malmo", "Sweden"))  # fmt: skip
+_CITIES = (
+    ("Lyon", "France"),
+    ("Leeds", "United Kingdom"),
+    ("Porto", "Portugal"),
+    ("Graz", "Austria"),
+    ("Ghent", "Belgium"),
+    ("Turin", "Italy"),
+    ("Bergen", "Norway"),
+    ("Brno", "Czechia"),
+    ("Cork", "Ireland"),
+    ("Malmo", "Sweden"),
+)
 _STREETS = ("Mill Road", "Station Street", "Orchard Lane", "Harbour Walk", "Castle Hill", "Elm Avenue")
 _GOODS = (
     "desk lamp",
@@ -88,9 +115,14 @@ def invoice(r: random.Random) -> tuple[str, Schema, dict[str, Any]]:
         lines=listed(line, 5), total=number(),
     )  # fmt: skip
     answer = {
-        "number": invoice_number, "seller": firm, "issued": issued.isoformat(), "due": due.isoformat(), "currency": currency,
-        "lines": lines, "total": total,
-    }  # fmt: skip
+        "number": invoice_number,
+        "seller": firm,
+        "issued": issued.isoformat(),
+        "due": due.isoformat(),
+        "currency": currency,
+        "lines": lines,
+        "total": total,
+    }
     return content, schema, answer
 
 
@@ -106,7 +138,8 @@ def meeting(r: random.Random) -> tuple[str, Schema, dict[str, Any]]:
     names = ", ".join(others[:-1]) + f" and {others[-1]}"
     content = (
         f"From: {sender} <{_mail(sender, 'corp')}>\nSubject: {topic.removeprefix('the ').capitalize()}\n\n"
-        f"Hello {names},\n{r.choice(('let us talk', 'I would like to talk'))} about {topic} on {_spoken(r, when)} at {hour:02}:00. "
+        f"Hello {names},\n{r.choice(('let us talk', 'I would like to talk'))} about {topic} on {_spoken(r, when)} at "
+        f"{hour:02}:00. "
         f"{place}; {r.choice(('please plan', 'it will take'))} {minutes} minutes.\nBest,\n{sender.split()[0]}"
     )
     schema = record(
@@ -133,14 +166,23 @@ def job(r: random.Random) -> tuple[str, Schema, dict[str, Any]]:
     kind = r.choice(("full-time", "part-time", "contract"))
     content = (
         f"{title} ({kind}) at {firm}, {city}, {country}.\n"
-        f"{r.choice(('You bring', 'We ask for'))} {years} {'year' if years == 1 else 'years'} of experience and: {', '.join(skills)}. "
+        f"{r.choice(('You bring', 'We ask for'))} {years} {'year' if years == 1 else 'years'} of experience and: "
+        f"{', '.join(skills)}. "
         f"{r.choice(('We pay', 'The salary is'))} {low:,} to {high:,} EUR a year. "
         f"{r.choice(('Remote work is possible.', 'Remote work is not possible.'))}"
     )
     schema = record(
-        title=text(40), company=text(40), city=text(30), country=text(30), type=choice("full-time", "part-time", "contract"),
-        years_of_experience=integer(), skills=listed(text(30), 6), salary_min=integer(), salary_max=integer(), remote=boolean(),
-    )  # fmt: skip
+        title=text(40),
+        company=text(40),
+        city=text(30),
+        country=text(30),
+        type=choice("full-time", "part-time", "contract"),
+        years_of_experience=integer(),
+        skills=listed(text(30), 6),
+        salary_min=integer(),
+        salary_max=integer(),
+        remote=boolean(),
+    )
     answer = {
         "title": title, "company": firm, "city": city, "country": country, "type": kind, "years_of_experience": years,
         "skills": skills, "salary_min": low, "salary_max": high, "remote": "is possible" in content,
@@ -149,13 +191,19 @@ def job(r: random.Random) -> tuple[str, Schema, dict[str, Any]]:
 
 
 def event(r: random.Random) -> tuple[str, Schema, dict[str, Any]]:
-    name = f"{r.choice(('Harbour', 'Winter', 'Old Town', 'River'))} {r.choice(('Jazz Night', 'Book Fair', 'Run', 'Market'))}"
+    name = (
+        f"{r.choice(('Harbour', 'Winter', 'Old Town', 'River'))} "
+        f"{r.choice(('Jazz Night', 'Book Fair', 'Run', 'Market'))}"
+    )
     starts, length, (city, _) = _day(r), r.randint(1, 4), r.choice(_CITIES)
     ends, price = starts + timedelta(days=length - 1), r.choice((0, 0, _money(r, 5, 60)))
     span = f"on {_spoken(r, starts)}" if length == 1 else f"from {_spoken(r, starts)} to {_spoken(r, ends)}"
     seats = 10 * r.randint(5, 90)
     cost = f"Tickets cost {price:.2f} EUR" if price else "Admission is free"
-    content = f"The {name} comes to {city} {span}. There is room for {seats} guests. {cost}. Host: {(host := r.choice(_PEOPLE))}."
+    content = (
+        f"The {name} comes to {city} {span}. There is room for {seats} guests. {cost}. Host: "
+        f"{(host := r.choice(_PEOPLE))}."
+    )
     schema = record(
         name=text(40, "without an article"), city=text(30), first_day=day(), last_day=day(), capacity=integer(),
         price_eur=number("0 where it is free"), host=text(40),
@@ -205,7 +253,8 @@ def ticket(r: random.Random) -> tuple[str, Schema, dict[str, Any]]:
     )
     bought = _day(r)
     content = (
-        f"{r.choice(('Hi', 'Good morning'))}, the {item} of order {order}, which I bought on {_spoken(r, bought)}, {said}. "
+        f"{r.choice(('Hi', 'Good morning'))}, the {item} of order {order}, which I bought on {_spoken(r, bought)}, "
+        f"{said}. "
         f"{asked.capitalize() if asked[0] == 'p' else asked}. {tone} {who}, {_mail(who, 'post')}"
     )
     schema = record(
@@ -225,12 +274,20 @@ def journey(r: random.Random) -> tuple[str, Schema, dict[str, Any]]:
     code, who, when = "".join(r.choices("ABCDEFGHJKLMNPRST", k=6)), r.choice(_PEOPLE), _day(r)
     hours = sorted(r.sample(range(6, 22), 2))
     legs = [
-        {"from": a, "to": b, "departure": f"{hour:02}:{r.choice((5, 20, 35, 50)):02}", "train": f"{r.choice(('IC', 'RE'))} {r.randint(100, 999)}"}
+        {
+            "from": a,
+            "to": b,
+            "departure": f"{hour:02}:{r.choice((5, 20, 35, 50)):02}",
+            "train": f"{r.choice(('IC', 'RE'))} {r.randint(100, 999)}",
+        }
         for (a, b), hour in zip(itertools.pairwise(cities), hours, strict=True)
-    ]  # fmt: skip
+    ]
     rows = "\n".join(f"{leg['train']} {leg['from']} - {leg['to']}, dep. {leg['departure']}" for leg in legs)
     price = _money(r, 20, 180)
-    content = f"Booking {code} for {who}, {_spoken(r, when)}\n{rows}\nPaid: {price:.2f} EUR. Seat reservation: {(seat := r.choice(('yes', 'no')))}."
+    content = (
+        f"Booking {code} for {who}, {_spoken(r, when)}\n{rows}\nPaid: {price:.2f} EUR. Seat reservation: "
+        f"{(seat := r.choice(('yes', 'no')))}."
+    )
     leg = record(**{"from": text(30), "to": text(30), "departure": text(5), "train": text(10)})
     schema = record(
         booking=text(10),
@@ -241,8 +298,13 @@ def journey(r: random.Random) -> tuple[str, Schema, dict[str, Any]]:
         seat_reserved=boolean(),
     )
     answer = {
-        "booking": code, "passenger": who, "date": when.isoformat(), "legs": legs, "price_eur": price, "seat_reserved": seat == "yes",
-    }  # fmt: skip
+        "booking": code,
+        "passenger": who,
+        "date": when.isoformat(),
+        "legs": legs,
+        "price_eur": price,
+        "seat_reserved": seat == "yes",
+    }
     return content, schema, answer
 
 
@@ -252,7 +314,8 @@ def listing(r: random.Random) -> tuple[str, Schema, dict[str, Any]]:
     free, has_lift, pets = _day(r), r.random() < 0.5, r.random() < 0.5
     where = "on the ground floor" if floor == 0 else f"on floor {floor}"
     content = (
-        f"{city}, {r.choice(_STREETS)}: flat with {rooms} {'room' if rooms == 1 else 'rooms'} and {size} square metres {where}, "
+        f"{city}, {r.choice(_STREETS)}: flat with {rooms} {'room' if rooms == 1 else 'rooms'} and {size} square "
+        f"metres {where}, "
         f"{'with a lift' if has_lift else 'no lift'}. Rent {rent} EUR plus {extra} EUR for heating and water. "
         f"Free from {_spoken(r, free)}. {'Pets are welcome.' if pets else 'No pets, please.'}"
     )
@@ -261,9 +324,16 @@ def listing(r: random.Random) -> tuple[str, Schema, dict[str, Any]]:
         rent_eur=integer("without extras"), extras_eur=integer(), available=day(), pets=boolean(),
     )  # fmt: skip
     answer = {
-        "city": city, "rooms": rooms, "square_metres": size, "floor": floor, "lift": has_lift, "rent_eur": rent, "extras_eur": extra,
-        "available": free.isoformat(), "pets": pets,
-    }  # fmt: skip
+        "city": city,
+        "rooms": rooms,
+        "square_metres": size,
+        "floor": floor,
+        "lift": has_lift,
+        "rent_eur": rent,
+        "extras_eur": extra,
+        "available": free.isoformat(),
+        "pets": pets,
+    }
     return content, schema, answer
 
 

@@ -1,4 +1,6 @@
-"""The JSON of `tandem eval`: stable keys that programs rely on. Tokens, TFLOPs, USD and seconds are means per question."""
+"""The JSON of `tandem eval`: stable keys that programs rely on. Tokens, TFLOPs, USD and seconds are means per
+question.
+"""
 
 from __future__ import annotations
 
@@ -56,7 +58,9 @@ class MethodFigures:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Method `a` against method `b`, paired over questions. `cost_ratios`: mean and 95 % interval by unit and price list."""
+    """Method `a` against method `b`, paired over questions. `cost_ratios`: mean and 95 % interval by unit and price
+    list.
+    """
 
     a: str
     b: str

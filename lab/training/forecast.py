@@ -39,9 +39,11 @@ class PolicyForecast:
 
 @dataclass(frozen=True)
 class Forecast:
-    """`policies`: at the large model's accuracy, except CHECK_ALL, which may be more accurate; `best` is the cheapest of them.
+    """`policies`: at the large model's accuracy, except CHECK_ALL, which may be more accurate; `best` is the cheapest
+    of them.
 
-    `pays`: "yes" if the best saves `goal` and its whole interval saves something; "unclear" if the interval holds both answers.
+    `pays`: "yes" if the best saves `goal` and its whole interval saves something; "unclear" if the interval holds both
+    answers.
     """
 
     pair: Pair

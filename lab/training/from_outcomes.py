@@ -1,7 +1,9 @@
-"""`tandem calibrate --from-outcomes`: what the outcomes of served requests say of the profile's policies (docs/stop-rule.md).
+"""`tandem calibrate --from-outcomes`: what the outcomes of served requests say of the profile's policies
+(docs/stop-rule.md).
 
-A request that was accepted by some evidence is accepted by every policy that asks for no more, and not by one that asks for more. So the
-outcomes that a policy's step or a looser one served judge it, and no text is needed: only what the evidence was worth, and what was lost.
+A request that was accepted by some evidence is accepted by every policy that asks for no more, and not by one that asks
+for more. So the outcomes that a policy's step or a looser one served judge it, and no text is needed: only what the
+evidence was worth, and what was lost.
 """
 
 from __future__ import annotations
@@ -23,7 +25,9 @@ from tandem.method.rule.strictness import by_steps
 
 @dataclass(frozen=True)
 class ReportedOutcome:
-    """`lost` 0..1 counts as a loss wherever it is above 0. `step` is that of the policy it was served by, `score` of the stage that was answered from."""
+    """`lost` 0..1 counts as a loss wherever it is above 0. `step` is that of the policy it was served by, `score` of
+    the stage that was answered from.
+    """
 
     lost: float
     step: int
@@ -47,7 +51,8 @@ class Judged:
 def judge_by_outcomes(
     profile: Profile, kind: Kind, outcomes: Sequence[ReportedOutcome], promise: Promise
 ) -> list[Judged]:
-    """The strictest policy first, up to the first that is not shown to keep the promise; the last is the profile as it is.
+    """The strictest policy first, up to the first that is not shown to keep the promise; the last is the profile as it
+    is.
 
     Raises TooFew where no outcome was kept, or the policy accepts by scores of more than the bare question.
     """

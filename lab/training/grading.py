@@ -1,4 +1,5 @@
-"""Grading: final answers (training.final_answers), JSON by value, code by its tests in a sandbox (docs/method.md, Grading).
+"""Grading: final answers (training.final_answers), JSON by value, code by its tests in a sandbox (docs/method.md,
+Grading).
 
 Only text that the model itself generated is graded, and the LAST final answer in it counts.
 """
@@ -85,7 +86,9 @@ class Graded:
 
 
 def grade(item: Item, text: str, prefix: str = "") -> Graded:
-    """Grade a model's text. `prefix` is the insight that it continues: it may complete code, but is not searched for an answer."""
+    """Grade a model's text. `prefix` is the insight that it continues: it may complete code, but is not searched for an
+    answer.
+    """
     if item.json_schema:
         return _grade_json(item, text, prefix)
     return _grade_code(item, text, prefix) if item.task == "code" else _grade_answer(item, text)

@@ -58,8 +58,8 @@ def compare(
 def stage_of(result: Mapping[str, Any]) -> int:
     """The stage that the answer came from, LLM for the large model's own.
 
-    A result of an older version does not say who wrote it: an unverified answer is then the large model's own where no trial was
-    made at its stage.
+    A result of an older version does not say who wrote it: an unverified answer is then the large model's own where no
+    trial was made at its stage.
     """
     stop, tried = result["stop"], {trial["stage"] for trial in result["trials"]}
     is_llms = stop["reason"] == "llm_finished" or (stop["reason"] == "unverified_best" and stop["stage"] not in tried)

@@ -1,7 +1,9 @@
-"""How often a promise was looked at: each look at other questions spends a part of the chance to be wrong (docs/method.md, A promise).
+"""How often a promise was looked at: each look at other questions spends a part of the chance to be wrong
+(docs/method.md, A promise).
 
-A promise of confidence 1 - a may be tried again with more questions, or others, or another policy: look k may be wrong with a chance of
-a * 3/4 * (1/4)^(k - 1), and all looks together with a at most. The same look may be repeated: it has the same bound.
+A promise of confidence 1 - a may be tried again with more questions, or others, or another policy: look k may be wrong
+with a chance of a * 3/4 * (1/4)^(k - 1), and all looks together with a at most. The same look may be repeated: it has
+the same bound.
 """
 
 from __future__ import annotations

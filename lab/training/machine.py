@@ -1,4 +1,6 @@
-"""How the models of a pair run while their answers are collected: on this machine, or at the APIs that a profile names."""
+"""How the models of a pair run while their answers are collected: on this machine, or at the APIs that a profile
+names.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,9 @@ _CHARACTERS_PER_TOKEN = 4  # of English
 _MAX_TOKENS = 1 << 14  # of llama.cpp's context, for which it takes memory at once; what does not fit waits
 _MOST_WAITS, _MOST_WAIT_SECONDS = 5, 300.0
 WIDTHS = {TRANSFORMERS: 48, "llamacpp": 4}
-"""Questions at a time that suit the engines that score prompts: llama.cpp's eight streams together write less than one."""
+"""Questions at a time that suit the engines that score prompts: llama.cpp's eight streams together write less than
+one.
+"""
 API_WIDTH = 4
 """Of an API, which may be a server of one's own."""
 

@@ -59,7 +59,9 @@ class Methods:
 
 
 def reads(study: Study, kind: str, computed_by: str) -> bool:
-    """Whether a trained scorer of the kind can read scoring passes that were `computed_by` an engine (scorer's Description)."""
+    """Whether a trained scorer of the kind can read scoring passes that were `computed_by` an engine (scorer's
+    Description).
+    """
     return kind == WORDS or study.artefact(kind).description.computed_by == computed_by
 
 
@@ -192,7 +194,7 @@ def display_name(name: str) -> str:
         "forced": f"LLM forced to answer {where}",
         "random": "our stops on random questions",
         "paper": "the paper's rule, from stage 0" if argument else "the paper's rule",
-        "shepherd": f"LLM Shepherding{', ' if argument else ''}{'the predicted length' if argument == 'predicted' else argument}",
+        "shepherd": f"LLM Shepherding{', ' if argument else ''}{'the predicted length' if argument == 'predicted' else argument}",  # noqa: E501
         "cascade": "cascade: SLM, then LLM",
         "router": "router by the question",
         TRIAL: {

@@ -1,10 +1,10 @@
 """Quality of probabilities (AUROC, ECE, Brier score, log-loss), and 95 % intervals.
 
-Wilson intervals, exact tests, Brier score and log-loss are scipy's and scikit-learn's. Own code is left where theirs does
-not fit: `scipy.stats.bootstrap` (same resamples, same interval) refuses a single question and returns NaN if any resample
-is undefined, as the oracle gap can be; `roc_auc_score` is 15 times slower, which counts inside a bootstrap; and
-`calibration_curve` bins by quantile edges, which tied scores make unequal. Both libraries take seconds to import, so that
-is done where they are used.
+Wilson intervals, exact tests, Brier score and log-loss are scipy's and scikit-learn's. Own code is left where theirs
+does not fit: `scipy.stats.bootstrap` (same resamples, same interval) refuses a single question and returns NaN if any
+resample is undefined, as the oracle gap can be; `roc_auc_score` is 15 times slower, which counts inside a bootstrap;
+and `calibration_curve` bins by quantile edges, which tied scores make unequal. Both libraries take seconds to import,
+so that is done where they are used.
 """
 
 from __future__ import annotations
@@ -36,7 +36,9 @@ class Interval:
 
 
 def quality(probability: Floats, target: Bools) -> Quality:
-    """Of n predictions: `probability` float64[n] in 0..1, `target` bool[n]. Zeros for a stage that no question reached."""
+    """Of n predictions: `probability` float64[n] in 0..1, `target` bool[n]. Zeros for a stage that no question
+    reached.
+    """
     if not len(target):
         return Quality(n=0, right=0.0, auroc=None, ece=0.0, brier=0.0, log_loss=0.0)
     from sklearn.metrics import brier_score_loss, log_loss
@@ -118,8 +120,8 @@ def mcnemar(ours: Bools, theirs: Bools) -> float:
 
 
 def nothing_seen(n: int) -> Interval:
-    """The difference where none of n answers is right in one alone, which leaves a bootstrap nothing to draw: the exact bounds, 95 % each, of
-    how many may be. 0 of 123 is at most 2.4 %.
+    """The difference where none of n answers is right in one alone, which leaves a bootstrap nothing to draw: the exact
+    bounds, 95 % each, of how many may be. 0 of 123 is at most 2.4 %.
     """
     most = 1 - 0.05 ** (1 / n)
     return Interval(0.0, -most, most)

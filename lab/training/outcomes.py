@@ -1,7 +1,8 @@
 """Simulation of every method on collected runs: correctness, tokens, cost. One PricedCourse per method.
 
-Costs come from the bill (tandem.method.cost.cost), stops from the stop rule (tandem.method.rule.stop_rule): the functions of serving,
-called with arrays. Each stop is charged OVERRUN tokens, which the large model generates after the decision.
+Costs come from the bill (tandem.method.cost.cost), stops from the stop rule (tandem.method.rule.stop_rule): the
+functions of serving, called with arrays. Each stop is charged OVERRUN tokens, which the large model generates after the
+decision.
 """
 
 from __future__ import annotations
@@ -47,7 +48,9 @@ def forced(table: Table, plan: Plan, stage: int) -> PricedCourse:
 
 
 def forced_where(table: Table, plan: Plan, ruled: Course) -> PricedCourse:
-    """Budget forcing with a rule's evidence: where the rule would stop, the large model must answer. Its scoring passes are paid."""
+    """Budget forcing with a rule's evidence: where the rule would stop, the large model must answer. Its scoring passes
+    are paid.
+    """
     rows, is_llms = np.arange(len(ruled.stage)), ruled.stage == LLM
     stage = np.where(is_llms, 0, ruled.stage)
     exists = table.forced.exists[rows, stage] & ~is_llms
@@ -92,7 +95,9 @@ def random_stops(table: Table, plan: Plan, shares: Sequence[float], seed: int) -
 
 
 def oracle(table: Table, plan: Plan, llm_finishes: bool) -> PricedCourse:
-    """Knows all answers: the cheapest stage with a right one, without scoring passes; if there is none, the cheapest."""
+    """Knows all answers: the cheapest stage with a right one, without scoring passes; if there is none, the
+    cheapest.
+    """
     options = [fixed(table, plan, k) for k in range(table.stages)]
     if llm_finishes:
         options.append(llm_alone(table, plan))

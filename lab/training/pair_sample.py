@@ -21,10 +21,12 @@ _ENTROPY = NAMES.index("entropy_mean")
 @dataclass(frozen=True)
 class PairSample:
     """n questions, K stages. `small` bool[n, K + 1] and `large` bool[n]: right. `score` of the small model's answer and
-    `question_score` of the bare question, float64[n]: higher says that the small model is right. `has_check`, `passed` bool[n].
+    `question_score` of the bare question, float64[n]: higher says that the small model is right. `has_check`, `passed`
+    bool[n].
 
-    Costs in any one unit: `large_cost` float64[n] of the large model's answer, `insight_cost` float64[n, K + 1] of its text up to
-    each stage, `answer_cost` float64[n, K + 1] of the small model's answers, `scoring_cost` float64[n] of a scoring pass.
+    Costs in any one unit: `large_cost` float64[n] of the large model's answer, `insight_cost` float64[n, K + 1] of its
+    text up to each stage, `answer_cost` float64[n, K + 1] of the small model's answers, `scoring_cost` float64[n] of a
+    scoring pass.
     """
 
     small: Bools
@@ -45,7 +47,9 @@ class PairSample:
         return PairSample(*(getattr(self, field.name)[rows] for field in fields(self)))
 
     def measured(self, label: Label = "right") -> Pair:
-        """Its figures, with scores that predict `label`. A score worse than chance counts as none; no accuracy is 0 or 1."""
+        """Its figures, with scores that predict `label`. A score worse than chance counts as none; no accuracy is 0 or
+        1.
+        """
         first, unit = self.small[:, 0], float(self.large_cost.mean())
         small, large = _share(first), _share(self.large)
         insight, answer = self.insight_cost.mean(axis=0) / unit, self.answer_cost.mean(axis=0) / unit
@@ -83,8 +87,9 @@ class PairSample:
 
 
 def of_table(table: Table, prices: Prices) -> PairSample:
-    """The scores are minus the small model's mean entropy, over its answer and over the question: nothing is fitted, so 50
-    questions suffice. Where the large model ended before a stage, its own answer counts there. Verdicts are the file's own.
+    """The scores are minus the small model's mean entropy, over its answer and over the question: nothing is fitted, so
+    50 questions suffice. Where the large model ended before a stage, its own answer counts there. Verdicts are the
+    file's own.
     """
     exists, alone = table.slm.exists, _usd(prices.of("llm"), table.llm.prompt, table.llm.tokens)
     reached = np.where(exists, table.insight, table.llm.tokens[:, None])

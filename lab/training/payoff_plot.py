@@ -22,7 +22,8 @@ _LEVELS = list(range(0, 101, 10))
 def savings(pair: Pair, ratios: Floats, aurocs: Floats) -> Floats:
     """float64[aurocs, ratios], percent of the large model's cost.
 
-    The small model's other costs change with its answer's; the score of the question keeps its distance to that of the answer.
+    The small model's other costs change with its answer's; the score of the question keeps its distance to that of the
+    answer.
     """
     return np.array([[100 * (1 - least(_moved(pair, ratio, auroc))) for ratio in ratios] for auroc in aurocs])
 

@@ -1,10 +1,10 @@
 """Policies: from probabilities and checks to decisions that account for cost (docs/method.md, Stop rule and Checks).
 
-A policy has one threshold per stage, says what happens if no stage reaches its threshold, and where the small model tries
-first to be checked (training.trial_search finds that). Two searches find
-thresholds on out-of-fold scores, for a range of prices of a unit of cost: `grid_search` is coordinate ascent over a grid
-(the paper's, with cost in the objective); `backward_induction` is optimal stopping. The user's objective then picks a
-point of the Pareto frontier of all policies found.
+A policy has one threshold per stage, says what happens if no stage reaches its threshold, and where the small model
+tries first to be checked (training.trial_search finds that). Two searches find
+thresholds on out-of-fold scores, for a range of prices of a unit of cost: `grid_search` is coordinate ascent over a
+grid (the paper's, with cost in the objective); `backward_induction` is optimal stopping. The user's objective then
+picks a point of the Pareto frontier of all policies found.
 """
 
 from __future__ import annotations
@@ -36,9 +36,10 @@ _TOLERANCE = 1e-12
 class Policy:
     """`thresholds` of stage 0, 1, ..., K. `llm_finishes`: if no stage reaches its threshold, the large model finishes.
 
-    `found_by` names the search, `kind` the scorer's kind; `needs_pass` says whether the scorer uses a scoring pass. `trial`
-    without stages: no answer is checked. `agreement`: so many successive trials must agree on questions that have no other
-    check; 0: they are not tried. `programs_agree`: both small models' programs must, where the check of that applies. `scores_code`:
+    `found_by` names the search, `kind` the scorer's kind; `needs_pass` says whether the scorer uses a scoring pass.
+    `trial` without stages: no answer is checked. `agreement`: so many successive trials must agree on questions that
+    have no other check; 0: they are not tried. `programs_agree`: both small models' programs must, where the check of
+    that applies. `scores_code`:
     special tasks (Table) are scored like other questions.
     """
 
@@ -115,7 +116,9 @@ class Point:
 
 
 class Measure:
-    """Accuracy and cost against the large model alone, on the questions of a table. Raises ValueError for a unit without rates."""
+    """Accuracy and cost against the large model alone, on the questions of a table. Raises ValueError for a unit
+    without rates.
+    """
 
     def __init__(self, table: Table, plan: Plan, unit: Unit) -> None:
         must_be_counted(unit, plan)
@@ -211,9 +214,9 @@ def grid_search(space: SearchSpace, price: float) -> Policy:
 def backward_induction(space: SearchSpace, price: float) -> Policy:
     """Optimal stopping, from the last stage to the first.
 
-    The gain of a question at stage k is the utility of stopping there less that of the policy from k + 1 on. The threshold
-    is the score that maximises the summed gain of all scores from it on, which is where the isotonic regression of the gain
-    on the score crosses zero; NEVER if no sum is positive.
+    The gain of a question at stage k is the utility of stopping there less that of the policy from k + 1 on. The
+    threshold is the score that maximises the summed gain of all scores from it on, which is where the isotonic
+    regression of the gain on the score crosses zero; NEVER if no sum is positive.
     """
     table = space.table
     thresholds = [NEVER] * table.stages

@@ -24,7 +24,8 @@ _KINDS = "prompt", "cached", "completion", "overrun", "discarded"
 
 @dataclass(frozen=True)
 class Course:
-    """Arrays over n questions. `stage` is the stage of the answer, LLM for the large model's own; counts hold float64[n].
+    """Arrays over n questions. `stage` is the stage of the answer, LLM for the large model's own; counts hold
+    float64[n].
 
     `read` counts the large model's tokens that the small one read. `check_seconds` is the checks' processor time;
     `overlap_seconds` the time in which both models worked, which counts once for the latency.
@@ -119,11 +120,12 @@ PRICE_LISTS = {
 
 @dataclass(frozen=True)
 class PricedCourse:
-    """Arrays over the questions. `stage` is the stage of the answer, LLM for the large model's own; `slm_tokens` are of both small models.
+    """Arrays over the questions. `stage` is the stage of the answer, LLM for the large model's own; `slm_tokens` are of
+    both small models.
 
-    `paper` and `full` are TFLOPs (docs/method.md, Cost), `usd` is at the profile's prices and `usd_8` and `usd_37` at two
-    illustrative lists. `seconds` are the devices' and the checks'; `latency` is the time to the whole answer, if each model
-    has a device. Both are NaN where the profile has no measured rates of a model that was used.
+    `paper` and `full` are TFLOPs (docs/method.md, Cost), `usd` is at the profile's prices and `usd_8` and `usd_37` at
+    two illustrative lists. `seconds` are the devices' and the checks'; `latency` is the time to the whole answer, if
+    each model has a device. Both are NaN where the profile has no measured rates of a model that was used.
     """
 
     right: Bools

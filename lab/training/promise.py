@@ -1,9 +1,9 @@
 """A promise: at most so many questions are lost, with a confidence (docs/method.md, A promise).
 
-A question is lost where the policy's answer is wrong and the large model's own answer is right. Learn-then-test (Angelopoulos
-et al. 2021) with fixed-sequence testing: policies are tested from the strictest on, each with an exact binomial bound, and the
-first that fails ends the test. So the chance that any accepted policy loses more than promised is at most 1 - confidence,
-however many were tested, if the questions chose nothing else.
+A question is lost where the policy's answer is wrong and the large model's own answer is right. Learn-then-test
+(Angelopoulos et al. 2021) with fixed-sequence testing: policies are tested from the strictest on, each with an exact
+binomial bound, and the first that fails ends the test. So the chance that any accepted policy loses more than promised
+is at most 1 - confidence, however many were tested, if the questions chose nothing else.
 """
 
 from __future__ import annotations

@@ -1,4 +1,5 @@
-"""`tandem calibrate --lose-at-most`: the cheapest policy that is shown to keep a promise, by task (docs/method.md, A promise).
+"""`tandem calibrate --lose-at-most`: the cheapest policy that is shown to keep a promise, by task (docs/method.md, A
+promise).
 
 The candidates are the profile's policy with its evidence made stricter. Their order is fixed before any data is seen.
 """
@@ -42,7 +43,9 @@ Progress = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Tested:
-    """One policy. `cost` is relative to the large model alone, `difference` the accuracy less its accuracy, both with 95 % intervals."""
+    """One policy. `cost` is relative to the large model alone, `difference` the accuracy less its accuracy, both with
+    95 % intervals.
+    """
 
     evidence: str
     lost: int
@@ -54,11 +57,12 @@ class Tested:
 
 @dataclass(frozen=True)
 class Shown:
-    """What the questions of a task show. `tested` are the policies, by who tries, the strictest first, up to the first that was not accepted.
+    """What the questions of a task show. `tested` are the policies, by who tries, the strictest first, up to the first
+    that was not accepted.
 
-    `chosen`: the cheapest accepted one; None: there is none, and in the next look `needed` questions would show it for the strictest policy
-    at the share that it lost here (None: no number would, since it lost as much as was promised or more). `served` is the profile with what
-    was chosen. `look`: the bounds are those of this look.
+    `chosen`: the cheapest accepted one; None: there is none, and in the next look `needed` questions would show it for
+    the strictest policy at the share that it lost here (None: no number would, since it lost as much as was promised or
+    more). `served` is the profile with what was chosen. `look`: the bounds are those of this look.
     """
 
     task: Task
@@ -104,11 +108,12 @@ class Shown:
 def show_promise(
     collected: Collected, profile: Profile, promise: Promise, unit: Unit, progress: Progress, looks: Looks | None = None
 ) -> list[Shown]:
-    """One for each task that the questions are of. They must have chosen nothing else: neither scorer nor thresholds. Without `looks` no other
-    look at this promise may have been taken, nor follow: the number of questions was fixed beforehand.
+    """One for each task that the questions are of. They must have chosen nothing else: neither scorer nor thresholds.
+    Without `looks` no other look at this promise may have been taken, nor follow: the number of questions was fixed
+    beforehand.
 
-    Raises TooFew where no question is of a task for which the profile accepts answers of the small model, and StoreError where it lets a
-    second one try of which too little was collected.
+    Raises TooFew where no question is of a task for which the profile accepts answers of the small model, and
+    StoreError where it lets a second one try of which too little was collected.
     """
     code = {run.question for run in collected.runs if run.name == "llm" and run.verdict}
     found = []
@@ -159,7 +164,8 @@ def _by_order(profile: Profile, task: Task, table: Table, unit: Unit) -> list[Pr
     if profile.trial_order == ("slm",):
         return [profile]
     raise StoreError(
-        f"what {second.name} answers to these questions, or costs in {unit}, is not known: run `tandem collect` on the files "
+        f"what {second.name} answers to these questions, or costs in {unit}, is not known: run `tandem collect` on "
+        "the files "
         "again (trials at stage 0 without repairs are judged), or set trial.order = ['slm']"
     )
 
@@ -174,7 +180,8 @@ def _with_order(profile: Profile, order: Order, agree: bool) -> Profile:
 class _Questions:
     """The collected questions of one task, on which policies can be run, the strictest first.
 
-    A table is made once for each strictness, the strictest first. What a program's examples have said stays: where they must count less, what passed or failed does so again.
+    A table is made once for each strictness, the strictest first. What a program's examples have said stays: where they
+    must count less, what passed or failed does so again.
     """
 
     def __init__(self, task: Task, runs: list[Run], profile: Profile, unit: Unit, progress: Progress) -> None:
@@ -242,7 +249,9 @@ def _tested(
     collected: Collected,
     looks: Looks | None,
 ) -> Shown:
-    """Each family is tested until one of it fails. Several share the look's chance to be wrong, so that it holds for all."""
+    """Each family is tested until one of it fails. Several share the look's chance to be wrong, so that it holds for
+    all.
+    """
     policies = [profile.evidence(questions.task) for family in families for profile in family]
     look = looks.number(questions.task, questions.ids, policies) if looks else 1
     now, later = (at_look(promise, number) if looks else promise for number in (look, look + 1))

@@ -45,7 +45,8 @@ def _lines(evaluation: Evaluation, study: Study, name: str) -> list[str]:
         "",
         *_table(evaluation.rows),
         "",
-        "Intervals are 95 %: Wilson's for accuracies, paired bootstrap over questions for differences. Cascade, router and ours "
+        "Intervals are 95 %: Wilson's for accuracies, paired bootstrap over questions for differences. Cascade, "
+        "router and ours "
         "were tuned for the same objective.",
         *_left_out(evaluation.left_out),
         "",
@@ -77,11 +78,14 @@ def _summary(evaluation: Evaluation) -> list[str]:
     return [
         f"- **{OURS}**: accuracy {_percent(ours.accuracy)}, LLM alone {_percent(alone.accuracy)}; paired difference "
         f"{_points(ours.difference)} points (McNemar p = {ours.p_llm:.3f}).",
-        f"- Cost relative to the LLM alone: {'; '.join(f'{label} {_percent(ours.relative[unit])}' for unit, label in _UNITS.items() if unit in ours.relative)}.",
-        f"- The same shares of stops on random questions: accuracy {_percent(evaluation.random_same_stops)}. A random mix of "
+        "- Cost relative to the LLM alone: "
+        f"{'; '.join(f'{label} {_percent(ours.relative[unit])}' for unit, label in _UNITS.items() if unit in ours.relative)}.",  # noqa: E501
+        f"- The same shares of stops on random questions: accuracy {_percent(evaluation.random_same_stops)}. A "
+        "random mix of "
         f"both models alone at the same `{evaluation.unit}` cost: {_percent(evaluation.random_same_cost)}.",
         _gap(evaluation),
-        f"- Scorer on these questions: AUROC {_auroc(scorer)} over all stages, ECE {scorer.ece:.3f}, Brier {scorer.brier:.3f}.",
+        f"- Scorer on these questions: AUROC {_auroc(scorer)} over all stages, ECE {scorer.ece:.3f}, Brier "
+        f"{scorer.brier:.3f}.",
     ]
 
 
@@ -117,7 +121,8 @@ def _headroom(evaluation: Evaluation) -> list[str]:
     return [
         "## Headroom of a better scorer",
         "",
-        "The least `full` cost at the LLM's accuracy if the bare questions were scored at no cost by a scorer of this AUROC, with "
+        "The least `full` cost at the LLM's accuracy if the bare questions were scored at no cost by a scorer of "
+        "this AUROC, with "
         "the optimal threshold for these same questions (mean of 200 draws of simulated scores):",
         "",
         f"| AUROC | {' | '.join(f'{each.auroc:.1f}' for each in found)} | oracle over all stages |",
@@ -140,7 +145,8 @@ def _gap(evaluation: Evaluation) -> str:
         return "- No fixed stage is as cheap as ours."
     p = evaluation.row(OURS).p_best_fixed
     return (
-        f"- Best fixed stage at no higher cost: {display_name(evaluation.best_fixed)} (McNemar against ours p = {p:.3f}). Oracle gap closed: "
+        f"- Best fixed stage at no higher cost: {display_name(evaluation.best_fixed)} (McNemar against ours p = "
+        f"{p:.3f}). Oracle gap closed: "
         f"{_percent(evaluation.gap_closed)}."
     )
 
@@ -160,10 +166,14 @@ def _costs(evaluation: Evaluation) -> list[str]:
         "|---" * head.count("|") + "|---|",
         *(_cost_row(row, units) for row in evaluation.rows),
         "",
-        "Means with paired bootstrap intervals over questions. `full`: TFLOPs of everything that is computed (prefill, scoring "
-        "passes, prefill ahead, trials, overrun); `paper`: the paper's formula; USD at the profile's prices, and at two illustrative "
-        "lists (2/12 against 0.25/1.5 USD a million tokens, and 3/15 against 0.1/0.4); seconds of the devices and checks by the "
-        "profile's measured rates, if it has them. Latency is the time to the whole answer where each model has a device.",
+        "Means with paired bootstrap intervals over questions. `full`: TFLOPs of everything that is computed "
+        "(prefill, scoring "
+        "passes, prefill ahead, trials, overrun); `paper`: the paper's formula; USD at the profile's prices, and at "
+        "two illustrative "
+        "lists (2/12 against 0.25/1.5 USD a million tokens, and 3/15 against 0.1/0.4); seconds of the devices and "
+        "checks by the "
+        "profile's measured rates, if it has them. Latency is the time to the whole answer where each model has a "
+        "device.",
     ]
 
 

@@ -25,9 +25,9 @@ OVERRUN = 3.0  # tokens; the decision takes a few decode steps (measured: lab/be
 class Rule:
     """`scores` float64[n, K + 1] against `thresholds` of stage 0, 1, ..., K.
 
-    If no stage reaches its threshold, the stage with the highest score is used, or with `llm_finishes` the large model's own
-    answer, which may be truncated at its cap. Without `needs_pass` scoring costs nothing, without `scores_code` no special
-    task (Table) is scored.
+    If no stage reaches its threshold, the stage with the highest score is used, or with `llm_finishes` the large
+    model's own answer, which may be truncated at its cap. Without `needs_pass` scoring costs nothing, without
+    `scores_code` no special task (Table) is scored.
     """
 
     scores: Floats
@@ -42,7 +42,8 @@ def stop_rule(
 ) -> Course:
     """Stop where the method does.
 
-    `skipped` bool[n, K + 1] stages are not scored; the small model's answers after those that are `answered` exist already.
+    `skipped` bool[n, K + 1] stages are not scored; the small model's answers after those that are `answered` exist
+    already.
     """
     scores, thresholds = rule.scores, rule.thresholds
     exists, columns = table.slm.exists, rule.scores.shape[1]
@@ -55,7 +56,8 @@ def stop_rule(
     decided = [next(filter(None, (decide(s, thresholds[s.stage]) for s in row)), None) for row in seen]
     is_undecided = np.array([stop is None for stop in decided], bool)
     last = exists.sum(axis=1) - 1
-    # Where no stage suffices, its own answer is used of a large model that may finish, or that ended before the last stage.
+    # Where no stage suffices, its own answer is used of a large model that may finish, or that ended before the last
+    # stage.
     generated_all = is_undecided & (rule.llm_finishes | (last < columns - 1))
     ended = [stop or fall_back(row, thresholds, StopReason.BEST_STAGE) for stop, row in zip(decided, seen, strict=True)]
     stops = np.array([stop.stage for stop in ended], np.intp)
@@ -85,9 +87,9 @@ class Path:
     """What happened until the answer of each question. Masks are bool[n, K + 1], None for no stage.
 
     The answer comes from `stage` [n], after scoring passes over `scored` and prefills of `ahead`. The large model
-    generated up to the end of stage `generated_to` [n] (`stage` if None), or its whole answer where `generated_all` [n]. The
-    small model's answers after `answered` stages were paid for before. `is_asked`: the large model was asked for just so many
-    tokens, so none overrun.
+    generated up to the end of stage `generated_to` [n] (`stage` if None), or its whole answer where `generated_all`
+    [n]. The small model's answers after `answered` stages were paid for before. `is_asked`: the large model was asked
+    for just so many tokens, so none overrun.
     """
 
     stage: Stages

@@ -1,6 +1,8 @@
-"""What the pair saves on the engine that ships, as a table of docs/benchmarks.md and a short one in README.md: `make savings`.
+"""What the pair saves on the engine that ships, as a table of docs/benchmarks.md and a short one in README.md: `make
+savings`.
 
-`python -m lab.training.savings REPORT DATA ...` reads REPORT/DATA.json, which `tandem eval` wrote; a data set without one is left out.
+`python -m lab.training.savings REPORT DATA ...` reads REPORT/DATA.json, which `tandem eval` wrote; a data set without
+one is left out.
 The table stands between two comments, and the rest of a page stays as it is.
 """
 

@@ -1,4 +1,6 @@
-"""The second small model on collected questions: its answers to the bare question, and whether its programs agree with the first one's."""
+"""The second small model on collected questions: its answers to the bare question, and whether its programs agree with
+the first one's.
+"""
 
 from __future__ import annotations
 
@@ -46,7 +48,8 @@ def without_second(runs: Sequence[Run]) -> list[Run]:
 
 
 async def compare_all(runs: Sequence[Run], items: Mapping[str, Item], profile: Profile, concurrency: int) -> list[Run]:
-    """The runs, with one more for each program of the second model whose question the profile's check of agreement applies to.
+    """The runs, with one more for each program of the second model whose question the profile's check of agreement
+    applies to.
 
     Where either program has failed its own checks they are not compared, as no request compares them.
     """

@@ -1,7 +1,7 @@
 """The answers of a running system to questions with known ones: accuracy, cost and stops of the pair that is served.
 
-A system answers each question once, so nothing is known of other methods on it, and the cost of the large model alone is the
-estimate of the bills.
+A system answers each question once, so nothing is known of other methods on it, and the cost of the large model alone
+is the estimate of the bills.
 """
 
 from __future__ import annotations
@@ -39,8 +39,9 @@ _COSTS = {
 class Served:
     """`figures` are means over the answered questions. `unanswered` counts the others by the code of their error.
 
-    `llm_alone` is the mean cost of the large model alone by the bills' estimates, and `relative` the served cost in units of it;
-    by "full" (TFLOPs), "usd", and "seconds" where the profile has measured rates. `reasons` counts the reasons of the stops.
+    `llm_alone` is the mean cost of the large model alone by the bills' estimates, and `relative` the served cost in
+    units of it; by "full" (TFLOPs), "usd", and "seconds" where the profile has measured rates. `reasons` counts the
+    reasons of the stops.
     """
 
     dataset: str
@@ -80,7 +81,9 @@ def evaluate_served(dataset: Dataset, lines: Sequence[Line], stages: int, worker
 
 
 def as_contract(served: Served, profile: str, path: str, sha256: str, batch: Mapping[str, Any]) -> dict[str, Any]:
-    """The JSON of `tandem eval`, as far as a served answer says it; `batch` is what was asked, with its state and cost."""
+    """The JSON of `tandem eval`, as far as a served answer says it; `batch` is what was asked, with its state and
+    cost.
+    """
     return {
         "profile": profile,
         "data": asdict(Data(path, sha256, served.figures.n)),
@@ -187,7 +190,8 @@ def _lines(served: Served, profile: str, batch: Mapping[str, Any]) -> list[str]:
         "|---|---|---|---|",
         *(_cost(served, unit) for unit in served.relative),
         "",
-        "The LLM alone is the mean of the bills' estimates, exact where that model has answered by itself; its accuracy is "
+        "The LLM alone is the mean of the bills' estimates, exact where that model has answered by itself; its "
+        "accuracy is "
         "not known from a batch. Relative costs have paired bootstrap intervals over questions.",
         "",
         "## Stops",

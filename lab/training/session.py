@@ -66,9 +66,11 @@ async def collect(
 ) -> list[Run]:  # fmt: skip
     """Collect `n` questions of `dataset` (None: all) into `out`; questions that `out` already holds are skipped.
 
-    Programs are then checked, and where the profile has a prompt for it, the small model's failed ones are repaired once. At last the second
-    small model, where the profile names one, answers the bare questions, and programs are compared where the profile's checks do that.
-    Raises StoreError if `out` has another origin, or an API does not answer, OSError if a model's weights cannot be read.
+    Programs are then checked, and where the profile has a prompt for it, the small model's failed ones are repaired
+    once. At last the second small model, where the profile names one, answers the bare questions, and programs are
+    compared where the profile's checks do that.
+    Raises StoreError if `out` has another origin, or an API does not answer, OSError if a model's weights cannot be
+    read.
     """
     if profile.slm.api and not scope.only_question:
         raise StoreError(f"{profile.slm.name} is at an API, which scores no prompt: collect with --only-question")
@@ -107,8 +109,14 @@ async def collect(
 
 
 async def _with_second(
-    profile: Profile, items: Mapping[str, Item], out: Path, origin: Origin, runs: list[Run], models: Path, machine: Machine
-) -> list[Run]:  # fmt: skip
+    profile: Profile,
+    items: Mapping[str, Item],
+    out: Path,
+    origin: Origin,
+    runs: list[Run],
+    models: Path,
+    machine: Machine,
+) -> list[Run]:
     if SECOND not in profile.models:
         return runs
     if due := unasked(runs, items):

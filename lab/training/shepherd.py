@@ -1,10 +1,12 @@
-"""LLM Shepherding (Dong et al., arXiv 2601.22132): how much the large model writes is predicted before it writes a token.
+"""LLM Shepherding (Dong et al., arXiv 2601.22132): how much the large model writes is predicted before it writes a
+token.
 
-As its abstract describes it: a predictor in two stages says from the question whether a hint is needed, and how many tokens; the
-large model writes so many, and the small one answers from them. Reactive: the small model answers first, and a hint is asked for
-where that answer is not trusted. Not stated there and chosen here: the predictor reads the question's words and costs nothing; hints
-are those that were collected, so a predicted length is rounded up to the next stage, and beyond the last the large model answers;
-a question that neither model answers needs no hint; thresholds are found for the objective of all methods, out of fold.
+As its abstract describes it: a predictor in two stages says from the question whether a hint is needed, and how many
+tokens; the large model writes so many, and the small one answers from them. Reactive: the small model answers first,
+and a hint is asked for where that answer is not trusted. Not stated there and chosen here: the predictor reads the
+question's words and costs nothing; hints are those that were collected, so a predicted length is rounded up to the next
+stage, and beyond the last the large model answers; a question that neither model answers needs no hint; thresholds are
+found for the objective of all methods, out of fold.
 """
 
 from __future__ import annotations
@@ -98,7 +100,9 @@ class Shepherd:
     trusted: float | None = None
 
     def run(self, table: Table, plan: Plan, hints: Hints, own: Floats) -> PricedCourse:
-        """`own` float64[n]: scores of the small model's answers to the bare question, which only the reactive one reads."""
+        """`own` float64[n]: scores of the small model's answers to the bare question, which only the reactive one
+        reads.
+        """
         if self.trusted is None:
             asked = hints.needed >= self.needed
             return priced(plan, follow(table, self._way(table, plan, hints, asked)))
@@ -126,8 +130,9 @@ class Found:
 
 
 def shortest_hint(table: Table) -> Floats:
-    """Tokens of the shortest collected hint from which the small model is right; the large model's whole answer where only that
-    is right; 0 where none is needed or none helps. float64[n]."""
+    """Tokens of the shortest collected hint from which the small model is right; the large model's whole answer where
+    only that is right; 0 where none is needed or none helps. float64[n].
+    """
     right = table.slm.right & table.slm.exists
     first = np.take_along_axis(table.insight, right.argmax(axis=1)[:, None], axis=1)[:, 0]
     return np.where(right.any(axis=1), first, np.where(table.llm.right, table.llm.tokens, 0.0))

@@ -22,7 +22,9 @@ FOLDER, CALLS = "scorer", "calls"
 
 
 def ship(profile: Profile, study: Study, table: Table) -> None:
-    """Write scorer, thresholds, trial, checks, and the mean tokens of the large model alone over `table`. Raises StudyError."""
+    """Write scorer, thresholds, trial, checks, and the mean tokens of the large model alone over `table`. Raises
+    StudyError.
+    """
     policy = study.policies().served
     study.artefact(policy.kind).save(profile.folder / FOLDER)
     ship_policy(profile, policy, table)
@@ -50,7 +52,9 @@ def ship_policy(profile: Profile, policy: Policy, table: Table) -> None:
 
 
 def ship_calls(profile: Profile, scorer: TrainedCalls, calls: float, texts: float, output_tokens: float) -> None:
-    """Write the scorer of calls, the scores from which calls and texts are taken, and the mean tokens of the large model alone."""
+    """Write the scorer of calls, the scores from which calls and texts are taken, and the mean tokens of the large
+    model alone.
+    """
     scorer.save(profile.folder / CALLS)
     file = profile.folder / "profile.toml"
     document = tomlkit.parse(file.read_text())
@@ -78,8 +82,8 @@ def _role(rates: RoleRates) -> InlineTable:
 
 
 def _checks(profile: Profile, policy: Policy, *, keeps_agreement: bool) -> dict[str, list[str]]:
-    """By task. Without trials no answer is checked, unless the profile does so already. `keeps_agreement`: of programs, which nothing was
-    learned about.
+    """By task. Without trials no answer is checked, unless the profile does so already. `keeps_agreement`: of programs,
+    which nothing was learned about.
     """
     kept = {"answer": list(profile.checks.answer), "code": list(profile.checks.code)}
     if policy.trial.stages:

@@ -106,8 +106,9 @@ class Origin(_Part):
     """How the runs were made. Runs of different origins are never mixed in a file.
 
     `order_seed` is the seed of the order in which questions were drawn, `tokenizer_sha256` the small model's.
-    `only_question`: only stage 0 was collected. `checker` names what gave the verdicts (training.checking), `repair` is the
-    prompt of the repairs; both empty where there are none. `second_slm` is None where no second small model was asked. `computed_by`: as a scorer's Description has it.
+    `only_question`: only stage 0 was collected. `checker` names what gave the verdicts (training.checking), `repair` is
+    the prompt of the repairs; both empty where there are none. `second_slm` is None where no second small model was
+    asked. `computed_by`: as a scorer's Description has it.
     """
 
     pair: str

@@ -1,9 +1,10 @@
-"""How strong a pass of `python_examples` is, by the number of examples that it was made of, and by what the first one shows.
+"""How strong a pass of `python_examples` is, by the number of examples that it was made of, and by what the first one
+shows.
 
     python -m lab.training.strength mbpp_train --collected FILE --profile PAIR --out FILE
 
-The first example is the prompt's; more are taken from the task's hidden tests, in their order. What they do not show is left
-to grade the answer, and so is what they show: a pass of all tests is right by definition.
+The first example is the prompt's; more are taken from the task's hidden tests, in their order. What they do not show is
+left to grade the answer, and so is what they show: a pass of all tests is right by definition.
 """
 
 from __future__ import annotations
@@ -34,8 +35,8 @@ _AT_ONCE = 2
 class Strength:
     """Of `n` answers of the small model to bare questions, `passed` did what so many examples say.
 
-    `weight` is that of the prompt's only example; 0: whatever it shows. `right` of those are right; `lost` are wrong where the
-    large model is right, `gained` right where it is wrong.
+    `weight` is that of the prompt's only example; 0: whatever it shows. `right` of those are right; `lost` are wrong
+    where the large model is right, `gained` right where it is wrong.
     """
 
     examples: int

@@ -31,7 +31,8 @@ PAPER = "paper"  # the paper's MLP on the paper's label
 class Training(BaseModel):
     """`questions` are in the order of the rows of all scores; `more_questions` were used for fitting only.
 
-    `kinds` are metrics by kind, `asked` the requested kind, `chosen` the best of them; `calibrate` decides what is served.
+    `kinds` are metrics by kind, `asked` the requested kind, `chosen` the best of them; `calibrate` decides what is
+    served.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -52,9 +53,10 @@ class Training(BaseModel):
 class Policies:
     """`served` is the profile's policy. The others are compared with it and were found on the same questions.
 
-    `paper` never stops at stage 0, `paper_from_zero` may. `cascade` and `route` are thresholds; `accuracy` and `cost` are those of `served` on training questions, out of fold. The two
-    without trials are `never_finishing` and `finishing`; `trial` is the bare question's, and `trial_of_shortest` spares the large
-    model the longest of its failures.
+    `paper` never stops at stage 0, `paper_from_zero` may. `cascade` and `route` are thresholds; `accuracy` and `cost`
+    are those of `served` on training questions, out of fold. The two without trials are `never_finishing` and
+    `finishing`; `trial` is the bare question's, and `trial_of_shortest` spares the large model the longest of its
+    failures.
     """
 
     served: Policy
@@ -91,7 +93,9 @@ class Study:
         return Training.model_validate_json(text_of(self.folder, TRAINING, "tandem train"))
 
     def scores(self, kind: str, table: Table) -> Floats:
-        """Out-of-fold scores float64[n, K + 1] of the questions of `table`. Raises StudyError if one is no training question."""
+        """Out-of-fold scores float64[n, K + 1] of the questions of `table`. Raises StudyError if one is no training
+        question.
+        """
         rows = {question: i for i, question in enumerate(self.training().questions)}
         missing = [q for q in table.questions if q not in rows]
         if missing:

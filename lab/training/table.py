@@ -57,15 +57,16 @@ class Answers:
 class Table:
     """n questions, K stages with insight. `slm` and `forced` are [n, K + 1]; `llm`, `concise` and `repair` are [n].
 
-    `second` [n] are the second small model's answers to the bare question. `agreement` [n] is what the check of both small models' programs
-    said; it exists where that check applies to the question.
+    `second` [n] are the second small model's answers to the bare question. `agreement` [n] is what the check of both
+    small models' programs said; it exists where that check applies to the question.
 
-    `final_answers` str[n, K + 1] are the small model's. `is_special` bool[n]: a task that a policy may leave unscored, a program
-    or an extraction. `is_checked` bool[n]: a check applies to the question, so the small model tries. `question_tokens` float64[n], without the template; 0: unknown.
+    `final_answers` str[n, K + 1] are the small model's. `is_special` bool[n]: a task that a policy may leave unscored,
+    a program or an extraction. `is_checked` bool[n]: a check applies to the question, so the small model tries.
+    `question_tokens` float64[n], without the template; 0: unknown.
 
     `insight` float64[n, K + 1] holds the large model's tokens up to each stage; a stage after its end does not exist.
-    `features` float32[n, K + 1, 16], `states` float32[n, K + 1, 2 d], `answer_features` float32[n, 16], `words` float32[n,
-    WIDTH].
+    `features` float32[n, K + 1, 16], `states` float32[n, K + 1, 2 d], `answer_features` float32[n, 16], `words`
+    float32[n, WIDTH].
     """
 
     questions: tuple[str, ...]
@@ -126,7 +127,9 @@ class Table:
 def make_table(
     runs: Sequence[Run], stages: int, is_checked: Callable[[Run], bool] = lambda run: bool(run.verdict)
 ) -> Table:
-    """`stages` counts those with insight. Questions without an `llm` run are left out; `is_checked` is asked for those that have."""
+    """`stages` counts those with insight. Questions without an `llm` run are left out; `is_checked` is asked for those
+    that have.
+    """
     by_question: dict[str, dict[tuple[str, int], Run]] = defaultdict(dict)
     for run in runs:
         by_question[run.question][run.name, run.stage] = run

@@ -50,7 +50,9 @@ Progress = Callable[[str], None]
 
 @dataclass(frozen=True)
 class TrainingOptions:
-    """`kinds` are compared; `kind` is chosen, with "auto" the kind with the least log-loss of those that can be served."""
+    """`kinds` are compared; `kind` is chosen, with "auto" the kind with the least log-loss of those that can be
+    served.
+    """
 
     kinds: Sequence[str]
     kind: str = AUTO

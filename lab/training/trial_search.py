@@ -1,4 +1,6 @@
-"""Where a small model should try first, and which: candidates for the trials, and their frontier together with the thresholds'."""
+"""Where a small model should try first, and which: candidates for the trials, and their frontier together with the
+thresholds'.
+"""
 
 from __future__ import annotations
 
@@ -48,7 +50,9 @@ def with_agreement(rules: Sequence[Policy], table: Table, plan: Plan, scores: Fl
 
 
 def trial_front(table: Table, plan: Plan, unit: Unit) -> list[Point]:
-    """The Pareto frontier of trials on the questions with a check, the large model answering what fails; cheapest first."""
+    """The Pareto frontier of trials on the questions with a check, the large model answering what fails; cheapest
+    first.
+    """
     part = table.take(table.is_checked)
     measure, nothing = Measure(part, plan, unit), np.zeros(part.slm.right.shape)
     never = Policy((NEVER,) * part.stages, llm_finishes=True, needs_pass=False)
@@ -61,7 +65,9 @@ def trial_front(table: Table, plan: Plan, unit: Unit) -> list[Point]:
 
 
 def orders(table: Table, plan: Plan, unit: Unit) -> list[Order]:
-    """Who may try: the second small model where it has answered these questions, and what it costs in the unit is known."""
+    """Who may try: the second small model where it has answered these questions, and what it costs in the unit is
+    known.
+    """
     second = plan.models.get(SECOND)
     if second is None or not len(table.questions) or not table.second.exists.all():
         return [*ORDERS[:1]]
@@ -98,7 +104,9 @@ def _quantiles(values: Floats) -> list[int]:
 
 
 def shortest_failures(table: Table, trial: TrialPlan, share: float) -> TrialPlan:
-    """`trial` that sends only this share of the failed questions, the shortest, to the large model; no limit if lengths lack."""
+    """`trial` that sends only this share of the failed questions, the shortest, to the large model; no limit if lengths
+    lack.
+    """
     lengths = table.question_tokens[table.slm.failed[:, 0]]
     limit = int(np.quantile(lengths, share)) if len(lengths) and lengths.all() else 0
     return replace(trial, escalate_max_tokens=limit)

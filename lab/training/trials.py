@@ -33,12 +33,13 @@ class Attempt:
 
 @dataclass
 class Trials:
-    """The tries so far. `spent` by model and `check_seconds` are of all, the `best_` arrays of the one whose check held most.
+    """The tries so far. `spent` by model and `check_seconds` are of all, the `best_` arrays of the one whose check held
+    most.
 
-    `failed` and `answered` bool[n, K + 1]: stages with an answer that failed, and with one that was not cut. `llm_runs` bool[n]: the
-    large model has been started; `second_is_first` bool[n]: of the answers to the bare question that were not cut, the second model's is the
-    earlier one; `llm_tokens` is what it has written by the end of the last try, while which it writes on for
-    `overlap_seconds` (0 without rates).
+    `failed` and `answered` bool[n, K + 1]: stages with an answer that failed, and with one that was not cut. `llm_runs`
+    bool[n]: the large model has been started; `second_is_first` bool[n]: of the answers to the bare question that were
+    not cut, the second model's is the earlier one; `llm_tokens` is what it has written by the end of the last try,
+    while which it writes on for `overlap_seconds` (0 without rates).
     """
 
     passed: Bools
@@ -140,7 +141,8 @@ def scoring_pass(table: Table) -> Attempt:
 
 
 def repair(table: Table, trial: TrialPlan, first: Attempt) -> Attempt:
-    """The second answer to the bare question. Where the first one was cut, the repair is taken to be cut and to fail as well.
+    """The second answer to the bare question. Where the first one was cut, the repair is taken to be cut and to fail as
+    well.
 
     The first answer's prompt is computed anew: our engine keeps no prompt of a generation that has ended.
     """
@@ -164,7 +166,8 @@ def repair(table: Table, trial: TrialPlan, first: Attempt) -> Attempt:
 def _written_meanwhile(plan: Plan, table: Table, attempt: Attempt, begin: Floats) -> tuple[Floats, Floats]:
     """Tokens of the large model, and seconds, while a small one answers; it has written `begin` tokens already.
 
-    Without rates it writes in the inverse proportion of their sizes, in no time. A second model without a rate is as fast as the first.
+    Without rates it writes in the inverse proportion of their sizes, in no time. A second model without a rate is as
+    fast as the first.
     """
     left = table.llm.tokens - begin
     rates, small = plan.llm.rates, plan.models[attempt.role].rates or plan.slm.rates

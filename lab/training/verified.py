@@ -17,13 +17,18 @@ from tandem.method.rule.stop_rule import is_scored
 
 
 def verified(table: Table, plan: Plan, trial: TrialPlan, rule: Rule, *, must_agree: bool = False) -> PricedCourse:
-    """Trials first, each model where those before it did not pass, with `must_agree` by agreement of both models' programs alone; then the stop rule, which scores no stage whose trial failed; the large model where nothing stops it.
+    """Trials first, each model where those before it did not pass, with `must_agree` by agreement of both models'
+    programs alone; then the stop rule, which scores no stage whose trial failed; the large model where nothing stops
+    it.
 
-    A pass stops everything. A question whose check could not tell pays its trial; where the rule stops at the trial's stage,
-    the trial is the answer. The large model's own answer is checked too: where it fails, a trial that held more is served.
-    After stage 0, or from the start in `overlapped` mode, the large model writes on while the small one tries or scores.
+    A pass stops everything. A question whose check could not tell pays its trial; where the rule stops at the trial's
+    stage, the trial is the answer. The large model's own answer is checked too: where it fails, a trial that held more
+    is served.
+    After stage 0, or from the start in `overlapped` mode, the large model writes on while the small one tries or
+    scores.
 
-    Raises ValueError where the trial needs a repair, an answer of the second model or the length of a question that was not collected.
+    Raises ValueError where the trial needs a repair, an answer of the second model or the length of a question that was
+    not collected.
     """
     trials = _try_all(table, plan, trial, rule, must_agree)
     if trial.mode == "overlapped":
@@ -62,7 +67,9 @@ def checked_llm(table: Table, plan: Plan) -> PricedCourse:
 
 
 def llm_first(table: Table, plan: Plan) -> PricedCourse:
-    """The large model answers; where its answer fails its check the small one tries, and the better answer is served."""
+    """The large model answers; where its answer fails its check the small one tries, and the better answer is
+    served.
+    """
     alone, slm, fails = _llm(table), table.slm.first_column, table.llm.failed
     is_better = fails & (slm.passed | (slm.score > table.llm.score))
     served = course(

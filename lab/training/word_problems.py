@@ -1,7 +1,7 @@
 """Synthetic word problems for training: two to five steps of arithmetic each, from templates.
 
-`python -m lab.training.word_problems N SEED` prints N lines of {"id", "question", "answer", "subject"}. Every answer is a whole
-number. The templates are this project's own; nothing is taken from an evaluation set.
+`python -m lab.training.word_problems N SEED` prints N lines of {"id", "question", "answer", "subject"}. Every answer is
+a whole number. The templates are this project's own; nothing is taken from an evaluation set.
 """
 
 from __future__ import annotations
@@ -52,7 +52,8 @@ def half_then(r: random.Random) -> tuple[str, int]:
 def percent(r: random.Random) -> tuple[str, int]:
     price, off, n = 20 * r.randint(2, 20), r.choice((10, 15, 20, 25, 30, 40)), r.randint(2, 5)
     return (
-        f"A coat costs ${price}. In a sale its price falls by {off}%. How many dollars do {n} such coats cost in the sale "
+        f"A coat costs ${price}. In a sale its price falls by {off}%. How many dollars do {n} such coats cost in the "
+        "sale "
         "altogether?",
         n * price * (100 - off) // 100,
     )
@@ -89,7 +90,8 @@ def ages(r: random.Random) -> tuple[str, int]:
 def wages(r: random.Random) -> tuple[str, int]:
     rate, hours, extra = 2 * r.randint(5, 15), r.randint(30, 40), r.randint(2, 10)
     return (
-        f"{r.choice(_NAMES)} earns ${rate} an hour for the first {hours} hours of a week and half as much again for every "
+        f"{r.choice(_NAMES)} earns ${rate} an hour for the first {hours} hours of a week and half as much again for "
+        "every "
         f"hour beyond. How many dollars does a week of {hours + extra} hours bring?",
         rate * hours + extra * rate * 3 // 2,
     )
@@ -99,7 +101,8 @@ def boxes(r: random.Random) -> tuple[str, int]:
     per, full, rest, broken = r.randint(6, 24), r.randint(3, 15), r.randint(1, 5), r.randint(1, 5)
     goods = r.choice(_GOODS)
     return (
-        f"{r.choice(_PLACES).capitalize()} gets {full} boxes of {per} {goods} and {rest + broken} loose ones. {broken} are "
+        f"{r.choice(_PLACES).capitalize()} gets {full} boxes of {per} {goods} and {rest + broken} loose ones. "
+        f"{broken} are "
         f"broken and thrown away. How many {goods} are left?",
         full * per + rest,
     )
@@ -108,7 +111,8 @@ def boxes(r: random.Random) -> tuple[str, int]:
 def tank(r: random.Random) -> tuple[str, int]:
     into, out, t = r.randint(12, 40), r.randint(2, 10), r.randint(3, 15)
     return (
-        f"A tank holds {(into - out) * t} litres and is empty. A tap lets in {into} litres a minute while {out} litres a "
+        f"A tank holds {(into - out) * t} litres and is empty. A tap lets in {into} litres a minute while {out} "
+        "litres a "
         "minute leak out. After how many minutes is it full?",
         t,
     )
@@ -118,8 +122,10 @@ def savings(r: random.Random) -> tuple[str, int]:
     week, weeks, spent = r.randint(5, 25), r.randint(4, 20), r.randint(10, 40)
     have = r.randint(20, 60)
     return (
-        f"{r.choice(_NAMES)} has ${have} and saves ${week} every week. After {weeks} weeks, ${spent} of it goes to a present "
-        "and half of what remains into a bank. If the remainder is odd, the odd dollar stays at home. How many dollars go "
+        f"{r.choice(_NAMES)} has ${have} and saves ${week} every week. After {weeks} weeks, ${spent} of it goes to a "
+        "present "
+        "and half of what remains into a bank. If the remainder is odd, the odd dollar stays at home. How many "
+        "dollars go "
         "into the bank?",
         (have + week * weeks - spent) // 2,
     )
@@ -130,7 +136,8 @@ def classes(r: random.Random) -> tuple[str, int]:
     total = groups * size - absent
     absent += total % teams
     return (
-        f"A school has {groups} classes of {size} children. On sports day {absent} children are ill and the others form "
+        f"A school has {groups} classes of {size} children. On sports day {absent} children are ill and the others "
+        "form "
         f"{teams} equal teams. How many children are in each team?",
         (groups * size - absent) // teams,
     )
@@ -178,7 +185,8 @@ def fraction(r: random.Random) -> tuple[str, int]:
     d = r.choice((3, 4, 5, 6))
     total, take = d * r.randint(4, 25), r.randint(2, 9)
     return (
-        f"{r.choice(_PLACES).capitalize()} has {total} visitors in the morning. A {('third', 'quarter', 'fifth', 'sixth')[d - 3]} "
+        f"{r.choice(_PLACES).capitalize()} has {total} visitors in the morning. A "
+        f"{('third', 'quarter', 'fifth', 'sixth')[d - 3]} "
         f"of them leave at noon and {take} others arrive. How many visitors are there then?",
         total - total // d + take,
     )

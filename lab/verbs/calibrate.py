@@ -34,22 +34,48 @@ def calibrate(
     files: FilesOrNone = None,
     profile: ProfileName = DEFAULT_PROFILE,
     study: StudyFolder = None,
-    below: Annotated[float | None, typer.Option(help="Minimise the cost, with an accuracy at most this much below the LLM's.")] = None,
-    most_cost: Annotated[float | None, typer.Option(help="Maximise the accuracy, at no more than this share of the LLM's cost.")] = None,
+    below: Annotated[
+        float | None, typer.Option(help="Minimise the cost, with an accuracy at most this much below the LLM's.")
+    ] = None,
+    most_cost: Annotated[
+        float | None, typer.Option(help="Maximise the accuracy, at no more than this share of the LLM's cost.")
+    ] = None,
     price: Annotated[float | None, typer.Option(help="Maximise accuracy - PRICE * share of the LLM's cost.")] = None,
-    cost: Annotated[str, typer.Option(help="What cost is counted in: paper or full (TFLOPs), usd, or seconds of the devices.")] = "full",
-    lose_at_most: Annotated[float | None, typer.Option(help="Promise: at most this share of the questions is lost, on files that chose nothing else.", min=0.001, max=0.999)] = None,
+    cost: Annotated[
+        str, typer.Option(help="What cost is counted in: paper or full (TFLOPs), usd, or seconds of the devices.")
+    ] = "full",
+    lose_at_most: Annotated[
+        float | None,
+        typer.Option(
+            help="Promise: at most this share of the questions is lost, on files that chose nothing else.",
+            min=0.001,
+            max=0.999,
+        ),
+    ] = None,
     confidence: Annotated[float, typer.Option(help="Of the promise.", min=0.5, max=0.9999)] = 0.95,
-    from_outcomes: Annotated[bool, typer.Option("--from-outcomes", help="Of the promise: judge by what became of served requests, from the gateway, not by files.")] = False,
-    tenant: Annotated[list[str] | None, typer.Option(help="Whose outcomes, with --from-outcomes; several times for several. Default: the caller's.")] = None,
-    llm_finishes: Annotated[bool, typer.Option(help="Where no stage suffices, let the LLM finish its own answer.")] = False,
+    from_outcomes: Annotated[
+        bool,
+        typer.Option(
+            "--from-outcomes",
+            help="Of the promise: judge by what became of served requests, from the gateway, not by files.",
+        ),
+    ] = False,
+    tenant: Annotated[
+        list[str] | None,
+        typer.Option(help="Whose outcomes, with --from-outcomes; several times for several. Default: the caller's."),
+    ] = None,
+    llm_finishes: Annotated[
+        bool, typer.Option(help="Where no stage suffices, let the LLM finish its own answer.")
+    ] = False,
     write: Annotated[bool, typer.Option(help="Write scorer and thresholds to the profile's folder.")] = False,
     json: JsonFlag = False,
-) -> None:  # fmt: skip
-    """Choose thresholds, trials and checks that meet an objective, on the files that the scorer was trained on, out of fold.
+) -> None:
+    """Choose thresholds, trials and checks that meet an objective, on the files that the scorer was trained on, out of
+    fold.
 
-    With --lose-at-most: how strict the profile's checks and thresholds must be for a promise, on files that chose nothing else; or, on a file of
-    requests with the answers of two small models and the large one, whether agreement keeps it (`tandem disputes` takes labels).
+    With --lose-at-most: how strict the profile's checks and thresholds must be for a promise, on files that chose
+    nothing else; or, on a file of requests with the answers of two small models and the large one, whether agreement
+    keeps it (`tandem disputes` takes labels).
     """
     if from_outcomes and (lose_at_most is None or files):
         raise typer.BadParameter("it needs --lose-at-most, and takes no files", param_hint="--from-outcomes")
@@ -57,7 +83,9 @@ def calibrate(
         raise typer.BadParameter("give the collected files", param_hint="FILES")
     if lose_at_most is not None:
         if any(value is not None for value in (below, most_cost, price)) or llm_finishes:
-            raise typer.BadParameter("it makes the profile's policy stricter, and takes no objective beside it", param_hint="--lose-at-most")  # fmt: skip
+            raise typer.BadParameter(
+                "it makes the profile's policy stricter, and takes no objective beside it", param_hint="--lose-at-most"
+            )
         if from_outcomes:
             from lab.verbs.from_outcomes import calibrate_from_outcomes
 
@@ -109,7 +137,8 @@ def calibrate(
         return
     checked = int(collected.table.is_checked.sum())
     console.print(
-        f"frontier on {len(collected.table.questions)} questions, out of fold, {checked} of them with a check; the LLM alone: "
+        f"frontier on {len(collected.table.questions)} questions, out of fold, {checked} of them with a check; the "
+        "LLM alone: "
         f"{found.llm_accuracy:.1%}"
     )
     _show(found)

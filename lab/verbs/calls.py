@@ -1,4 +1,6 @@
-"""train, calibrate and eval where the small model calls tools: on files of lab.calls.collect, and on tasks of the leaderboard's form."""
+"""train, calibrate and eval where the small model calls tools: on files of lab.calls.collect, and on tasks of the
+leaderboard's form.
+"""
 
 from __future__ import annotations
 

@@ -51,12 +51,14 @@ class CapacityOptions:
             )
             return
         console.print(
-            f"a request: {load.question:.0f} tokens asked, {load.insight:.0f} of insight in {load.llm_share:.0%} of the requests, "
+            f"a request: {load.question:.0f} tokens asked, {load.insight:.0f} of insight in {load.llm_share:.0%} of "
+            "the requests, "
             f"{load.answer:.0f} answered; pods at most {self.utilisation:.0%} busy, {self.batch} sequences each"
         )
         print_table(_table(found, models))
         console.print(
-            f"Temporal Cloud: {_actions(found[0]):.1f} actions a request, USD {1000 * self._usd_of_actions(found[0]):.2f} for 1,000 "
+            f"Temporal Cloud: {_actions(found[0]):.1f} actions a request, USD "
+            f"{1000 * self._usd_of_actions(found[0]):.2f} for 1,000 "
             f"requests at USD {self.usd_per_million_actions:g} per million; one of your own bills none"
         )
 
@@ -86,7 +88,8 @@ class CapacityOptions:
                 found[role] = PodRates(own.input, own.output, self.batch)
             else:
                 raise typer.BadParameter(
-                    f"profile {profile.name} has no [rates]: give tokens a second that a pod reads and writes, as in 9000/1500",
+                    f"profile {profile.name} has no [rates]: give tokens a second that a pod reads and writes, as in "
+                    "9000/1500",
                     param_hint=hint,
                 )
         scored = self.scorer_rate or (measured.by_role["scorer"].input if measured else found["slm"].input)

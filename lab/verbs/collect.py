@@ -17,21 +17,42 @@ from tandem.paths import DEFAULT_PROFILE
 
 
 def collect(
-    data: Annotated[str, typer.Argument(help="A data set by name, such as math_train, mbpp_train or gsm8k, or a .jsonl file of your own.")],
+    data: Annotated[
+        str,
+        typer.Argument(
+            help="A data set by name, such as math_train, mbpp_train or gsm8k, or a .jsonl file of your own."
+        ),
+    ],
     profile: Annotated[str, typer.Option(help="The pair of models with its prompts and stages.")] = DEFAULT_PROFILE,
     n: Annotated[int | None, typer.Option(help="Number of questions; default: all.", min=1)] = None,
     seed: Annotated[int, typer.Option(help="Seed of the order in which questions are drawn.")] = 0,
     subject: Annotated[list[str] | None, typer.Option(help="Only questions of this subject; repeatable.")] = None,
     out: Annotated[Path | None, typer.Option(help="File to write; an existing one is continued.")] = None,
-    extras: Annotated[bool, typer.Option(help="Also collect the concise and the forced answers that `eval` compares with.")] = True,
-    only_question: Annotated[bool, typer.Option(help="Collect no insight, only the models alone and the scoring pass of the question; for `train --also`, `calibrate --lose-at-most` of trials, and models behind APIs.")] = False,
+    extras: Annotated[
+        bool, typer.Option(help="Also collect the concise and the forced answers that `eval` compares with.")
+    ] = True,
+    only_question: Annotated[
+        bool,
+        typer.Option(
+            help="Collect no insight, only the models alone and the scoring pass of the question; for `train "
+            "--also`, `calibrate --lose-at-most` of trials, and models behind APIs."
+        ),
+    ] = False,
     width: WidthOption = 0,
-    threads: Annotated[int, typer.Option(help="Processor threads of each of the two models, which run at the same time; 0: half of the cores.", min=0)] = 0,
+    threads: Annotated[
+        int,
+        typer.Option(
+            help="Processor threads of each of the two models, which run at the same time; 0: half of the cores.", min=0
+        ),
+    ] = 0,
     engine: EngineOption = "auto",
     device: Annotated[str, typer.Option(help="Where the models run: auto, cpu or cuda.")] = "auto",
-    checks_only: Annotated[bool, typer.Option(help="Ask no model: check the programs of an existing file, which one of an older version lacks.")] = False,
+    checks_only: Annotated[
+        bool,
+        typer.Option(help="Ask no model: check the programs of an existing file, which one of an older version lacks."),
+    ] = False,
     json: JsonFlag = False,
-) -> None:  # fmt: skip
+) -> None:
     """Collect both models' answers to a data set, to train and evaluate a stop rule on. An interrupted run is resumed.
 
     Programs are checked as a request's would be. Where the profile has a prompt for it, failed ones are repaired once.

@@ -24,8 +24,11 @@ if TYPE_CHECKING:
 _KEYS = {"l": "left", "r": "right", "b": "both", "n": "neither", "s": "", "q": ""}
 _ASKS = "[l]eft, [r]ight, [b]oth, [n]either, [s]kip, [q]uit"
 FileOfRequests = Annotated[
-    Path, typer.Argument(help="Requests with the answers of two small models and the large one, as JSONL.", exists=True, dir_okay=False)
-]  # fmt: skip
+    Path,
+    typer.Argument(
+        help="Requests with the answers of two small models and the large one, as JSONL.", exists=True, dir_okay=False
+    ),
+]
 
 
 def are_requests(files: Sequence[Path]) -> bool:
@@ -36,12 +39,18 @@ def are_requests(files: Sequence[Path]) -> bool:
 
 def disputes(
     file: FileOfRequests,
-    label: Annotated[list[str] | None, typer.Option(help="Label a dispute without being asked: ID=left, right, both or neither. Several times for several.")] = None,
+    label: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Label a dispute without being asked: ID=left, right, both or neither. Several times for several."
+        ),
+    ] = None,
     json: JsonFlag = False,
-) -> None:  # fmt: skip
+) -> None:
     """Show each request where two small models agree and the large one says otherwise, and take who is right.
 
-    Labels go into a file beside the requests. What has one is not asked again, so that the command goes on where it was left.
+    Labels go into a file beside the requests. What has one is not asked again, so that the command goes on where it was
+    left.
     """
     with explained():
         from lab.disputes.asked import compare_all, read_asked
@@ -59,7 +68,10 @@ def disputes(
             _ask_each(missing, len(found), kept)
             labels = kept.read()
     told = sum(each.digest in labels for each in found)
-    console.print(f"{told} of {len(found)} disputes have a label, in {kept.path}. Next: `tandem calibrate {file} --lose-at-most 0.03`")  # fmt: skip
+    console.print(
+        f"{told} of {len(found)} disputes have a label, in {kept.path}. Next: `tandem calibrate {file} "
+        "--lose-at-most 0.03`"
+    )
 
 
 def _take(words: Sequence[str], found: Sequence[Compared], kept: Any) -> None:
@@ -118,7 +130,9 @@ def promise_by_agreement(
 ) -> None:
     """Exits with code 1 where no rule keeps the promise for some kind of answers."""
     if write:
-        raise typer.BadParameter("agreement on requests is shown here, and not yet served by a profile", param_hint="--write")  # fmt: skip
+        raise typer.BadParameter(
+            "agreement on requests is shown here, and not yet served by a profile", param_hint="--write"
+        )
     with explained():
         from lab.disputes.asked import compare_all, read_asked
         from lab.disputes.labels import Labels
@@ -152,9 +166,15 @@ def _show(shown: Shown, file: Path) -> None:
     for each in shown.tested:
         counted = each.counted
         rows.add_row(
-            each.evidence, f"{counted.taken / n:.0%}", str(counted.disputes), str(counted.labelled), str(counted.lost),
-            f"{each.bound:.1%}", "" if each.cost is None else f"{each.cost:.0%}", "accepted" if each.is_accepted else "fails",
-        )  # fmt: skip
+            each.evidence,
+            f"{counted.taken / n:.0%}",
+            str(counted.disputes),
+            str(counted.labelled),
+            str(counted.lost),
+            f"{each.bound:.1%}",
+            "" if each.cost is None else f"{each.cost:.0%}",
+            "accepted" if each.is_accepted else "fails",
+        )
     print_table(rows)
     console.print(_verdict(shown, file), style="bold")
 

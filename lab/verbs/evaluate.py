@@ -41,23 +41,63 @@ _NOT_OF_CALLS = ("cost", "methods", "live", "engine", "through_batch", "out")
 
 def evaluate(
     context: typer.Context,
-    data: Annotated[str, typer.Option(help="A data set by name, such as gsm8k, mbpp_test or humaneval, or a .jsonl file of questions and answers, or of tasks with tools.")],
+    data: Annotated[
+        str,
+        typer.Option(
+            help="A data set by name, such as gsm8k, mbpp_test or humaneval, or a .jsonl file of questions and "
+            "answers, or of tasks with tools."
+        ),
+    ],
     profile: ProfileName = DEFAULT_PROFILE,
-    cost: Annotated[str, typer.Option(help="What cost is counted in: paper or full (TFLOPs), usd, or seconds of the devices.")] = "full",
+    cost: Annotated[
+        str, typer.Option(help="What cost is counted in: paper or full (TFLOPs), usd, or seconds of the devices.")
+    ] = "full",
     methods: Annotated[str, typer.Option(help="Comma-separated: tandem,llm,slm,fixed:N,...; default: all.")] = "",
     n: Annotated[int | None, typer.Option(help="Number of questions; default: all.", min=1)] = None,
-    collected: Annotated[Path | None, typer.Option(help="File of the models' answers; an existing one is continued.")] = None,
-    ask: Annotated[bool, typer.Option(help="Ask the models the questions that are not collected yet; --no-ask evaluates only those that are.")] = True,
+    collected: Annotated[
+        Path | None, typer.Option(help="File of the models' answers; an existing one is continued.")
+    ] = None,
+    ask: Annotated[
+        bool,
+        typer.Option(
+            help="Ask the models the questions that are not collected yet; --no-ask evaluates only those that are."
+        ),
+    ] = True,
     engine: EngineOption = "auto",
-    study: Annotated[Path | None, typer.Option(help="Folder of the study; default: studies/PROFILE, or the one shipped with the profile.")] = None,
+    study: Annotated[
+        Path | None,
+        typer.Option(help="Folder of the study; default: studies/PROFILE, or the one shipped with the profile."),
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="Folder of the report; default: studies/PROFILE.")] = None,
-    live: Annotated[int, typer.Option(help="Also ask the running system this many questions, and compare its decisions.", min=0)] = 0,
-    through_batch: Annotated[bool, typer.Option("--through-batch", help="Ask a running system (TANDEM_ADDRESS) the questions, as one batch, and evaluate its answers alone.")] = False,
-    max_cost: Annotated[float | None, typer.Option(help="With --through-batch: upper bound of what all questions cost together, in USD.")] = None,
-    concurrency: Annotated[int, typer.Option(help="With --through-batch: questions that are asked at once.", min=1, max=64)] = 8,
-    again: Annotated[bool, typer.Option("--again", help="With --through-batch: ask anew what the same command has asked before. Of held-out tasks with tools: judge once more, and record that.")] = False,
-    json_out: Annotated[Path | None, typer.Option("--json", help="Write the figures as JSON to this file; - prints them.")] = None,
-) -> None:  # fmt: skip
+    live: Annotated[
+        int, typer.Option(help="Also ask the running system this many questions, and compare its decisions.", min=0)
+    ] = 0,
+    through_batch: Annotated[
+        bool,
+        typer.Option(
+            "--through-batch",
+            help="Ask a running system (TANDEM_ADDRESS) the questions, as one batch, and evaluate its answers alone.",
+        ),
+    ] = False,
+    max_cost: Annotated[
+        float | None,
+        typer.Option(help="With --through-batch: upper bound of what all questions cost together, in USD."),
+    ] = None,
+    concurrency: Annotated[
+        int, typer.Option(help="With --through-batch: questions that are asked at once.", min=1, max=64)
+    ] = 8,
+    again: Annotated[
+        bool,
+        typer.Option(
+            "--again",
+            help="With --through-batch: ask anew what the same command has asked before. Of held-out tasks with "
+            "tools: judge once more, and record that.",
+        ),
+    ] = False,
+    json_out: Annotated[
+        Path | None, typer.Option("--json", help="Write the figures as JSON to this file; - prints them.")
+    ] = None,
+) -> None:
     """Evaluate the stop rule on questions that it was not trained on, against simple alternatives. Writes a report."""
     quiet = json_out == Path("-")
     if calls.are_tasks(data):
@@ -180,10 +220,17 @@ def _show(evaluation: Evaluation, compared: list[Compared], report: Path | None)
     for row in evaluation.rows:
         right = row.accuracy
         rows.add_row(
-            row.name, f"{right.mean:.1%}", f"{right.low:.1%} to {right.high:.1%}", f"{100 * row.difference.mean:+.1f}",
-            f"{row.p_llm:.3f}", *(f"{row.relative[unit].mean:.0%}" for unit in units),
-            "" if row.latency is None else f"{row.latency:.1f}", f"{row.llm_tokens:.0f}", f"{row.slm_tokens:.0f}", style="bold" if row.name == "tandem" else "",
-        )  # fmt: skip
+            row.name,
+            f"{right.mean:.1%}",
+            f"{right.low:.1%} to {right.high:.1%}",
+            f"{100 * row.difference.mean:+.1f}",
+            f"{row.p_llm:.3f}",
+            *(f"{row.relative[unit].mean:.0%}" for unit in units),
+            "" if row.latency is None else f"{row.latency:.1f}",
+            f"{row.llm_tokens:.0f}",
+            f"{row.slm_tokens:.0f}",
+            style="bold" if row.name == "tandem" else "",
+        )
     console.print(f"{evaluation.dataset}: {evaluation.n} questions")
     print_table(rows, optional=("s", "p", *(unit for unit in units if unit != "full"), "SLM tok", "LLM tok", "95 %"))
     if evaluation.gap_closed is not None:

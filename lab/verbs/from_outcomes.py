@@ -32,7 +32,9 @@ def calibrate_from_outcomes(
     write: bool,
     json: bool,
 ) -> None:
-    """For the programs of a profile, beside the promise that it makes now. Exits with code 1 where nothing is to be written."""
+    """For the programs of a profile, beside the promise that it makes now. Exits with code 1 where nothing is to be
+    written.
+    """
     with explained():
         from lab.training.from_outcomes import judge_by_outcomes, made_by_outcomes
         from lab.training.looks import Looks, at_look
@@ -81,7 +83,8 @@ def _show(profile: Profile, judged: Sequence[Judged], chosen: Judged | None) -> 
     print_table(rows)
     for made in profile.promises:
         console.print(
-            f"promised now for {made.task}: {made.evidence}; {made.lost} of {made.n} were lost, at most {made.bound:.1%}"
+            f"promised now for {made.task}: {made.evidence}; {made.lost} of {made.n} were lost, at most "
+            f"{made.bound:.1%}"
         )
     says = f"the outcomes show it for: {chosen.evidence}" if chosen else "the outcomes show it for no policy"
     console.print(says, style="bold")

@@ -1,4 +1,6 @@
-"""Asking both models, for `tandem collect` and `tandem eval`: by which engine, how many questions at once, with progress, until a signal."""
+"""Asking both models, for `tandem collect` and `tandem eval`: by which engine, how many questions at once, with
+progress, until a signal.
+"""
 
 from __future__ import annotations
 
@@ -28,14 +30,34 @@ if TYPE_CHECKING:
     from lab.training.machine import Machine
     from lab.training.session import Progress, Scope
 
-EngineOption = Annotated[str, typer.Option(help="What runs both models: transformers, whose hidden states two kinds of scorer read, or llamacpp. One file has the answers of one; default: that of an existing file, else the engine that serves here.")]  # fmt: skip
-WidthOption = Annotated[int, typer.Option(help="Number of questions that run at the same time; 0: what suits the engine, 4 on llama.cpp and at an API, 48 on transformers.", min=0)]  # fmt: skip
+EngineOption = Annotated[
+    str,
+    typer.Option(
+        help="What runs both models: transformers, whose hidden states two kinds of scorer read, or llamacpp. One "
+        "file has the answers of one; default: that of an existing file, else the engine that serves here."
+    ),
+]
+WidthOption = Annotated[
+    int,
+    typer.Option(
+        help="Number of questions that run at the same time; 0: what suits the engine, 4 on llama.cpp and at an API, "
+        "48 on transformers.",
+        min=0,
+    ),
+]
 _LINE_SECONDS = 30.0
 
 
 def gather(
-    profile: Profile, wanted: Dataset, n: int | None, seed: int, scope: Scope, target: Path, machine: Machine, quiet: bool
-) -> list[Run]:  # fmt: skip
+    profile: Profile,
+    wanted: Dataset,
+    n: int | None,
+    seed: int,
+    scope: Scope,
+    target: Path,
+    machine: Machine,
+    quiet: bool,
+) -> list[Run]:
     """Collect with progress. Raises StoreError; SIGINT and SIGTERM end the command, with what is done in `target`."""
     from lab.training import session
 
@@ -57,7 +79,9 @@ def machine_for(
     profile: Profile, target: Path, engine: str = "auto", threads: int = 0, width: int = 0, device: str = "auto",
     *, quiet: bool = False,
 ) -> Machine:  # fmt: skip
-    """How `target` is collected; "auto" and 0 stand for a choice. Raises BadParameter for an engine that does not score prompts."""
+    """How `target` is collected; "auto" and 0 stand for a choice. Raises BadParameter for an engine that does not score
+    prompts.
+    """
     from lab.training.machine import API_WIDTH, WIDTHS, Machine
 
     if engine not in ("auto", *WIDTHS):

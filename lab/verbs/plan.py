@@ -40,45 +40,167 @@ _FIGURES = {
 
 
 def plan(
-    files: Annotated[list[Path] | None, typer.Argument(help="Files of `tandem collect`, which all other figures are measured on; 50 questions suffice.", exists=True, dir_okay=False)] = None,
-    small: Annotated[float | None, typer.Option(help="Share of the questions that the small model answers right.", min=0.001, max=0.999)] = None,
-    large: Annotated[float | None, typer.Option(help="Share that the large model answers right.", min=0.001, max=0.999)] = None,
-    both: Annotated[float | None, typer.Option(help="Share that both answer right; instead of --correlation.", min=0, max=1)] = None,
-    correlation: Annotated[float | None, typer.Option(help="Latent correlation of being right; default: 0.6.", min=-0.999, max=0.999)] = None,
-    price_ratio: Annotated[float | None, typer.Option(help="Price of a token of the large model : of the small model.", min=0.01)] = None,
-    llm_usd: Annotated[str, typer.Option(metavar="IN/OUT", help="USD per million tokens of the large model; with --slm-usd, instead of --price-ratio.")] = "",
+    files: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            help="Files of `tandem collect`, which all other figures are measured on; 50 questions suffice.",
+            exists=True,
+            dir_okay=False,
+        ),
+    ] = None,
+    small: Annotated[
+        float | None,
+        typer.Option(help="Share of the questions that the small model answers right.", min=0.001, max=0.999),
+    ] = None,
+    large: Annotated[
+        float | None, typer.Option(help="Share that the large model answers right.", min=0.001, max=0.999)
+    ] = None,
+    both: Annotated[
+        float | None, typer.Option(help="Share that both answer right; instead of --correlation.", min=0, max=1)
+    ] = None,
+    correlation: Annotated[
+        float | None, typer.Option(help="Latent correlation of being right; default: 0.6.", min=-0.999, max=0.999)
+    ] = None,
+    price_ratio: Annotated[
+        float | None, typer.Option(help="Price of a token of the large model : of the small model.", min=0.01)
+    ] = None,
+    llm_usd: Annotated[
+        str,
+        typer.Option(
+            metavar="IN/OUT",
+            help="USD per million tokens of the large model; with --slm-usd, instead of --price-ratio.",
+        ),
+    ] = "",
     slm_usd: Annotated[str, typer.Option(metavar="IN/OUT", help="The same of the small model.")] = "",
-    tokens: Annotated[str, typer.Option(metavar="IN/OUT", help="Tokens of a question and of the large model's answer, for the USD prices.")] = "",
-    length: Annotated[float | None, typer.Option(help="Length of the small model's answer : of the large model's; default: 1.", min=0.001)] = None,
-    auroc: Annotated[float | None, typer.Option(help="AUROC of a score of the small model's answer, such as its entropy; default: no score.", min=0.5, max=1)] = None,
-    auroc_large: Annotated[float | None, typer.Option(help="AUROC of the same score for the large model being right, among questions alike for the small one; default: 0.5, which is optimistic.", min=0, max=1)] = None,
-    early_auroc: Annotated[float | None, typer.Option(help="AUROC of a score before the small model answers, of the question or an insight; default: no score.", min=0.5, max=1)] = None,
-    auroc_of: Annotated[str, typer.Option(help="What the AUROCs are measured on: right (the small model), or nothing_lost (it is right, or the large one is wrong).")] = "right",
-    check_share: Annotated[float | None, typer.Option(help="Share of the tasks with a check of the answer; default: 0, or as in the file.", min=0, max=1)] = None,
-    check_pass_right: Annotated[float | None, typer.Option(help="Share of right answers that pass it; default: 0.97, or as in the file.", min=0, max=1)] = None,
-    check_pass_wrong: Annotated[float | None, typer.Option(help="Share of wrong answers that pass it; default: 0.06, or as in the file.", min=0, max=1)] = None,
-    trial_cost: Annotated[float | None, typer.Option(help="Cost of the small model's answer and of judging it; default: of the answer alone.", min=0)] = None,
-    scoring_cost: Annotated[float | None, typer.Option(help="Cost of a score before the answer; default: of reading the question, at USD prices, else 0.", min=0)] = None,
-    stage: Annotated[list[str] | None, typer.Option(metavar="COST/RIGHT", help="Repeatable: cost of an insight up to a stage, and the small model's accuracy with it.")] = None,
-    n: Annotated[int | None, typer.Option(help="Number of questions that the figures were measured on, for intervals.", min=10)] = None,
+    tokens: Annotated[
+        str,
+        typer.Option(
+            metavar="IN/OUT", help="Tokens of a question and of the large model's answer, for the USD prices."
+        ),
+    ] = "",
+    length: Annotated[
+        float | None,
+        typer.Option(help="Length of the small model's answer : of the large model's; default: 1.", min=0.001),
+    ] = None,
+    auroc: Annotated[
+        float | None,
+        typer.Option(
+            help="AUROC of a score of the small model's answer, such as its entropy; default: no score.", min=0.5, max=1
+        ),
+    ] = None,
+    auroc_large: Annotated[
+        float | None,
+        typer.Option(
+            help="AUROC of the same score for the large model being right, among questions alike for the small one; "
+            "default: 0.5, which is optimistic.",
+            min=0,
+            max=1,
+        ),
+    ] = None,
+    early_auroc: Annotated[
+        float | None,
+        typer.Option(
+            help="AUROC of a score before the small model answers, of the question or an insight; default: no score.",
+            min=0.5,
+            max=1,
+        ),
+    ] = None,
+    auroc_of: Annotated[
+        str,
+        typer.Option(
+            help="What the AUROCs are measured on: right (the small model), or nothing_lost (it is right, or the "
+            "large one is wrong)."
+        ),
+    ] = "right",
+    check_share: Annotated[
+        float | None,
+        typer.Option(
+            help="Share of the tasks with a check of the answer; default: 0, or as in the file.", min=0, max=1
+        ),
+    ] = None,
+    check_pass_right: Annotated[
+        float | None,
+        typer.Option(help="Share of right answers that pass it; default: 0.97, or as in the file.", min=0, max=1),
+    ] = None,
+    check_pass_wrong: Annotated[
+        float | None,
+        typer.Option(help="Share of wrong answers that pass it; default: 0.06, or as in the file.", min=0, max=1),
+    ] = None,
+    trial_cost: Annotated[
+        float | None,
+        typer.Option(help="Cost of the small model's answer and of judging it; default: of the answer alone.", min=0),
+    ] = None,
+    scoring_cost: Annotated[
+        float | None,
+        typer.Option(
+            help="Cost of a score before the answer; default: of reading the question, at USD prices, else 0.", min=0
+        ),
+    ] = None,
+    stage: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="COST/RIGHT",
+            help="Repeatable: cost of an insight up to a stage, and the small model's accuracy with it.",
+        ),
+    ] = None,
+    n: Annotated[
+        int | None, typer.Option(help="Number of questions that the figures were measured on, for intervals.", min=10)
+    ] = None,
     goal: Annotated[float, typer.Option(help="Saving from which the pair pays.", min=0.001, max=0.999)] = 0.05,
     profile: ProfileName = DEFAULT_PROFILE,
-    capacity: Annotated[bool, typer.Option("--capacity", help="Instead of the forecast: pods, GPU memory and tokens a second for rates of requests.")] = False,
-    rps: Annotated[list[float] | None, typer.Option(help="Capacity: requests a second; repeatable, default: 1, 10, 100.", min=0.001)] = None,
-    load: Annotated[str, typer.Option(metavar="ASKED/INSIGHT/ANSWER", help="Capacity: mean tokens of a request; default: 200, the profile's middle stage, the large model's answer.")] = "",
-    llm_share: Annotated[float, typer.Option(help="Capacity: share of the requests that ask the large model.", min=0.001, max=1)] = 1.0,
-    llm_rate: Annotated[str, typer.Option(metavar="IN/OUT", help="Capacity: tokens a second that a pod of the large model reads and writes with a full batch; default: the profile's [rates].")] = "",
+    capacity: Annotated[
+        bool,
+        typer.Option(
+            "--capacity", help="Instead of the forecast: pods, GPU memory and tokens a second for rates of requests."
+        ),
+    ] = False,
+    rps: Annotated[
+        list[float] | None,
+        typer.Option(help="Capacity: requests a second; repeatable, default: 1, 10, 100.", min=0.001),
+    ] = None,
+    load: Annotated[
+        str,
+        typer.Option(
+            metavar="ASKED/INSIGHT/ANSWER",
+            help="Capacity: mean tokens of a request; default: 200, the profile's middle stage, the large model's "
+            "answer.",
+        ),
+    ] = "",
+    llm_share: Annotated[
+        float, typer.Option(help="Capacity: share of the requests that ask the large model.", min=0.001, max=1)
+    ] = 1.0,
+    llm_rate: Annotated[
+        str,
+        typer.Option(
+            metavar="IN/OUT",
+            help="Capacity: tokens a second that a pod of the large model reads and writes with a full batch; "
+            "default: the profile's [rates].",
+        ),
+    ] = "",
     slm_rate: Annotated[str, typer.Option(metavar="IN/OUT", help="Capacity: the same of the small model.")] = "",
-    scorer_rate: Annotated[float | None, typer.Option(help="Capacity: tokens a second that a scorer reads; default: as the small model.", min=0.001)] = None,
+    scorer_rate: Annotated[
+        float | None,
+        typer.Option(help="Capacity: tokens a second that a scorer reads; default: as the small model.", min=0.001),
+    ] = None,
     batch: Annotated[int, typer.Option(help="Capacity: sequences at once in a pod, its maxBatch.", min=1)] = 16,
-    utilisation: Annotated[float, typer.Option(help="Capacity: how busy a pod may be on average, of 1.", min=0.01, max=0.99)] = 0.7,
-    usd_per_million_actions: Annotated[float, typer.Option(help="Capacity: price of a million actions of Temporal Cloud; default: its list price (docs.temporal.io/cloud/pricing, 2026-11).", min=0)] = 50.0,
+    utilisation: Annotated[
+        float, typer.Option(help="Capacity: how busy a pod may be on average, of 1.", min=0.01, max=0.99)
+    ] = 0.7,
+    usd_per_million_actions: Annotated[
+        float,
+        typer.Option(
+            help="Capacity: price of a million actions of Temporal Cloud; default: its list price "
+            "(docs.temporal.io/cloud/pricing, 2026-11).",
+            min=0,
+        ),
+    ] = 50.0,
     out: Annotated[Path | None, typer.Option(help="Write the map of savings to this SVG file.")] = None,
     json: JsonFlag = False,
-) -> None:  # fmt: skip
+) -> None:
     """Will it pay for my pair? The least expected cost at the large model's accuracy, before anything is built.
 
-    Shares are of 1; costs are relative to the large model's own answer. Give typed figures, or a file of `tandem collect`.
+    Shares are of 1; costs are relative to the large model's own answer. Give typed figures, or a file of `tandem
+    collect`.
     """
     if capacity:
         wanted = CapacityOptions(
@@ -95,11 +217,27 @@ def plan(
         wanted.show(find_profile(profile), json=json)
         return
     given = Given(
-        small=small, large=large, both=both, correlation=correlation, price_ratio=price_ratio, llm_usd=llm_usd,
-        slm_usd=slm_usd, tokens=tokens, length=length, auroc=auroc, auroc_large=auroc_large, early_auroc=early_auroc,
-        auroc_of=auroc_of, check_share=check_share, check_pass_right=check_pass_right, check_pass_wrong=check_pass_wrong,
-        trial_cost=trial_cost, scoring_cost=scoring_cost, stages=tuple(stage or ()), n=n,
-    )  # fmt: skip
+        small=small,
+        large=large,
+        both=both,
+        correlation=correlation,
+        price_ratio=price_ratio,
+        llm_usd=llm_usd,
+        slm_usd=slm_usd,
+        tokens=tokens,
+        length=length,
+        auroc=auroc,
+        auroc_large=auroc_large,
+        early_auroc=early_auroc,
+        auroc_of=auroc_of,
+        check_share=check_share,
+        check_pass_right=check_pass_right,
+        check_pass_wrong=check_pass_wrong,
+        trial_cost=trial_cost,
+        scoring_cost=scoring_cost,
+        stages=tuple(stage or ()),
+        n=n,
+    )
     with explained():
         from lab.training import payoff_plot
         from lab.training.forecast import forecast

@@ -55,7 +55,9 @@ def keep_promise(
 
 
 def _refuse_trained(questions: Sequence[str], folder: Path) -> None:
-    """End the command where the scorer or its thresholds were chosen on one of the questions; without a study none was."""
+    """End the command where the scorer or its thresholds were chosen on one of the questions; without a study none
+    was.
+    """
     from lab.training.names import TRAINING
 
     if not (folder / TRAINING).is_file():
@@ -76,11 +78,14 @@ def _show(shown: Shown) -> None:
     for each in shown.tested:
         difference, cost = each.difference, each.cost
         rows.add_row(
-            each.evidence, str(each.lost), f"{each.bound:.1%}",
+            each.evidence,
+            str(each.lost),
+            f"{each.bound:.1%}",
             f"{100 * difference.mean:+.1f} [{100 * difference.low:.1f}, {100 * difference.high:.1f}]",
-            f"{cost.mean:.0%} [{100 * cost.low:.0f}, {100 * cost.high:.0f}]", "accepted" if each.is_accepted else "fails",
+            f"{cost.mean:.0%} [{100 * cost.low:.0f}, {100 * cost.high:.0f}]",
+            "accepted" if each.is_accepted else "fails",
             style="bold" if each is shown.chosen else "",
-        )  # fmt: skip
+        )
     print_table(rows)
     console.print(verdict(shown), style="bold")
 
@@ -88,10 +93,19 @@ def _show(shown: Shown) -> None:
 def verdict(shown: Shown) -> str:
     promised = f"{shown.promise.lose_at_most:.1%} with {shown.promise.confidence:.0%} confidence"
     if shown.chosen:
-        return f"kept: at most {promised} are lost. {shown.chosen.lost} of {shown.n} were, so at most {shown.chosen.bound:.1%}"
+        return (
+            f"kept: at most {promised} are lost. {shown.chosen.lost} of {shown.n} were, so at most "
+            f"{shown.chosen.bound:.1%}"
+        )
     if shown.needed:
-        return f"not shown: no policy is accepted on {shown.n} questions; in the next look {shown.needed} would be needed for at most {promised}"
-    return f"not kept: the strictest policy itself lost {shown.tested[0].lost} of {shown.n}; no number of questions shows {promised}"
+        return (
+            f"not shown: no policy is accepted on {shown.n} questions; in the next look {shown.needed} would be "
+            f"needed for at most {promised}"
+        )
+    return (
+        f"not kept: the strictest policy itself lost {shown.tested[0].lost} of {shown.n}; no number of questions "
+        f"shows {promised}"
+    )
 
 
 def show_promises(profile: Profile) -> None:
@@ -100,6 +114,7 @@ def show_promises(profile: Profile) -> None:
         stale = "" if profile.keeps(made) else "; NOT of what the profile serves now: calibrate again"
         data = ", ".join(f"{each.dataset} ({each.file_sha256[:12]})" for each in made.data)
         console.print(
-            f"promise for {made.task}: at most {made.lose_at_most:.1%} lost with {made.confidence:.0%} confidence; {made.lost} of "
+            f"promise for {made.task}: at most {made.lose_at_most:.1%} lost with {made.confidence:.0%} confidence; "
+            f"{made.lost} of "
             f"{made.n} were, bound {made.bound:.1%}; {made.evidence}; data {data}{stale}"
         )

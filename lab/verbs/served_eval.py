@@ -30,7 +30,8 @@ if TYPE_CHECKING:
 def served_answers(
     client: Client, dataset: Dataset, profile: str, terms: Terms, *, again: bool, quiet: bool
 ) -> tuple[batch_pb2.Batch, list[dict[str, Any]]]:
-    """The batch of these questions at its end, and its output. The same questions on the same terms join the batch there is.
+    """The batch of these questions at its end, and its output. The same questions on the same terms join the batch
+    there is.
 
     Ctrl-C leaves it running and ends the command. Raises RequestError.
     """
@@ -45,7 +46,8 @@ def served_answers(
         batch = follow(client.batches, batch, interrupted, quiet)
     if not is_over(batch):
         console_note(
-            f"batch {batch.batch_id} goes on: the same command comes back to it, `tandem batch cancel {batch.batch_id}` ends it"
+            f"batch {batch.batch_id} goes on: the same command comes back to it, `tandem batch cancel "
+            f"{batch.batch_id}` ends it"
         )
         raise typer.Exit(1)
     return batch, _output(client.batches, batch)
@@ -64,9 +66,13 @@ def show_served(served: Served, batch: batch_pb2.Batch, report: Path) -> None:
     units = list(served.relative)
     rows = Table("method", "accuracy", "95 %", *units, "LLM tok", "SLM tok", box=None)
     rows.add_row(
-        "tandem", f"{right.mean:.1%}", f"{right.low:.1%} to {right.high:.1%}",
-        *(f"{served.relative[unit].mean:.0%}" for unit in units), f"{figures.llm_tokens:.0f}", f"{figures.slm_tokens:.0f}",
-    )  # fmt: skip
+        "tandem",
+        f"{right.mean:.1%}",
+        f"{right.low:.1%} to {right.high:.1%}",
+        *(f"{served.relative[unit].mean:.0%}" for unit in units),
+        f"{figures.llm_tokens:.0f}",
+        f"{figures.slm_tokens:.0f}",
+    )
     console.print(f"{served.dataset}: {figures.n} questions; costs relative to the estimate for the LLM alone")
     print_table(rows, optional=("SLM tok", "LLM tok", "95 %"))
     console.print(f"{summary(batch)}\nreport: {report}")

@@ -20,13 +20,29 @@ def train(
     files: Files,
     profile: ProfileName = DEFAULT_PROFILE,
     study: StudyFolder = None,
-    also: Annotated[list[Path] | None, typer.Option(help="More files, of `collect --only-question`, to train on; repeatable.", exists=True)] = None,
-    label: Annotated[str, typer.Option(help="What a score predicts. nothing_lost: continuing would gain nothing. right: the small model answers correctly (the paper's label).")] = "nothing_lost",
-    kind: Annotated[str, typer.Option(help="mlp, logistic, probe or combined; auto: the kind with the lowest out-of-fold log-loss.")] = "auto",
-    folds: Annotated[int, typer.Option(help="Folds of the cross-fitting: models that score a question were not trained on its fold.", min=2)] = 5,
+    also: Annotated[
+        list[Path] | None,
+        typer.Option(help="More files, of `collect --only-question`, to train on; repeatable.", exists=True),
+    ] = None,
+    label: Annotated[
+        str,
+        typer.Option(
+            help="What a score predicts. nothing_lost: continuing would gain nothing. right: the small model answers "
+            "correctly (the paper's label)."
+        ),
+    ] = "nothing_lost",
+    kind: Annotated[
+        str, typer.Option(help="mlp, logistic, probe or combined; auto: the kind with the lowest out-of-fold log-loss.")
+    ] = "auto",
+    folds: Annotated[
+        int,
+        typer.Option(
+            help="Folds of the cross-fitting: models that score a question were not trained on its fold.", min=2
+        ),
+    ] = 5,
     seed: Annotated[int, typer.Option(help="Seed of the folds and of the networks.")] = 0,
     json: JsonFlag = False,
-) -> None:  # fmt: skip
+) -> None:
     """Train a sufficiency scorer of every kind on collected files, compare them, and save the best one as an artefact.
 
     On a file of calls of tools (.jsonl): train the scorer `calls`.

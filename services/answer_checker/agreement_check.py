@@ -1,4 +1,5 @@
-"""`python_agreement`: two programs, each in an isolated process, are given the same inputs; their results are compared here.
+"""`python_agreement`: two programs, each in an isolated process, are given the same inputs; their results are compared
+here.
 
 What crosses is JSON with tags (inside.values), which is compared as it is: nothing of a program is evaluated here.
 """
@@ -124,7 +125,9 @@ class _Program:
         return await self._receive()
 
     async def result(self, given: Input) -> Any:
-        """What the call returns, or for a function that returns None its arguments after the call; None where it comes to neither."""
+        """What the call returns, or for a function that returns None its arguments after the call; None where it comes
+        to neither.
+        """
         arguments = [encode(value) for value in (*given.arguments, *(value for _, value in given.keywords))]
         names = [name for name, _ in given.keywords]
         try:

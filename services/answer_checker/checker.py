@@ -83,7 +83,8 @@ class CheckerSettings(ProcessSettings):
     allow_weak_sandbox: bool = Field(
         False,
         validation_alias=ALLOW_WEAK,
-        description="run without seccomp, or with neither namespaces nor landlock, as on macOS: for answers of your own only",
+        description="run without seccomp, or with neither namespaces nor landlock, as on macOS: for answers of your "
+        "own only",
     )
 
 
@@ -109,7 +110,8 @@ class AnswerChecker:
     async def check(self, task: CheckTask) -> list[CheckResult]:
         """A result for each check, in order. A check whose sandbox fails has the verdict `error`.
 
-        Raises InvalidArgument for an unknown check and ResourceExhausted while too many calls wait. Cancelling ends what runs.
+        Raises InvalidArgument for an unknown check and ResourceExhausted while too many calls wait. Cancelling ends
+        what runs.
         """
         for spec in task.checks:
             find_check(spec)
@@ -205,7 +207,9 @@ async def start_sandbox(*, allow_weak: bool, without: Sequence[str] = (), module
 def _weakness(isolation: Isolation) -> str:
     reasons = "; ".join(f"{layer}: {reason}" for layer, reason in isolation.lacks.items())
     return (
-        "this kernel would not isolate code that a model wrote: that needs seccomp, and namespaces or landlock. Run the answer checker "
-        f"on Linux 5.13 or newer, or, for answers that you trust as your own, set {ALLOW_WEAK}=true (as a developer on macOS does). "
+        "this kernel would not isolate code that a model wrote: that needs seccomp, and namespaces or landlock. Run "
+        "the answer checker "
+        f"on Linux 5.13 or newer, or, for answers that you trust as your own, set {ALLOW_WEAK}=true (as a developer "
+        "on macOS does). "
         f"{reasons}"
     )

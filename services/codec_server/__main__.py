@@ -34,7 +34,9 @@ class CodecServerSettings(ProcessSettings):
 
 
 def authentication(host: str, identity: IdentitySettings) -> Authentication:
-    """Raises ValueError where anyone beyond this machine could read every question; no setting allows that. Raises KeyFileError."""
+    """Raises ValueError where anyone beyond this machine could read every question; no setting allows that. Raises
+    KeyFileError.
+    """
     if not (identity.api_keys or identity.oidc_issuer or is_loopback(host)):
         raise ValueError(
             f"anyone who reaches {host} could read every question: set TANDEM_API_KEYS (a file with a key of "

@@ -37,7 +37,9 @@ Convert = Callable[[Sequence[Payload]], Awaitable[list[Payload]]]
 
 
 class CodecService:
-    """Answers admins; where nobody is asked for a credential, whoever reaches it. A browser only for a page of `origins`."""
+    """Answers admins; where nobody is asked for a credential, whoever reaches it. A browser only for a page of
+    `origins`.
+    """
 
     def __init__(self, codec: EncryptionCodec, authentication: Authentication, origins: Sequence[str]) -> None:
         self._codec, self._authentication, self._origins = codec, authentication, frozenset(origins)

@@ -78,7 +78,8 @@ class GatewaySettings(ProcessSettings):
         MOST_STORED_BYTES,
         gt=0,
         validation_alias="TANDEM_MAX_STORED_BYTES",
-        description="of one tenant's files together, uploaded ones and those that its batches wrote; callers without a credential are "
+        description="of one tenant's files together, uploaded ones and those that its batches wrote; callers without "
+        "a credential are "
         "one tenant",
     )
     internal_port: int = Field(
@@ -98,7 +99,8 @@ class GatewaySettings(ProcessSettings):
         4,
         gt=0,
         validation_alias="TANDEM_MAX_STARTING",
-        description="with a file of tenants, requests that are on their way to the models at once; others wait for their turn",
+        description="with a file of tenants, requests that are on their way to the models at once; others wait for "
+        "their turn",
     )
     tenants: Path | None = Field(
         None, validation_alias="TANDEM_TENANTS", description="file of `tandem tenants`: what each tenant may use"
@@ -106,7 +108,8 @@ class GatewaySettings(ProcessSettings):
     worker_patience: Seconds = Field(
         PATIENCE.new,
         validation_alias="TANDEM_WORKER_PATIENCE",
-        description="how long a new request waits where no worker asks for its work; longer where workers come on demand",
+        description="how long a new request waits where no worker asks for its work; longer where workers come on "
+        "demand",
     )
     disconnect_grace: Seconds = Field(
         timedelta(seconds=1),
@@ -149,7 +152,8 @@ async def build(
     clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     keys: ApiKeys | None = None,
 ) -> Composition:
-    """The gateway on `server`, whose port is open already. `counters` count a profile's tokens; `keys` are those that an admin may see.
+    """The gateway on `server`, whose port is open already. `counters` count a profile's tokens; `keys` are those that
+    an admin may see.
     Raises TenantFileError.
     """
     add_remote(settings.checkers)

@@ -37,8 +37,8 @@ _MIN_TEMPERATURE, _MAX_TEMPERATURE = 0.01, 2.0
 
 
 class Admission:
-    """`count_tokens[profile]` counts a question's tokens with the profile's small model. `withdrawn` are profiles that begin no
-    new request.
+    """`count_tokens[profile]` counts a question's tokens with the profile's small model. `withdrawn` are profiles that
+    begin no new request.
     """
 
     def __init__(
@@ -66,7 +66,8 @@ class Admission:
         return asked
 
     def admit(self, request: SolveRequest, trace_id: str, serving: Serving | None = None) -> SolveInput:
-        """The workflow's input of a request that was `checked` and permitted; its JSON schemas `check_schemas` has yet to try.
+        """The workflow's input of a request that was `checked` and permitted; its JSON schemas `check_schemas` has yet
+        to try.
         `serving`: by a stricter policy than the profile's, and as what its outcome counts.
 
         Raises InvalidArgument naming the field, ResourceExhausted for a budget that is too small.
@@ -90,7 +91,8 @@ class Admission:
         """Raises FailedPrecondition where no new request begins with it."""
         if profile in self.withdrawn:
             raise FailedPrecondition(
-                f"profile {profile!r} is being withdrawn: its requests go on, and no new one begins; others are served here",
+                f"profile {profile!r} is being withdrawn: its requests go on, and no new one begins; others are "
+                "served here",
                 reason="PROFILE_WITHDRAWN",
             )
 
@@ -102,7 +104,9 @@ class Admission:
         return Judge(judge.name, judge.digest, judge.llm.name, judge.prices.of(LLM))
 
     def count(self, request: SolveRequest) -> tuple[int, int]:
-        """Tokens of all that is asked, and how many its profile takes. Raises InvalidArgument where a text is far too long to count."""
+        """Tokens of all that is asked, and how many its profile takes. Raises InvalidArgument where a text is far too
+        long to count.
+        """
         profile = self._profile(request.profile)
         said = "".join(message.whole for message in request.history)
         offered = "".join(tool.whole for tool in request.tools.tools)
@@ -157,7 +161,8 @@ class _Terms:
 
 
 def request_fingerprint(task: SolveInput, asked: Budget) -> str:
-    """Distinguishes a repeated request from another one under the same id: whatever changes its answer, its price or its payer.
+    """Distinguishes a repeated request from another one under the same id: whatever changes its answer, its price or
+    its payer.
 
     `asked` is the budget that the caller named: a change of the tenant's limits makes no other request of it.
     """

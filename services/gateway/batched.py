@@ -29,9 +29,11 @@ class BatchedRequests:
     loop: asyncio.AbstractEventLoop
 
     def admit(self, request: tandem_pb2.SolveRequest, caller: Caller) -> Start:
-        """The workflow's input and memo; it has no reader, and goes on without. It takes turns as the tenant's other requests do.
+        """The workflow's input and memo; it has no reader, and goes on without. It takes turns as the tenant's other
+        requests do.
 
-        For another thread than the loop's. Raises FailedPrecondition where the tenant has limits or the profile is withdrawn, and TandemError where the request is refused.
+        For another thread than the loop's. Raises FailedPrecondition where the tenant has limits or the profile is
+        withdrawn, and TandemError where the request is refused.
         """
         scope(request, caller)
         self.tenancy.require_unlimited(request.tenant)
@@ -48,6 +50,8 @@ class BatchedRequests:
         return asyncio.run_coroutine_threadsafe(work, self.loop).result()
 
     def require_allowed(self, caller: Caller) -> None:
-        """Raises FailedPrecondition where the caller's tenant has limits. Who may act for others names a tenant in each line."""
+        """Raises FailedPrecondition where the caller's tenant has limits. Who may act for others names a tenant in each
+        line.
+        """
         if not caller.sees_all:
             self.tenancy.require_unlimited(caller.tenant)

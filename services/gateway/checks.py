@@ -35,8 +35,8 @@ def check_profile(profile: Profile) -> None:
 def applicable_checks(profile: Profile, request: SolveRequest) -> list[CheckSpec]:
     """The profile's checks that have something to compare with, and all of the request's, a JSON schema among them.
 
-    Raises InvalidArgument for one of the request's that is unknown, or that has nothing to compare with. Its schemas are
-    left to `check_schemas`.
+    Raises InvalidArgument for one of the request's that is unknown, or that has nothing to compare with. Its schemas
+    are left to `check_schemas`.
     """
     wanted = [*request.checks, *([CheckSpec(JSON_SCHEMA.name, request.json_schema)] if request.json_schema else [])]
     for spec in request.checks:
@@ -78,7 +78,9 @@ def _is_schema(spec: CheckSpec) -> bool:
 
 
 def check_call_checks(request: SolveRequest) -> None:
-    """Calls are checked by `call`, of tools that may be called, and by checkers elsewhere; texts by all others. Raises InvalidArgument."""
+    """Calls are checked by `call`, of tools that may be called, and by checkers elsewhere; texts by all others. Raises
+    InvalidArgument.
+    """
     of_calls = [spec for spec in request.checks if spec.name == CALL]
     if not request.tools.may_call:
         if of_calls:

@@ -28,8 +28,8 @@ _NEAR, _MOST_UNNAMED = 0.5, 200
 async def cancel_orphans(
     workflows: Workflows, log: RequestLog, started_at: datetime, wait: timedelta = _RETURN, again: timedelta = _LEASE
 ) -> None:
-    """After `wait`, cancel the running requests from before `started_at` that nobody reads, seen twice with the pause `again`
-    between, and that are not to go on alone.
+    """After `wait`, cancel the running requests from before `started_at` that nobody reads, seen twice with the pause
+    `again` between, and that are not to go on alone.
 
     Where Redis or Temporal does not answer, nobody knows who reads, and the requests go on.
     """
@@ -51,8 +51,8 @@ async def _unread(log: RequestLog, request_ids: list[str]) -> list[str]:
 class OverdueHolds:
     """Holds that nobody settled: the gateway died before it started the request, or Redis or the worker at its end.
 
-    `status` is Temporal's word on a request, and `log` has Redis's. Two gateways that look at once do no harm: an account settles
-    once.
+    `status` is Temporal's word on a request, and `log` has Redis's. Two gateways that look at once do no harm: an
+    account settles once.
     """
 
     def __init__(self, tenancy: Tenancy, log: RequestLog, status: Callable[[str], Awaitable[Status]]) -> None:
@@ -68,7 +68,9 @@ class OverdueHolds:
                 logger.warning("tenants' accounts were not looked into: %s", error)
 
     async def look(self) -> None:
-        """Settle, release or leave each hold that is due, and export how much of each limit is used. Raises Unavailable."""
+        """Settle, release or leave each hold that is due, and export how much of each limit is used. Raises
+        Unavailable.
+        """
         named = self._tenancy.tenants.by_name
         known = {*self._tenancy.seen, *named}
         for tenant in known:
@@ -97,25 +99,29 @@ class OverdueHolds:
         await self._accounts.settle(tenant, hold.request_id, bill, hold.day, now)
 
     async def _settle_unknown(self, tenant: str, hold: DueHold) -> None:
-        """Temporal does not know the request: it never began, or Temporal has lost it, and its bill with it. What its models did then
-        stands in Redis, without the prices, so that its bound is charged.
+        """Temporal does not know the request: it never began, or Temporal has lost it, and its bill with it. What its
+        models did then stands in Redis, without the prices, so that its bound is charged.
         """
         now, made = self._tenancy.clock(), await self._log.ledger.all_counts(hold.request_id)
         if made == TokenCounts():
             await self._accounts.release(tenant, hold.request_id, now)
             return
         logger.warning(
-            "Temporal has lost request %s of tenant %r, and its bill: %d prompt and %d generated tokens are known; its bound is charged",
-            hold.request_id, tenant, made.prompt, made.generated,
-        )  # fmt: skip
+            "Temporal has lost request %s of tenant %r, and its bill: %d prompt and %d generated tokens are known; "
+            "its bound is charged",
+            hold.request_id,
+            tenant,
+            made.prompt,
+            made.generated,
+        )
         await self._accounts.settle(tenant, hold.request_id, hold.bound, hold.day, now)
 
 
 def worth_exporting(
     used: Mapping[tuple[str, str], float], named: Container[str], most: int = _MOST_UNNAMED
 ) -> dict[tuple[str, str], float]:
-    """Used shares by tenant and limit: each of the tenants in the file, and of the others, who could be millions, at most `most`
-    limits that are half used or more.
+    """Used shares by tenant and limit: each of the tenants in the file, and of the others, who could be millions, at
+    most `most` limits that are half used or more.
     """
     nearest = sorted(used, key=lambda key: used[key], reverse=True)
     unnamed = [key for key in nearest if key[0] not in named and used[key] >= _NEAR]

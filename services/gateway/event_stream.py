@@ -50,7 +50,8 @@ class PositionedEvent:
 class Position:
     """How far each stream was read. As text: the three sequence numbers, joined by dots.
 
-    `has_text`, as text a plus at the end: the text of the insight's next entry was sent as well, the stage that it ends was not.
+    `has_text`, as text a plus at the end: the text of the insight's next entry was sent as well, the stage that it ends
+    was not.
     """
 
     read: dict[str, int] = field(default_factory=lambda: dict.fromkeys(_STREAMS, 0))
@@ -127,7 +128,9 @@ class EventStream:
                 yield event
 
     async def _news_unless(self, ending: asyncio.Future[SolveResult]) -> list[PositionedEvent]:
-        """News as they come. None when the request ends first, and after a pause when Redis does not answer: it may again."""
+        """News as they come. None when the request ends first, and after a pause when Redis does not answer: it may
+        again.
+        """
         reading = asyncio.ensure_future(self._news(_BLOCK))
         either: set[asyncio.Future[Any]] = {reading, ending}
         try:
@@ -140,7 +143,8 @@ class EventStream:
             reading.cancel()
 
     async def _rest(self) -> list[PositionedEvent]:
-        """Entries written before the end that were not read yet. A read that fails is tried again, once at least: it would cut the text.
+        """Entries written before the end that were not read yet. A read that fails is tried again, once at least: it
+        would cut the text.
         A Redis that is silent holds the result up for two reads' timeouts, and no longer.
         """
         began = time.monotonic()
@@ -168,7 +172,9 @@ class EventStream:
         return PositionedEvent(cursor, Restarted(_MODELS[stream], 0, epoch))
 
     def _follows(self, stream: str, fields: Mapping[str, str]) -> bool:
-        """False where the entry with which its writer began is missing: Redis lost it with others, which have been read."""
+        """False where the entry with which its writer began is missing: Redis lost it with others, which have been
+        read.
+        """
         epoch = int(fields["epoch"])
         is_known = self._epochs.get(stream, epoch) == epoch or fields["kind"] == "restart"
         self._epochs[stream] = epoch
@@ -193,7 +199,9 @@ class EventStream:
         return events
 
     def _written(self, stream: str, entry_id: str, fields: Mapping[str, str]) -> list[PositionedEvent]:
-        """Each event with a cursor of its own: a reader who is cut between a text and its stage's end gets the end later."""
+        """Each event with a cursor of its own: a reader who is cut between a text and its stage's end gets the end
+        later.
+        """
         entry = parse_entry(entry_id, fields)
         is_insight = stream == Role.INSIGHT
         # Beyond the stages lies the cap of a large model that was to finish.

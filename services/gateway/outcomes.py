@@ -17,13 +17,15 @@ from tandem.method.errors import (
 )
 from tandem.v1 import tandem_pb2
 
-# A caller's own deadline passes before the one that gRPC tells the server: sent rounded up, by at most 1%, and from when it comes.
+# A caller's own deadline passes before the one that gRPC tells the server: sent rounded up, by at most 1%, and from
+# when it comes.
 _ROUNDED, _ON_THE_WAY = 0.01, 0.25
 _REFUSALS = (InvalidArgument, NotFound, FailedPrecondition, ResourceExhausted, Unauthenticated, PermissionDenied)
 
 
 class Call:
-    """One call, while its block runs. `profile` is the one that was asked for; a request that is joined may have another.
+    """One call, while its block runs. `profile` is the one that was asked for; a request that is joined may have
+    another.
 
     `remaining`: seconds until the caller's deadline, None without one.
     """

@@ -64,7 +64,9 @@ class Policies:
         return replace(watched, step=step, evidence=self.by_steps(name, watched.kind)[step].evidence(watched.kind))
 
     async def _step(self, policy: PolicyOf, steps: int) -> int:
-        """The last that is known where Redis does not answer; the strictest where none is: a promise is kept rather than a price."""
+        """The last that is known where Redis does not answer; the strictest where none is: a promise is kept rather
+        than a price.
+        """
         try:
             self._known[policy] = await self._promises.step(policy)
         except Unavailable:

@@ -1,4 +1,6 @@
-"""The clients that read requests through this gateway: how many, and what happens when the last one of a request is gone."""
+"""The clients that read requests through this gateway: how many, and what happens when the last one of a request is
+gone.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,9 @@ _ROOM_SECONDS = 2.0  # until a stream that is ended has given its place back
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """`disconnect_grace`: how long a request without readers goes on before it is cancelled. `max_starting`: see `Turns`."""
+    """`disconnect_grace`: how long a request without readers goes on before it is cancelled. `max_starting`: see
+    `Turns`.
+    """
 
     max_requests: int
     disconnect_grace: timedelta
@@ -37,7 +41,9 @@ class Limits:
 
 
 class Readers:
-    """`end_slowest` ends the stream that has waited for its client for longest, where there is one: its place is free soon."""
+    """`end_slowest` ends the stream that has waited for its client for longest, where there is one: its place is free
+    soon.
+    """
 
     def __init__(
         self, workflows: Workflows, log: RequestLog, limits: Limits, end_slowest: Callable[[], bool] = lambda: False
@@ -66,7 +72,8 @@ class Readers:
 
     @contextmanager
     def admitted(self, tenant: str = "", *, shares: bool = False) -> Iterator[Reader]:
-        """One more reader. Raises ResourceExhausted at the limit, which requests that go on without a reader count towards.
+        """One more reader. Raises ResourceExhausted at the limit, which requests that go on without a reader count
+        towards.
 
         `shares`: a tenant has at most as many places as are free, so that none takes them all (the dynamic threshold of
         Choudhury and Hahne, 1998): one has half of the places at most, two a third each.
@@ -135,7 +142,9 @@ class Readers:
                 await self.workflows.cancel_abandoned(request_id)
 
     async def _is_watched(self, request_id: str) -> bool:
-        """By a reader here, else, as Redis has it, elsewhere; where it does not answer for as long as a lease, by nobody."""
+        """By a reader here, else, as Redis has it, elsewhere; where it does not answer for as long as a lease, by
+        nobody.
+        """
         give_up = time.monotonic() + _LEASE.total_seconds()
         while not self._here[request_id]:
             try:

@@ -20,7 +20,8 @@ class Starting:
         self._admission, self._workflows, self._tenancy, self._policies = admission, workflows, tenancy, policies
 
     async def begins(self, request: tandem_pb2.SolveRequest) -> bool:
-        """Whether it may begin work: then it waits for its tenant's turn. Who comes back to a request that there is does not.
+        """Whether it may begin work: then it waits for its tenant's turn. Who comes back to a request that there is
+        does not.
 
         Raises InvalidArgument, Unavailable.
         """

@@ -18,7 +18,9 @@ class States:
         self._profiles, self._workflows, self._log = profiles, workflows, log
 
     async def status(self, request_id: str) -> Status:
-        """As Temporal has it; a request whose result is published ends in Temporal a moment later, and is waited for."""
+        """As Temporal has it; a request whose result is published ends in Temporal a moment later, and is waited
+        for.
+        """
         status = await self._workflows.status(request_id)
         if status.state == "running":
             with suppress(TandemError):

@@ -64,8 +64,8 @@ class Status:
 
 @dataclass(frozen=True, slots=True)
 class AdmittedRequest:
-    """A request that has a workflow; `stages` names those that the large model may write. `keep_running`: its caller wants it
-    to go on without a reader. `answer_text` is an AnswerText. `watched`: what its outcome counts for.
+    """A request that has a workflow; `stages` names those that the large model may write. `keep_running`: its caller
+    wants it to go on without a reader. `answer_text` is an AnswerText. `watched`: what its outcome counts for.
     """
 
     request_id: str
@@ -91,8 +91,8 @@ class Workflows:
     async def start_or_join(self, task: SolveInput, fingerprint: str, *, keep_running: bool = False) -> AdmittedRequest:
         """Start the request's workflow, or join the one there is.
 
-        Raises FailedPrecondition when the id belongs to another question, InvalidArgument where the request is too large for
-        Temporal, Unavailable when that does not answer.
+        Raises FailedPrecondition when the id belongs to another question, InvalidArgument where the request is too
+        large for Temporal, Unavailable when that does not answer.
         """
         task, admitted = self.prepared(task, keep_running=keep_running)
         for _ in range(_STARTS):
@@ -140,7 +140,9 @@ class Workflows:
         return replace(_admitted(request_id, memo), began_at=description.start_time)
 
     async def _describe(self, request_id: str) -> WorkflowExecutionDescription:
-        """Raises Unavailable, and NotFound also for a workflow of another kind: others may use the namespace as well."""
+        """Raises Unavailable, and NotFound also for a workflow of another kind: others may use the namespace as
+        well.
+        """
         description = await _described(self._handle(request_id))
         if description.workflow_type != SOLVE_WORKFLOW:
             raise _not_found(request_id)
@@ -149,8 +151,8 @@ class Workflows:
     async def result(self, request_id: str, watch: Watch | None = None) -> SolveResult:
         """Wait for the request's end.
 
-        Raises Unavailable or FailedPrecondition with the workflow's reason when it failed, NotFound when Temporal has lost it, and what
-        `watch` raises.
+        Raises Unavailable or FailedPrecondition with the workflow's reason when it failed, NotFound when Temporal has
+        lost it, and what `watch` raises.
         """
         try:
             while True:
@@ -222,8 +224,8 @@ class Workflows:
 
         Raises Unavailable where Temporal or Redis does not answer; repeat it then.
         """
-        # A shadow may run, and is terminated before its text is erased. The request's own workflow last: a deletion that was cut off is
-        # found, and repeated, by the request's id.
+        # A shadow may run, and is terminated before its text is erased. The request's own workflow last: a deletion
+        # that was cut off is found, and repeated, by the request's id.
         await self._delete_workflow(shadow_id(request_id))
         await log.forget(shadow_id(request_id))
         await log.forget(judge_id(request_id))
@@ -253,8 +255,8 @@ async def _described(handle: WorkflowHandle[Any, SolveResult]) -> WorkflowExecut
 
 
 def memo_of(task: SolveInput, admitted: AdmittedRequest, fingerprint: str) -> dict[str, Any]:
-    """What goes with a request's workflow: by the fingerprint a repeated request is told from another one, by `asked` a person finds it
-    in a list.
+    """What goes with a request's workflow: by the fingerprint a repeated request is told from another one, by `asked` a
+    person finds it in a list.
     """
     tool = "".join(call.name for call in task.request.answered_calls[-1:])
     asked = {"asked": _beginning(task.request.last_said), "tool": tool}

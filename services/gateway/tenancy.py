@@ -1,7 +1,7 @@
 """What a request's tenant may use, decided before any work begins, in this one place.
 
-The request's upper bound is held on the tenant's account in Redis; the worker puts the bill in its place at the end. What
-neither does, because a process died, `OverdueHolds` does.
+The request's upper bound is held on the tenant's account in Redis; the worker puts the bill in its place at the end.
+What neither does, because a process died, `OverdueHolds` does.
 """
 
 from __future__ import annotations
@@ -41,8 +41,8 @@ _MAX_SEEN = 10_000
 
 @dataclass(frozen=True, slots=True)
 class LimitUse:
-    """Of one limit that is counted. USD where its name says so. `most`: None does not limit. `resets_at`: None where each use leaves
-    by itself.
+    """Of one limit that is counted. USD where its name says so. `most`: None does not limit. `resets_at`: None where
+    each use leaves by itself.
     """
 
     limit: str
@@ -59,7 +59,8 @@ class LimitUse:
 
 
 class Tenancy:
-    """`seen` are the tenants that have an account and asked here, the last of them: who may name any tenant could name millions.
+    """`seen` are the tenants that have an account and asked here, the last of them: who may name any tenant could name
+    millions.
     Without a file nobody has limits.
     """
 
@@ -109,7 +110,8 @@ class Tenancy:
         """Raises FailedPrecondition where the tenant has limits: requests of a batch are not held on an account."""
         if replace(self.tenants.limits(tenant), keep_outcomes_days=None) != NO_LIMITS:
             raise FailedPrecondition(
-                f"tenant {tenant!r} has limits, which batches are not counted against: ask for the requests one by one, "
+                f"tenant {tenant!r} has limits, which batches are not counted against: ask for the requests one by "
+                "one, "
                 "or let an operator remove the tenant's limits",
                 reason="BATCHES_NOT_LIMITED",
             )
@@ -119,7 +121,8 @@ class Tenancy:
     ) -> AdmittedRequest:
         """`start` the request, or join the one there is, once its upper bound is held.
 
-        Raises LimitReached, InvalidArgument where USD are limited and a price is not known, Unavailable where Redis does not answer, and what `start` raises.
+        Raises LimitReached, InvalidArgument where USD are limited and a price is not known, Unavailable where Redis
+        does not answer, and what `start` raises.
         """
         tenant = task.request.tenant
         limits = self.tenants.limits(tenant)
@@ -147,8 +150,8 @@ class Tenancy:
         return await self._accounts.is_held(request.tenant, request.request_id)
 
     async def used(self, caller: Caller) -> dict[str, list[LimitUse]]:
-        """What counts against the limits of the caller's tenant; of all that are known for a caller who sees all. Empty lists for
-        tenants whose limits are not counted. Raises Unavailable.
+        """What counts against the limits of the caller's tenant; of all that are known for a caller who sees all. Empty
+        lists for tenants whose limits are not counted. Raises Unavailable.
         """
         known = {*self.seen, *self.tenants.by_name} if caller.sees_all else {caller.tenant}
         for tenant in known:

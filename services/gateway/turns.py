@@ -1,8 +1,8 @@
 """Whose request begins next: tenants take turns before Temporal, where a request that waits costs an entry.
 
-Once it has begun, a request costs each process between gateway and models some processor time, and each of them works for all
-requests at once: the last of 120 that begin together delays every step of all others. Temporal's queues cannot mend that, since
-hardly anything waits in them.
+Once it has begun, a request costs each process between gateway and models some processor time, and each of them works
+for all requests at once: the last of 120 that begin together delays every step of all others. Temporal's queues cannot
+mend that, since hardly anything waits in them.
 """
 
 from __future__ import annotations
@@ -15,7 +15,9 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 _AFTER_SIGN_SECONDS = 0.2
-"""How long a request keeps its turn after its first event, unless it ends before: from then on it waits for models mostly."""
+"""How long a request keeps its turn after its first event, unless it ends before: from then on it waits for models
+mostly.
+"""
 _ABSENT_SECONDS = 5.0
 """A tenant that had its last turn so long ago has no share kept for it."""
 
@@ -65,7 +67,8 @@ class Turns:
 
     @asynccontextmanager
     async def turn(self, tenant: str, *, waits: bool = True, sign: Sign = _at_once) -> AsyncIterator[Turn]:
-        """Waits until it is the tenant's turn; its requests come in the order in which they asked. Without `waits` it needs none.
+        """Waits until it is the tenant's turn; its requests come in the order in which they asked. Without `waits` it
+        needs none.
 
         `sign`: of the request's work, where its caller does not wait for it.
         """

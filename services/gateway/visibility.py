@@ -1,6 +1,8 @@
-"""Requests as Temporal's visibility finds them: what a user asks for (`cost > 0.01 and stage = 2`), newest first; a tenant's bills.
+"""Requests as Temporal's visibility finds them: what a user asks for (`cost > 0.01 and stage = 2`), newest first; a
+tenant's bills.
 
-Temporal lists what runs first, then what has ended, the latest end first; a visibility store in SQL takes no other order.
+Temporal lists what runs first, then what has ended, the latest end first; a visibility store in SQL takes no other
+order.
 """
 
 from __future__ import annotations
@@ -36,8 +38,8 @@ _FIELDS = {**SEARCH_ATTRIBUTES, "state": "ExecutionStatus", "started": "StartTim
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """One request as Temporal's visibility has it; `attributes` by the names of `SEARCH_ATTRIBUTES`, those that are set. `question`: its
-    beginning; `tool`: whose result it is, empty where it is the user's.
+    """One request as Temporal's visibility has it; `attributes` by the names of `SEARCH_ATTRIBUTES`, those that are
+    set. `question`: its beginning; `tool`: whose result it is, empty where it is the user's.
     """
 
     request_id: str
@@ -92,7 +94,8 @@ class Visibility:
             raise unavailable(error) from error
 
     async def spent_since(self, tenant: str, moment: datetime) -> list[Spent]:
-        """The tenant's requests that began at `moment` or later; none where nothing can be searched for. Raises Unavailable.
+        """The tenant's requests that began at `moment` or later; none where nothing can be searched for. Raises
+        Unavailable.
 
         An account that Redis has lost is rebuilt from them.
         """
@@ -128,8 +131,8 @@ async def find_search_attributes(client: Client) -> bool:
 async def _newest(client: Client, query: str, limit: int) -> list[Listed]:
     """The last `limit` to begin of those that match, the newest first. Raises RPCError.
 
-    Nothing began after it ended: once a request ended before the `limit` newest ones so far began, no later one of the list is
-    newer than they are. So beyond `limit` only those are read that ran at that moment.
+    Nothing began after it ended: once a request ended before the `limit` newest ones so far began, no later one of the
+    list is newer than they are. So beyond `limit` only those are read that ran at that moment.
     """
     # Those that run are asked for first: one that ends meanwhile is then in both lists rather than in none.
     running = client.list_workflows(f"{query} AND ExecutionStatus = 'Running'", page_size=limit, limit=limit)
@@ -189,7 +192,9 @@ async def _spent(execution: WorkflowExecution) -> Spent:
 
 
 def visibility_query(where: str, tenant: str = "") -> str:
-    """Every request that meets `where`, of one tenant if it is given; empty is every request. Raises InvalidArgument naming what cannot be read."""
+    """Every request that meets `where`, of one tenant if it is given; empty is every request. Raises InvalidArgument
+    naming what cannot be read.
+    """
     query = f"WorkflowType = '{SOLVE_WORKFLOW}'"
     if tenant:
         query += f" AND {SEARCH_ATTRIBUTES['tenant']} = '{tenant}'"

@@ -22,9 +22,9 @@ _EVENTS_BEFORE_WORK = 4  # the start, and a task for a worker that was scheduled
 
 @dataclass(frozen=True, slots=True)
 class Patience:
-    """How long nobody may have asked for work: `new` where no worker has worked on the request, `begun` where one has, which may be
-    replaced. `quiet`: of a request that waits for a slot of the large model only. A poll lasts for a minute, also that of a worker
-    which is busy with all the steps that it may run at once.
+    """How long nobody may have asked for work: `new` where no worker has worked on the request, `begun` where one has,
+    which may be replaced. `quiet`: of a request that waits for a slot of the large model only. A poll lasts for a
+    minute, also that of a worker which is busy with all the steps that it may run at once.
     """
 
     new: timedelta = timedelta(seconds=10)
@@ -43,19 +43,25 @@ class Workers:
         return Watch(self, request_id, profile, time.monotonic() + self._patience.new.total_seconds())
 
     async def must_be_there(self, request_id: str, profile: str) -> None:
-        """Raises Unavailable where nobody works on the request, and nobody has asked for its queue's work for longer than `patience`."""
+        """Raises Unavailable where nobody works on the request, and nobody has asked for its queue's work for longer
+        than `patience`.
+        """
         since = await self._waits_since(request_id)
         if since is None or await self._have_polled(solve_queue(profile), since):
             return
         seconds = (datetime.now(UTC) - since).total_seconds()
         raise Unavailable(
-            f"no worker serves profile {profile!r}: nobody has asked Temporal for its work for {seconds:.0f} s. Start a worker, "
-            "or see why it ended: `tandem status` and `tandem logs worker` on this machine, the worker's pods on a cluster",
+            f"no worker serves profile {profile!r}: nobody has asked Temporal for its work for {seconds:.0f} s. "
+            "Start a worker, "
+            "or see why it ended: `tandem status` and `tandem logs worker` on this machine, the worker's pods on a "
+            "cluster",
             reason="NO_WORKER",
         )
 
     async def _waits_since(self, request_id: str) -> datetime | None:
-        """From when on a worker that is there would have polled; None where one need not have, and where Temporal does not say."""
+        """From when on a worker that is there would have polled; None where one need not have, and where Temporal does
+        not say.
+        """
         try:
             found = (await self._client.get_workflow_handle(request_id).describe()).raw_description
         except RPCError:

@@ -22,7 +22,8 @@ from tandem.client import AsyncClient
 from tandem.contract import MAX_REQUEST_BYTES
 from tandem.gateway import Gateway
 
-# Longer than clients and load balancers keep idle connections: who closes first must not be the one that may be asked again.
+# Longer than clients and load balancers keep idle connections: who closes first must not be the one that may be asked
+# again.
 _KEEP_ALIVE_SECONDS = 75
 
 
@@ -61,13 +62,15 @@ class HttpGatewaySettings(ProcessSettings):
     trusted_proxies: Names = Field(
         ("127.0.0.1", "::1"),
         validation_alias="FORWARDED_ALLOW_IPS",
-        description="addresses and networks of proxies whose X-Forwarded-For says whose address a request has, separated by commas; "
+        description="addresses and networks of proxies whose X-Forwarded-For says whose address a request has, "
+        "separated by commas; "
         "`*` is every one",
     )
     allowed_hosts: Names = Field(
         (),
         validation_alias="TANDEM_ALLOWED_HOSTS",
-        description="names by which clients call this process, separated by commas, such as `*.example.com`, or `*`. Without a "
+        description="names by which clients call this process, separated by commas, such as `*.example.com`, or `*`. "
+        "Without a "
         "credential (TANDEM_ALLOW_ANONYMOUS) and on loopback it answers to these, localhost and addresses only",
     )
     allowed_origins: Names = Field(
@@ -77,7 +80,9 @@ class HttpGatewaySettings(ProcessSettings):
     )
 
     def pages(self) -> WebPages:
-        """Where no credential is asked for, the name that a browser calls is all that tells its own page from a stranger's."""
+        """Where no credential is asked for, the name that a browser calls is all that tells its own page from a
+        stranger's.
+        """
         is_open = self.allow_anonymous or is_loopback(self.host)
         origins = tuple(origin.rstrip("/").lower() for origin in self.allowed_origins)
         return replace(OWN_PAGE, hosts=self.allowed_hosts if is_open else None, origins=origins)
@@ -111,7 +116,9 @@ class HttpGateway:
         )
 
     async def serve(self, stop: asyncio.Event) -> None:
-        """Until `stop` is set: not ready first, then no new requests; what outlasts the drain is told so. Raises SetupError."""
+        """Until `stop` is set: not ready first, then no new requests; what outlasts the drain is told so. Raises
+        SetupError.
+        """
         settings, server = self._settings, self.server
         serving = asyncio.create_task(server.serve([bound_socket(settings.host, settings.port)]))
         stopping = asyncio.create_task(stop.wait())

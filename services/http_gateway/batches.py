@@ -77,7 +77,9 @@ Limit = Annotated[int, Query(ge=1, le=MOST_COUNT)]
     openapi_extra={"requestBody": {"required": True, "content": {"multipart/form-data": {"schema": _FORM}}}},
 )
 async def create_file(batches: Caller, request: Request) -> dict[str, Any]:
-    """Store a file of purpose `batch`: one request per line. Who may not call, or sends too much, is refused before it is read."""
+    """Store a file of purpose `batch`: one request per line. Who may not call, or sends too much, is refused before it
+    is read.
+    """
     await batches.files(limit=1)
     length = request.headers.get("content-length", "")
     if not length.isdecimal() or int(length) > _MOST_BYTES:
@@ -163,7 +165,9 @@ async def cancel_batch(batches: Caller, batch_id: str) -> dict[str, Any]:
 
 
 def _require_utf8(content_type: str) -> None:
-    """Raises RefusedParameter. The parser of forms takes any of Python's encodings, some of which make text that is no Unicode."""
+    """Raises RefusedParameter. The parser of forms takes any of Python's encodings, some of which make text that is no
+    Unicode.
+    """
     charset = parse_options_header(content_type)[1].get(b"charset", b"utf-8").decode("latin-1")
     if charset.lower() != "utf-8":
         raise RefusedParameter("file", f"the names of a form are in UTF-8, not {charset!r}", "invalid_value")

@@ -144,7 +144,9 @@ def from_parameter(error: RefusedParameter) -> HttpError:
 
 
 def deepest(problems: Sequence[Any]) -> Any:
-    """Of the problems that pydantic found, the one that is deepest in the body: of alternatives it is the one that was meant."""
+    """Of the problems that pydantic found, the one that is deepest in the body: of alternatives it is the one that was
+    meant.
+    """
     return max(problems, key=lambda found: len(found["loc"]))
 
 

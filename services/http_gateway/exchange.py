@@ -19,9 +19,11 @@ class Cancelled(Exception):
 
 
 class Exchange:
-    """Follows one request in a task of its own, so that a client that hangs up does not end the cancelling of its request.
+    """Follows one request in a task of its own, so that a client that hangs up does not end the cancelling of its
+    request.
 
-    `cancels`: closing cancels the request at once; without, the gateway does after its grace, unless somebody else reads it.
+    `cancels`: closing cancels the request at once; without, the gateway does after its grace, unless somebody else
+    reads it.
     `notes` are added to the result's.
     """
 

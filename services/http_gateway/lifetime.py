@@ -18,7 +18,8 @@ CLOSE_SECONDS = 5
 
 SERVER_ENDS = HttpError(
     503,
-    "this server ends before the request does: ask again, and another answers; with the same Idempotency-Key nothing is paid twice",
+    "this server ends before the request does: ask again, and another answers; with the same Idempotency-Key nothing "
+    "is paid twice",
     code="server_ends",
     retry_after_s=1.0,
     closes=True,
@@ -48,7 +49,9 @@ class Ending:
 
 
 class EndingGuard:
-    """Answers 503 to a request whose reply has not begun at the ending. uvicorn would cancel it a moment later, and answer 500."""
+    """Answers 503 to a request whose reply has not begun at the ending. uvicorn would cancel it a moment later, and
+    answer 500.
+    """
 
     def __init__(self, app: Any, ending: Ending) -> None:
         self._app, self._ending = app, ending

@@ -25,7 +25,9 @@ _TYPES = {
 
 @dataclass(slots=True)
 class MessagesReply:
-    """A block is opened by its first text. Which stop sequence ended a text is not known: it ends as one that ended by itself."""
+    """A block is opened by its first text. Which stop sequence ended a text is not known: it ends as one that ended by
+    itself.
+    """
 
     request_id: str
     profile: str
@@ -88,7 +90,9 @@ class MessagesReply:
 
 
 def error_body(error: HttpError) -> Data:
-    """An error in Anthropic's shape. One of a `thread` says so as Anthropic does: its clients then send the whole conversation."""
+    """An error in Anthropic's shape. One of a `thread` says so as Anthropic does: its clients then send the whole
+    conversation.
+    """
     kind = _TYPES.get(error.status, "invalid_request_error" if error.status < 500 else "api_error")
     details = {"details": {"error_code": "thread_unsupported_request", "unsupported": ["thread"]}}
     about = {"type": kind, "message": error.body["error"]["message"], **(details if error.param == "thread" else {})}

@@ -42,7 +42,8 @@ Messages = AsyncIterator[tandem_pb2.SolveEvent]
 
 
 class Asked(JsonBody):
-    """What the page's form holds: a question, or the messages of a conversation, which may offer tools; both as in OpenAI's chat.
+    """What the page's form holds: a question, or the messages of a conversation, which may offer tools; both as in
+    OpenAI's chat.
     `threshold`: for every stage, where it is not the profile's.
     """
 
@@ -147,8 +148,8 @@ async def cancel(client: Caller, request_id: str) -> dict[str, Any]:
 async def events(
     client: Caller, request: Request, request_id: str, last_event_id: Annotated[str, Header()] = ""
 ) -> StreamingResponse:
-    """The events after `Last-Event-ID`, each with its cursor as its id, to `completed` or `failed`. Before those it ends where this
-    process does: the page goes on with another.
+    """The events after `Last-Event-ID`, each with its cursor as its id, to `completed` or `failed`. Before those it
+    ends where this process does: the page goes on with another.
     """
     joined = to_message(tandem_pb2.SolveRequest, request_id=request_id, resume_after=last_event_id, keep_running=True)
     messages = client.messages(joined)

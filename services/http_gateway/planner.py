@@ -23,7 +23,8 @@ router = APIRouter(prefix="/api/plan", include_in_schema=False)
 
 
 class Figures(BaseModel):
-    """What the map is drawn for. `both`: share of the questions that both answer right, cut to what the accuracies allow; `check`:
+    """What the map is drawn for. `both`: share of the questions that both answer right, cut to what the accuracies
+    allow; `check`:
     share of the tasks that have a check.
     """
 
@@ -42,7 +43,9 @@ class Figures(BaseModel):
 
 
 class Place(Figures):
-    """And where on it the pair stands: `ratio` of the prices of a token, `auroc` of a score of the small model's answer."""
+    """And where on it the pair stands: `ratio` of the prices of a token, `auroc` of a score of the small model's
+    answer.
+    """
 
     ratio: float = Field(ge=1, le=1000)
     auroc: float = Field(ge=0.5, le=1)

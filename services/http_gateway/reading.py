@@ -1,7 +1,8 @@
-"""How requests are read. Bodies of JSON: whose a body is, is known before it is read, and reading one delays nobody else.
+"""How requests are read. Bodies of JSON: whose a body is, is known before it is read, and reading one delays nobody
+else.
 
-FastAPI reads, parses and validates a body before any dependency, and on the event loop. Here the credential comes first, from the
-headers. Then the body is parsed and validated in a thread, one at a time, each address in its turn.
+FastAPI reads, parses and validates a body before any dependency, and on the event loop. Here the credential comes
+first, from the headers. Then the body is parsed and validated in a thread, one at a time, each address in its turn.
 """
 
 from __future__ import annotations
@@ -66,7 +67,9 @@ class Places:
 
 
 class Credentials:
-    """Asks the gateway whether it takes a credential, and again after _KNOWN_SECONDS. The call itself is checked there anyway."""
+    """Asks the gateway whether it takes a credential, and again after _KNOWN_SECONDS. The call itself is checked there
+    anyway.
+    """
 
     def __init__(self, client: AsyncClient) -> None:
         self._client = client
@@ -96,8 +99,8 @@ class _Lane:
 
 
 class Bodies:
-    """`most_waiting`: requests of one address that wait until they are read, those that are being read included. `strict`: a hint is
-    refused, as what changes an answer's meaning is.
+    """`most_waiting`: requests of one address that wait until they are read, those that are being read included.
+    `strict`: a hint is refused, as what changes an answer's meaning is.
 
     What says that it is small does not wait for what is not: who sends large ones may share an address with everyone.
     """
@@ -109,7 +112,9 @@ class Bodies:
         self._credentials = Credentials(client)
 
     async def read(self, request: Request, model: Model) -> Request:
-        """The request with its body as a `model`. Raises RequestError, HTTPException, RequestValidationError, RefusedParameter."""
+        """The request with its body as a `model`. Raises RequestError, HTTPException, RequestValidationError,
+        RefusedParameter.
+        """
         lane = self._small if _is_small(request) else self._large
         async with lane.places.of(request):
             await self._credentials.check(credential_of(request.headers))
@@ -185,8 +190,8 @@ def _address(request: Request) -> str:
 class IdConvertor(StringConvertor):
     """`{request_id:id}` in a route: an id, or another tenant's as an admin writes it, `TENANT/ID`.
 
-    The slash may come as `%2F`, which the server decodes before it looks for a route. `ID/content` is such a name as well: a route
-    that goes on after the id stands before the one that ends there.
+    The slash may come as `%2F`, which the server decodes before it looks for a route. `ID/content` is such a name as
+    well: a route that goes on after the id stands before the one that ends there.
     """
 
     regex = "[^/]+(?:/[^/]+)?"

@@ -237,7 +237,9 @@ def _span(request: Request, body: ChatCompletionRequest, request_id: str) -> tra
 
 
 class _Counted:
-    """Counts each reply as it begins. Not Starlette's middleware for functions, which sends every chunk through a queue of its own."""
+    """Counts each reply as it begins. Not Starlette's middleware for functions, which sends every chunk through a queue
+    of its own.
+    """
 
     def __init__(self, app: Any) -> None:
         self._app = app

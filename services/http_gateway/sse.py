@@ -15,7 +15,9 @@ _PING_SECONDS = 10.0
 
 
 def event(data: dict[str, Any], event_id: str = "") -> bytes:
-    """One that has a type is named after it. `event_id`: what a client whose connection was lost sends as Last-Event-ID."""
+    """One that has a type is named after it. `event_id`: what a client whose connection was lost sends as
+    Last-Event-ID.
+    """
     head = f"id: {event_id}\n" if event_id else ""
     name = f"event: {data['type']}\n" if isinstance(data.get("type"), str) else ""
     return f"{head}{name}data: {json.dumps(data, ensure_ascii=False, separators=(',', ':'))}\n\n".encode()

@@ -52,7 +52,9 @@ async def run_model_process(
     log: RequestLog,
     then: Callable[[], None] = lambda: None,
 ) -> None:
-    """Serve until SIGTERM. `then` runs when the engines have loaded, before any call is served. Raises what either raises."""
+    """Serve until SIGTERM. `then` runs when the engines have loaded, before any call is served. Raises what either
+    raises.
+    """
 
     async def load() -> None:
         await asyncio.gather(*(asyncio.to_thread(engine.start) for engine in engines))
@@ -111,7 +113,8 @@ class ModelRole:
 async def run_generator(process: str, *roles: ModelRole) -> None:
     """Run the process of the models that have these roles in its profiles, by the settings of the environment.
 
-    Two roles share a process only where others run both models: an engine of this machine takes cores and memory of its own.
+    Two roles share a process only where others run both models: an engine of this machine takes cores and memory of its
+    own.
     """
     settings = read_settings(ModelServiceSettings)
     tracing.setup(f"tandem-{process}", settings.log_level)
@@ -147,10 +150,11 @@ class ModelGenerator(ABC):
         self._profiles, self._generator = profiles, generator
 
     async def generate(self, task: ModelTask) -> AsyncGenerator[GenerationEvent, None]:
-        """Take the role's text over, resume after what an earlier attempt finished, report each stage, end with the outcome.
+        """Take the role's text over, resume after what an earlier attempt finished, report each stage, end with the
+        outcome.
 
-        Raises FailedPrecondition (another profile, or the log has no such stage), Fenced, Unavailable and EngineError. Closing the
-        generator aborts the engine.
+        Raises FailedPrecondition (another profile, or the log has no such stage), Fenced, Unavailable and EngineError.
+        Closing the generator aborts the engine.
         """
         own, work = await self._begin(await self._profiles.of(task.profile_digest), task)
         async with aclosing(self._generator.run(task, own, work)) as events:

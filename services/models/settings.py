@@ -46,12 +46,14 @@ class ModelServiceSettings(ProcessSettings):
         32768,
         gt=0,
         validation_alias="TANDEM_KV_CACHE_TOKENS",
-        description="llamacpp: of all running sequences together, and the most that one may have; memory is taken as they come",
+        description="llamacpp: of all running sequences together, and the most that one may have; memory is taken as "
+        "they come",
     )
     saved_prefixes: Path | None = Field(
         None,
         validation_alias="TANDEM_SAVED_PREFIXES",
-        description="llamacpp: a folder in which what the model has read of callers' tools outlives the process, readable for its user "
+        description="llamacpp: a folder in which what the model has read of callers' tools outlives the process, "
+        "readable for its user "
         "alone; it tells what the tools say. Empty: it is kept in memory",
     )
     max_batch: int = Field(16, gt=0, validation_alias="TANDEM_MAX_BATCH", description="sequences that run at once")
@@ -60,7 +62,8 @@ class ModelServiceSettings(ProcessSettings):
     journal: str = Field(
         "",
         validation_alias="TANDEM_JOURNAL",
-        description="folder of the counts of running texts, which outlive a process that is killed; empty: in the temporary folder",
+        description="folder of the counts of running texts, which outlive a process that is killed; empty: in the "
+        "temporary folder",
     )
     engine_args: Annotated[dict[str, Any], NoDecode, BeforeValidator(_from_json)] = Field(
         default_factory=dict,

@@ -1,4 +1,6 @@
-"""What the gateway, where no engine runs, asks of an engine's code: how many tokens a question has, and whether a schema can be held."""
+"""What the gateway, where no engine runs, asks of an engine's code: how many tokens a question has, and whether a
+schema can be held.
+"""
 
 from __future__ import annotations
 
@@ -21,8 +23,8 @@ _BYTES_PER_TOKEN = 3  # of dense text, such as code: limits and bounds of bills 
 
 
 async def check_schema(text: str) -> None:
-    """Raises InvalidArgument, naming `json_schema`, where no text can be held to `text`: it is no JSON schema, has a keyword
-    that cannot be held, or is too costly. Raises ResourceExhausted where too many others are tried.
+    """Raises InvalidArgument, naming `json_schema`, where no text can be held to `text`: it is no JSON schema, has a
+    keyword that cannot be held, or is too costly. Raises ResourceExhausted where too many others are tried.
     """
     try:
         await findings().num_bytes(text)
@@ -31,7 +33,9 @@ async def check_schema(text: str) -> None:
 
 
 async def check_tool_schemas(use: ToolUse, json_schema: str = "") -> None:
-    """The same for tools, of which each call is held to a schema, together with that of an answer without calls: names `tools`."""
+    """The same for tools, of which each call is held to a schema, together with that of an answer without calls: names
+    `tools`.
+    """
     try:
         await findings().num_bytes(tool_grammar(GENERIC, use, json_schema))
     except InvalidSchema as error:

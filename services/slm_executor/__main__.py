@@ -1,5 +1,5 @@
-"""Start the SLM executor: `python -m services.slm_executor`. TANDEM_ROLE names which of a profile's small models it runs: slm by default,
-second_slm, ...
+"""Start the SLM executor: `python -m services.slm_executor`. TANDEM_ROLE names which of a profile's small models it
+runs: slm by default, second_slm, ...
 """
 
 from __future__ import annotations

@@ -1,4 +1,6 @@
-"""The answer of one request: the small model writes it after the prompt that was scored, and prefills ahead what that may be."""
+"""The answer of one request: the small model writes it after the prompt that was scored, and prefills ahead what that
+may be.
+"""
 
 from __future__ import annotations
 
@@ -101,9 +103,11 @@ class Prefiller:
         self._running: dict[str, str] = {}  # request -> its prefill's id in the model
 
     async def prefill(self, task: ModelTask) -> PassOutcome:
-        """Prefill the answer's prompt when the engine has nothing else to prefill; the answer starts from its cached prefix.
+        """Prefill the answer's prompt when the engine has nothing else to prefill; the answer starts from its cached
+        prefix.
 
-        Counts are in the ledger before they are returned, or owed to it. Raises Unavailable, FailedPrecondition and EngineError.
+        Counts are in the ledger before they are returned, or owed to it. Raises Unavailable, FailedPrecondition and
+        EngineError.
         """
         profile = await self._profiles.of(task.profile_digest)
         insight = await self._log.streams.insight(task.request_id, task.stage)

@@ -33,10 +33,19 @@ class ScorerSettings(ModelServiceSettings):
 
 
 def build(
-    host: str, port: int, engine: PromptScorer, log: RequestLog, *profiles: Profile,
-    folders: Sequence[Path] = (), computes_states: bool = False, reread: Reread | None = None, transport: Transport = PLAIN,
-) -> ScorerServer:  # fmt: skip
-    """The process around `engine`, whose first profile is its default. `folders` hold trained scorers, besides the profiles' own."""
+    host: str,
+    port: int,
+    engine: PromptScorer,
+    log: RequestLog,
+    *profiles: Profile,
+    folders: Sequence[Path] = (),
+    computes_states: bool = False,
+    reread: Reread | None = None,
+    transport: Transport = PLAIN,
+) -> ScorerServer:
+    """The process around `engine`, whose first profile is its default. `folders` hold trained scorers, besides the
+    profiles' own.
+    """
 
     def make(profile: Profile) -> StageScorer:
         scorer = _scorer_of(profile, folders)
@@ -103,14 +112,15 @@ def _scorer_of(profile: Profile, folders: Sequence[Path]) -> Scorer:
 
 
 def _require_fit(profile: Profile, scorer: Scorer, engine: PromptScorer, computes_states: bool) -> None:
-    """Raises ValueError for a scorer that was trained for another pair, prompt, tokenizer or engine, or needs what this one was not
-    started with.
+    """Raises ValueError for a scorer that was trained for another pair, prompt, tokenizer or engine, or needs what this
+    one was not started with.
     """
     if not isinstance(scorer, TrainedScorer):
         return
     if scorer.needs_states and not computes_states:
         raise ValueError(
-            f"profile {profile.name}: {profile.stop.scorer} reads hidden states, which this process does not compute: restart it"
+            f"profile {profile.name}: {profile.stop.scorer} reads hidden states, which this process does not "
+            "compute: restart it"
         )
     with _naming(profile):
         scorer.check_compatible(profile, engine.tokenizer.sha256, computed_by(engine.info))
@@ -126,7 +136,9 @@ def _naming(profile: Profile) -> Iterator[None]:
 
 
 def _engine_for(scorers: Sequence[Scorer], chosen: str) -> str:
-    """With "auto", a scorer whose score depends on the engine gets the one that it was trained on, if that is transformers."""
+    """With "auto", a scorer whose score depends on the engine gets the one that it was trained on, if that is
+    transformers.
+    """
     trained = [scorer for scorer in scorers if isinstance(scorer, TrainedScorer) and scorer.needs_pass]
     on_transformers = [s for s in trained if s.artefact.description.computed_by == TRANSFORMERS]
     return "transformers" if chosen == "auto" and on_transformers else chosen

@@ -45,7 +45,9 @@ class Moments:
 
 @dataclass(frozen=True)
 class Quality:
-    """Quality of n predicted probabilities; `right` is the share of positive outcomes. `auroc` is None if all are equal."""
+    """Quality of n predicted probabilities; `right` is the share of positive outcomes. `auroc` is None if all are
+    equal.
+    """
 
     n: int
     right: float
@@ -83,8 +85,10 @@ class TrainingSource(_Part):
 
 
 class Description(_Part):
-    """`pair` is Profile.prompt_fingerprint of the profile, which the scores depend on; `tokenizer_sha256` is that of the
-    small model's tokenizer. `computed_by` is what computed the features: TRANSFORMERS, or llama.cpp and the file's quantization."""
+    """`pair` is Profile.prompt_fingerprint of the profile, which the scores depend on; `tokenizer_sha256` is that of
+    the small model's tokenizer. `computed_by` is what computed the features: TRANSFORMERS, or llama.cpp and the file's
+    quantization.
+    """
 
     kind: str
     label: Label = "right"
@@ -154,7 +158,8 @@ class TrainedScorer:
         return self.artefact.network.shape.states > 0
 
     def check_compatible(self, profile: Profile, tokenizer_sha256: str, computed_by: str) -> None:
-        """Raises ValueError naming what differs: scores are valid only for their pair, prompts, stages, and what computes them.
+        """Raises ValueError naming what differs: scores are valid only for their pair, prompts, stages, and what
+        computes them.
 
         A scorer that needs no pass is the same on every engine.
         """

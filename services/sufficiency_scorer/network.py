@@ -1,8 +1,9 @@
-"""The sufficiency network: chosen inputs -> standardised -> a small MLP -> a calibrated probability (docs/method.md, Scorer).
+"""The sufficiency network: chosen inputs -> standardised -> a small MLP -> a calibrated probability (docs/method.md,
+Scorer).
 
 One class serves all kinds: without hidden layers it is a logistic regression, with hidden layers of 64 and 32 on the 16
-features the paper's MLP, with hidden states among the inputs a probe. Float32; a score takes microseconds on a CPU. Only numpy: a
-scorer whose engine is not transformers needs no torch.
+features the paper's MLP, with hidden states among the inputs a probe. Float32; a score takes microseconds on a CPU.
+Only numpy: a scorer whose engine is not transformers needs no torch.
 """
 
 from __future__ import annotations
@@ -21,8 +22,9 @@ Input = Literal["features", "stage", "tokens", "states", "words"]
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """Layout of a network. `stages` counts stage 0 too. `states` is 2 d, projected to `components` directions; both are 0
-    if hidden states are no input."""
+    """Layout of a network. `stages` counts stage 0 too. `states` is 2 d, projected to `components` directions; both are
+    0 if hidden states are no input.
+    """
 
     inputs: tuple[Input, ...]
     stages: int
@@ -44,8 +46,12 @@ class Shape:
     def arrays(self) -> dict[str, tuple[int, ...]]:
         """The shape of each array of a network, by name."""
         sizes: dict[str, tuple[int, ...]] = {
-            "mean": (self.width,), "spread": (self.width,), "projection": (self.states, self.components), "slope": (), "offset": (),
-        }  # fmt: skip
+            "mean": (self.width,),
+            "spread": (self.width,),
+            "projection": (self.states, self.components),
+            "slope": (),
+            "offset": (),
+        }
         widths = (self.width, *self.hidden, 1)
         for layer, read, written in zip(self.layers, widths[:-1], widths[1:], strict=True):
             sizes |= {f"{layer}.weight": (written, read), f"{layer}.bias": (written,)}

@@ -1,7 +1,7 @@
 """The inputs of a scorer, for one scoring pass and for a batch. Training and serving share these definitions.
 
-The paper's 16 features are statistics of per-token perplexity and entropy (docs/method.md, Features). The bag of words of a
-question, hashed, and its surface counts need no model.
+The paper's 16 features are statistics of per-token perplexity and entropy (docs/method.md, Features). The bag of words
+of a question, hashed, and its surface counts need no model.
 """
 
 from __future__ import annotations
@@ -45,7 +45,8 @@ _HASHED_NORM = 5.0  # the counts beside the hashed part are standardised; at nor
 def features(logprobs: NDArray[np.float32], entropies: NDArray[np.float32]) -> NDArray[np.float32]:
     """Compute float32[16], in the order of NAMES, from float32[n] log-probabilities and entropies in nats, n >= 1.
 
-    The perplexity of a token is exp(-log p), with -log p capped at 20 nats. Raises ValueError for empty or unequal inputs.
+    The perplexity of a token is exp(-log p), with -log p capped at 20 nats. Raises ValueError for empty or unequal
+    inputs.
     """
     if len(logprobs) == 0 or len(logprobs) != len(entropies):
         raise ValueError(
@@ -103,8 +104,8 @@ def _counts(question: str) -> list[float]:
 class ScorerInputs:
     """Everything that a scorer may use. The field names are the input names of the artefact format (network.Input).
 
-    `stage` is the number of stages in the insight, `tokens` the length of the whole prompt. `features` float32[16] in the
-    order of NAMES; `states` float32[2 d], pooled hidden states, empty where the engine provides none; `words`
+    `stage` is the number of stages in the insight, `tokens` the length of the whole prompt. `features` float32[16] in
+    the order of NAMES; `states` float32[2 d], pooled hidden states, empty where the engine provides none; `words`
     float32[WIDTH], the question's bag of words.
     """
 
@@ -135,7 +136,9 @@ class ScorerInputs:
 
 @dataclass(frozen=True, slots=True)
 class ScorerInputsBatch:
-    """Inputs of n passes: `stage` int64[n], `tokens` float32[n], `features` [n, 16], `states` [n, 2 d], `words` [n, WIDTH]."""
+    """Inputs of n passes: `stage` int64[n], `tokens` float32[n], `features` [n, 16], `states` [n, 2 d], `words` [n,
+    WIDTH].
+    """
 
     stage: NDArray[np.int64]
     tokens: NDArray[np.float32]

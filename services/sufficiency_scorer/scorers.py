@@ -1,6 +1,7 @@
 """Scorers by name: ScorerInputs in, a score in 0..1 out. The stop rule decides what a score leads to.
 
-Those of other packages are found by the entry point group `tandem.scorers`: each is called with the argument of its name in the profile.
+Those of other packages are found by the entry point group `tandem.scorers`: each is called with the argument of its
+name in the profile.
 """
 
 from __future__ import annotations
@@ -20,7 +21,9 @@ from tandem.method.profile.profile import TRAINED_SCORERS
 
 @runtime_checkable
 class Scorer(Protocol):
-    """`needs_pass`: it uses a scoring pass of the small model over question and insight, not the question's words alone."""
+    """`needs_pass`: it uses a scoring pass of the small model over question and insight, not the question's words
+    alone.
+    """
 
     name: str
     trained: bool
@@ -92,8 +95,8 @@ def make_scorer(spec: str, *folders: Path) -> Scorer:
     """Create a scorer from `name[:argument]`. Raises ValueError.
 
     Trained: `mlp`, `logistic`, `probe`, `combined`, `words`, with a subfolder of the profile as argument. Others:
-    `untrained`, `constant[:value]`, `random[:seed]`, and those of installed packages. `folders` are searched in order: the profile's own, then others of
-    the same name, which hold the artefact if only profile.toml was replaced.
+    `untrained`, `constant[:value]`, `random[:seed]`, and those of installed packages. `folders` are searched in order:
+    the profile's own, then others of the same name, which hold the artefact if only profile.toml was replaced.
     """
     name, _, argument = spec.partition(":")
     if name not in _MAKERS:

@@ -1,8 +1,9 @@
 """KServe's servicer and REST endpoints, in the servers that our other processes have.
 
-KServe documents `ModelServer().start([model])`. What its two servers cannot be told keeps us from it: the gRPC one listens on all
-addresses, without certificates, health, reflection, tracing and error details; the REST one listens on all addresses; both take SIGTERM
-for themselves, and let any caller unload the model. Model, repository, data plane, servicer and endpoints are KServe's as they are.
+KServe documents `ModelServer().start([model])`. What its two servers cannot be told keeps us from it: the gRPC one
+listens on all addresses, without certificates, health, reflection, tracing and error details; the REST one listens on
+all addresses; both take SIGTERM for themselves, and let any caller unload the model. Model, repository, data plane,
+servicer and endpoints are KServe's as they are.
 """
 
 from __future__ import annotations
@@ -30,7 +31,9 @@ from tandem.method.errors import InvalidArgument, NotFound, TandemError, Unavail
 
 
 class ClosedRepository(ModelRepositoryExtension):  # type: ignore[misc]
-    """The model of this process lives as long as the process: a caller that unloads it would switch the scorer off for all."""
+    """The model of this process lives as long as the process: a caller that unloads it would switch the scorer off for
+    all.
+    """
 
     async def load(self, model_name: str) -> None:
         raise InvalidArgument("this server's model cannot be loaded by a caller", field="model_name")
@@ -60,8 +63,8 @@ class ScorerServer:
 
     @contextlib.asynccontextmanager
     async def rest(self, port: int) -> AsyncIterator[None]:
-        """REST while the block runs. Not beside a gRPC port that asks for certificates: anyone could call it, and no process of
-        ours does. Raises SetupError where the port is taken.
+        """REST while the block runs. Not beside a gRPC port that asks for certificates: anyone could call it, and no
+        process of ours does. Raises SetupError where the port is taken.
         """
         if not self._is_open:
             yield

@@ -2,11 +2,12 @@
 
 Inputs, one element each: `question` BYTES, and either `request_id` BYTES with `stage` INT32 (the insight comes from the
 request log) or `insight` BYTES (for any other client; `stage` defaults to 1, or to 0 for an empty insight).
-Request parameters, all optional: `task` (answer, code or chat), `json_schema`, `history` (what was said before the question: a JSON
-list of [speaker, text]), `price_input` and `price_cached_input` (USD per million tokens,
+Request parameters, all optional: `task` (answer, code or chat), `json_schema`, `history` (what was said before the
+question: a JSON list of [speaker, text]), `price_input` and `price_cached_input` (USD per million tokens,
 for the span's cost), `profile_digest` (refused with PROFILE_MISMATCH unless it is a served profile's).
-Outputs: `score` FP32[1], `features` FP32[16], `tokens_scored` INT64[1], `tokens_cached` INT64[1]. Response parameters: the
-scorer, whether it is trained, its model, and `request_scored` and `request_cached`, the tokens of all passes of the request.
+Outputs: `score` FP32[1], `features` FP32[16], `tokens_scored` INT64[1], `tokens_cached` INT64[1]. Response parameters:
+the scorer, whether it is trained, its model, and `request_scored` and `request_cached`, the tokens of all passes of the
+request.
 """
 
 from __future__ import annotations

@@ -1,4 +1,5 @@
-"""Scores a stage: runs the scoring pass over the prompt that the executor would answer, and applies the scorer of the profile.
+"""Scores a stage: runs the scoring pass over the prompt that the executor would answer, and applies the scorer of the
+profile.
 
 Beside it runs a measure of drift: how far recent requests lie from the questions that the scorer was trained on.
 """
@@ -127,7 +128,8 @@ class DriftMonitor:
 
 
 class StageScorers:
-    """`make` creates a profile's scorer, or raises ValueError for one that cannot run here; `reread` as in ServedProfiles.
+    """`make` creates a profile's scorer, or raises ValueError for one that cannot run here; `reread` as in
+    ServedProfiles.
 
     `drifts`: by profile's name, of the scorer that came last.
     """
@@ -142,7 +144,9 @@ class StageScorers:
             self._add(profile)
 
     async def of(self, digest: str) -> StageScorer:
-        """The scorer of a request's profile. Raises FailedPrecondition where the profile is not here, or its scorer cannot run here."""
+        """The scorer of a request's profile. Raises FailedPrecondition where the profile is not here, or its scorer
+        cannot run here.
+        """
         profile = await self._profiles.of(digest)
         try:
             return self._by_digest.get(profile.digest) or self._add(profile)

@@ -133,8 +133,10 @@ app = new_app(
 
 @app.callback()
 def _options(
-    version: Annotated[bool, typer.Option("--version", help="Print the version.", is_eager=True, callback=_print_version)] = False,
-) -> None:  # fmt: skip
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", is_eager=True, callback=_print_version)
+    ] = False,
+) -> None:
     """Options of `tandem` itself."""
 
 
@@ -160,7 +162,9 @@ def main() -> None:
 
 
 def _explain(error: Exception) -> str:
-    """What the system refuses, such as a write to a full disk, is no more a fault of the program than what a user can change."""
+    """What the system refuses, such as a write to a full disk, is no more a fault of the program than what a user can
+    change.
+    """
     if isinstance(error, OSError):
         return ": ".join(filter(None, (str(error.filename or ""), error.strerror or str(error))))
     if isinstance(error, UnicodeEncodeError):
@@ -169,7 +173,8 @@ def _explain(error: Exception) -> str:
         return str(error)
     if error.is_connection_lost:
         return (
-            f"no gateway answers ({error}). `tandem up` starts the local stack, or what has ended of it; TANDEM_ADDRESS "
+            f"no gateway answers ({error}). `tandem up` starts the local stack, or what has ended of it; "
+            "TANDEM_ADDRESS "
             "names another gateway."
         )
     message = str(error).removesuffix(".") + (f" [{error.field}]." if error.field else ".")

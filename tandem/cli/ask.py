@@ -25,9 +25,14 @@ from tandem.v1 import tandem_pb2
 
 
 def ask(
-    question: Annotated[str, typer.Argument(help="The question; text that is piped is put before it, and '-' reads all of it from there.")],
+    question: Annotated[
+        str,
+        typer.Argument(help="The question; text that is piped is put before it, and '-' reads all of it from there."),
+    ],
     profile: options.Profile = "",
-    request_id: Annotated[str, typer.Option(help="Idempotency key: a repeated one joins the running request and is never billed twice.")] = "",
+    request_id: Annotated[
+        str, typer.Option(help="Idempotency key: a repeated one joins the running request and is never billed twice.")
+    ] = "",
     threshold: options.Threshold = None,
     max_stage: options.MaxStage = None,
     max_cost: options.MaxCost = None,
@@ -38,17 +43,42 @@ def ask(
     seed: options.Seed = None,
     stop: options.Stop = None,
     tenant: options.Tenant = "",
-    code: Annotated[bool, typer.Option(help="The question is the head of a Python function; the answer is its code.")] = False,
-    check: Annotated[list[str] | None, typer.Option(help="Check that the answer must pass: NAME, NAME:ARGUMENT or NAME:@FILE; repeatable. `tandem profiles` names the profile's own.")] = None,
-    schema: Annotated[Path | None, typer.Option(help="File with a JSON schema that the answer must follow.", exists=True, dir_okay=False)] = None,
-    tools: Annotated[Path | None, typer.Option(help="File with a JSON list of tools, in OpenAI's shape, that the answer may call; nothing is run.", exists=True, dir_okay=False)] = None,
-    detach: Annotated[bool, typer.Option(help="Print the request id and exit; `tandem request follow ID` shows its events.")] = False,
+    code: Annotated[
+        bool, typer.Option(help="The question is the head of a Python function; the answer is its code.")
+    ] = False,
+    check: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Check that the answer must pass: NAME, NAME:ARGUMENT or NAME:@FILE; repeatable. `tandem profiles` "
+            "names the profile's own."
+        ),
+    ] = None,
+    schema: Annotated[
+        Path | None,
+        typer.Option(help="File with a JSON schema that the answer must follow.", exists=True, dir_okay=False),
+    ] = None,
+    tools: Annotated[
+        Path | None,
+        typer.Option(
+            help="File with a JSON list of tools, in OpenAI's shape, that the answer may call; nothing is run.",
+            exists=True,
+            dir_okay=False,
+        ),
+    ] = None,
+    detach: Annotated[
+        bool, typer.Option(help="Print the request id and exit; `tandem request follow ID` shows its events.")
+    ] = False,
     up: options.Up = False,
-    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show what both models write, each score, the stop and the whole bill.")] = False,
+    verbose: Annotated[
+        bool,
+        typer.Option("--verbose", "-v", help="Show what both models write, each score, the stop and the whole bill."),
+    ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print the answer alone on a terminal too.")] = False,
     json: JsonFlag = False,
-) -> None:  # fmt: skip
-    """Ask a question and print the answer; on a terminal also who answered and for how much. Ctrl-C cancels the request."""
+) -> None:
+    """Ask a question and print the answer; on a terminal also who answered and for how much. Ctrl-C cancels the
+    request.
+    """
     every, single = options.thresholds(threshold)
     request = solve_request(
         _question(question),
@@ -83,7 +113,9 @@ def ask(
 
 
 def follow(client: Client, request: tandem_pb2.SolveRequest, json: bool) -> None:
-    """Print a request's events to its end, or its result as JSON. Ctrl-C cancels it, and the stream continues to the bill."""
+    """Print a request's events to its end, or its result as JSON. Ctrl-C cancels it, and the stream continues to the
+    bill.
+    """
     result = _to_the_end(client, request, (lambda _: None) if json else LiveView(console).show)
     if json:
         print_json(to_dict(result))

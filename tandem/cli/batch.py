@@ -43,17 +43,33 @@ app = new_app(cls=_RunByDefault, no_args_is_help=True)
 
 @app.command()
 def run(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="Questions, one JSON object a line: {\"id\", \"question\"} or OpenAI's batch format.", exists=True, dir_okay=False)],
+    file: Annotated[
+        Path,
+        typer.Argument(
+            metavar="FILE",
+            help='Questions, one JSON object a line: {"id", "question"} or OpenAI\'s batch format.',
+            exists=True,
+            dir_okay=False,
+        ),
+    ],
     out: Out,
-    max_cost: Annotated[float | None, typer.Option(help="Upper bound of what all requests cost together, in USD.")] = None,
+    max_cost: Annotated[
+        float | None, typer.Option(help="Upper bound of what all requests cost together, in USD.")
+    ] = None,
     concurrency: Annotated[int, typer.Option(help="Requests that run at once.", min=1, max=64)] = 8,
     window: Annotated[float, typer.Option(help="Hours after which nothing more is asked; 0: no limit.", min=0)] = 0,
-    batch_id: Annotated[str, typer.Option(help="Idempotency key; by default one that follows from the file and these options.")] = "",
+    batch_id: Annotated[
+        str, typer.Option(help="Idempotency key; by default one that follows from the file and these options.")
+    ] = "",
     again: Annotated[bool, typer.Option("--again", help="Ask anew what the same command has asked before.")] = False,
-    detach: Annotated[bool, typer.Option(help="Print the batch's id and exit; `tandem batch follow` gets the answers.")] = False,
-    up: Annotated[bool, typer.Option("--up", help="Start the local stack if none is up, and stop it afterwards.")] = False,
+    detach: Annotated[
+        bool, typer.Option(help="Print the batch's id and exit; `tandem batch follow` gets the answers.")
+    ] = False,
+    up: Annotated[
+        bool, typer.Option("--up", help="Start the local stack if none is up, and stop it afterwards.")
+    ] = False,
     json: JsonFlag = False,
-) -> None:  # fmt: skip
+) -> None:
     """Ask all questions of a file: tandem batch FILE --out OUT. Ctrl-C leaves the batch running.
 
     The same command again goes on where the batch is, and pays for nothing twice.

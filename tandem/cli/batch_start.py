@@ -1,4 +1,6 @@
-"""The start of a batch whose id follows from what it asks: the same command again joins it, and pays for nothing twice."""
+"""The start of a batch whose id follows from what it asks: the same command again joins it, and pays for nothing
+twice.
+"""
 
 from __future__ import annotations
 
@@ -39,7 +41,9 @@ def batch_id(file: Path, terms: Terms, *, again: bool) -> str:
 
 
 def started(batches: Batches, file: Path, name: str, terms: Terms) -> batch_pb2.Batch:
-    """The batch with this id, made from `file` unless there is one. Raises RequestError, which names lines that are refused."""
+    """The batch with this id, made from `file` unless there is one. Raises RequestError, which names lines that are
+    refused.
+    """
     known = _known(batches, name)
     if known is None:
         return _created(batches, file, name, terms)

@@ -79,8 +79,10 @@ def _bill(result: tandem_pb2.SolveResult, data: dict[str, Any], saving: str) -> 
         lines.append(
             Text(f"  try {trial['number']}  ", style="bold")
             + Text(
-                f"of these: {trial['usage']['input_tokens']} prompt tokens, {trial['usage']['output_tokens']} generated   "
-                f"{dollars(trial['usd'])}   {VERDICTS[trial['verdict']]}{repair}, {trial['check_seconds'] * 1000:.0f} ms of checks"
+                f"of these: {trial['usage']['input_tokens']} prompt tokens, {trial['usage']['output_tokens']} "
+                "generated   "
+                f"{dollars(trial['usd'])}   {VERDICTS[trial['verdict']]}{repair}, "
+                f"{trial['check_seconds'] * 1000:.0f} ms of checks"
             )
         )
     usd_alone, tflops_alone = dollars(cost["usd_llm_alone"]), f"{cost['tflops_llm_alone']:.3f}"
@@ -90,7 +92,8 @@ def _bill(result: tandem_pb2.SolveResult, data: dict[str, Any], saving: str) -> 
     lines.append(
         Text("bill     ", style="bold")
         + Text(
-            f"{dollars(cost['usd'])}{' (estimated)' if is_estimated else ''}   large model alone {usd_alone}: {saving}   "
+            f"{dollars(cost['usd'])}{' (estimated)' if is_estimated else ''}   large model alone {usd_alone}: "
+            f"{saving}   "
             f"prices {cost['price_version']}"
         )
     )
@@ -113,7 +116,8 @@ def _bill(result: tandem_pb2.SolveResult, data: dict[str, Any], saving: str) -> 
     lines.append(
         Text("system   ", style="bold")
         + Text(
-            f"{system['temporal_actions']} Temporal actions, {system['temporal_events']} events, {system['history_bytes'] / 1000:.1f} KB of history"
+            f"{system['temporal_actions']} Temporal actions, {system['temporal_events']} events, "
+            f"{system['history_bytes'] / 1000:.1f} KB of history"
         )
     )
     return lines

@@ -44,7 +44,8 @@ def chat(
     up: options.Up = False,
     json: JsonFlag = False,
 ) -> None:  # fmt: skip
-    """Talk to the two models. Ctrl-C stops the models and keeps the conversation. Questions may come from a pipe, one per line.
+    """Talk to the two models. Ctrl-C stops the models and keeps the conversation. Questions may come from a pipe, one
+    per line.
 
     Without a threshold nothing stops the large model in a chat unless the profile says so.
     """

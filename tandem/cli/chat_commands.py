@@ -17,7 +17,7 @@ HELP = """\
 /model NAME    go on with another pair of models; without a name: list them
 /save FILE     write the conversation as Markdown, or as JSON where FILE ends in .json
 /exit          end; so does Ctrl-D
-Esc Enter begins a new line, and a paste of several lines is one message. `tandem chat -c` goes on with this conversation."""
+Esc Enter begins a new line, and a paste of several lines is one message. `tandem chat -c` goes on with this conversation."""  # noqa: E501
 _COMMAND = re.compile(r"/([a-z]+)(?:\s+(.*))?", re.DOTALL)
 
 
@@ -25,8 +25,12 @@ class Commands:
     def __init__(self, client: Client, said: Conversation) -> None:
         self._client, self._said = client, said
         self._by_name = {
-            "help": lambda _: HELP, "clear": self._clear, "system": self._system, "model": self._model, "save": self._save
-        }  # fmt: skip
+            "help": lambda _: HELP,
+            "clear": self._clear,
+            "system": self._system,
+            "model": self._model,
+            "save": self._save,
+        }
 
     def run(self, given: str) -> str | None:
         """What to tell the user; None where `given` is no command. Raises UserError and OSError."""

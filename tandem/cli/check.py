@@ -42,7 +42,9 @@ def check(
     jaeger: Annotated[str, typer.Option(help="Jaeger's query address; without it the trace is not checked.")] = "",
     json: JsonFlag = False,
 ) -> None:
-    """Ask a real question, have an answer checked, cancel a request, and compare bills and trace. Exit code 1 on a failure."""
+    """Ask a real question, have an answer checked, cancel a request, and compare bills and trace. Exit code 1 on a
+    failure.
+    """
     findings = []
     with Client() as client:
         for finding in _findings(client, question, profile, jaeger):

@@ -15,10 +15,14 @@ from tandem.paths import REPOSITORY
 
 def codec_server(
     port: Annotated[int, typer.Option(help="Port to listen on.", min=1, max=65535)] = 8234,
-    host: Annotated[str, typer.Option(help="Address to listen on. Beyond this machine it asks for an admin's key.")] = "127.0.0.1",
-    origin: Annotated[list[str] | None, typer.Option(help="Repeatable: where Temporal's page is; its browser may ask.")] = None,
+    host: Annotated[
+        str, typer.Option(help="Address to listen on. Beyond this machine it asks for an admin's key.")
+    ] = "127.0.0.1",
+    origin: Annotated[
+        list[str] | None, typer.Option(help="Repeatable: where Temporal's page is; its browser may ask.")
+    ] = None,
     json: JsonFlag = False,
-) -> None:  # fmt: skip
+) -> None:
     """Decrypt payloads for Temporal's page and command line, with the keys that TANDEM_PAYLOAD_KEYS names.
 
     Enter the address in the page's settings, or call `temporal` with --codec-endpoint.

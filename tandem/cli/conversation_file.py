@@ -1,4 +1,6 @@
-"""The conversation of `tandem chat`: what was said, and the file in the state folder by which `tandem chat -c` goes on with it."""
+"""The conversation of `tandem chat`: what was said, and the file in the state folder by which `tandem chat -c` goes on
+with it.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,9 @@ Message = dict[str, str]
 
 @dataclass(slots=True)
 class Conversation:
-    """`messages` are the user's and the assistant's in turns; `system` is before them, empty: none. `profile` empty: the gateway's default."""
+    """`messages` are the user's and the assistant's in turns; `system` is before them, empty: none. `profile` empty:
+    the gateway's default.
+    """
 
     profile: str = ""
     system: str = ""

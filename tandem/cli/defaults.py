@@ -1,4 +1,6 @@
-"""Defaults of a user's own: for the option `--max-cost` the variable TANDEM_MAX_COST, else `max_cost` in the config file."""
+"""Defaults of a user's own: for the option `--max-cost` the variable TANDEM_MAX_COST, else `max_cost` in the config
+file.
+"""
 
 from __future__ import annotations
 
@@ -12,10 +14,21 @@ from typer.core import TyperOption
 from tandem.errors import UserError
 from tandem.paths import config_folder
 
-# Options of `tandem ask` and `tandem chat`, and of every command. An option that acts once, such as --detach, has no default.
+# Options of `tandem ask` and `tandem chat`, and of every command. An option that acts once, such as --detach, has no
+# default.
 OF_ASKING = (
-    "threshold", "max_stage", "max_cost", "max_llm_tokens", "max_tokens", "temperature", "top_p", "seed", "tenant", "verbose", "quiet",
-)  # fmt: skip
+    "threshold",
+    "max_stage",
+    "max_cost",
+    "max_llm_tokens",
+    "max_tokens",
+    "temperature",
+    "top_p",
+    "seed",
+    "tenant",
+    "verbose",
+    "quiet",
+)
 OF_EVERY_COMMAND = ("profile",)
 # Variables that the command line reads, of which no command has an option.
 VARIABLES = ("address", "api_key", "ca_file", "models", "state", "bin", "engine", "jaeger", "profiles_path")

@@ -31,9 +31,11 @@ from tandem.paths import (
 
 
 def doctor(
-    profile: Annotated[str, typer.Option(help="Pair to check; default: that of the stack that runs, else the default one.")] = "",
+    profile: Annotated[
+        str, typer.Option(help="Pair to check; default: that of the stack that runs, else the default one.")
+    ] = "",
     json: JsonFlag = False,
-) -> None:  # fmt: skip
+) -> None:
     """Check this machine and say what to do. Exit code 1 when something required is missing."""
     checks = list(_checks(profile))
     settings = _precedence()
@@ -47,7 +49,8 @@ def doctor(
             if not check.ok:
                 console.print(f"    → {check.advice}", style="yellow")
         console.print(
-            f"\nsettings: an option overrides a variable, a variable overrides {config_file()}, which overrides the default",
+            f"\nsettings: an option overrides a variable, a variable overrides {config_file()}, which overrides the "
+            "default",
             style="dim",
         )
         for name, setting in settings.items():

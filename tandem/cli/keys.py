@@ -25,16 +25,20 @@ File = Annotated[
 
 @app.callback()
 def keys() -> None:
-    """Make, list and revoke API keys. The gateway reads the file that TANDEM_API_KEYS names, and sees changes at once."""
+    """Make, list and revoke API keys. The gateway reads the file that TANDEM_API_KEYS names, and sees changes at
+    once.
+    """
 
 
 @app.command()
 def create(
     tenant: Annotated[str, typer.Argument(help="Whom the key's requests belong to.")],
-    role: Annotated[list[str] | None, typer.Option(help=f"Repeatable: {', '.join(ROLES)}, who may act for others.")] = None,
+    role: Annotated[
+        list[str] | None, typer.Option(help=f"Repeatable: {', '.join(ROLES)}, who may act for others.")
+    ] = None,
     file: File = None,
     json: JsonFlag = False,
-) -> None:  # fmt: skip
+) -> None:
     """Make a key and print it, once: tandem keys create acme."""
     key_file = _open(file)
     key, credential = key_file.create(tenant, role or [])

@@ -149,7 +149,9 @@ def _stack() -> MachineCheck | None:
 
 
 def _sandbox() -> MachineCheck:
-    """What isolates the code that the answer checker runs. Found in a process of its own: it forks, and drops its rights."""
+    """What isolates the code that the answer checker runs. Found in a process of its own: it forks, and drops its
+    rights.
+    """
     command = [sys.executable, "-m", "services.answer_checker.sandbox"]
     done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True)
     if done.returncode:
@@ -159,14 +161,20 @@ def _sandbox() -> MachineCheck:
 
 
 def judge_isolation(isolation: dict[str, Any], allowed: str) -> MachineCheck:
-    """From what the sandbox says of this machine: `holds`, names of layers, `lacks`, the reason of each other one, and `is_weak`."""
+    """From what the sandbox says of this machine: `holds`, names of layers, `lacks`, the reason of each other one, and
+    `is_weak`.
+    """
     reasons = "; ".join(f"no {layer}: {reason}" for layer, reason in isolation["lacks"].items())
     found = ", ".join(isolation["holds"]) + (f" ({reasons})" if reasons else "")
     return MachineCheck(
-        "sandbox", not isolation["is_weak"], found,
-        "code in answers could change your files: that needs seccomp, and namespaces or landlock. Run Tandem on Linux 5.13 or newer, "
-        f"or, for answers of your own only, set {_ALLOW_WEAK}=true", required=allowed.lower() not in _YES,
-    )  # fmt: skip
+        "sandbox",
+        not isolation["is_weak"],
+        found,
+        "code in answers could change your files: that needs seccomp, and namespaces or landlock. Run Tandem on "
+        "Linux 5.13 or newer, "
+        f"or, for answers of your own only, set {_ALLOW_WEAK}=true",
+        required=allowed.lower() not in _YES,
+    )
 
 
 def _drift() -> MachineCheck | None:
@@ -199,11 +207,14 @@ def judge_drift(metrics: str) -> MachineCheck | None:
         return None
     shift, feature, requests = max(shifts, key=lambda found: abs(found[0]))
     return MachineCheck(
-        "questions", abs(shift) < _LARGEST_SHIFT,
+        "questions",
+        abs(shift) < _LARGEST_SHIFT,
         f"{feature} lies {shift:+.1f} standard deviations from the scorer's training, over {requests:.0f} requests",
-        "these questions differ from those that the scorer was trained on: run `tandem eval --data FILE` on some of yours "
-        "to see whether its scores still hold", required=False,
-    )  # fmt: skip
+        "these questions differ from those that the scorer was trained on: run `tandem eval --data FILE` on some of "
+        "yours "
+        "to see whether its scores still hold",
+        required=False,
+    )
 
 
 def _existing(folder: Path) -> Path:

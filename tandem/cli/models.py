@@ -25,20 +25,33 @@ app = new_app(no_args_is_help=True)
 Profiles = Annotated[
     list[str] | None, typer.Option("--profile", help="Of this profile; repeatable. Default: the shipped pair.")
 ]
-Only = Annotated[Literal["both", "llm", "slm", "second_slm", "third_slm", "fourth_slm", "fifth_slm"], typer.Option(help="Only the profiles' model of this role.")]  # fmt: skip
-Engine = Annotated[str, typer.Option(envvar="TANDEM_ENGINE", help="For this engine: `transformers` and `vllm` need a GGUF file converted, which takes 3 times the disk.")]  # fmt: skip
+Only = Annotated[
+    Literal["both", "llm", "slm", "second_slm", "third_slm", "fourth_slm", "fifth_slm"],
+    typer.Option(help="Only the profiles' model of this role."),
+]
+Engine = Annotated[
+    str,
+    typer.Option(
+        envvar="TANDEM_ENGINE",
+        help="For this engine: `transformers` and `vllm` need a GGUF file converted, which takes 3 times the disk.",
+    ),
+]
 _LINE_SECONDS = 10.0
 
 
 @app.command("pull")
 def pull_models(
-    models: Annotated[list[str] | None, typer.Argument(help="Names of the catalogue; default: the profile's two models.")] = None,
+    models: Annotated[
+        list[str] | None, typer.Argument(help="Names of the catalogue; default: the profile's two models.")
+    ] = None,
     profile: Profiles = None,
     only: Only = "both",
-    tokenizer_only: Annotated[bool, typer.Option(help="Only the tokenizers, a few megabytes: all that a gateway needs.")] = False,
+    tokenizer_only: Annotated[
+        bool, typer.Option(help="Only the tokenizers, a few megabytes: all that a gateway needs.")
+    ] = False,
     engine: Engine = "auto",
     json: JsonFlag = False,
-) -> None:  # fmt: skip
+) -> None:
     """Download, verify and, where the engine needs it, convert models. An interrupted download is resumed.
 
     A profile's folder may hold a models.toml with models that the catalogue lacks.
@@ -93,7 +106,9 @@ def list_models(json: JsonFlag = False) -> None:
 
 
 def pull_missing(profile: str, engine: str, quiet: bool) -> None:
-    """Download the models of `profile` that `engine` lacks. A model outside the catalogue may have been put there by hand."""
+    """Download the models of `profile` that `engine` lacks. A model outside the catalogue may have been put there by
+    hand.
+    """
     entries, names = catalogue(), models_of(profile)
     missing = [
         n for n in names if not (entries[n].is_ready(engine) if n in entries else _is_there(models_folder() / n))

@@ -25,9 +25,11 @@ _SAID = {
 
 def outcome(
     request: Annotated[str, typer.Argument(metavar="REQUEST", help="The request's id.")],
-    what: Annotated[str, typer.Argument(metavar="right|wrong|SCORE", help="What its answer was; a score lies in 0..1.")],
+    what: Annotated[
+        str, typer.Argument(metavar="right|wrong|SCORE", help="What its answer was; a score lies in 0..1.")
+    ],
     json: JsonFlag = False,
-) -> None:  # fmt: skip
+) -> None:
     """Say whether a request's answer was right, once: tandem outcome 4f1c right."""
     with Client() as client:
         reply = client.report(request, _parsed(what))
@@ -64,7 +66,8 @@ def describe(policy: dict[str, Any]) -> str:
     promised = "nothing is promised" if policy["promised"] is None else f"at most {policy['promised']:.1%} are promised"
     return (
         f"{policy['profile']}, {policy['task']}: {policy['lost']:g} of {policy['outcomes']} lost, between "
-        f"{policy['lost_at_least']:.1%} and {policy['lost_at_most']:.1%} ({policy['confidence']:.0%} each); {promised}: {_standing(policy)}"
+        f"{policy['lost_at_least']:.1%} and {policy['lost_at_most']:.1%} ({policy['confidence']:.0%} each); "
+        f"{promised}: {_standing(policy)}"
     )
 
 

@@ -1,8 +1,8 @@
 """Output of the command line: a console for people, `--json` for programs.
 
-What models and callers wrote must not drive a terminal: an escape sequence in an answer could set its title or its clipboard, and a
-bidirectional override could show code in another order than it runs. So everything goes through `console` or `print_json`, and a
-terminal gets such characters in a visible form. A pipe gets every text as it is.
+What models and callers wrote must not drive a terminal: an escape sequence in an answer could set its title or its
+clipboard, and a bidirectional override could show code in another order than it runs. So everything goes through
+`console` or `print_json`, and a terminal gets such characters in a visible form. A pipe gets every text as it is.
 """
 
 from __future__ import annotations

@@ -44,7 +44,9 @@ def never_fail_on_a_character() -> None:
 
 @contextmanager
 def needs(command: str, extra: str) -> Iterator[None]:
-    """Raises MissingParts outside a checkout, and where an import inside fails. `extra` is empty for the client's own."""
+    """Raises MissingParts outside a checkout, and where an import inside fails. `extra` is empty for the client's
+    own.
+    """
     if extra and not is_checkout():
         raise MissingParts(
             f"`tandem {command}` needs a checkout of the repository, and only the client is installed: clone the "

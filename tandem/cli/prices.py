@@ -17,10 +17,12 @@ _SHOWN = 40
 
 def prices(
     model: Annotated[str, typer.Argument(help="A model's name, or a part of one; default: all.")] = "",
-    update: Annotated[bool, typer.Option("--update", help="Download today's list into the user's folder first.")] = False,
+    update: Annotated[
+        bool, typer.Option("--update", help="Download today's list into the user's folder first.")
+    ] = False,
     source: Annotated[str, typer.Option("--from", help="Where --update downloads it.")] = SOURCE,
     json: JsonFlag = False,
-) -> None:  # fmt: skip
+) -> None:
     """Show what models cost at their vendors: LiteLLM's price list. Exit code 1 where it has no such model."""
     if update:
         fresh = download(source)

@@ -24,15 +24,33 @@ from tandem.paths import own_profiles, profile_folders
 
 app = new_app(no_args_is_help=True)
 
-Large = Annotated[str, typer.Option("--large", help="The large model: openai:MODEL, anthropic:MODEL, openrouter:MODEL, http://HOST:PORT/v1#MODEL, llamacpp:FILE.gguf or hf:REPOSITORY.")]  # fmt: skip
+Large = Annotated[
+    str,
+    typer.Option(
+        "--large",
+        help="The large model: openai:MODEL, anthropic:MODEL, openrouter:MODEL, http://HOST:PORT/v1#MODEL, "
+        "llamacpp:FILE.gguf or hf:REPOSITORY.",
+    ),
+]
 Small = Annotated[str, typer.Option("--small", help="The small model, in the same forms.")]
 Second = Annotated[
     str, typer.Option("--second", help="A second small model, which tries where the first one's answer does not pass.")
 ]
-LargeKey = Annotated[str, typer.Option("--large-key", help="Where its key is: the name of a variable, or file:PATH. Default: the vendor's usual variable.")]  # fmt: skip
+LargeKey = Annotated[
+    str,
+    typer.Option(
+        "--large-key",
+        help="Where its key is: the name of a variable, or file:PATH. Default: the vendor's usual variable.",
+    ),
+]
 SmallKey = Annotated[str, typer.Option("--small-key", help="The same for the small model.")]
 SecondKey = Annotated[str, typer.Option("--second-key", help="The same for the second small model.")]
-LargePrice = Annotated[str, typer.Option("--large-price", help="USD per million tokens, INPUT/OUTPUT or INPUT/CACHED/OUTPUT. Default: the vendor's.")]  # fmt: skip
+LargePrice = Annotated[
+    str,
+    typer.Option(
+        "--large-price", help="USD per million tokens, INPUT/OUTPUT or INPUT/CACHED/OUTPUT. Default: the vendor's."
+    ),
+]
 SmallPrice = Annotated[str, typer.Option("--small-price", help="The same for the small model.")]
 
 SecondPrice = Annotated[str, typer.Option("--second-price", help="The same for the second small model.")]
@@ -52,7 +70,9 @@ def new_profile(
     second_price: SecondPrice = "",
     json: JsonFlag = False,
 ) -> None:
-    """Ask two endpoints, or three, what they can do, and write a profile with their prices, prompts and limits. Asks for what is not given."""
+    """Ask two endpoints, or three, what they can do, and write a profile with their prices, prompts and limits. Asks
+    for what is not given.
+    """
     large = large or typer.prompt("Large model (such as anthropic:MODEL)")
     small = small or typer.prompt("Small model (such as http://127.0.0.1:8080/v1#MODEL)")
     given = [(large, large_key, large_price), (small, small_key, small_price)]
@@ -74,7 +94,9 @@ def check_profile(
     profile: Annotated[str, typer.Argument(help="Name of the profile.")],
     json: JsonFlag = False,
 ) -> None:
-    """Ask a profile's endpoints again what they can do. Exit code 1 where one does not answer, or can no longer what the profile says."""
+    """Ask a profile's endpoints again what they can do. Exit code 1 where one does not answer, or can no longer what
+    the profile says.
+    """
     try:
         known = load_profile(profile, tuple(profile_folders()))
     except TandemError as error:
@@ -124,7 +146,9 @@ def _found_roles(given: Sequence[tuple[Address, str]], *, quiet: bool) -> list[R
 
 
 def say_losses(losses: Sequence[Sequence[str]]) -> None:
-    """What is lost with the large model and the small ones, in order: each loss once, under those that it is true of."""
+    """What is lost with the large model and the small ones, in order: each loss once, under those that it is true
+    of.
+    """
     groups: dict[str, list[str]] = {}
     for loss in dict.fromkeys(chain(*losses)):
         whose = [f"the {label}" for label, own in zip(map(title, MODEL_ROLES), losses, strict=False) if loss in own]

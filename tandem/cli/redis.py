@@ -22,14 +22,17 @@ def redis() -> None:
 @app.command()
 def users(
     passwords: Annotated[
-        Path, typer.Option(help="Folder with the password of each process in a file of its name; what is missing is made.")
+        Path,
+        typer.Option(help="Folder with the password of each process in a file of its name; what is missing is made."),
     ],
     version: Annotated[
         int, typer.Option(min=6, help="Redis's major version: from 7 on a process cannot write what it only reads.")
     ] = 7,
     json: JsonFlag = False,
-) -> None:  # fmt: skip
-    """Print an ACL file with one user for each process, who may do what that process needs: tandem redis users --passwords DIR."""
+) -> None:
+    """Print an ACL file with one user for each process, who may do what that process needs: tandem redis users
+    --passwords DIR.
+    """
     found = passwords_in(passwords)
     lines = acl_lines(found, version)
     if json:

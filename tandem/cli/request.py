@@ -41,10 +41,15 @@ def get(request: RequestId, json: JsonFlag = False) -> None:
 
 @app.command("list")
 def list_requests(
-    where: Annotated[str, typer.Option(help="Conditions on cost, saved, stage, reason, profile, tenant, state, started, joined by `and` and `or`.")] = "",
+    where: Annotated[
+        str,
+        typer.Option(
+            help="Conditions on cost, saved, stage, reason, profile, tenant, state, started, joined by `and` and `or`."
+        ),
+    ] = "",
     limit: Annotated[int, typer.Option(min=1, max=1000, help="Maximum number of requests.")] = 20,
     json: JsonFlag = False,
-) -> None:  # fmt: skip
+) -> None:
     """Find requests, newest first: tandem request list --where "cost > 0.01 and stage = 2"."""
     with Client() as client:
         found = [to_dict(request) for request in client.list(where, limit).requests]
@@ -67,10 +72,16 @@ def list_requests(
         started = datetime.fromtimestamp(row["started_at_unix_ms"] / 1000).strftime("%Y-%m-%d %H:%M:%S")
         ended = row["state"] != "running"
         table.add_row(
-            row["request_id"], started, row["state"], row["profile"], row["tenant"],
-            str(row["stage"]) if ended else "", row["reason"] if ended else "",
-            "" if row["usd"] is None else f"{row['usd']:.8f}", "" if row["saved_ratio"] is None else f"{row['saved_ratio']:+.0%}",
-        )  # fmt: skip
+            row["request_id"],
+            started,
+            row["state"],
+            row["profile"],
+            row["tenant"],
+            str(row["stage"]) if ended else "",
+            row["reason"] if ended else "",
+            "" if row["usd"] is None else f"{row['usd']:.8f}",
+            "" if row["saved_ratio"] is None else f"{row['saved_ratio']:+.0%}",
+        )
     print_table(table, optional=("tenant", "profile", "state", "started"))
 
 
@@ -87,7 +98,9 @@ def cancel(request: RequestId, json: JsonFlag = False) -> None:
 
 @app.command()
 def delete(request: RequestId, json: JsonFlag = False) -> None:
-    """Erase a request that has ended, with its question, answer and bill, everywhere but in traces, which hold no text."""
+    """Erase a request that has ended, with its question, answer and bill, everywhere but in traces, which hold no
+    text.
+    """
     with Client() as client:
         reply = to_dict(client.delete(request))
     if json:

@@ -78,7 +78,9 @@ def _cancel_when_known(client: Client, request_id: str) -> None:
 
 @contextmanager
 def explained_silence(address: str, seconds: float = _SILENT_SECONDS) -> Iterator[Callable[[], None]]:
-    """The block calls what it is given at each event. Each reason for a longer silence is printed once, on standard error."""
+    """The block calls what it is given at each event. Each reason for a longer silence is printed once, on standard
+    error.
+    """
     heard, ended = threading.Event(), threading.Event()
 
     def hear() -> None:
@@ -122,7 +124,9 @@ def heard(events: Iterator[Event], hear: Callable[[], None]) -> Iterator[Event]:
 
 
 def unready_processes(address: str) -> str:
-    """What of the local stack a request lacks and what to do; empty where all is well, or where `address` is no gateway of it."""
+    """What of the local stack a request lacks and what to do; empty where all is well, or where `address` is no gateway
+    of it.
+    """
     written = read_stack()
     if written is None or written["gateway"] != address:
         return ""

@@ -1,4 +1,6 @@
-"""What surrounds the requests of a command: a stack where one is wanted, the client's own spans, and texts from files and pipes."""
+"""What surrounds the requests of a command: a stack where one is wanted, the client's own spans, and texts from files
+and pipes.
+"""
 
 from __future__ import annotations
 

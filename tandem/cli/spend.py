@@ -15,10 +15,14 @@ from tandem.spending import GROUPS, spending
 
 
 def spend(
-    by: Annotated[str, typer.Option(help=f"What sums are made by, separated by commas: {', '.join(GROUPS)}.")] = "tenant,day",
-    since: Annotated[datetime | None, typer.Option(formats=["%Y-%m-%d"], help="The first UTC day; default: the first of the month.")] = None,
+    by: Annotated[
+        str, typer.Option(help=f"What sums are made by, separated by commas: {', '.join(GROUPS)}.")
+    ] = "tenant,day",
+    since: Annotated[
+        datetime | None, typer.Option(formats=["%Y-%m-%d"], help="The first UTC day; default: the first of the month.")
+    ] = None,
     json: JsonFlag = False,
-) -> None:  # fmt: skip
+) -> None:
     """Sum up what requests have cost, by the day that they began on: tandem spend --by tenant,day."""
     names = [name.strip() for name in by.split(",") if name.strip()]
     if not names or (unknown := [name for name in names if name not in GROUPS]):

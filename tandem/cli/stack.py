@@ -32,7 +32,8 @@ def up(
     large: Annotated[
         str,
         typer.Option(
-            help="Instead of a profile, the large model's endpoint: openai:MODEL, anthropic:MODEL, http://HOST:PORT/v1#MODEL ..."
+            help="Instead of a profile, the large model's endpoint: openai:MODEL, anthropic:MODEL, "
+            "http://HOST:PORT/v1#MODEL ..."
         ),
     ] = "",
     small: Annotated[str, typer.Option(help="With it the small model's, in the same forms.")] = "",
@@ -44,7 +45,8 @@ def up(
         bool,
         typer.Option(
             "--jaeger",
-            help="Export every trace to Jaeger: the one that TANDEM_JAEGER names, else a local binary, else a container.",
+            help="Export every trace to Jaeger: the one that TANDEM_JAEGER names, else a local binary, else a "
+            "container.",
         ),
     ] = False,
     tls: Annotated[
@@ -151,7 +153,9 @@ def _last_lines(file: str, count: int) -> list[str]:
 
 
 def _say_losses(profile: str) -> None:
-    """What is lost with the endpoints of a profile, as it says; nothing of models that run here. An unknown profile is not its business."""
+    """What is lost with the endpoints of a profile, as it says; nothing of models that run here. An unknown profile is
+    not its business.
+    """
     try:
         known = load_profile(profile or DEFAULT_PROFILE, tuple(profile_folders()))
     except TandemError:
@@ -172,7 +176,9 @@ def start_stack(
     http_port: int | None = None,
     needed: Collection[str] = EVERY,
 ) -> Stack:
-    """Download missing models, start the stack and wait for the processes of `needed`. Nothing is left running after a failure or an interrupt."""
+    """Download missing models, start the stack and wait for the processes of `needed`. Nothing is left running after a
+    failure or an interrupt.
+    """
     profile = profile or DEFAULT_PROFILE
     pull_missing(profile, engine_name(), quiet=quiet)
     with _reporting(quiet) as report:

@@ -18,8 +18,8 @@ _Range = tuple[int, int]  # of a column: its longest word, its longest cell
 
 
 def print_table(table: Table, optional: Sequence[str] = ()) -> None:
-    """Where a terminal is too narrow for whole words, `optional` columns are left out, the first one first, then rows become
-    lists of their cells.
+    """Where a terminal is too narrow for whole words, `optional` columns are left out, the first one first, then rows
+    become lists of their cells.
     """
     console = output.console
     if not console.is_terminal:

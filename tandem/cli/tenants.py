@@ -29,7 +29,9 @@ Tenant = Annotated[str, typer.Argument(help=f"The tenant; `{DEFAULT}`: all witho
 
 @app.callback()
 def tenants() -> None:
-    """List, show, set and check what tenants may use. The gateway reads the file that TANDEM_TENANTS names, and sees changes at once."""
+    """List, show, set and check what tenants may use. The gateway reads the file that TANDEM_TENANTS names, and sees
+    changes at once.
+    """
 
 
 @app.command("list")
@@ -64,10 +66,12 @@ def show(tenant: Tenant, file: File = None, json: JsonFlag = False) -> None:
 @app.command("set")
 def set_limits(
     tenant: Tenant,
-    limits: Annotated[list[str], typer.Argument(metavar="LIMIT=VALUE...", help=f"Of {', '.join(LIMITS)}; `none` takes a limit away.")],
+    limits: Annotated[
+        list[str], typer.Argument(metavar="LIMIT=VALUE...", help=f"Of {', '.join(LIMITS)}; `none` takes a limit away.")
+    ],
     file: File = None,
     json: JsonFlag = False,
-) -> None:  # fmt: skip
+) -> None:
     """Change limits: tandem tenants set acme usd_per_day=5 profiles=fast,exact."""
     changes = dict(_change(each) for each in limits)
     tenant_file = _open(file)

@@ -1,1 +1,3 @@
-"""Between the contract's messages (tandem.v1) and the dataclasses of tandem.method: each shape is converted here and only here."""
+"""Between the contract's messages (tandem.v1) and the dataclasses of tandem.method: each shape is converted here and
+only here.
+"""

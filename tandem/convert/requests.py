@@ -30,8 +30,8 @@ TaskRequest = insight_pb2.GenerateRequest | execution_pb2.ExecuteRequest | execu
 
 
 def solve_request_from_pb(request: tandem_pb2.SolveRequest, default_task: Task = "answer") -> SolveRequest:
-    """`default_task`: what a request asks for that does not say. Raises InvalidArgument for an unknown task or speaker, and for a
-    conversation that has no question.
+    """`default_task`: what a request asks for that does not say. Raises InvalidArgument for an unknown task or speaker,
+    and for a conversation that has no question.
     """
     history, question = _asked(request)
     if request.tools or any(message.speaker == "tool" for message in history):

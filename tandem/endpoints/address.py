@@ -22,7 +22,9 @@ class AddressError(UserError):
 
 @dataclass(frozen=True, slots=True)
 class Vendor:
-    """`listed`: the vendor's name in the price list. `url_variable`: what its own SDK reads another base address from."""
+    """`listed`: the vendor's name in the price list. `url_variable`: what its own SDK reads another base address
+    from.
+    """
 
     url: str
     key: str
@@ -49,7 +51,9 @@ _FORMS = (
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """One of `api`, `file` (a GGUF file) and `repository` (of Hugging Face) is set. `name` is the model's in profiles and bills."""
+    """One of `api`, `file` (a GGUF file) and `repository` (of Hugging Face) is set. `name` is the model's in profiles
+    and bills.
+    """
 
     name: str
     api: Api | None = None

@@ -1,4 +1,6 @@
-"""What a model of Anthropic's API can do. The protocol has no log-probabilities, and reports usage at the begin and the end of a stream."""
+"""What a model of Anthropic's API can do. The protocol has no log-probabilities, and reports usage at the begin and the
+end of a stream.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,9 @@ class Probe:
         self._url = requests.api.url.removesuffix("/v1")
 
     def require_model(self) -> Mapping[str, Any]:
-        """What the API says of the model; empty where it says nothing. Raises EndpointError where it has none of this name."""
+        """What the API says of the model; empty where it says nothing. Raises EndpointError where it has none of this
+        name.
+        """
         try:
             found = self._requests.get(f"{self._url}/v1/models/{self._model}")
         except Refused as refused:

@@ -1,4 +1,6 @@
-"""Server-sent events of an endpoint that may send anything: the data of each, within bounds of bytes, lines and a line's length."""
+"""Server-sent events of an endpoint that may send anything: the data of each, within bounds of bytes, lines and a
+line's length.
+"""
 
 from __future__ import annotations
 

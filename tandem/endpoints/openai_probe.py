@@ -25,7 +25,9 @@ class Probe:
         self._limit_name, self._takes_temperature = "max_tokens", True
 
     def require_model(self) -> Mapping[str, Any]:
-        """What the endpoint lists of the model; empty where it lists none. Raises EndpointError where it lists others alone."""
+        """What the endpoint lists of the model; empty where it lists none. Raises EndpointError where it lists others
+        alone.
+        """
         try:
             given = self._requests.get(f"{self._requests.api.url}/models")
         except Refused:
@@ -109,7 +111,9 @@ class Probe:
         return bool(text) and text.lstrip()[:1] in ("", "{")  # a grammar may let white space come first
 
     def _tools(self, plain: int) -> Any:
-        """It takes some that it need not call (vLLM only with its --enable-auto-tool-choice), and calls one that it must call, or reads of them and is cut before its call is whole."""
+        """It takes some that it need not call (vLLM only with its --enable-auto-tool-choice), and calls one that it
+        must call, or reads of them and is cut before its call is whole.
+        """
         self._ask(tools=[_TOOL], tool_choice="auto")
         reply = self._ask(64, tools=[_TOOL], tool_choice="required")
         return reply["choices"][0]["message"].get("tool_calls") or (plain and _prompt_tokens(reply) > plain)

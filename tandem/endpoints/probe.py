@@ -35,8 +35,8 @@ class Probe(Protocol):
 
 @dataclass(frozen=True)
 class Found:
-    """`context_length`, `output_tokens` (the most of an answer) and `usd` (input, cached input and output, per million tokens) where the
-    endpoint says them itself.
+    """`context_length`, `output_tokens` (the most of an answer) and `usd` (input, cached input and output, per million
+    tokens) where the endpoint says them itself.
     """
 
     can: Capabilities
@@ -49,8 +49,8 @@ class Found:
 def probe(
     api: Api, timeout: float = 120.0, tell: Callable[[str], None] = lambda _: None, loading_seconds: float = 60.0
 ) -> Found:
-    """A server that still loads its model is waited for; `tell` hears of it. Raises EndpointError: the endpoint does not answer, refuses the
-    key, or does not have the model.
+    """A server that still loads its model is waited for; `tell` hears of it. Raises EndpointError: the endpoint does
+    not answer, refuses the key, or does not have the model.
     """
     until = time.monotonic() + loading_seconds
     with _asking(api, _key(api), timeout) as asked:
@@ -66,7 +66,9 @@ def probe(
 
 
 def reach(api: Api, timeout: float = 20.0) -> None:
-    """Costs no token. Raises EndpointError: the endpoint does not answer, refuses the key, or does not have the model."""
+    """Costs no token. Raises EndpointError: the endpoint does not answer, refuses the key, or does not have the
+    model.
+    """
     require_model(api, _key(api), timeout)
 
 

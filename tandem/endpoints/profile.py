@@ -1,4 +1,6 @@
-"""A profile from endpoints: small tries first where its answer can be checked, then a second one; else the large one answers."""
+"""A profile from endpoints: small tries first where its answer can be checked, then a second one; else the large one
+answers.
+"""
 
 from __future__ import annotations
 
@@ -44,7 +46,9 @@ class Role:
 
     @property
     def output_tokens(self) -> int:
-        """The most of an answer: what the endpoint or the price list says, and a quarter of the context, which leaves room for questions."""
+        """The most of an answer: what the endpoint or the price list says, and a quarter of the context, which leaves
+        room for questions.
+        """
         room = self.context_length // 4
         if self.address.api is None:
             return min(_LOCAL_ANSWER, room)
@@ -108,7 +112,9 @@ def pair_name(*addresses: Address) -> str:
 
 
 def write_profile(folder: Path, name: str, large: Role, small: Role, second: Role | None = None) -> Path:
-    """`folder`/`name`/profile.toml, and models.toml for models of Hugging Face. Raises AddressError where it could not be loaded."""
+    """`folder`/`name`/profile.toml, and models.toml for models of Hugging Face. Raises AddressError where it could not
+    be loaded.
+    """
     home = folder / name
     text = profile_text(name, large, small, second)
     try:
@@ -183,7 +189,7 @@ def _catalogue_entry(address: Address) -> str:
 _ORDER = """\
 # Who tries, each where those before it did not pass. With "python_agreement" among the checks above, programs of both must agree as well.
 order = ["slm", "second_slm"]
-"""
+"""  # noqa: E501
 _TEMPLATE = """\
 # Written by `tandem profile new`; yours to change. `tandem profile check` asks the endpoints again what they can do.
 name = {name}
@@ -244,4 +250,4 @@ prefill_ahead = false
 [llm_alone]
 # A guess of what the large model needs by itself, for estimates of what is saved: `tandem calibrate --write` measures it.
 output_tokens = 350
-"""
+"""  # noqa: E501

@@ -28,7 +28,9 @@ _REFUSALS = (400, 404, 405, 415, 422, 501)
 
 
 class EndpointError(UserError):
-    """An endpoint does not answer, refuses the key, or lacks the model; the message says which, and never has the key."""
+    """An endpoint does not answer, refuses the key, or lacks the model; the message says which, and never has the
+    key.
+    """
 
 
 class Loading(EndpointError):

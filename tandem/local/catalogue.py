@@ -1,4 +1,6 @@
-"""The catalogue of models (deploy/models.toml): where each comes from, where it is on this machine, and whether there is room for it."""
+"""The catalogue of models (deploy/models.toml): where each comes from, where it is on this machine, and whether there
+is room for it.
+"""
 
 from __future__ import annotations
 
@@ -30,8 +32,8 @@ class CatalogueEntry:
     """`kind` is gguf (one file of `bytes` and `sha256`) or snapshot (a repository at `revision`).
 
     `head`: `bytes` and `sha256` of the beginning of a GGUF file, up to its weights. `kv_bytes_per_token`: of the cache,
-    2 * layers * KV heads * head size * 2 bytes; for `tandem plan --capacity`. `chat_template`: Jinja, in place of the model's own; a
-    base model has none.
+    2 * layers * KV heads * head size * 2 bytes; for `tandem plan --capacity`. `chat_template`: Jinja, in place of the
+    model's own; a base model has none.
     """
 
     name: str
@@ -78,7 +80,9 @@ def runs_gguf(engine: str) -> bool:
 
 
 def format_of(folder: Path, engine: str) -> str:
-    """The format of weights in a model's folder that `engine` loads: "gguf", "safetensors", or "" where there is none."""
+    """The format of weights in a model's folder that `engine` loads: "gguf", "safetensors", or "" where there is
+    none.
+    """
     for form in ("gguf", "safetensors") if runs_gguf(engine) else ("safetensors",):
         if any(folder.glob(f"*.{form}")) and not (form == "safetensors" and engine == "llamacpp"):
             return form
@@ -86,7 +90,9 @@ def format_of(folder: Path, engine: str) -> str:
 
 
 def catalogue() -> dict[str, CatalogueEntry]:
-    """The repository's, and what the profiles' own `models.toml` add. Raises ModelError for a file that breaks a rule."""
+    """The repository's, and what the profiles' own `models.toml` add. Raises ModelError for a file that breaks a
+    rule.
+    """
     found: dict[str, CatalogueEntry] = {}
     for file in (REPOSITORY / "deploy" / "models.toml", *_own_catalogues()):
         for name, fields in _tables(file).items():
@@ -148,7 +154,9 @@ def _amount(size: int) -> str:
 
 
 def wait_until_ready(names: Sequence[str], engine: str, seconds: float, report: Callable[[list[str]], None]) -> None:
-    """Until `engine` can load every model; `report` gets the names of those that lack. Raises ModelError after `seconds`."""
+    """Until `engine` can load every model; `report` gets the names of those that lack. Raises ModelError after
+    `seconds`.
+    """
     give_up, known = time.monotonic() + seconds, catalogue()
     if unknown := [name for name in names if name not in known]:
         raise ModelError(f"{' and '.join(unknown)} cannot be downloaded: the catalogue has {', '.join(known)}")
@@ -156,7 +164,8 @@ def wait_until_ready(names: Sequence[str], engine: str, seconds: float, report: 
         report(missing)
         if time.monotonic() > give_up:
             raise ModelError(
-                f"{' and '.join(missing)} did not come into {models_folder()} within {seconds:.0f} s; the log of the command that "
+                f"{' and '.join(missing)} did not come into {models_folder()} within {seconds:.0f} s; the log of the "
+                "command that "
                 "downloads says why"
             )
         time.sleep(_POLL_SECONDS)

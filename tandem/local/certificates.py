@@ -1,7 +1,8 @@
-"""Certificates of the local stack: an authority that signs one for each process and is then forgotten, so nobody can add one.
+"""Certificates of the local stack: an authority that signs one for each process and is then forgotten, so nobody can
+add one.
 
-With TLS each process is a user of its own in the stack's Redis, by a password made for this run. Redis itself stays without TLS on
-loopback. The passwords lie beside the certificates, and go with them.
+With TLS each process is a user of its own in the stack's Redis, by a password made for this run. Redis itself stays
+without TLS on loopback. The passwords lie beside the certificates, and go with them.
 """
 
 from __future__ import annotations

@@ -1,4 +1,6 @@
-"""Files of Hugging Face's hub, by HTTP ranges: the hub's own client starts a file from the beginning in each process."""
+"""Files of Hugging Face's hub, by HTTP ranges: the hub's own client starts a file from the beginning in each
+process.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,9 @@ class HubFile:
 
 
 def fetch(file: HubFile, target: Path, progress: Progress) -> None:
-    """Download `file` to `target`, from where an earlier attempt ended (`target` with `.incomplete`). Raises ModelError."""
+    """Download `file` to `target`, from where an earlier attempt ended (`target` with `.incomplete`). Raises
+    ModelError.
+    """
     import httpx
 
     partial = target.with_name(f"{target.name}.incomplete")

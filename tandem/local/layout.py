@@ -21,13 +21,14 @@ class StackError(UserError):
 
 @dataclass(frozen=True, slots=True)
 class Process:
-    """One process. It ends before those of the wave before it, and starts when the process that it `waits_for` is ready.
+    """One process. It ends before those of the wave before it, and starts when the process that it `waits_for` is
+    ready.
 
-    `ports`: preferred numbers by purpose. `health`: the gRPC service name whose health says "ready"; a path for a process that
-    speaks HTTP. `module`: what
+    `ports`: preferred numbers by purpose. `health`: the gRPC service name whose health says "ready"; a path for a
+    process that speaks HTTP. `module`: what
     `python -m` runs; empty for programs that are not part of this repository. `isolated`: it runs code that a model
-    wrote, so it gets no address of another process, and opens no connection. `acts_as`: the process whose rights in Redis it has, where
-    not its own.
+    wrote, so it gets no address of another process, and opens no connection. `acts_as`: the process whose rights in
+    Redis it has, where not its own.
     """
 
     name: str
@@ -91,7 +92,9 @@ MODEL_APIS = Process(
     "model-apis", 1, {"main": 50057, "metrics": 9457},
     "tandem.v1.InsightGenerator", "services.model_apis", runs_model=True,
 )  # fmt: skip
-"""Serves both models where others run them, in place of their two processes. In a cluster each has pods and a secret of its own."""
+"""Serves both models where others run them, in place of their two processes. In a cluster each has pods and a secret of
+its own.
+"""
 JOINED = frozenset({"insight-generator", "slm-executor"})
 FURTHER_EXECUTORS = {
     role: Process(

@@ -1,7 +1,7 @@
 """Models on this machine: download, verify, convert once where an engine needs it, all in the cache folder.
 
-llama.cpp runs a GGUF file as it was downloaded; for other engines it is converted. A model's folder is renamed into place when
-it is complete, so a folder that exists is usable.
+llama.cpp runs a GGUF file as it was downloaded; for other engines it is converted. A model's folder is renamed into
+place when it is complete, so a folder that exists is usable.
 """
 
 from __future__ import annotations
@@ -81,7 +81,9 @@ def _entry(name: str) -> CatalogueEntry:
 
 @contextmanager
 def _downloading(entry: CatalogueEntry, progress: Progress, folder: str) -> Iterator[Path]:
-    """`folder` for the model's downloads, which no other command writes to. Raises ModelError for a disk that is full."""
+    """`folder` for the model's downloads, which no other command writes to. Raises ModelError for a disk that is
+    full.
+    """
     downloads = models_folder() / ".download" / folder
     try:
         downloads.mkdir(parents=True, exist_ok=True)
@@ -164,7 +166,9 @@ def _download_tokenizer(entry: CatalogueEntry, downloads: Path, progress: Progre
 
 
 def _fetch(entry: CatalogueEntry, downloads: Path, progress: Progress) -> str:
-    """Put the GGUF file into `downloads`, from the model's folder where an engine has it. Returns the name of its source."""
+    """Put the GGUF file into `downloads`, from the model's folder where an engine has it. Returns the name of its
+    source.
+    """
     here = entry.folder / entry.file
     if entry.is_pulled and here.is_file() and not (downloads / entry.file).exists():
         os.link(here, downloads / entry.file)
@@ -203,7 +207,9 @@ def _fault_in(file: Path) -> str:
 
 @contextmanager
 def _completed_folder(entry: CatalogueEntry) -> Iterator[Path]:
-    """A folder to fill; renamed into place when the block ends without an error, with what a usable folder has besides."""
+    """A folder to fill; renamed into place when the block ends without an error, with what a usable folder has
+    besides.
+    """
     partial = entry.folder.with_name(f".partial-{entry.name}")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)

@@ -24,10 +24,18 @@ _START_ATTEMPTS = 3
 
 
 def start_stack(
-    profile: str = DEFAULT_PROFILE, *, jaeger: bool = False, restarts: bool = True, tls: bool = False, http_port: int | None = None,
-    report: Report = lambda _: None, needed: Collection[str] = EVERY,
-) -> Stack:  # fmt: skip
-    """`plan_stack`, start it, and wait until the processes of `needed` are ready. Where another program takes a port in between, it is planned again. Raises StackError."""
+    profile: str = DEFAULT_PROFILE,
+    *,
+    jaeger: bool = False,
+    restarts: bool = True,
+    tls: bool = False,
+    http_port: int | None = None,
+    report: Report = lambda _: None,
+    needed: Collection[str] = EVERY,
+) -> Stack:
+    """`plan_stack`, start it, and wait until the processes of `needed` are ready. Where another program takes a port in
+    between, it is planned again. Raises StackError.
+    """
     for remaining in reversed(range(_START_ATTEMPTS)):
         stack = plan_stack(profile, jaeger=jaeger, restarts=restarts, tls=tls, http_port=http_port)
         try:
@@ -46,7 +54,9 @@ def start_stack(
 
 
 def set_retention(temporal: str) -> None:
-    """What the chart's setup job does elsewhere: the Temporal at this address follows TANDEM_RETENTION. Raises StackError."""
+    """What the chart's setup job does elsewhere: the Temporal at this address follows TANDEM_RETENTION. Raises
+    StackError.
+    """
     environment = {**os.environ, "TEMPORAL_ADDRESS": temporal, "TANDEM_BUILD": ""}
     command = [sys.executable, "-m", "workflows.setup"]
     done = subprocess.run(command, cwd=REPOSITORY, env=environment, capture_output=True, text=True, check=False)
@@ -64,8 +74,8 @@ def plan_stack(
 ) -> Stack:
     """A stack on the preferred ports, or on others where they are taken; no other stack gets them while this one runs.
 
-    `jaeger`: send every trace to the Jaeger that TANDEM_JAEGER names, or to one that the stack starts. `restarts`: start
-    a process that ends again. `tls`: processes and clients speak TLS. `http_port`:
+    `jaeger`: send every trace to the Jaeger that TANDEM_JAEGER names, or to one that the stack starts. `restarts`:
+    start a process that ends again. `tls`: processes and clients speak TLS. `http_port`:
     the HTTP gateway's, None: any. Raises StackError when a binary is missing, or `http_port` is taken.
     """
     folder = _writable(state_folder())
@@ -118,7 +128,8 @@ def require_same(stack: Stack, profile: str, *, jaeger: bool, tls: bool = False,
     if wanted:
         traces = f"traces to {stack.jaeger}" if stack.jaeger else "no Jaeger"
         raise StackError(
-            f"a stack with profile {stack.profile} and {traces} runs from {stack.folder}: stop it with `tandem down` to "
+            f"a stack with profile {stack.profile} and {traces} runs from {stack.folder}: stop it with `tandem down` "
+            "to "
             f"start one with {' and '.join(wanted)}, or set TANDEM_STATE to another folder"
         )
 
@@ -141,7 +152,9 @@ def _writable(folder: Path) -> Path:
 
 
 def _trace_export(ports: dict[str, dict[str, int]], external: str) -> dict[str, str]:
-    """An external Jaeger is assumed to take OTLP on its protocol's standard port, unless the environment names another."""
+    """An external Jaeger is assumed to take OTLP on its protocol's standard port, unless the environment names
+    another.
+    """
     protocol = os.environ.get(PROTOCOL) or GRPC
     name = "otlp-http" if protocol == HTTP else "otlp"
     if external:

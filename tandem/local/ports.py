@@ -1,9 +1,10 @@
 """Ports of 127.0.0.1 that no other stack takes for as long as the processes of this one live.
 
-A port cannot be handed to Redis, to Temporal or to a gRPC server as an open socket: each binds its own, some time after the port was
-chosen. So a stack takes ports of a block that is its own. A block is locked by its first port, its guard: a socket that is bound
-to it and listens to nothing. Two processes cannot bind one port, and the kernel frees it when the last process that has the socket
-ends, however it ends. Blocks lie outside the range from which the kernel takes the ports of outgoing connections.
+A port cannot be handed to Redis, to Temporal or to a gRPC server as an open socket: each binds its own, some time after
+the port was chosen. So a stack takes ports of a block that is its own. A block is locked by its first port, its guard:
+a socket that is bound to it and listens to nothing. Two processes cannot bind one port, and the kernel frees it when
+the last process that has the socket ends, however it ends. Blocks lie outside the range from which the kernel takes the
+ports of outgoing connections.
 """
 
 from __future__ import annotations
@@ -26,10 +27,14 @@ _IANA_RANGE = (49_152, 65_535)  # of outgoing connections on other systems
 
 
 class OwnPorts:
-    """`numbers[process][purpose]`. They are this stack's until `close`, and beyond where another process has inherited `sockets`."""
+    """`numbers[process][purpose]`. They are this stack's until `close`, and beyond where another process has inherited
+    `sockets`.
+    """
 
     def __init__(self, wanted: Iterable[Process] = (), fixed: Mapping[str, int] = MappingProxyType({})) -> None:
-        """For each process its preferred ports, or others where those are taken; `fixed`: main ports that no other replaces. Raises StackError."""
+        """For each process its preferred ports, or others where those are taken; `fixed`: main ports that no other
+        replaces. Raises StackError.
+        """
         self.sockets: list[socket.socket] = []
         self._free, self._given = self._blocks(), set[int]()
         self._has_preferred: bool | None = None
@@ -65,7 +70,9 @@ class OwnPorts:
         }
 
     def _gives(self, port: int) -> bool:
-        """False where another program listens. What an outgoing connection could take is bound, which keeps it from that."""
+        """False where another program listens. What an outgoing connection could take is bound, which keeps it from
+        that.
+        """
         if port in self._given or (bound := _bind(port, shared=True)) is None:
             return False
         self._given.add(port)
@@ -87,7 +94,9 @@ class OwnPorts:
 
 
 def free_port() -> int:
-    """A port where nobody listens, and which no other process gets from here while this one lives. Raises StackError."""
+    """A port where nobody listens, and which no other process gets from here while this one lives. Raises
+    StackError.
+    """
     return _of_this_process().take()
 
 

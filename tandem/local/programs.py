@@ -69,7 +69,9 @@ _ROLES = {
 
 
 def withheld(layout: Layout, process: Process) -> dict[str, str]:
-    """Keys of endpoints come from the environment of `tandem up`, which every process inherits: only the role's own gets one."""
+    """Keys of endpoints come from the environment of `tandem up`, which every process inherits: only the role's own
+    gets one.
+    """
     profile = load_profile(layout.profile, tuple(profile_folders()))
     keys = {role: model.api.key for role, model in profile.models.items() if model.api}
     own = {keys.get(role) for role in _ROLES.get(process.name, ())}
@@ -77,7 +79,9 @@ def withheld(layout: Layout, process: Process) -> dict[str, str]:
 
 
 def left_out(profile: Profile, *, tls: bool) -> set[str]:
-    """Processes that a stack of this profile does not need. With TLS each process has an identity, so that no two are joined."""
+    """Processes that a stack of this profile does not need. With TLS each process has an identity, so that no two are
+    joined.
+    """
     joins = profile.llm.api is not None and profile.slm.api is not None and not tls
     unscored = {"sufficiency-scorer"} if profile.stop.is_off else set()
     unnamed = {process.name for role, process in FURTHER_EXECUTORS.items() if role not in profile.models}

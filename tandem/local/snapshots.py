@@ -1,4 +1,6 @@
-"""A whole repository of Hugging Face's hub, or its tokenizer alone: each file is resumed, and verified by the hub's own hash."""
+"""A whole repository of Hugging Face's hub, or its tokenizer alone: each file is resumed, and verified by the hub's own
+hash.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,9 @@ TOKENIZER_FILES = frozenset(
 
 
 def fetch_snapshot(entry: CatalogueEntry, folder: Path, progress: Progress, *, only_tokenizer: bool = False) -> str:
-    """The repository's files into `folder`. Returns the name of the source. Raises ModelError, and NoRoom before any download."""
+    """The repository's files into `folder`. Returns the name of the source. Raises ModelError, and NoRoom before any
+    download.
+    """
     require_hub()
     files = [file for file in _files(entry) if not only_tokenizer or file.path in TOKENIZER_FILES]
     if only_tokenizer and not any(file.path == "tokenizer.json" for file in files):
@@ -51,7 +55,8 @@ def _files(entry: CatalogueEntry) -> list[Any]:
 def _failure(entry: CatalogueEntry, error: Exception) -> ModelError:
     reason = str(error) if isinstance(error, ModelError) else type(error).__name__
     return ModelError(
-        f"{entry.repository} cannot be downloaded from Hugging Face, its only source ({reason}). Run the same command again to "
+        f"{entry.repository} cannot be downloaded from Hugging Face, its only source ({reason}). Run the same "
+        "command again to "
         "resume the download"
     )
 

@@ -235,7 +235,9 @@ class Stack(Layout):
         return answers and listens(pid, port)  # last: whose a port is takes a walk over all processes
 
     def _ended(self, found: ProcessStatus) -> StackError:
-        """The reason first, which the log may have above what Python says of everything else that ends with the process."""
+        """The reason first, which the log may have above what Python says of everything else that ends with the
+        process.
+        """
         try:
             lines = self.log(found.name).read_text(errors="replace").splitlines()
         except OSError:
@@ -278,7 +280,9 @@ class Stack(Layout):
 
 
 def _stop_waves(waves: Sequence[Sequence[Process]], supervisor: Any) -> None:
-    """End the processes of a wave at the same time, the last wave first: by itself supervisord ends one after the other."""
+    """End the processes of a wave at the same time, the last wave first: by itself supervisord ends one after the
+    other.
+    """
     deadline = time.monotonic() + _STOP_SECONDS
     for wave in reversed(waves):
         for process in wave:

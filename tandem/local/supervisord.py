@@ -73,7 +73,9 @@ def processes_of(folder: Path) -> list[psutil.Process]:
 
 
 def end_waves(waves: Sequence[Collection[str]], processes: Sequence[psutil.Process], seconds: float) -> None:
-    """End what a killed supervisord left, the last wave first, within `seconds` for each; the first wave has whoever tells no name."""
+    """End what a killed supervisord left, the last wave first, within `seconds` for each; the first wave has whoever
+    tells no name.
+    """
     named = {process: _name(process) for process in processes}
     for number in reversed(range(len(waves))):
         earlier = {name for wave in waves[:number] for name in wave} | ({""} if number else set())

@@ -11,8 +11,8 @@ def final_answer(text: str, answer_format: str, continued: str = "") -> str:
     """Extract the final answer from `text`.
 
     `answer_format` boxed: the content of the last complete \\boxed{...}; code: the last code block, which may begin in
-    `continued`, the text that this one continues; whole: all of the text, which begins in `continued`; json: the same, in the
-    compact form where it is JSON. Otherwise, and if there is none, the whole text.
+    `continued`, the text that this one continues; whole: all of the text, which begins in `continued`; json: the same,
+    in the compact form where it is JSON. Otherwise, and if there is none, the whole text.
     """
     if answer_format == "code":
         return last_block(text, continued)

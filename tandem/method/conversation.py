@@ -9,11 +9,13 @@ from tandem.method.errors import InvalidArgument
 from tandem.method.tools import ToolCall
 
 Task = Literal["answer", "code", "chat"]
-"""`answer`: a question with a final answer; `code`: a function to be completed; `chat`: free text, no instruction is added."""
+"""`answer`: a question with a final answer; `code`: a function to be completed; `chat`: free text, no instruction is
+added.
+"""
 TASKS: tuple[Task, ...] = ("answer", "code", "chat")
 Kind = Literal["answer", "code", "chat", "json", "tools"]
-"""What evidence of sufficiency there is differs by task, and again where an answer is held to a JSON schema (`json`) or may call tools
-(`tools`).
+"""What evidence of sufficiency there is differs by task, and again where an answer is held to a JSON schema (`json`) or
+may call tools (`tools`).
 """
 Speaker = Literal["system", "user", "assistant", "tool"]
 TOKENS_PER_MESSAGE = 8
@@ -40,11 +42,11 @@ def kind_of(task: Task, json_schema: str, *, may_call: bool = False) -> Kind:
 
 
 def split_conversation(messages: Sequence[Message]) -> tuple[list[Message], str]:
-    """What was said before, and the question: the user's message that is to be answered. Where a tool's result is to be answered all
-    was said before, and the question is empty.
+    """What was said before, and the question: the user's message that is to be answered. Where a tool's result is to be
+    answered all was said before, and the question is empty.
 
-    Raises InvalidArgument (field "messages") for a conversation that ends otherwise, for a system message in the middle, and for
-    calls and results that do not match.
+    Raises InvalidArgument (field "messages") for a conversation that ends otherwise, for a system message in the
+    middle, and for calls and results that do not match.
     """
     *history, last = messages
     if last.speaker not in ("user", "tool"):

@@ -85,4 +85,6 @@ class Fenced(TandemError):
 PROFILE_MISMATCH = "PROFILE_MISMATCH"
 """Reason of a FailedPrecondition: a process serves another profile than the one that the request was planned with."""
 PROMPT_REFUSED = "PROMPT_REFUSED"
-"""Reason of an InvalidArgument: a model's chat template does not take the conversation, for example two user messages in a row."""
+"""Reason of an InvalidArgument: a model's chat template does not take the conversation, for example two user messages
+in a row.
+"""

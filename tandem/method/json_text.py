@@ -1,4 +1,6 @@
-"""JSON that callers write: Python reads and writes an integer of n digits in n^2 steps, and no other thread runs meanwhile."""
+"""JSON that callers write: Python reads and writes an integer of n digits in n^2 steps, and no other thread runs
+meanwhile.
+"""
 
 from __future__ import annotations
 

@@ -41,12 +41,16 @@ def batch_queue(profile: str) -> str:
 
 
 def batched_id(batch_id: str, number: int) -> str:
-    """The id of the request in line `number` of a batch (from 1): a line that is asked again joins the request that there is."""
+    """The id of the request in line `number` of a batch (from 1): a line that is asked again joins the request that
+    there is.
+    """
     return f"{batch_id}.{number}"
 
 
 def shadow_id(request_id: str) -> str:
-    """No request's id has a tilde: the shadow's is no other request's, which a deletion or a reader of the shadow would reach."""
+    """No request's id has a tilde: the shadow's is no other request's, which a deletion or a reader of the shadow would
+    reach.
+    """
     return f"{request_id}~shadow"
 
 

@@ -1,4 +1,6 @@
-"""Who does what in a pair: the large model, its small ones in order, and the scorer. A role is a key, and what a role has is a mapping."""
+"""Who does what in a pair: the large model, its small ones in order, and the scorer. A role is a key, and what a role
+has is a mapping.
+"""
 
 LLM, SLM, SCORER = "llm", "slm", "scorer"
 SMALL_ROLES = (SLM, "second_slm", "third_slm", "fourth_slm", "fifth_slm")

@@ -24,8 +24,8 @@ _NAME = re.compile(r"[A-Za-z0-9_.-]{1,128}")
 
 @dataclass(frozen=True)
 class Tool:
-    """`parameters` is the JSON schema of its arguments; empty: it takes none. `strict`: a schema that no text can be held to in full
-    is refused, where it is otherwise held as far as possible.
+    """`parameters` is the JSON schema of its arguments; empty: it takes none. `strict`: a schema that no text can be
+    held to in full is refused, where it is otherwise held as far as possible.
     """
 
     name: str
@@ -63,8 +63,8 @@ class ToolCall:
 
 @dataclass(frozen=True)
 class ToolUse:
-    """The tools of a request, and how they are to be used. `allowed`: only these may be called; empty: all. Not `parallel`: one call
-    at most.
+    """The tools of a request, and how they are to be used. `allowed`: only these may be called; empty: all. Not
+    `parallel`: one call at most.
     """
 
     tools: tuple[Tool, ...] = ()
@@ -87,7 +87,9 @@ class ToolUse:
 
     @property
     def offered(self) -> list[Tool]:
-        """To an API: few know tools that are read and may not be called, and llama.cpp's server knows no choice of one by its name."""
+        """To an API: few know tools that are read and may not be called, and llama.cpp's server knows no choice of one
+        by its name.
+        """
         return self.callable if self.may_call else list(self.tools)
 
 

@@ -1,4 +1,6 @@
-"""Bodies of the three APIs: what they have fields for is read, and what they have none for is a hint, found by its place."""
+"""Bodies of the three APIs: what they have fields for is read, and what they have none for is a hint, found by its
+place.
+"""
 
 from __future__ import annotations
 
@@ -100,7 +102,9 @@ def loosened(schema: dict[str, Any]) -> dict[str, Any]:
 
 
 def as_object(arguments: str) -> str:
-    """The arguments of an earlier call, as the JSON object that models and APIs take; a text that is none becomes part of one."""
+    """The arguments of an earlier call, as the JSON object that models and APIs take; a text that is none becomes part
+    of one.
+    """
     try:
         is_object = isinstance(read_json_text(arguments or "{}"), dict)
     except (ValueError, RecursionError):

@@ -30,7 +30,9 @@ class TextPart(Part):
 
 
 class ChatMessage(Part):
-    """Its text, as one string or in parts; of the assistant's also what it called, of a tool's the call that it is the result of."""
+    """Its text, as one string or in parts; of the assistant's also what it called, of a tool's the call that it is the
+    result of.
+    """
 
     role: str = Field(description="system, developer, user, assistant or tool")
     content: str | list[TextPart] = ""
@@ -191,8 +193,9 @@ def as_conversation(messages: Sequence[ChatMessage]) -> list[dict[str, Any]]:
 
 
 def _with_one_system_message(said: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Agents say instructions and a system prompt in messages of their own, and more where the model is to correct itself. A chat
-    template takes one at the beginning: the first ones are joined, and a later one is read as the user's.
+    """Agents say instructions and a system prompt in messages of their own, and more where the model is to correct
+    itself. A chat template takes one at the beginning: the first ones are joined, and a later one is read as the
+    user's.
     """
     rest = list(dropwhile(lambda message: message["role"] == "system", said))
     system = [message["content"] for message in said[: len(said) - len(rest)]]

@@ -24,13 +24,18 @@ _SHOWN = (
     "notes",
     "answered_by",
 )
-_CUT = "the answer was cut before its end: raise the request's cap of tokens or its budget, or the profile's execution.max_tokens"
+_CUT = (
+    "the answer was cut before its end: raise the request's cap of tokens or its budget, or the profile's "
+    "execution.max_tokens"
+)
 
 
 def completion(
     result: tandem_pb2.SolveResult, request_id: str, created: int, metadata: Mapping[str, str], reasoning: str = ""
 ) -> dict[str, Any]:
-    """The object `chat.completion`. `reasoning` is the insight, where it is known; `metadata` is repeated as it was given."""
+    """The object `chat.completion`. `reasoning` is the insight, where it is known; `metadata` is repeated as it was
+    given.
+    """
     content = result.answer or (None if result.tool_calls else "")
     message: dict[str, Any] = {"role": "assistant", "content": content, "refusal": None, "annotations": []}
     if result.tool_calls:

@@ -1,4 +1,6 @@
-"""What a body of JSON may hold: text that is Unicode, finite numbers, and so many values. Python's parser takes more."""
+"""What a body of JSON may hold: text that is Unicode, finite numbers, and so many values. Python's parser takes
+more.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,9 @@ _BRACKET = re.compile(r"[][{}]")
 
 
 class JsonBody(BaseModel):
-    """A body, or a line of a batch. Every text and number in it, named or not, can be sent on and repeated in a reply."""
+    """A body, or a line of a batch. Every text and number in it, named or not, can be sent on and repeated in a
+    reply.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -34,7 +38,9 @@ class JsonBody(BaseModel):
 
 
 def read_json(body: bytes) -> Any:
-    """Raises RefusedParameter for what is no JSON, and, before it is parsed, for more than MOST_VALUES values or MOST_DEPTH levels."""
+    """Raises RefusedParameter for what is no JSON, and, before it is parsed, for more than MOST_VALUES values or
+    MOST_DEPTH levels.
+    """
     try:
         text = body.decode("utf-8-sig")
         if more := _too_much(text):

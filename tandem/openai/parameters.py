@@ -1,8 +1,9 @@
 """What becomes of each parameter of the three APIs: it is used, dropped as a hint, or refused by name.
 
-A **hint** asks for the same answer otherwise: faster, cheaper, longer, filed under a name. Nobody here follows it, so it is dropped and
-named. What would change what the answer means is **refused**. A parameter that is not in the table is a hint until its meaning says
-otherwise. docs/openai-parameters.md shows the tables (`make tables`); the readers of bodies (tandem.openai.body) act by them.
+A **hint** asks for the same answer otherwise: faster, cheaper, longer, filed under a name. Nobody here follows it, so
+it is dropped and named. What would change what the answer means is **refused**. A parameter that is not in the table is
+a hint until its meaning says otherwise. docs/openai-parameters.md shows the tables (`make tables`); the readers of
+bodies (tandem.openai.body) act by them.
 """
 
 from __future__ import annotations
@@ -22,7 +23,9 @@ class RefusedParameter(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
-    """`nothing`: values that ask for nothing, as null does. Its name is a path: `[]` is each item of a list, `[type=x]` one of that type."""
+    """`nothing`: values that ask for nothing, as null does. Its name is a path: `[]` is each item of a list, `[type=x]`
+    one of that type.
+    """
 
     kind: Literal["used", "hint", "refused"]
     about: str
@@ -48,7 +51,8 @@ def _refused(about: str, *nothing: Any) -> Parameter:
 
 
 _MODEL = _used(
-    "a profile, `profile@0.6` with the threshold at which a stage suffices, or one of its models, as `profile/large` or `profile/slm`"
+    "a profile, `profile@0.6` with the threshold at which a stage suffices, or one of its models, as `profile/large` "
+    "or `profile/slm`"
 )
 _STREAM = _used("server-sent events")
 _CAP = _used("cap of the answer's tokens, where it is below the profile's")
@@ -62,17 +66,20 @@ _SERVERS_TOOL = _hint("a tool that the API's own servers run: it is not offered 
 _CALLERS_TOOL = _hint("the caller's own tool, which is no function: it is not offered to the models")
 _LOGPROBS = "two models write the answer"
 _TOOLS = _used(
-    "functions that the answer may call, at most 128; `strict`: a schema that no text can be held to in full is refused, else it is held as far as possible"
+    "functions that the answer may call, at most 128; `strict`: a schema that no text can be held to in full is "
+    "refused, else it is held as far as possible"
 )
 _BOUND = _hint(
     "a bound above 10,000, as in `maxLength`, is left out of the schema; a `strict` tool with one is refused"
 )
 _CHOICE = _used("`auto`, `none`, `required`, a function's name, or `allowed_tools`")
 _USER = _used(
-    "the attribute `enduser.id` of the request's span, exported with `TANDEM_TELEMETRY_TEXT=true` only; the tenant comes from the credential"
+    "the attribute `enduser.id` of the request's span, exported with `TANDEM_TELEMETRY_TEXT=true` only; the tenant "
+    "comes from the credential"
 )
 _METADATA = _used(
-    "at most 16 texts, repeated in the reply; attributes of the request's span, exported with `TANDEM_TELEMETRY_TEXT=true` only"
+    "at most 16 texts, repeated in the reply; attributes of the request's span, exported with "
+    "`TANDEM_TELEMETRY_TEXT=true` only"
 )
 _OWN = _used("Tandem's own options, see below")
 _SHAPES = _refused("not supported by every engine: use `response_format`")
@@ -89,7 +96,10 @@ _BOTH: Table = {
 
 CHAT: Table = {
     "model": _MODEL,
-    "messages": _used("text of system, developer, user, assistant and tool, and the assistant's `tool_calls`; system messages at the beginning are joined, later ones are read as the user's; the last one is the user's or a tool's"),
+    "messages": _used(
+        "text of system, developer, user, assistant and tool, and the assistant's `tool_calls`; system messages at "
+        "the beginning are joined, later ones are read as the user's; the last one is the user's or a tool's"
+    ),
     "stream": _STREAM,
     "stream_options": _used("`include_usage` adds a last chunk with the usage"),
     "max_tokens": _used("the older name of `max_completion_tokens`"),
@@ -98,7 +108,9 @@ CHAT: Table = {
     "top_p": _used("above 0, at most 1, in both models"),
     "seed": _used("seed of the draw, from 0"),
     "stop": _used("a text, or at most 4, each of 1 to 64 characters: the answer ends before the first of them"),
-    "response_format": _used("`text`, `json_object` or `json_schema`: both models are held to it; with `tools` an answer that calls none is"),
+    "response_format": _used(
+        "`text`, `json_object` or `json_schema`: both models are held to it; with `tools` an answer that calls none is"
+    ),
     "tools": _TOOLS,
     "tool_choice": _CHOICE,
     "parallel_tool_calls": _used("false: one call at most"),
@@ -126,18 +138,34 @@ CHAT: Table = {
     "messages[].reasoning_content": _hint("what a model thought in an earlier turn is not read again"),
     "messages[].content[].cache_control": _CACHE,
     "messages[].tool_calls[].index": _hint("the order says it"),
-    "messages[].tool_calls[].function.arguments": _hint("arguments that are no JSON object are passed as the text of one"),
+    "messages[].tool_calls[].function.arguments": _hint(
+        "arguments that are no JSON object are passed as the text of one"
+    ),
     "messages[].function_call": _refused("use `tool_calls`"),
     "messages[].audio": _refused("text only"),
     "tools[].function.parameters": _BOUND,
     "tools[type=custom]": _CALLERS_TOOL,
-    **dict.fromkeys(("guided_json", "guided_regex", "guided_choice", "guided_grammar", "structured_outputs", "grammar", "json_schema"), _SHAPES),
+    **dict.fromkeys(
+        (
+            "guided_json",
+            "guided_regex",
+            "guided_choice",
+            "guided_grammar",
+            "structured_outputs",
+            "grammar",
+            "json_schema",
+        ),
+        _SHAPES,
+    ),
     **dict.fromkeys(("best_of", "echo", "suffix"), _refused("there is one answer, which is new text")),
-}  # fmt: skip
+}
 
 RESPONSES: Table = {
     "model": _MODEL,
-    "input": _used("a text, or messages of text, with items `function_call` and `function_call_output`; the last one is the user's or an output"),
+    "input": _used(
+        "a text, or messages of text, with items `function_call` and `function_call_output`; the last one is the "
+        "user's or an output"
+    ),
     "instructions": _used("the system message before the input"),
     "stream": _STREAM,
     "max_output_tokens": _CAP,
@@ -174,11 +202,14 @@ RESPONSES: Table = {
     "tools[type=web_search]": _SERVERS_TOOL,
     "tools[type=custom]": _CALLERS_TOOL,
     "tools[type=namespace]": _hint("the caller's own tools in a group: they are not offered to the models"),
-}  # fmt: skip
+}
 
 MESSAGES: Table = {
     "model": _MODEL,
-    "messages": _used("text, `tool_use` and `tool_result` of user and assistant; the system's are read as the user's; the last one is the user's"),
+    "messages": _used(
+        "text, `tool_use` and `tool_result` of user and assistant; the system's are read as the user's; the last one "
+        "is the user's"
+    ),
     "max_tokens": _used(_CAP.about + "; it must be given"),
     "system": _used("the system message before the others"),
     "stop_sequences": _used("at most 4, each of 1 to 64 characters: the answer ends before the first of them"),
@@ -220,4 +251,4 @@ MESSAGES: Table = {
     "tools[].defer_loading": _hint("all tools are read"),
     "tools[].eager_input_streaming": _hint("calls come at the end of a stream"),
     "tools[type=web_search_20250305]": _SERVERS_TOOL,
-}  # fmt: skip
+}

@@ -1,6 +1,8 @@
-"""Which pods a rate of requests needs: tokens a second, pods and GPU memory of each role, from the rates that a pod reaches.
+"""Which pods a rate of requests needs: tokens a second, pods and GPU memory of each role, from the rates that a pod
+reaches.
 
-Arithmetic of means with a utilisation below 1 as the reserve: arrivals are irregular, and a queue grows without bound at 1.
+Arithmetic of means with a utilisation below 1 as the reserve: arrivals are irregular, and a queue grows without bound
+at 1.
 """
 
 from __future__ import annotations
@@ -14,14 +16,19 @@ from tandem.method.timeouts import Timeouts
 GATEWAY_CORE_SECONDS, WORKER_CORE_SECONDS = 0.013, 0.043
 """Of one request: `make bench-scaling` (docs/sizing.md, Scale)."""
 ACTIONS_WITHOUT_LLM, ACTIONS_WITH_LLM = 5.0, 10.2
-"""Temporal's billable actions of a request that a trial or the first score ends, and of one that goes through three stages
-(docs/weight.md), without heartbeats."""
+"""Temporal's billable actions of a request that a trial or the first score ends, and of one that goes through three
+stages (docs/weight.md), without heartbeats.
+"""
 REDIS_COMMANDS, TRANSITIONS = 160.0, 21.0
 """Of a request of three stages, of 56 tokens; transitions of Temporal's state without heartbeats (docs/weight.md)."""
 POLLERS = 26
-"""Of a worker, as Temporal's library sets them: five for each kind of task that its three queues have, one for pushed cancels."""
+"""Of a worker, as Temporal's library sets them: five for each kind of task that its three queues have, one for pushed
+cancels.
+"""
 READERS = {"llm": 3, "scorer": 0, "slm": 2}
-"""While the large model writes, gateway, worker and generator each wait at a connection to Redis; then gateway and executor."""
+"""While the large model writes, gateway, worker and generator each wait at a connection to Redis; then gateway and
+executor.
+"""
 ACTIVITIES = {"llm": 2, "scorer": 0, "slm": 1}
 """While it writes, its activity and the one that waits for its stages run; each heartbeats."""
 HEARTBEAT_SECONDS = Timeouts.heartbeat_interval.total_seconds()
@@ -86,9 +93,9 @@ class RoleNeed:
 
 @dataclass(frozen=True, slots=True)
 class Capacity:
-    """`requests_per_second`, and what they need. `streams`: requests that run at once, each a stream of a gateway. `gateways_by`: pods
-    for those streams, and for the work. `actions_per_second`: what Temporal Cloud bills, heartbeats included. `connections` of
-    Redis that wait for something to be written, on all pods together.
+    """`requests_per_second`, and what they need. `streams`: requests that run at once, each a stream of a gateway.
+    `gateways_by`: pods for those streams, and for the work. `actions_per_second`: what Temporal Cloud bills, heartbeats
+    included. `connections` of Redis that wait for something to be written, on all pods together.
     """
 
     requests_per_second: float
@@ -113,7 +120,9 @@ def plan_capacity(
     pod: PodLimits,
     utilisation: float = 0.7,
 ) -> Capacity:
-    """`rates` and `models` by role: llm, scorer, slm. At least two gateways and workers, so that one can be replaced."""
+    """`rates` and `models` by role: llm, scorer, slm. At least two gateways and workers, so that one can be
+    replaced.
+    """
     tokens = _tokens(load)
     roles = [
         _need(role, requests_per_second, tokens[role], rates[role], models[role], load, utilisation) for role in tokens
@@ -148,7 +157,9 @@ def actions_of(load: Load) -> float:
 
 
 def _tokens(load: Load) -> dict[str, tuple[float, float]]:
-    """Read and written by each role for one request. Scorer and executor read the insight too; earlier stages come from the cache."""
+    """Read and written by each role for one request. Scorer and executor read the insight too; earlier stages come from
+    the cache.
+    """
     insight = load.llm_share * load.insight
     return {
         "llm": (load.llm_share * load.question, insight),

@@ -39,7 +39,9 @@ class Effect:
 
 @dataclass(frozen=True)
 class Need:
-    """The smallest change of one lever with which the pair pays, from `now` to `then`; None: no change of it suffices."""
+    """The smallest change of one lever with which the pair pays, from `now` to `then`; None: no change of it
+    suffices.
+    """
 
     lever: str
     now: float

@@ -1,7 +1,7 @@
 """Does a pair pay? The least expected cost at the large model's accuracy, from a few figures (docs/plan.md).
 
-Rightness of the two models is a bivariate normal distribution, cut at the two accuracies; a score is binormal. All costs are
-shares of the cost of the large model's own answer.
+Rightness of the two models is a bivariate normal distribution, cut at the two accuracies; a score is binormal. All
+costs are shares of the cost of the large model's own answer.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ _HALVINGS = 40
 
 @dataclass(frozen=True)
 class CheckFigures:
-    """`share` of the tasks have a check. It passes `pass_right` of the small model's right answers and `pass_wrong` of the wrong
-    ones.
+    """`share` of the tasks have a check. It passes `pass_right` of the small model's right answers and `pass_wrong` of
+    the wrong ones.
 
     The default rates are those of the shipped pair with the examples in HumanEval's questions (docs/plan.md).
     """
@@ -55,11 +55,12 @@ class CheckFigures:
 
 @dataclass(frozen=True)
 class Score:
-    """A score that is normal with variance 1 (binormal). `auroc` predicts whether the small model is right; 0.5: there is no score.
+    """A score that is normal with variance 1 (binormal). `auroc` predicts whether the small model is right; 0.5: there
+    is no score.
 
-    `large_auroc` predicts the same of the large model, among questions that are alike for the small one. Above 0.5 the score
-    also finds the questions that are easy for both, whose stop gains no accuracy. With `label` "nothing_lost", `auroc` predicts that
-    the small model is right or the large one is wrong, and `large_auroc` has no meaning.
+    `large_auroc` predicts the same of the large model, among questions that are alike for the small one. Above 0.5 the
+    score also finds the questions that are easy for both, whose stop gains no accuracy. With `label` "nothing_lost",
+    `auroc` predicts that the small model is right or the large one is wrong, and `large_auroc` has no meaning.
     """
 
     auroc: float = 0.5
@@ -75,7 +76,9 @@ class Score:
 
 @dataclass(frozen=True)
 class StageFigures:
-    """`insight`: cost of the large model's text up to here; `right`: the small model's accuracy with it, at the cost `answer`."""
+    """`insight`: cost of the large model's text up to here; `right`: the small model's accuracy with it, at the cost
+    `answer`.
+    """
 
     insight: float
     right: float
@@ -84,9 +87,11 @@ class StageFigures:
 
 @dataclass(frozen=True)
 class Pair:
-    """Accuracies `small` and `large`; `correlation` of the latent variables behind them; `answer`: cost of the small answer.
+    """Accuracies `small` and `large`; `correlation` of the latent variables behind them; `answer`: cost of the small
+    answer.
 
-    `score` is of the small model's answer, which is free; `early` of what is known before it answers, at the cost `scoring`.
+    `score` is of the small model's answer, which is free; `early` of what is known before it answers, at the cost
+    `scoring`.
     `trial`: cost of the small model's answer and of judging it; None: of the answer alone.
     """
 
@@ -155,7 +160,9 @@ class Pair:
 
 
 def both_right(small: float, large: float, correlation: float) -> float:
-    """P(both right) of two accuracies: the bivariate normal integral over the correlation, by its arc sine (Plackett 1954)."""
+    """P(both right) of two accuracies: the bivariate normal integral over the correlation, by its arc sine (Plackett
+    1954).
+    """
     h, k = (NormalDist().inv_cdf(min(1 - _TINY, max(_TINY, share))) for share in (small, large))
     end = asin(correlation)
     joint = small * large
@@ -203,7 +210,9 @@ def _node(count: int, near: float) -> tuple[float, float]:
 
 
 def payoff(pair: Pair) -> dict[str, Point]:
-    """The least expected cost at the large model's accuracy, by policy; 1 where the large model alone is the cheapest."""
+    """The least expected cost at the large model's accuracy, by policy; 1 where the large model alone is the
+    cheapest.
+    """
     return {name: least_cost(at, pair.large) for name, at in _policies(pair).items()}
 
 
@@ -213,7 +222,8 @@ def least(pair: Pair) -> float:
 
 
 def check_all(pair: Pair) -> Point:
-    """The plain policy: what passes is the small model's answer; the large one answers what fails, and what has no check.
+    """The plain policy: what passes is the small model's answer; the large one answers what fails, and what has no
+    check.
 
     It does not trade its gain in accuracy for cost.
     """
@@ -252,7 +262,9 @@ def _policies(pair: Pair) -> Mapping[str, Callable[[float], Point]]:
 
 
 def _staged(pair: Pair, cells: Cells, asked: Route) -> Route:
-    """The paper's stop, with stage 0 before it: each stage is scored, and a stop has the small model answer from its insight."""
+    """The paper's stop, with stage 0 before it: each stage is scored, and a stop has the small model answer from its
+    insight.
+    """
     gates, before = [*asked.gates], 0.0
     for number, stage in enumerate(pair.stages, 1):
         evidence = _scored(pair.early, cells, number)

@@ -1,6 +1,7 @@
 """A route of questions through the two models, and the least cost at which routes reach an accuracy.
 
-Chances are integrals of normal distributions, not simulated. The cost of the large model alone is 1. Nothing but the standard
+Chances are integrals of normal distributions, not simulated. The cost of the large model alone is 1. Nothing but the
+standard
 library: `tandem plan` and the page ask the same functions.
 """
 
@@ -42,7 +43,9 @@ class Evidence(Protocol):
     """What is known of a question when it may be stopped."""
 
     def best(self, gains: Column) -> tuple[float, Column]:
-        """The stop that gains most, where to stop all of a kind gains `gains`: its gain, and the chance to stop by kind."""
+        """The stop that gains most, where to stop all of a kind gains `gains`: its gain, and the chance to stop by
+        kind.
+        """
         ...
 
 
@@ -87,7 +90,9 @@ def _turns(by_mean: dict[float, float]) -> list[float]:
 
 
 def _roots(terms: list[tuple[float, float, float]], ends: tuple[float, float]) -> list[float]:
-    """Of the sum of factor * exp(rate * t - offset), rates ascending: between the roots of its derivative it is monotone."""
+    """Of the sum of factor * exp(rate * t - offset), rates ascending: between the roots of its derivative it is
+    monotone.
+    """
     if len(terms) < 2:
         return []
     (lowest, offset, factor), *rest = terms
@@ -133,8 +138,8 @@ class Cells:
 class Gate:
     """A place where a question may stop. `right`: the answer of a stop here.
 
-    Costs: `advance` is paid by every question that comes here, `look` for the evidence (nobody looks where it gains nothing),
-    `stop` for the answer.
+    Costs: `advance` is paid by every question that comes here, `look` for the evidence (nobody looks where it gains
+    nothing), `stop` for the answer.
     """
 
     right: Sequence[bool]
@@ -197,7 +202,9 @@ def _sweep(route: Route, cells: Cells, worth: float, stops: list[Column]) -> Poi
 
 
 def _best_option(gate: Gate, gains: Column, reached: float) -> tuple[Column, float]:
-    """Chance to stop of each kind, and the cost of looking; none of both where the stops gain less than the look costs."""
+    """Chance to stop of each kind, and the cost of looking; none of both where the stops gain less than the look
+    costs.
+    """
     gain, stop = gate.evidence.best(gains)
     if gain <= gate.look * reached:
         return [0.0 for _ in gains], 0.0
@@ -215,9 +222,9 @@ def _reached(share: Column, stops: Sequence[Column]) -> list[Column]:
 def least_cost(point_at: Callable[[float], Point], accuracy: float) -> Point:
     """Of the policies that are best at some worth of accuracy, `point_at(worth)`, the cheapest with this accuracy.
 
-    Where no single policy has it, a random share of the questions goes by a more accurate one: the least cost lies on the
-    convex hull, and what is best at the worth of a chord's slope tells whether there is anything below that chord. The cost is 1
-    if the large model alone, which has this accuracy, is the cheapest.
+    Where no single policy has it, a random share of the questions goes by a more accurate one: the least cost lies on
+    the convex hull, and what is best at the worth of a chord's slope tells whether there is anything below that chord.
+    The cost is 1 if the large model alone, which has this accuracy, is the cheapest.
     """
     cheap, accurate = (point_at(worth) for worth in _WORTH)
     if cheap.accuracy >= accuracy:

@@ -1,8 +1,8 @@
 """Does a batch survive kills, and is its cost the ledger's?
 
-The batch runs by `tandem batch` as a process of its own, and is looked at over HTTP as well. Each victim is killed once while
-it runs, evenly over its requests, and started again two seconds later; `everything` is all processes at once. Then its output,
-the bills that the gateway has for each request, and the tokens that the engines counted are compared.
+The batch runs by `tandem batch` as a process of its own, and is looked at over HTTP as well. Each victim is killed once
+while it runs, evenly over its requests, and started again two seconds later; `everything` is all processes at once.
+Then its output, the bills that the gateway has for each request, and the tokens that the engines counted are compared.
 """
 
 from __future__ import annotations

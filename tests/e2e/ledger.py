@@ -1,8 +1,8 @@
 """Are the bills exact? Mixed requests, some cancelled, with and without processes killed under them.
 
 The test engine writes every token to a journal as it counts it, so that a killed process loses no count. Without kills,
-bills and journal agree to the token. With kills, the difference is what the discarded attempts had generated since their
-last write to the request log.
+bills and journal agree to the token. With kills, the difference is what the discarded attempts had generated since
+their last write to the request log.
 """
 
 from __future__ import annotations

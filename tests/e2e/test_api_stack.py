@@ -1,4 +1,6 @@
-"""`tandem up` with two endpoints of others, where no engine is installed; and what a request becomes when an endpoint misbehaves."""
+"""`tandem up` with two endpoints of others, where no engine is installed; and what a request becomes when an endpoint
+misbehaves.
+"""
 
 from __future__ import annotations
 
@@ -40,7 +42,9 @@ def fine(model: str, texts: list[str] = TEXTS) -> Answer:
 
 
 class Endpoints:
-    """Two models of one server of OpenAI's protocol. `next[model]` are its next streams; with none left each is fine."""
+    """Two models of one server of OpenAI's protocol. `next[model]` are its next streams; with none left each is
+    fine.
+    """
 
     def __init__(self) -> None:
         self.next: dict[str, list[Answer]] = defaultdict(list)

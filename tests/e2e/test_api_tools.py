@@ -1,4 +1,6 @@
-"""Tools through `tandem up` with two endpoints: each turn of an agent is the API's own call, on the bill as it reports."""
+"""Tools through `tandem up` with two endpoints: each turn of an agent is the API's own call, on the bill as it
+reports.
+"""
 
 # ruff: noqa: F811
 

@@ -1,4 +1,6 @@
-"""kill -9 of a process, or a client that leaves, in the middle of a call: one whole call or none, and bill and trace as the log has them."""
+"""kill -9 of a process, or a client that leaves, in the middle of a call: one whole call or none, and bill and trace as
+the log has them.
+"""
 
 # ruff: noqa: F811
 

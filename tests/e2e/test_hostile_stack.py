@@ -1,4 +1,6 @@
-"""A stack whose large model's endpoint replies with seeded hostile cases: each request is answered or refused, within its budget."""
+"""A stack whose large model's endpoint replies with seeded hostile cases: each request is answered or refused, within
+its budget.
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """kill -9 of each process in the middle of a request: it ends with an answer or a clear error, and its bill is whole.
 
-No test depends on the clock: a model waits at the token of the kill (`hold`), and nothing is tried again before the process
-that was killed is ready (`LocalStack.without_retries`).
+No test depends on the clock: a model waits at the token of the kill (`hold`), and nothing is tried again before the
+process that was killed is ready (`LocalStack.without_retries`).
 """
 
 from __future__ import annotations
@@ -230,8 +230,8 @@ def test_a_cancel_without_redis_still_ends_the_request(local: LocalStack) -> Non
 
 
 def test_an_attempt_that_redis_failed_is_made_again_and_the_first_is_billed(local: LocalStack, hold: Hold) -> None:
-    """The large model goes on while Redis is dead, and its attempt fails. What that had logged is written into the empty Redis that
-    comes back, so that the next attempt goes on after stage 1.
+    """The large model goes on while Redis is dead, and its attempt fails. What that had logged is written into the
+    empty Redis that comes back, so that the next attempt goes on after stage 1.
     """
 
     def kill_and_start() -> None:

@@ -149,8 +149,12 @@ def test_litellm(stack: Stack, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) 
     import litellm
 
     options: dict[str, Any] = {
-        "model": f"openai/{MODEL}", "messages": MESSAGES, "api_base": f"{stack.http}/v1", "api_key": "none", "max_retries": 0
-    }  # fmt: skip
+        "model": f"openai/{MODEL}",
+        "messages": MESSAGES,
+        "api_base": f"{stack.http}/v1",
+        "api_key": "none",
+        "max_retries": 0,
+    }
     reply = litellm.completion(**options)
     assert reply.choices[0].message.content == ANSWER
     assert reply.choices[0].message.reasoning_content.startswith("word")

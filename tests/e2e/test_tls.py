@@ -122,14 +122,18 @@ def test_each_process_accepts_its_callers_alone(secured: Stack) -> None:
         (main["slm-executor"], "worker", lambda c: execution_pb2_grpc.SlmExecutorStub(c).GetModelInfo, info),  # type: ignore[no-untyped-call]
         (main["sufficiency-scorer"], "worker", lambda c: oip_grpc.GRPCInferenceServiceStub(c).ModelReady, ready),
         (
-            main["answer-checker"], "worker",
-            lambda c: checking_pb2_grpc.AnswerCheckerStub(c).GetCheckerInfo, checking_pb2.GetCheckerInfoRequest(),  # type: ignore[no-untyped-call]
+            main["answer-checker"],
+            "worker",
+            lambda c: checking_pb2_grpc.AnswerCheckerStub(c).GetCheckerInfo,
+            checking_pb2.GetCheckerInfoRequest(),  # type: ignore[no-untyped-call]
         ),
         (
-            secured.ports["gateway"]["internal"], "http-gateway",
-            lambda c: tandem_pb2_grpc.TandemServiceStub(c).ListProfiles, profiles,  # type: ignore[no-untyped-call]
+            secured.ports["gateway"]["internal"],
+            "http-gateway",
+            lambda c: tandem_pb2_grpc.TandemServiceStub(c).ListProfiles,
+            profiles,  # type: ignore[no-untyped-call]
         ),
-    ]  # fmt: skip
+    ]
     for port, only, method, request in calls:
         found = {caller: outcome(secured, caller, port, method, request) for caller in (*PROCESSES, "probe")}
         assert found.pop(only) is grpc.StatusCode.OK

@@ -39,9 +39,11 @@ BACKENDS = [
 
 @dataclass(frozen=True)
 class Backend:
-    """`make(model, max_batch, max_waiting)` returns a new engine. Not `is_exact`: the usage of a cut stream is an estimate.
+    """`make(model, max_batch, max_waiting)` returns a new engine. Not `is_exact`: the usage of a cut stream is an
+    estimate.
 
-    Not `holds_schemas`: it refuses a JSON schema. `keeps_conversations`: its usage says what was cached of an earlier turn.
+    Not `holds_schemas`: it refuses a JSON schema. `keeps_conversations`: its usage says what was cached of an earlier
+    turn.
     An engine that `starts_slowly` is reused by the next test, unless the test is to stop it.
     """
 

@@ -96,11 +96,24 @@ def tracing() -> None:
 
 @contextlib.asynccontextmanager
 async def run_system(
-    profile_name: str, folder: Path, redis_url: str | Logs, temporal_address: str, checker: str = NO_CHECKER, *,
-    authentication: Authentication = NO_AUTHENTICATION, converter: DataConverter = NOT_ENCRYPTED, alias: str = "", files: str = "",
-    tenants: Path | None = None, clock: Callable[[], datetime] = lambda: datetime.now(UTC), unavailable_seconds: float = SECONDS, second_is_away: bool = False,
-) -> AsyncIterator[System]:  # fmt: skip
-    """`alias` gives the system task queues of its own: without it, workers of two systems of a profile share the work."""
+    profile_name: str,
+    folder: Path,
+    redis_url: str | Logs,
+    temporal_address: str,
+    checker: str = NO_CHECKER,
+    *,
+    authentication: Authentication = NO_AUTHENTICATION,
+    converter: DataConverter = NOT_ENCRYPTED,
+    alias: str = "",
+    files: str = "",
+    tenants: Path | None = None,
+    clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    unavailable_seconds: float = SECONDS,
+    second_is_away: bool = False,
+) -> AsyncIterator[System]:
+    """`alias` gives the system task queues of its own: without it, workers of two systems of a profile share the
+    work.
+    """
     profile = served_profile(profile_name, folder, alias, unavailable_seconds)
     logs = request_logs(redis_url, TTL)
     log = logs["gateway"]

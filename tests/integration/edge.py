@@ -22,7 +22,9 @@ Chunks = list[dict[str, Any]]
 
 @contextlib.asynccontextmanager
 async def serving(gateway: str, port: int = 0, **settings: Any) -> AsyncIterator[httpx.AsyncClient]:
-    """An HTTP gateway before `gateway`, and a client of it. `port` 0: a free one. `settings`: see HttpGatewaySettings."""
+    """An HTTP gateway before `gateway`, and a client of it. `port` 0: a free one. `settings`: see
+    HttpGatewaySettings.
+    """
     stop, port = asyncio.Event(), port or free_port()
     async with AsyncClient(gateway) as client:
         edge = HttpGateway(HttpGatewaySettings(port=port, drain=timedelta(0), **settings), client)

@@ -1,4 +1,5 @@
-"""Programs that try to change, read or add files of the service's user: each by one system call, in a folder of its own.
+"""Programs that try to change, read or add files of the service's user: each by one system call, in a folder of its
+own.
 
 What they did is seen in the folder afterwards, from outside: a program that says that it failed proves nothing.
 """
@@ -13,14 +14,53 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 NUMBERS = {
-    "open": 2, "mmap": 9, "sendfile": 40, "truncate": 76, "ftruncate": 77, "rename": 82, "mkdir": 83, "rmdir": 84, "creat": 85,
-    "link": 86, "unlink": 87, "symlink": 88, "chmod": 90, "fchmod": 91, "chown": 92, "fchown": 93, "lchown": 94, "utime": 132,
-    "mknod": 133, "setxattr": 188, "lsetxattr": 189, "fsetxattr": 190, "removexattr": 197, "lremovexattr": 198,
-    "fremovexattr": 199, "utimes": 235, "openat": 257, "mkdirat": 258, "mknodat": 259, "fchownat": 260, "futimesat": 261,
-    "unlinkat": 263, "renameat": 264, "linkat": 265, "symlinkat": 266, "fchmodat": 268, "utimensat": 280, "fallocate": 285,
-    "renameat2": 316, "copy_file_range": 326, "openat2": 437, "fchmodat2": 452, "setxattrat": 463, "removexattrat": 466,
-    "ioctl": 16, "file_setattr": 469,
-}  # fmt: skip
+    "open": 2,
+    "mmap": 9,
+    "sendfile": 40,
+    "truncate": 76,
+    "ftruncate": 77,
+    "rename": 82,
+    "mkdir": 83,
+    "rmdir": 84,
+    "creat": 85,
+    "link": 86,
+    "unlink": 87,
+    "symlink": 88,
+    "chmod": 90,
+    "fchmod": 91,
+    "chown": 92,
+    "fchown": 93,
+    "lchown": 94,
+    "utime": 132,
+    "mknod": 133,
+    "setxattr": 188,
+    "lsetxattr": 189,
+    "fsetxattr": 190,
+    "removexattr": 197,
+    "lremovexattr": 198,
+    "fremovexattr": 199,
+    "utimes": 235,
+    "openat": 257,
+    "mkdirat": 258,
+    "mknodat": 259,
+    "fchownat": 260,
+    "futimesat": 261,
+    "unlinkat": 263,
+    "renameat": 264,
+    "linkat": 265,
+    "symlinkat": 266,
+    "fchmodat": 268,
+    "utimensat": 280,
+    "fallocate": 285,
+    "renameat2": 316,
+    "copy_file_range": 326,
+    "openat2": 437,
+    "fchmodat2": 452,
+    "setxattrat": 463,
+    "removexattrat": 466,
+    "ioctl": 16,
+    "file_setattr": 469,
+}
 """Of x86_64."""
 
 ATTACKS = {
@@ -69,16 +109,18 @@ ATTACKS = {
     "open to write that truncates": "os.open(FILE, os.O_WRONLY | os.O_TRUNC)",
     "open that creates": "os.open(NEW, os.O_RDONLY | os.O_CREAT, 0o666)",
     "openat2": "os.write(call('openat2', HERE, FILE, struct.pack('QQQ', 1, 0, 0), 24), b'x')",
-    "a file without a name, linked": "call('linkat', HERE, b'/proc/self/fd/%d' % os.open(FOLDER, os.O_TMPFILE | os.O_RDWR, 0o600), HERE, NEW, 0x400)",
+    "a file without a name, linked": "call('linkat', HERE, b'/proc/self/fd/%d' % os.open(FOLDER, os.O_TMPFILE | "
+    "os.O_RDWR, 0o600), HERE, NEW, 0x400)",
     "creat": "call('creat', FILE, 0o600)",
     "truncate": "call('truncate', FILE, 1)",
     "ftruncate": "call('ftruncate', os.open(FILE, os.O_RDWR), 1)",
     "fallocate": "call('fallocate', os.open(FILE, os.O_RDWR), 0, 0, 9000)",
     "a shared mapping": "import mmap; mmap.mmap(os.open(FILE, os.O_RDWR), 0)[0:1] = b'x'",
     "sendfile": "call('sendfile', os.open(FILE, os.O_WRONLY), os.open(OTHER, os.O_RDONLY), None, 3)",
-    "copy_file_range": "call('copy_file_range', os.open(OTHER, os.O_RDONLY), None, os.open(FILE, os.O_WRONLY), None, 3, 0)",
+    "copy_file_range": "call('copy_file_range', os.open(OTHER, os.O_RDONLY), None, os.open(FILE, os.O_WRONLY), None, "
+    "3, 0)",
     "shutil.rmtree": "import shutil; shutil.rmtree(FOLDER)",
-}  # fmt: skip
+}
 """Each is a statement; `attack` says what the names in them are."""
 
 _PROGRAM = """

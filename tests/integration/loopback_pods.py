@@ -28,7 +28,9 @@ BOUND_SECONDS = 60.0
 
 @dataclass
 class Pods:
-    """Executors at 127.0.0.1, 127.0.0.2 and so on, and those of them that their name stands for; `looks` at it are counted."""
+    """Executors at 127.0.0.1, 127.0.0.2 and so on, and those of them that their name stands for; `looks` at it are
+    counted.
+    """
 
     engines: Sequence[Any]
     port: int = field(default_factory=free_port)

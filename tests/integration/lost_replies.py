@@ -17,8 +17,8 @@ class Cutter:
         self._is_run = True
 
     def lose(self, *words: str, is_run: bool = True) -> None:
-        """Lose the reply to the next command with the first word, then to the next one with the second. Not `is_run`: Redis
-        does not get the command either.
+        """Lose the reply to the next command with the first word, then to the next one with the second. Not `is_run`:
+        Redis does not get the command either.
         """
         self._words, self._is_run = [word.encode() for word in words], is_run
 

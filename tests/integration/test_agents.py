@@ -1,4 +1,6 @@
-"""Agents that others wrote, in their default modes: each finishes a task of several turns with real tools, against a scripted model."""
+"""Agents that others wrote, in their default modes: each finishes a task of several turns with real tools, against a
+scripted model.
+"""
 
 from __future__ import annotations
 

@@ -79,14 +79,20 @@ async def test_a_caller_sends_tests_in_any_usual_form(checker: Running, argument
         ("def f():\n    yield from (1, 2)", "assert list(f()) == [1, 2]"),
         ("from collections import Counter\ndef f(s):\n    return Counter(s)", "assert f('aab') == {'a': 2, 'b': 1}"),
         ("def f():\n    return float('nan')", "x = f()\nassert x != x"),
-        ("def f():\n    return {(1, 2): {frozenset({3})}, b'x': 1j}", "assert f() == {(1, 2): {frozenset({3})}, b'x': 1j}"),
-        ("from fractions import Fraction\ndef f(x):\n    return x / 2", "from fractions import Fraction\nassert f(Fraction(1)) == Fraction(1, 2)"),
+        (
+            "def f():\n    return {(1, 2): {frozenset({3})}, b'x': 1j}",
+            "assert f() == {(1, 2): {frozenset({3})}, b'x': 1j}",
+        ),
+        (
+            "from fractions import Fraction\ndef f(x):\n    return x / 2",
+            "from fractions import Fraction\nassert f(Fraction(1)) == Fraction(1, 2)",
+        ),
         ("def f(n):\n    return 3 ** n", "assert f(300) == 3 ** 300"),
         ("def f():\n    print('hello')", ">>> f()\nhello"),
         ("class Node:\n    def __repr__(self):\n        return 'Node'\ndef f():\n    return Node()", ">>> f()\nNode"),
         ("def f():\n    raise KeyError('k')", "try:\n    f()\n    assert False\nexcept KeyError:\n    pass"),
     ],
-)  # fmt: skip
+)
 async def test_values_cross_between_the_processes(checker: Running, answer: str, argument: str) -> None:
     result = await checker.examples(answer, argument, question="")
     assert (result.verdict, result.detail) == (PASS, result.detail), result.detail

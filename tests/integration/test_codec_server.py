@@ -82,7 +82,9 @@ def _answers(port: int) -> bool:
 async def asked(
     redis_url: str, temporal_address: str, profiles_folder: Path, folder: Path
 ) -> AsyncIterator[tuple[str, str, list[Payload]]]:
-    """A request that was answered: its id, a word of its question, and the payloads of its workflow as Temporal has them."""
+    """A request that was answered: its id, a word of its question, and the payloads of its workflow as Temporal has
+    them.
+    """
     word = f"w{uuid4().hex}"
     converter = data_converter(str(folder / "one.json"))
     async with run_system(
@@ -199,7 +201,10 @@ async def test_what_cannot_be_decoded_is_refused_by_name(
 
 async def test_a_body_without_end_is_refused(guarded: str, credentials: dict[str, str]) -> None:
     reader, writer = await asyncio.open_connection("127.0.0.1", int(guarded.rpartition(":")[2]))
-    head = f"POST /decode HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {credentials['admin']}\r\nContent-Length: {10**9}\r\n\r\n"
+    head = (
+        f"POST /decode HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {credentials['admin']}\r\nContent-Length: "
+        f"{10**9}\r\n\r\n"
+    )
     writer.write(head.encode())
     async with asyncio.timeout(60):
         assert (await reader.readline()).split()[1] == b"413"

@@ -1,4 +1,6 @@
-"""`tandem collect` as a process of its own, with a small real model on llama.cpp: its choices, its progress, and its end by a signal."""
+"""`tandem collect` as a process of its own, with a small real model on llama.cpp: its choices, its progress, and its
+end by a signal.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""What the writes of a text cost Redis: few commands for each token, and what expires is not renewed with each of them."""
+"""What the writes of a text cost Redis: few commands for each token, and what expires is not renewed with each of
+them.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Two models behind APIs of others: what is found of them, and what their engine makes of it, with llama.cpp's own HTTP server."""
+"""Two models behind APIs of others: what is found of them, and what their engine makes of it, with llama.cpp's own HTTP
+server.
+"""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""What every back end promises (services.models.engine.api), the same claims for each: our transformers engine (on a GPU too, where
-there is one, and compiled), vLLM where it is installed, and the openai engine against a real OpenAI-compatible server
-(`transformers serve`), all on the same small real checkpoint.
+"""What every back end promises (services.models.engine.api), the same claims for each: our transformers engine (on a
+GPU too, where there is one, and compiled), vLLM where it is installed, and the openai engine against a real
+OpenAI-compatible server (`transformers serve`), all on the same small real checkpoint.
 """
 
 from __future__ import annotations
@@ -68,7 +68,9 @@ async def test_greedy_text_is_that_of_generate_alone_and_in_a_batch(backend: Bac
 
 
 def samplings(count: int) -> list[Sampling]:
-    """Whatever a caller of the engine may ask for: the ends of each range, and draws from far beyond what is sensible."""
+    """Whatever a caller of the engine may ask for: the ends of each range, and draws from far beyond what is
+    sensible.
+    """
     dice = random.Random(0)
     temperatures = [0.0, 5e-324, 1e-45, 1e-38, 1e-7, 0.01, 2.0, *(10 ** dice.uniform(-40, 0.3) for _ in range(count))]
     return [

@@ -95,8 +95,8 @@ async def back_to(before: dict[str, int], checker: Running) -> None:
 
 
 def left_behind(checker: Running) -> dict[str, int]:
-    """Open files in both processes, those of the network left out: a check opens none, and other tests' systems, which live in this
-    process too, connect again to Redis, Temporal and each other when they like.
+    """Open files in both processes, those of the network left out: a check opens none, and other tests' systems, which
+    live in this process too, connect again to Redis, Temporal and each other when they like.
     """
     return {
         "service": sum(not is_of_network(int(name)) for name in os.listdir("/proc/self/fd")),

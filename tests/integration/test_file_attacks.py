@@ -1,4 +1,6 @@
-"""No answer changes, adds or reads a file of the service's user: whoever that is, and whichever layer the kernel lacks."""
+"""No answer changes, adds or reads a file of the service's user: whoever that is, and whichever layer the kernel
+lacks.
+"""
 
 from __future__ import annotations
 

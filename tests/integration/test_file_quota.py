@@ -30,7 +30,9 @@ TENANTS = ("acme", "other")
 
 @asynccontextmanager
 async def gateway(folder: Path) -> AsyncIterator[tuple[str, dict[str, str]]]:
-    """The address of a gateway over the store in `folder`, and a key of each tenant. Another one may have the same store."""
+    """The address of a gateway over the store in `folder`, and a key of each tenant. Another one may have the same
+    store.
+    """
     keys = KeyFile(folder / "keys.json")
     secrets = {tenant: keys.create(tenant)[1] for tenant in TENANTS}
     server = Server("127.0.0.1", 0, [FILES], [Authentication(ApiKeys(keys.path)).check])

@@ -1,4 +1,6 @@
-"""A peer that falls silent in the middle of a stream, with nothing closed, is given up by either side within half a minute."""
+"""A peer that falls silent in the middle of a stream, with nothing closed, is given up by either side within half a
+minute.
+"""
 
 from __future__ import annotations
 

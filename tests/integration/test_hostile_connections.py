@@ -29,7 +29,8 @@ _BOUND_SECONDS = 120.0
 _MOST_MORE_FDS = 32
 _HEADERS, _RESET, _SETTINGS, _GO_AWAY, _END_HEADERS = 1, 3, 4, 7, 4  # of HTTP/2
 _PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
-# What a connection sends before it goes: nothing, the beginning of a call, of a TLS handshake, of an HTTP request, noise.
+# What a connection sends before it goes: nothing, the beginning of a call, of a TLS handshake, of an HTTP request,
+# noise.
 _BEGINNINGS = (
     b"",
     _PREFACE,

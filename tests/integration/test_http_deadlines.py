@@ -1,4 +1,6 @@
-"""Bodies that do not come and connections without end: the HTTP gateway refuses them in time, and goes on serving others."""
+"""Bodies that do not come and connections without end: the HTTP gateway refuses them in time, and goes on serving
+others.
+"""
 
 from __future__ import annotations
 

@@ -64,8 +64,11 @@ async def test_a_conversation_of_three_turns(http: httpx.AsyncClient) -> None:
 async def test_text_and_calls_are_streamed_as_blocks(http: httpx.AsyncClient) -> None:
     seen = await events(http, user(BOTH), tools=TOOLS)
     assert [kind for kind, _ in groupby(event["type"] for event in seen)] == [
-        "message_start", *["content_block_start", "content_block_delta", "content_block_stop"] * 3, "message_delta", "message_stop"
-    ]  # fmt: skip
+        "message_start",
+        *["content_block_start", "content_block_delta", "content_block_stop"] * 3,
+        "message_delta",
+        "message_stop",
+    ]
     started = [event["content_block"] for event in seen if event["type"] == "content_block_start"]
     assert [block["type"] for block in started] == ["text", "tool_use", "tool_use"]
     deltas = [event["delta"] for event in seen if event["type"] == "content_block_delta"]
@@ -103,13 +106,30 @@ async def test_stop_sequences_and_max_tokens_end_the_text(http: httpx.AsyncClien
         ({"container": "c1"}, 400, "invalid_request_error", "container"),
         ({"inference_geo": "eu"}, 400, "invalid_request_error", "inference_geo"),
         ({"model": "nobody"}, 404, "not_found_error", "nobody"),
-        ({"tools": [{"type": "web_search_20250305", "name": "web_search"}], "tool_choice": {"type": "tool", "name": "web_search"}},
-         400, "invalid_request_error", "no tools"),
+        (
+            {
+                "tools": [{"type": "web_search_20250305", "name": "web_search"}],
+                "tool_choice": {"type": "tool", "name": "web_search"},
+            },
+            400,
+            "invalid_request_error",
+            "no tools",
+        ),
         ({"tools": [{"type": "custom", "name": "a"}]}, 400, "invalid_request_error", "tools[0].input_schema"),
-        ({"messages": [{"role": "user", "content": [{"type": "image", "source": {}}]}]}, 400, "invalid_request_error", "messages[0]"),
-        ({"messages": [{"role": "user", "content": "x"}, {"role": "assistant", "content": "y"}]}, 400, "invalid_request_error", "assistant"),
+        (
+            {"messages": [{"role": "user", "content": [{"type": "image", "source": {}}]}]},
+            400,
+            "invalid_request_error",
+            "messages[0]",
+        ),
+        (
+            {"messages": [{"role": "user", "content": "x"}, {"role": "assistant", "content": "y"}]},
+            400,
+            "invalid_request_error",
+            "assistant",
+        ),
     ],
-)  # fmt: skip
+)
 async def test_what_cannot_be_honoured_is_refused_in_its_shape(
     http: httpx.AsyncClient, more: dict[str, Any], status: int, kind: str, named: str
 ) -> None:
@@ -121,18 +141,28 @@ async def test_what_cannot_be_honoured_is_refused_in_its_shape(
 
 THOUGHT = [
     {"role": "user", "content": [{"type": "text", "text": SURE, "cache_control": {"type": "ephemeral", "ttl": "1h"}}]},
-    {"role": "assistant", "content": [{"type": "thinking", "thinking": "Hm.", "signature": "s"}, {"type": "text", "text": "Yes."}]},
+    {
+        "role": "assistant",
+        "content": [{"type": "thinking", "thinking": "Hm.", "signature": "s"}, {"type": "text", "text": "Yes."}],
+    },
     {"role": "user", "content": SURE},
     {"role": "system", "content": "Be brief."},
-]  # fmt: skip
+]
 
 
 async def test_hints_are_taken_and_named(http: httpx.AsyncClient) -> None:
     hints = {
-        "thinking": {"type": "enabled", "budget_tokens": 1024}, "context_management": {"edits": []}, "output_config": {"effort": "low"},
-        "top_k": 5, "cache_control": {"type": "ephemeral", "ttl": "1h"}, "nonsense": 1,
-        "tools": [{**TOOLS[0], "eager_input_streaming": True, "defer_loading": True}, {"type": "web_search_20250305", "name": "web_search"}],
-    }  # fmt: skip
+        "thinking": {"type": "enabled", "budget_tokens": 1024},
+        "context_management": {"edits": []},
+        "output_config": {"effort": "low"},
+        "top_k": 5,
+        "cache_control": {"type": "ephemeral", "ttl": "1h"},
+        "nonsense": 1,
+        "tools": [
+            {**TOOLS[0], "eager_input_streaming": True, "defer_loading": True},
+            {"type": "web_search_20250305", "name": "web_search"},
+        ],
+    }
     reply = await ask(http, THOUGHT, **hints)
     assert reply.status_code == 200, reply.text
     assert set(reply.headers["x-tandem-dropped"].split(", ")) == {

@@ -12,10 +12,23 @@ from services.http_gateway.service import make_app
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 UNKNOWN = [
-    "POST /v1/completions", "POST /v1/embeddings", "GET /v1/nothing", "POST /v1/images/generations", "GET /v1", "GET /v1/fine_tuning/jobs",
-    "POST /chat/completions", "GET /v1/responses/resp_1", "GET /api/nothing", "GET /assets/nothing.js", "GET /docs/assets/nothing.css",
-    "POST /v1/audio/speech", "DELETE /v2/models", "GET /v1/files/a/b/c/d", "PROPFIND /nothing", "GET /v1/%00",
-]  # fmt: skip
+    "POST /v1/completions",
+    "POST /v1/embeddings",
+    "GET /v1/nothing",
+    "POST /v1/images/generations",
+    "GET /v1",
+    "GET /v1/fine_tuning/jobs",
+    "POST /chat/completions",
+    "GET /v1/responses/resp_1",
+    "GET /api/nothing",
+    "GET /assets/nothing.js",
+    "GET /docs/assets/nothing.css",
+    "POST /v1/audio/speech",
+    "DELETE /v2/models",
+    "GET /v1/files/a/b/c/d",
+    "PROPFIND /nothing",
+    "GET /v1/%00",
+]
 WRONG = {
     "GET /v1/chat/completions": {"POST"},
     "DELETE /v1/responses": {"POST"},

@@ -88,15 +88,27 @@ SAID = [
 ]  # fmt: skip
 LONG = {"type": "object", "properties": {"at": {"type": "string", "maxLength": 524288}}}
 HINTS = {
-    "reasoning_effort": "high", "verbosity": "low", "store": True, "prompt_cache_key": "k", "safety_identifier": "s", "nonsense": 1,
-    "chat_template_kwargs": {"enable_thinking": False}, "messages": SAID, "tool_choice": "none",
+    "reasoning_effort": "high",
+    "verbosity": "low",
+    "store": True,
+    "prompt_cache_key": "k",
+    "safety_identifier": "s",
+    "nonsense": 1,
+    "chat_template_kwargs": {"enable_thinking": False},
+    "messages": SAID,
+    "tool_choice": "none",
     "tools": [{"type": "function", "function": {"name": "w", "parameters": LONG}}, {"type": "web_search"}],
-}  # fmt: skip
+}
 NAMED = {
-    *(HINTS.keys() - {"messages", "tools", "tool_choice"}), "messages[].content[].cache_control", "messages[].reasoning_content",
-    "messages[].tool_calls[].index", "messages[].tool_calls[].function.arguments", "messages[].name", "tools[type=web_search]",
+    *(HINTS.keys() - {"messages", "tools", "tool_choice"}),
+    "messages[].content[].cache_control",
+    "messages[].reasoning_content",
+    "messages[].tool_calls[].index",
+    "messages[].tool_calls[].function.arguments",
+    "messages[].name",
+    "tools[type=web_search]",
     "tools[].function.parameters",
-}  # fmt: skip
+}
 
 
 async def test_a_hint_is_dropped_and_named_in_a_header_the_notes_and_once_in_the_log(
@@ -133,9 +145,18 @@ async def test_an_image_is_refused_by_its_place(http: httpx.AsyncClient) -> None
 
 async def test_what_asks_for_nothing_is_taken(http: httpx.AsyncClient) -> None:
     nothing = {
-        "n": 1, "stop": None, "logprobs": False, "presence_penalty": 0.0, "frequency_penalty": 0, "tools": [], "store": False,
-        "tool_choice": "none", "logit_bias": {}, "service_tier": "auto", "modalities": ["text"],
-    }  # fmt: skip
+        "n": 1,
+        "stop": None,
+        "logprobs": False,
+        "presence_penalty": 0.0,
+        "frequency_penalty": 0,
+        "tools": [],
+        "store": False,
+        "tool_choice": "none",
+        "logit_bias": {},
+        "service_tier": "auto",
+        "modalities": ["text"],
+    }
     reply = await ask(http, "[slm_eos=3 scores=0:0.9]", **nothing)
     assert (reply.status_code, reply.headers.get("x-tandem-dropped")) == (200, None)
 

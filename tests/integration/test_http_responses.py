@@ -100,6 +100,14 @@ async def test_hints_are_taken_and_named(http: httpx.AsyncClient) -> None:
     reply = await respond(http, **hints)
     assert reply.status_code == 200, reply.text
     assert set(reply.headers["x-tandem-dropped"].split(", ")) == {
-        "reasoning", "include", "store", "prompt_cache_key", "client_metadata", "text.verbosity", "tools[type=web_search]",
-        "tools[type=namespace]", "input[type=reasoning]", "input[].phase",
-    }  # fmt: skip
+        "reasoning",
+        "include",
+        "store",
+        "prompt_cache_key",
+        "client_metadata",
+        "text.verbosity",
+        "tools[type=web_search]",
+        "tools[type=namespace]",
+        "input[type=reasoning]",
+        "input[].phase",
+    }

@@ -1,4 +1,6 @@
-"""The parameter `stop` by OpenAI's own client: whole and streamed, in a batch's line, and refused where it cannot be."""
+"""The parameter `stop` by OpenAI's own client: whole and streamed, in a batch's line, and refused where it cannot
+be.
+"""
 
 from __future__ import annotations
 

@@ -133,8 +133,12 @@ async def test_a_tool_may_be_required_by_its_name_and_calls_be_serial(client: op
     allowed: Any = {"type": "allowed_tools", "allowed_tools": {"mode": "auto", "tools": [named]}}
     for choice in (named, allowed, "required"):
         reply = await client.chat.completions.create(
-            model=MODEL, messages=[{"role": "user", "content": SURE}], tools=TOOLS, tool_choice=choice, parallel_tool_calls=False
-        )  # fmt: skip
+            model=MODEL,
+            messages=[{"role": "user", "content": SURE}],
+            tools=TOOLS,
+            tool_choice=choice,
+            parallel_tool_calls=False,
+        )
         assert reply.choices[0].message.tool_calls
         assert reply.tandem["stop"]["reason"] == "sufficient"  # type: ignore[attr-defined]
 

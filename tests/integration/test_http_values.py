@@ -67,19 +67,26 @@ async def test_an_integer_beyond_the_contract_is_refused_by_name(
         (CHAT, body(SCRIPT, response_format=SCHEMA), "response_format.json_schema.schema.title"),
         (CHAT, body(SCRIPT) | {LONE: 1}, r"a\ud800b"),
         (CHAT, body(SCRIPT, messages=[{"role": LONE, "content": "x"}]), "messages[0].role"),
-        (CHAT, body(SCRIPT, messages=[{"role": "user", "content": [{"type": "text", "text": LONE}]}]),
-         "messages[0].content[0].text"),
+        (
+            CHAT,
+            body(SCRIPT, messages=[{"role": "user", "content": [{"type": "text", "text": LONE}]}]),
+            "messages[0].content[0].text",
+        ),
         (RESPONSES, _responses(input=LONE), "input"),
         (RESPONSES, _responses(instructions=LONE), "instructions"),
         (RESPONSES, _responses(metadata={"a": LONE}), "metadata.a"),
-        (RESPONSES, _responses(text={"format": {"type": "json_schema", "name": LONE, "schema": {}}}), "text.format.name"),
+        (
+            RESPONSES,
+            _responses(text={"format": {"type": "json_schema", "name": LONE, "schema": {}}}),
+            "text.format.name",
+        ),
         (BATCHES, _batch(input_file_id=LONE), "input_file_id"),
         (BATCHES, _batch(metadata={LONE: "a"}), r"metadata.a\ud800b"),
         (BATCHES, _batch(endpoint=LONE), "endpoint"),
         (PAGE, {"question": LONE}, "question"),
         (PAGE, {"question": "x", "profile": LONE}, "profile"),
     ],
-)  # fmt: skip
+)
 async def test_a_lone_surrogate_is_refused_by_its_place(
     http: httpx.AsyncClient, path: str, sent: dict[str, Any], param: str
 ) -> None:
@@ -96,13 +103,22 @@ async def test_a_lone_surrogate_is_refused_by_its_place(
         (CHAT, body(SCRIPT, temperature=0.5), "temperature"),
         (CHAT, body(SCRIPT, max_tokens=0.5), "max_tokens"),
         (CHAT, body(SCRIPT, tandem={"threshold": 0.5}), "tandem.threshold"),
-        (CHAT, body(SCRIPT, response_format={"type": "json_schema", "json_schema": {"name": "a", "schema": {"maximum": 0.5}}}),
-         "response_format.json_schema.schema.maximum"),
-        (RESPONSES, _responses(text={"format": {"type": "json_schema", "name": "a", "schema": {"maximum": 0.5}}}),
-         "text.format.schema.maximum"),
+        (
+            CHAT,
+            body(
+                SCRIPT,
+                response_format={"type": "json_schema", "json_schema": {"name": "a", "schema": {"maximum": 0.5}}},
+            ),
+            "response_format.json_schema.schema.maximum",
+        ),
+        (
+            RESPONSES,
+            _responses(text={"format": {"type": "json_schema", "name": "a", "schema": {"maximum": 0.5}}}),
+            "text.format.schema.maximum",
+        ),
         (BATCHES, _batch(tandem={"max_cost_usd": 0.5}), "tandem.max_cost_usd"),
     ],
-)  # fmt: skip
+)
 async def test_a_number_that_is_none_is_refused_by_its_place(
     http: httpx.AsyncClient, path: str, sent: dict[str, Any], param: str, number: str
 ) -> None:

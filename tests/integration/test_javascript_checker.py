@@ -57,14 +57,16 @@ def test_of_40_tasks_right_programs_pass_and_wrong_ones_fail(checker: ModuleType
         "return process.getBuiltinModule ? process.getBuiltinModule('fs').readdirSync('/etc') : 1",
         "return process.binding('fs').readdir('/proc', 'utf8', false)",
         "return process.mainModule.require('child_process').execSync('true')",
-        "const s = new (process.mainModule.require('net').Socket)(); return new Promise((_, no) => s.on('error', no).connect(1, '127.0.0.1'))",
+        "const s = new (process.mainModule.require('net').Socket)(); return new Promise((_, no) => s.on('error', "
+        "no).connect(1, '127.0.0.1'))",
         "while (true);",
         "const held = []; while (true) held.push(new Array(1e6).fill(1))",
         "process.exit(0)",
         "process.exit(70)",
         "process.exit(71)",
         "process.kill(process.pid, 'SIGKILL')",
-        "for (let fd = 1; fd < 64; fd++) try { process.mainModule.require('fs').ftruncateSync(fd) } catch {}; process.exit(70)",
+        "for (let fd = 1; fd < 64; fd++) try { process.mainModule.require('fs').ftruncateSync(fd) } catch {}; "
+        "process.exit(70)",
         "process.stdout.write('x'.repeat(1e8)); return n",
     ],
 )

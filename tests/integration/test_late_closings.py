@@ -1,4 +1,6 @@
-"""A Redis that takes no writes while a caller dies: what its attempt used is in the log before the next attempt begins."""
+"""A Redis that takes no writes while a caller dies: what its attempt used is in the log before the next attempt
+begins.
+"""
 
 from __future__ import annotations
 

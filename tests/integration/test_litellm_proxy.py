@@ -1,4 +1,6 @@
-"""Two servers of one model behind LiteLLM's proxy: Tandem sees one endpoint, and the proxy changes over when one of them fails."""
+"""Two servers of one model behind LiteLLM's proxy: Tandem sees one endpoint, and the proxy changes over when one of
+them fails.
+"""
 
 from __future__ import annotations
 

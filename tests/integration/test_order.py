@@ -108,7 +108,9 @@ async def test_the_page_lists_them_in_that_order(system: System, listed: Listed)
 async def test_sums_over_pages_of_the_list_miss_no_request(
     system: System, listed: Listed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A page begins where the last one's oldest began, so an older one on an earlier page would hide what lies between."""
+    """A page begins where the last one's oldest began, so an older one on an earlier page would hide what lies
+    between.
+    """
     day = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
 
     def summed(page: int) -> spending.Sum:

@@ -37,7 +37,9 @@ async def text(page: Page, selector: str) -> str:
 
 
 async def wrote(tab: Visit, beginning: str) -> None:
-    """Wait until the insight begins so: a log that answers late sends its text after the result, and the page asks for it."""
+    """Wait until the insight begins so: a log that answers late sends its text after the result, and the page asks for
+    it.
+    """
     async with asyncio.timeout(10):
         while not (await tab.insight()).startswith(beginning):
             await asyncio.sleep(0.05)

@@ -1,4 +1,6 @@
-"""The page holds a conversation: each question is sent with those before it, and what models write is shown as Markdown."""
+"""The page holds a conversation: each question is sent with those before it, and what models write is shown as
+Markdown.
+"""
 
 from __future__ import annotations
 
@@ -127,8 +129,11 @@ async def test_the_drawer_sends_what_its_task_takes_and_only_what_is_set(tab: Vi
 @needs_browser
 async def test_the_text_of_files_joins_the_question_and_what_is_no_text_is_named(tab: Visit, tmp_path: Path) -> None:
     for name, content in {
-        "f.py": b"def f():\n    return 1\n", "notes.md": "Über\n```sh\nls\n```\n".encode(), "a.bin": b"\x00\x01", "latin.txt": b"\xfcber",
-    }.items():  # fmt: skip
+        "f.py": b"def f():\n    return 1\n",
+        "notes.md": "Über\n```sh\nls\n```\n".encode(),
+        "a.bin": b"\x00\x01",
+        "latin.txt": b"\xfcber",
+    }.items():
         (tmp_path / name).write_bytes(content)
     await tab.open()
     field = tab.page.get_by_label("Question", exact=True)

@@ -1,4 +1,6 @@
-"""Formulas in LaTeX on the page: drawn as MathML by a library of the package; dollars of prose and code stay what they are."""
+"""Formulas in LaTeX on the page: drawn as MathML by a library of the package; dollars of prose and code stay what they
+are.
+"""
 
 from __future__ import annotations
 

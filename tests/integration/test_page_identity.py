@@ -23,7 +23,9 @@ QUESTION = "[scores=16:0.9 slm_eos=5]"
 
 @dataclass(frozen=True)
 class Guarded:
-    """An edge before a gateway that asks for keys, a key of tenant `mine`, and the id of a request of another tenant."""
+    """An edge before a gateway that asks for keys, a key of tenant `mine`, and the id of a request of another
+    tenant.
+    """
 
     address: str
     key: str

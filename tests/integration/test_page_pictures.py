@@ -1,7 +1,8 @@
 """Every view, light and dark, wide and narrow: it fits its window and axe finds nothing serious.
 
-`make test` takes the narrow view in the dark, which fits least and has the least contrast; the others are nightly, as a tour takes half a
-minute. With TANDEM_PICTURES the pictures are kept in that folder, those of docs/page.md (`make pictures`).
+`make test` takes the narrow view in the dark, which fits least and has the least contrast; the others are nightly, as a
+tour takes half a minute. With TANDEM_PICTURES the pictures are kept in that folder, those of docs/page.md (`make
+pictures`).
 """
 
 from __future__ import annotations
@@ -40,11 +41,24 @@ AGENT = (
     "$$P=\\frac{6}{24}=25\\,\\%$$"
 )
 _KEPT = (
-    "first-", "live-", "ask-", "call-", "answered-", "failed-", "code-wide-dark", "request-", "requests-", "batches-", "savings-", "outcomes-",
-    "tenants-", "keys-", "plan-",
-)  # fmt: skip
-# Text spaced as WCAG 1.4.12 lets a reader space it, in letters that are wider than ours, and form controls that are by themselves
-# wider than a narrow column: more than what another machine's fonts and another browser's controls do.
+    "first-",
+    "live-",
+    "ask-",
+    "call-",
+    "answered-",
+    "failed-",
+    "code-wide-dark",
+    "request-",
+    "requests-",
+    "batches-",
+    "savings-",
+    "outcomes-",
+    "tenants-",
+    "keys-",
+    "plan-",
+)
+# Text spaced as WCAG 1.4.12 lets a reader space it, in letters that are wider than ours, and form controls that are by
+# themselves wider than a narrow column: more than what another machine's fonts and another browser's controls do.
 WIDE_LETTERS = """
 *, *::before { font-family: "Tandem Mono" !important; letter-spacing: 0.12em !important; word-spacing: 0.16em !important; }
 :where(select, input:not([type="radio"])) { width: 24rem; }

@@ -42,7 +42,14 @@ async def tenant(system: System) -> str:
 async def test_a_list_has_the_beginning_of_each_question_on_one_line(system: System) -> None:
     tenant = uuid4().hex[:12]
     await system.client.ask(f"Sum\n  up: {EARLY} {'1 ' * 100}", tenant=tenant)
-    await system.client.ask([{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hi."}, {"role": "user", "content": EARLY}], tenant=tenant)  # fmt: skip
+    await system.client.ask(
+        [
+            {"role": "user", "content": "Hi"},
+            {"role": "assistant", "content": "Hi."},
+            {"role": "user", "content": EARLY},
+        ],
+        tenant=tenant,
+    )
     last, long = await found(system, f"tenant = {tenant}", 2)
     assert long["question"].startswith(f"Sum up: {EARLY} 1 1 1")
     assert long["question"].endswith("1 1…")

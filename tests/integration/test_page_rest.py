@@ -1,4 +1,6 @@
-"""The page where a result comes without the text before it: the gateway could not read the log when the request ended."""
+"""The page where a result comes without the text before it: the gateway could not read the log when the request
+ended.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Views of the page that not everybody may see: batches and keys are in the navigation of those who may, and say to others why not."""
+"""Views of the page that not everybody may see: batches and keys are in the navigation of those who may, and say to
+others why not.
+"""
 
 from __future__ import annotations
 

@@ -109,7 +109,8 @@ async def cached_share(log: RequestLog, profiles: Path, checkpoint: Path, number
     share = counts.cached / (counts.prompt + counts.cached)
     how = "placed" if is_placed else "anywhere"
     print(
-        f"{number} pods, {how}: {share:.0%} cached, {counts.prompt} tokens computed, answers {sorted(answered.values())}"
+        f"{number} pods, {how}: {share:.0%} cached, {counts.prompt} tokens computed, answers "
+        f"{sorted(answered.values())}"
     )
     assert max(answered.values()) <= 72 * (1 if number == 1 else 0.85)
     return share

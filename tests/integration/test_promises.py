@@ -229,7 +229,8 @@ async def test_a_shadow_counts_what_the_served_answer_lost(
         shadow = await shadow_of(system, same)
         assert (shadow["lost"], shadow["compared_by"], shadow["usd_judge"]) == (0.0, "match", 0.0)
         assert (await system.client.report(same, False)).counting == "noted"
-        # The judge is the scripted model, which answers by what stands in the question: 5, and neither of the two words.
+        # The judge is the scripted model, which answers by what stands in the question: 5, and neither of the two
+        # words.
         await ask(system, OTHERWISE, request_id=judged)
         shadow = await shadow_of(system, judged)
         assert (shadow["lost"], shadow["compared_by"]) == (None, "judge")

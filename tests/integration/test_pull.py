@@ -1,4 +1,6 @@
-"""`tandem models pull` as processes of their own, against a real hub: cut, killed, two at once, a full disk; and who waits."""
+"""`tandem models pull` as processes of their own, against a real hub: cut, killed, two at once, a full disk; and who
+waits.
+"""
 
 from __future__ import annotations
 
@@ -68,7 +70,9 @@ def output_of(process: subprocess.Popen[str], code: int = 0) -> str:
     return output
 
 
-def test_a_gateway_gets_the_tokenizer_and_no_weights(hub: Hub, start: Callable[..., subprocess.Popen[str]], tmp_path: Path) -> None:  # fmt: skip
+def test_a_gateway_gets_the_tokenizer_and_no_weights(
+    hub: Hub, start: Callable[..., subprocess.Popen[str]], tmp_path: Path
+) -> None:
     output_of(start("pull", "--tokenizer-only", "--only", "slm"))
     assert [path.name for path in (tmp_path / "models").glob("*/*") if path.parent.name[0] != "."] == ["tokenizer.json"]
     assert not [path for path in hub.requested if path.endswith((".safetensors", "config.json"))]

@@ -1,4 +1,6 @@
-"""A Redis that is full, read-only, silent or restarted: "try again" for writers, and for readers a pause, never a hang."""
+"""A Redis that is full, read-only, silent or restarted: "try again" for writers, and for readers a pause, never a
+hang.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""What a request has saved: nothing where the large model answered alone, and nothing where a limit cut the answer off."""
+"""What a request has saved: nothing where the large model answered alone, and nothing where a limit cut the answer
+off.
+"""
 
 from __future__ import annotations
 

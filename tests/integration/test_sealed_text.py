@@ -64,7 +64,9 @@ async def slow_log(redis: Redis) -> bytes:
 
 
 async def ask_in_every_way(system: System, word: str, hold: Hold) -> list[str]:
-    """Ids of a request that was answered, of one cancelled in mid-answer, of a chat, of one with a trial, and of a batch."""
+    """Ids of a request that was answered, of one cancelled in mid-answer, of a chat, of one with a trial, and of a
+    batch.
+    """
     script = f"[llm={word}l slm={word}s llm_eos=40 slm_eos=38 scores=16:0.9] {word}q"
     answered = (await ask(system, script, checks=[f"choice:{word}s"]))["request_id"]
     failed = (await ask(system, script, checks=[f"choice:{word}c"]))["request_id"]
@@ -210,10 +212,13 @@ async def test_a_reader_without_the_key_is_told_at_once_and_another_gets_the_ans
     request_id = uuid4().hex
     async with (
         run_system(
-            "scripted", profiles_folder, sealed_logs(redis_url, TTL, sealer("one"), {"gateway": wrong}), temporal_address,
+            "scripted",
+            profiles_folder,
+            sealed_logs(redis_url, TTL, sealer("one"), {"gateway": wrong}),
+            temporal_address,
             alias=f"sealed-gateway-{wrong is None}",
         ) as system,
-    ):  # fmt: skip
+    ):
         with pytest.raises(RequestError, match="TANDEM_PAYLOAD_KEYS") as caught:
             await ask(system, "[scores=16:0.9 slm_eos=5] ?", request_id=request_id, keep_running=True)
         assert (caught.value.code, caught.value.reason) == (

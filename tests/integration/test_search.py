@@ -53,11 +53,21 @@ async def test_a_failed_request_is_found_with_its_cost(system: System) -> None:
 @pytest.mark.parametrize(
     "where",
     [
-        "cost", "colour = red", "cost > much", "cost > 1 or", "stage = 1 stage = 2", "state = odd", "cost > inf", "cost > 1_0",
-        'profile = "\\" or tenant = ") or ExecutionStatus = 1 -- "', "profile = a\\", "tenant = \"a'b\"", "tenant = `a`",
+        "cost",
+        "colour = red",
+        "cost > much",
+        "cost > 1 or",
+        "stage = 1 stage = 2",
+        "state = odd",
+        "cost > inf",
+        "cost > 1_0",
+        'profile = "\\" or tenant = ") or ExecutionStatus = 1 -- "',
+        "profile = a\\",
+        'tenant = "a\'b"',
+        "tenant = `a`",
         "started > yesterday",
     ],
-)  # fmt: skip
+)
 async def test_a_condition_that_cannot_be_parsed_is_refused(system: System, where: str) -> None:
     with pytest.raises(RequestError) as refused:
         await system.client.list(where)

@@ -1,4 +1,6 @@
-"""A second small model tries where the first one's answer does not pass; programs of both may have to agree; each has a bill of its own."""
+"""A second small model tries where the first one's answer does not pass; programs of both may have to agree; each has a
+bill of its own.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Two pairs with models in common: one process of each model serves both, each request by the profile that it was planned with."""
+"""Two pairs with models in common: one process of each model serves both, each request by the profile that it was
+planned with.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Stop strings through a real gateway, Temporal and Redis: whoever writes the answer, it ends before the first of them."""
+"""Stop strings through a real gateway, Temporal and Redis: whoever writes the answer, it ends before the first of
+them.
+"""
 
 from __future__ import annotations
 
@@ -141,7 +143,9 @@ async def test_a_reader_who_comes_back_reads_the_same_text(system: System) -> No
 async def test_the_retry_of_a_large_model_goes_on_within_a_string(
     finishing_system: System, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The first attempt dies after the stage that ends within the string: its text is held back, and known to the second one."""
+    """The first attempt dies after the stage that ends within the string: its text is held back, and known to the
+    second one.
+    """
     system, request_id = finishing_system, uuid4().hex
     whole, failed = system.llm.generate, False
 

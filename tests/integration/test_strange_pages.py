@@ -140,7 +140,9 @@ async def test_temporals_http_api_of_the_local_stack_refuses_a_name_that_is_made
 
 @needs_chromium
 async def test_in_a_browser_a_rebound_name_reads_and_asks_nothing(local: httpx.AsyncClient, elsewhere: int) -> None:
-    """The page is loaded from evil.example; then the name leads to the gateway's own port, of one origin with the page."""
+    """The page is loaded from evil.example; then the name leads to the gateway's own port, of one origin with the
+    page.
+    """
     port = local.base_url.port
     async with chromium(*EVIL) as browser:
         page = await browser.new_page()

@@ -82,9 +82,14 @@ async def test_a_repeated_request_id_joins_and_is_billed_once(system: System) ->
     assert first == second == third
     assert system.llm.counters.output_tokens - before == generated(first["usage"]["llm"])
     for other in (
-        {"question": "another question"}, {"tenant": "another"}, {"max_cost_usd": 1.0}, {"temperature": 0.5}, {"seed": 3},
-        {"threshold": 0.9}, {"max_answer_tokens": 9},
-    ):  # fmt: skip
+        {"question": "another question"},
+        {"tenant": "another"},
+        {"max_cost_usd": 1.0},
+        {"temperature": 0.5},
+        {"seed": 3},
+        {"threshold": 0.9},
+        {"max_answer_tokens": 9},
+    ):
         with pytest.raises(RequestError) as caught:
             await ask(system, **{"question": question, "request_id": request_id, **other})
         assert caught.value.reason == "REQUEST_ID_REUSED", other

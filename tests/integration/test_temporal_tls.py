@@ -1,7 +1,8 @@
-"""Temporal by mTLS as Temporal Cloud speaks it: our certificate is of an authority of ours, the server's of one that the system trusts.
+"""Temporal by mTLS as Temporal Cloud speaks it: our certificate is of an authority of ours, the server's of one that
+the system trusts.
 
-The pods' environment and files are the chart's, so that a secret without ca.crt and cert-manager's, whose ca.crt is the client's own
-authority, are tried as they are in a cluster.
+The pods' environment and files are the chart's, so that a secret without ca.crt and cert-manager's, whose ca.crt is the
+client's own authority, are tried as they are in a cluster.
 """
 
 from __future__ import annotations

@@ -1,4 +1,6 @@
-"""What models write does not drive the terminal that shows it: real commands in a real pseudo-terminal, and in pipes."""
+"""What models write does not drive the terminal that shows it: real commands in a real pseudo-terminal, and in
+pipes.
+"""
 
 from __future__ import annotations
 

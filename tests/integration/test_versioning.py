@@ -1,4 +1,6 @@
-"""An upgrade of the worker: running requests stay with the old build, new ones start on the new one, then the old may go."""
+"""An upgrade of the worker: running requests stay with the old build, new ones start on the new one, then the old may
+go.
+"""
 
 from __future__ import annotations
 

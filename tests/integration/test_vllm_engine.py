@@ -1,4 +1,6 @@
-"""What vLLM alone has to show, where it is installed: what an abort's usage leaves out, and that it deprecates nothing we send."""
+"""What vLLM alone has to show, where it is installed: what an abort's usage leaves out, and that it deprecates nothing
+we send.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""On PYTHONPATH: a Python in which the modules of TANDEM_TESTS_MISSING (names, separated by commas) are not installed."""
+"""On PYTHONPATH: a Python in which the modules of TANDEM_TESTS_MISSING (names, separated by commas) are not
+installed.
+"""
 
 from __future__ import annotations
 

@@ -14,8 +14,8 @@ from tandem.method.profile.profile import Profile
 def synthetic_runs(n: int, seed: int, is_blind: bool = False, has_hopeless: bool = False) -> list[Run]:
     """Question i has a difficulty `level`: the small model needs insight up to that stage, or more than exists.
 
-    The scorer's inputs reveal the level, with noise; if `is_blind`, they are noise. `has_hopeless`: the large model answers
-    none of the hardest questions either, and one feature reveals those.
+    The scorer's inputs reveal the level, with noise; if `is_blind`, they are noise. `has_hopeless`: the large model
+    answers none of the hardest questions either, and one feature reveals those.
     """
     generator = np.random.default_rng(seed)
     runs = []
@@ -34,10 +34,22 @@ def synthetic_runs(n: int, seed: int, is_blind: bool = False, has_hopeless: bool
             own = 50 - tokens // 2
             runs.append(
                 Run(
-                    name, "", "slm", stage, 30 + tokens, tokens, own, False, "", f"{stage}", right, seen.astype(np.float32),
-                    states.astype(np.float16), seen.astype(np.float32) if stage == 0 else None,
+                    name,
+                    "",
+                    "slm",
+                    stage,
+                    30 + tokens,
+                    tokens,
+                    own,
+                    False,
+                    "",
+                    f"{stage}",
+                    right,
+                    seen.astype(np.float32),
+                    states.astype(np.float16),
+                    seen.astype(np.float32) if stage == 0 else None,
                 )
-            )  # fmt: skip
+            )
             if stage:
                 runs.append(Run(name, "", "forced", stage, 40 + tokens, tokens, 6, False, "", "", right))
     return runs

@@ -47,12 +47,27 @@ def test_a_natural_number_stays_one_and_no_input_grows_without_end() -> None:
 @pytest.mark.parametrize(
     ("one", "other", "expected"),
     [
-        (1, 1, True), (1, 2, False), (0.1 + 0.2, 0.3, True), (1, 1.0, True), (float("nan"), float("nan"), True), (True, 1, False),
-        ([1, 2], [2, 1], False), ([1], (1,), False), ({1, 2}, {2, 1}, True), ({"a": 1, "b": 2.0}, {"b": 2.0, "a": 1}, True),
-        ({"a": 1}, {"a": 2}, False), (None, None, True), (None, [], False), ([0.1 + 0.2], [0.3], True), ([1], [1, 2], False),
-        (object(), object(), None), ([object()], [object()], None), ("a", "a", True), (10**400, 1.5, False),
+        (1, 1, True),
+        (1, 2, False),
+        (0.1 + 0.2, 0.3, True),
+        (1, 1.0, True),
+        (float("nan"), float("nan"), True),
+        (True, 1, False),
+        ([1, 2], [2, 1], False),
+        ([1], (1,), False),
+        ({1, 2}, {2, 1}, True),
+        ({"a": 1, "b": 2.0}, {"b": 2.0, "a": 1}, True),
+        ({"a": 1}, {"a": 2}, False),
+        (None, None, True),
+        (None, [], False),
+        ([0.1 + 0.2], [0.3], True),
+        ([1], [1, 2], False),
+        (object(), object(), None),
+        ([object()], [object()], None),
+        ("a", "a", True),
+        (10**400, 1.5, False),
     ],
-)  # fmt: skip
+)
 def test_results_are_equal_by_value_with_tolerance_for_floats_and_no_order_for_sets(
     one: object, other: object, expected: bool | None
 ) -> None:

@@ -1,6 +1,7 @@
 """What each alert says at its own times, by promtool: not yet, it fires, it has ended. alerts.yaml has the series.
 
-The first two hours of an outage are played to the rules as the chart installs them; docs/operate.md says what they answer.
+The first two hours of an outage are played to the rules as the chart installs them; docs/operate.md says what they
+answer.
 """
 
 from __future__ import annotations
@@ -163,16 +164,24 @@ EACH_MINUTE = {  # what is counted in one of 60 calls, half of them over HTTP
     'tandem_http_requests_total{status="503"}': 0,
 }
 ANSWERED, FAILED, SUFFICIENT, ALONE, UNANSWERED, DEGRADED, REDIS, TEMPORAL, HTTP, HTTP_FAILED = EACH_MINUTE
-# What real servers counted: a request without Redis has 90 errors, and idle processes 1,200 a minute; a call without Temporal has one.
+# What real servers counted: a request without Redis has 90 errors, and idle processes 1,200 a minute; a call without
+# Temporal has one.
 OUTAGES: dict[str, tuple[set[str], dict[str, int]]] = {
     "Redis": (set(), {SUFFICIENT: 0, ALONE: 60, DEGRADED: 60, REDIS: 6600}),
     "Temporal": (set(), {ANSWERED: 0, FAILED: 60, SUFFICIENT: 0, TEMPORAL: 60, HTTP: 0, HTTP_FAILED: 30}),
     "large model's pool": ({"insight-generator"}, {SUFFICIENT: 0, ALONE: 60, DEGRADED: 60}),
     "small model's pool": (
         {"sufficiency-scorer", "slm-executor"},
-        {ANSWERED: 0, FAILED: 60, SUFFICIENT: 0, UNANSWERED: 60, HTTP: 15, HTTP_FAILED: 15},  # a reply that had begun is 200
+        {
+            ANSWERED: 0,
+            FAILED: 60,
+            SUFFICIENT: 0,
+            UNANSWERED: 60,
+            HTTP: 15,
+            HTTP_FAILED: 15,
+        },  # a reply that had begun is 200
     ),
-}  # fmt: skip
+}
 
 
 def documented() -> dict[str, dict[str, int]]:
@@ -190,10 +199,12 @@ def test_an_outage_is_alerted_of_when_the_runbook_says_and_for_as_long_as_it_las
     fires = documented()[outage]
     (tmp_path / "rules.yaml").write_text(yaml.safe_dump(rules_of("gpu")))
     series = [
-        {"series": f"tandem_process_info{{process=\"{name}\", pod=\"t-tandem-{name}-7c9d5b8f6d-x2k4z\", namespace=\"ns\"}}",
-         "values": f"1x{HEALTHY} stale _x{OUTAGE - 1}" if name in gone else f"1x{HEALTHY + OUTAGE}"}
+        {
+            "series": f'tandem_process_info{{process="{name}", pod="t-tandem-{name}-7c9d5b8f6d-x2k4z", namespace="ns"}}',
+            "values": f"1x{HEALTHY} stale _x{OUTAGE - 1}" if name in gone else f"1x{HEALTHY + OUTAGE}",
+        }
         for name in COMPONENTS
-    ]  # fmt: skip
+    ]
     for name, each in EACH_MINUTE.items():
         metric, _, labels = name.rstrip("}").partition("{")
         named = f'{metric}{{{labels + ", " if labels else ""}namespace="ns"}}'

@@ -1,4 +1,6 @@
-"""`tandem ask` prints the answer, and on a terminal one line under it; `-v` shows the models at work, each text once and whole words."""
+"""`tandem ask` prints the answer, and on a terminal one line under it; `-v` shows the models at work, each text once
+and whole words.
+"""
 
 from __future__ import annotations
 
@@ -52,7 +54,13 @@ def accepted(source: AnswerText = AnswerText.UNSPECIFIED) -> Accepted:
     return Accepted("request", "trace", "profile", 3, source)
 
 
-SHORT = (accepted(), InsightDelta("12 times 17", 3), Scored(1, 0.9, 0.8, True, "words", True), AnswerDelta("204", 1), Completed(result("204")))  # fmt: skip
+SHORT = (
+    accepted(),
+    InsightDelta("12 times 17", 3),
+    Scored(1, 0.9, 0.8, True, "words", True),
+    AnswerDelta("204", 1),
+    Completed(result("204")),
+)
 
 
 def test_a_terminal_gets_the_answer_and_one_line_under_it() -> None:

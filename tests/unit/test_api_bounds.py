@@ -1,4 +1,6 @@
-"""What is believed of an API, and what is taken from it: counts, sizes, shapes and addresses, each by one reply that goes beyond."""
+"""What is believed of an API, and what is taken from it: counts, sizes, shapes and addresses, each by one reply that
+goes beyond.
+"""
 
 from __future__ import annotations
 

@@ -41,7 +41,9 @@ async def test_a_reply_that_does_not_repeat_its_beginning_after_all_loses_nothin
 
 
 async def test_a_stream_that_counts_each_chunk_is_billed_exactly_where_it_is_cut() -> None:
-    """As vLLM does with continuous_usage_stats: two tokens in the second chunk, and no more is known of what would have come."""
+    """As vLLM does with continuous_usage_stats: two tokens in the second chunk, and no more is known of what would have
+    come.
+    """
     chunks = openai_chunks(TEXTS, None, finish=None)
     for number, (_, chunk) in enumerate(chunks):
         chunk["usage"] = openai_usage(20, (0, 1, 3, 4)[number])

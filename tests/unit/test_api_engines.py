@@ -1,4 +1,6 @@
-"""Both engines of APIs against recorded conversations: counts, refusals, and a server that limits, hangs, closes early or lies."""
+"""Both engines of APIs against recorded conversations: counts, refusals, and a server that limits, hangs, closes early
+or lies.
+"""
 
 from __future__ import annotations
 

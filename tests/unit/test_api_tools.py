@@ -1,4 +1,6 @@
-"""Tools of models behind APIs: offered as each protocol knows them, and calls read from its stream, against recorded replies."""
+"""Tools of models behind APIs: offered as each protocol knows them, and calls read from its stream, against recorded
+replies.
+"""
 
 from __future__ import annotations
 
@@ -40,10 +42,14 @@ CAN = Capabilities(tools=True)
 ASKED = (
     Message("system", "Be brief."),
     Message("user", "Sun?"),
-    Message("assistant", "I look.", (ToolCall("call_1", "weather", '{"at": "\\ue000 Köln"}'), ToolCall("call_2", "clock", "{}"))),
+    Message(
+        "assistant",
+        "I look.",
+        (ToolCall("call_1", "weather", '{"at": "\\ue000 Köln"}'), ToolCall("call_2", "clock", "{}")),
+    ),
     Message("tool", "rain\ue001", (), "call_1"),
     Message("tool", "noon", (), "call_2"),
-)  # fmt: skip
+)
 PARIS = ["", '{"at"', ': "Paris"}']
 
 

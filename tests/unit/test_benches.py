@@ -1,4 +1,6 @@
-"""Benches: what a comparison of engines needs, and the bounds of answers against those of another engine or processor."""
+"""Benches: what a comparison of engines needs, and the bounds of answers against those of another engine or
+processor.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""What holds of every bill, however the request ends: drawn from what the models did, not from what a bill is made of."""
+"""What holds of every bill, however the request ends: drawn from what the models did, not from what a bill is made
+of.
+"""
 
 from __future__ import annotations
 
@@ -41,7 +43,9 @@ PASSES = st.builds(TokenCounts, prompt=st.integers(0, 40), cached=st.integers(0,
 
 @dataclass(frozen=True)
 class Written:
-    """What a model wrote over all its attempts. `alone` is what its last attempt would have used, had it been the only one."""
+    """What a model wrote over all its attempts. `alone` is what its last attempt would have used, had it been the only
+    one.
+    """
 
     outcome: GenerationOutcome
     alone: TokenCounts
@@ -50,7 +54,9 @@ class Written:
 
 @dataclass(frozen=True)
 class End:
-    """A request that has ended. `llm`, `answer`: what either model wrote, where it came to an end of its own or was stopped."""
+    """A request that has ended. `llm`, `answer`: what either model wrote, where it came to an end of its own or was
+    stopped.
+    """
 
     state: RequestState
     stop: Stop

@@ -1,4 +1,6 @@
-"""A connection that closes before it is written to means "try again", in the words of uvloop and of Redis's client alike."""
+"""A connection that closes before it is written to means "try again", in the words of uvloop and of Redis's client
+alike.
+"""
 
 from __future__ import annotations
 

@@ -66,7 +66,11 @@ def test_what_the_template_writes_of_earlier_calls_is_read_as_the_same_calls(nam
     [
         ("Sunny.", ("Sunny.", [])),
         ('Wait.\n<tool_call>\n{"name": "f", "arguments": {}}\n</tool_call>', ("Wait.", [("f", "{}")])),
-        ('<tool_call>\n{"name": "f", "arguments": {"a": 1}}\n</tool_call>\n<tool_call>\n{"name": "g", "arguments": {"b"', ("", [("f", '{"a": 1}')])),
+        (
+            '<tool_call>\n{"name": "f", "arguments": {"a": 1}}\n</tool_call>\n<tool_call>\n{"name": "g", '
+            '"arguments": {"b"',
+            ("", [("f", '{"a": 1}')]),
+        ),
         ('<tool_call>\n{"name": "f", "argu', ("", [])),
         ("I say <tool_call> only.", ("I say <tool_call> only.", [])),
         ("", ("", [])),
@@ -76,7 +80,7 @@ def test_what_the_template_writes_of_earlier_calls_is_read_as_the_same_calls(nam
         ('{"name": "f", "arguments": 1}', ('{"name": "f", "arguments": 1}', [])),
         ('So: {"name": "f", "arguments": {}}', ('So: {"name": "f", "arguments": {}}', [])),
     ],
-)  # fmt: skip
+)
 def test_text_and_calls_are_told_apart_and_half_a_call_is_none(
     text: str, read: tuple[str, list[tuple[str, str]]]
 ) -> None:

@@ -68,10 +68,16 @@ def written(role: str, sample: int, value: int | None, chance: float) -> dict[st
     ]
     pieces = [["No", chance], [" tool.", -0.1], ["", -0.1]] if value is None else called
     return {
-        "role": role, "sample": sample, "text": "", "calls": [] if value is None else [["count", arguments]],
-        "tokens": [text for text, _ in pieces], "logprobs": [each for _, each in pieces], "prompt_tokens": 200, "reason": "eos",
+        "role": role,
+        "sample": sample,
+        "text": "",
+        "calls": [] if value is None else [["count", arguments]],
+        "tokens": [text for text, _ in pieces],
+        "logprobs": [each for _, each in pieces],
+        "prompt_tokens": 200,
+        "reason": "eos",
         "error": "",
-    }  # fmt: skip
+    }
 
 
 def collected(folder: Path, name: str, n: int = N, seed: int = 0, pair: str = "scripted") -> tuple[Path, Path]:
@@ -85,11 +91,13 @@ def collected(folder: Path, name: str, n: int = N, seed: int = 0, pair: str = "s
         large = (number if fits else None) if dice.random() < 0.9 else number + 2
         tasks.append(
             {
-                "id": f"{name}-{number}", "category": "simple_python" if fits else "irrelevance", "functions": [FUNCTION],
+                "id": f"{name}-{number}",
+                "category": "simple_python" if fits else "irrelevance",
+                "functions": [FUNCTION],
                 "messages": [{"role": "user", "content": f"Count to {number}."}],
                 "answer": [{"count": {"n": [number]}}] if fits else [],
             }
-        )  # fmt: skip
+        )
         answers = [written("slm", sample, small, min(-0.01, sure)) for sample in range(3)]
         lines.append({"id": f"{name}-{number}", "category": "", "written": [*answers, written("llm", 0, large, -0.1)]})
     task_file, answer_file = folder / f"{name}.jsonl", folder / f"{name}.answers.jsonl"

@@ -26,10 +26,14 @@ FUNCTION = {
     "description": "Finds a place.",
     "parameters": {
         "type": "dict",
-        "properties": {"type": {"type": "string"}, "at": {"type": "tuple", "items": {"type": "float"}}, "x": {"type": "any"}},
+        "properties": {
+            "type": {"type": "string"},
+            "at": {"type": "tuple", "items": {"type": "float"}},
+            "x": {"type": "any"},
+        },
         "required": ["type"],
     },
-}  # fmt: skip
+}
 LINES = [
     {"id": name, "category": "simple_python", "messages": [{"role": "user", "content": "Where is Rome?"}],
      "functions": [FUNCTION], "answer": [{"geo.find": {"type": ["city"]}}]}

@@ -76,7 +76,9 @@ def test_the_workers_let_as_many_insights_run_as_the_pods_can_hold() -> None:
 
 
 def test_a_full_gateway_or_a_core_that_the_chart_does_not_request_needs_another_pod() -> None:
-    """256 streams a gateway and a quarter of a core, as in helm/values.yaml: 100 requests a second of 22 s are not for two gateways."""
+    """256 streams a gateway and a quarter of a core, as in helm/values.yaml: 100 requests a second of 22 s are not for
+    two gateways.
+    """
     assert pod_limits() == PodLimits(256, 0.25, 0.25)
     load = Load(200, 300, 600)
     found = plan_capacity(100, load, RATES, MODELS, pod_limits())

@@ -1,4 +1,6 @@
-"""A profile's files may change while requests of it run: each request is answered by the profile that it was planned with."""
+"""A profile's files may change while requests of it run: each request is answered by the profile that it was planned
+with.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""The chart for models that others run: no pool, no weights, no scorer, a secret of each role, and policies that open what the role calls."""
+"""The chart for models that others run: no pool, no weights, no scorer, a secret of each role, and policies that open
+what the role calls.
+"""
 
 from __future__ import annotations
 

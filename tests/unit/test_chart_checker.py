@@ -1,4 +1,6 @@
-"""The answer checker's pods as they render: they run code that a model wrote, so they hold nothing and reach nothing."""
+"""The answer checker's pods as they render: they run code that a model wrote, so they hold nothing and reach
+nothing.
+"""
 
 from __future__ import annotations
 

@@ -12,7 +12,11 @@ from tests.chart import EDGE, MODELS, named, needs_helm, pod_specs, refusal, ren
 PAIR = "qwen2.5-coder-1.5b-0.5b"
 ROLES = {"insight-generator": "llm", "sufficiency-scorer": "slm", "slm-executor": "slm"}
 TYPES = ("shared", "pvc", "ephemeral", "hostPath", "emptyDir", "existingClaim")
-ONE_EACH = ("insightGenerator.replicaCount=1", "insightGenerator.autoscaling.enabled=false", "slmExecutor.autoscaling.enabled=false")  # fmt: skip
+ONE_EACH = (
+    "insightGenerator.replicaCount=1",
+    "insightGenerator.autoscaling.enabled=false",
+    "slmExecutor.autoscaling.enabled=false",
+)
 NEEDED = {"existingClaim": ("modelCache.existingClaim=mine",), "hostPath": ("modelCache.hostPath=/data/models",)}
 
 
@@ -87,10 +91,16 @@ def test_one_job_fills_a_shared_claim_and_the_pods_wait_for_it(kind: str) -> Non
 @needs_helm
 def test_another_download_is_another_job_because_a_job_cannot_change() -> None:
     changes = (
-        (), ("image.tag=v2",), ("profile.name=mine",), ("commonLabels.team=ai",), ("imagePullSecrets[0].name=mine",),
-        ("worker.nodeSelector.zone=a",), ("worker.priorityClassName=high",), ("modelCache.type=existingClaim", "modelCache.existingClaim=a"),
+        (),
+        ("image.tag=v2",),
+        ("profile.name=mine",),
+        ("commonLabels.team=ai",),
+        ("imagePullSecrets[0].name=mine",),
+        ("worker.nodeSelector.zone=a",),
+        ("worker.priorityClassName=high",),
+        ("modelCache.type=existingClaim", "modelCache.existingClaim=a"),
         ("modelCache.type=existingClaim", "modelCache.existingClaim=b"),
-    )  # fmt: skip
+    )
     names = {
         name for sets in changes for name in pod_specs(render("gpu", *sets)) if name.startswith("Job/t-tandem-pull")
     }
@@ -138,7 +148,9 @@ def test_what_each_type_mounts() -> None:
 @needs_helm
 def test_a_claim_of_one_node_is_refused_where_several_pods_need_it() -> None:
     several = refusal("gpu", "modelCache.type=pvc")
-    assert re.search(r"a ReadWriteOnce claim serves one pod, and insight-generator may have 8\. Set modelCache\.type", several)  # fmt: skip
+    assert re.search(
+        r"a ReadWriteOnce claim serves one pod, and insight-generator may have 8\. Set modelCache\.type", several
+    )
     assert "slm-executor may have 3" in refusal("gpu", "modelCache.type=pvc", *ONE_EACH, "slmExecutor.replicaCount=3")
     assert "pods on several nodes cannot share it" in refusal("gpu", "modelCache.accessMode=ReadWriteOnce")
     assert "nothing can be downloaded into such a claim" in refusal("gpu", "modelCache.accessMode=ReadOnlyMany")
@@ -162,7 +174,9 @@ def test_a_claim_of_one_node_is_released_before_the_next_pod_takes_it() -> None:
 @needs_helm
 def test_without_a_download_the_models_must_be_in_place_for_gateways_too() -> None:
     for kind in ("shared", "pvc", "ephemeral", "emptyDir"):
-        assert "needs models that are in place" in refusal("gpu", f"modelCache.type={kind}", "modelCache.pull=false", *ONE_EACH)  # fmt: skip
+        assert "needs models that are in place" in refusal(
+            "gpu", f"modelCache.type={kind}", "modelCache.pull=false", *ONE_EACH
+        )
     specs = of_type("existingClaim", "modelCache.pull=false")
     for component in (*MODELS, "gateway"):
         spec = specs[f"Deployment/t-tandem-{component}"]

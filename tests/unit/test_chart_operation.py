@@ -62,7 +62,9 @@ def test_one_digest_cannot_name_several_images() -> None:
     assert "names one image" in refusal("gpu", f"image.digest={digest}")
     assert "names one image" in refusal("minimal", f"image.digest={digest}", "image.roles=true")
     specs = pod_specs(render("minimal", f"image.digest={digest}"))
-    assert {c["image"] for n, s in specs.items() if "demo" not in n for c in s["containers"]} == {f"tandem.local/tandem@{digest}"}  # fmt: skip
+    assert {c["image"] for n, s in specs.items() if "demo" not in n for c in s["containers"]} == {
+        f"tandem.local/tandem@{digest}"
+    }
     one = render("gpu", f"insightGenerator.image.digest={digest}")
     assert pod_specs(one)["Deployment/t-tandem-insight-generator"]["containers"][0]["image"].endswith(digest)
 
@@ -152,7 +154,11 @@ def test_variables_and_annotations_of_an_operator_replace_ours() -> None:
 
 
 def test_no_document_says_a_key_twice() -> None:
-    sets = ("podAnnotations.prometheus\\.io/port=1", "commonLabels.app\\.kubernetes\\.io/version=2", "defaults.podLabels.helm\\.sh/chart=3")  # fmt: skip
+    sets = (
+        "podAnnotations.prometheus\\.io/port=1",
+        "commonLabels.app\\.kubernetes\\.io/version=2",
+        "defaults.podLabels.helm\\.sh/chart=3",
+    )
     assert duplicate_keys("gpu", *sets) == []
 
 

@@ -58,7 +58,12 @@ def test_each_worker_has_its_own_queues_deployment_and_addresses() -> None:
         o["metadata"]["name"]: o["spec"]["template"]["metadata"]["labels"] for o in objects if o["kind"] == "Deployment"
     }
     for worker in (first, second):
-        for variable in ("TANDEM_INSIGHT_GENERATOR", "TANDEM_SUFFICIENCY_SCORER", "TANDEM_SLM_EXECUTOR", "TANDEM_ANSWER_CHECKER"):  # fmt: skip
+        for variable in (
+            "TANDEM_INSIGHT_GENERATOR",
+            "TANDEM_SUFFICIENCY_SCORER",
+            "TANDEM_SLM_EXECUTOR",
+            "TANDEM_ANSWER_CHECKER",
+        ):
             service = worker[variable].removeprefix("dns:///").partition(".")[0]
             assert [n for n, own in labels.items() if services[service].items() <= own.items()] == [service[:-5]]
     jobs = [o["metadata"]["name"] for o in objects if o["kind"] == "Job" and "setup" in o["metadata"]["name"]]
@@ -109,7 +114,9 @@ def test_a_pair_that_could_not_run_is_refused(option: str, message: str) -> None
 
 @needs_helm
 def test_long_names_are_cut_to_what_a_service_may_have() -> None:
-    objects = render("profiles", "profiles[0].name=Some_Very.Long-name-of-a-profile-indeed", "fullnameOverride=" + "x" * 40)  # fmt: skip
+    objects = render(
+        "profiles", "profiles[0].name=Some_Very.Long-name-of-a-profile-indeed", "fullnameOverride=" + "x" * 40
+    )
     names = [o["metadata"]["name"] for o in objects if o["kind"] in ("Service", "Deployment", "Job")]
     assert max(map(len, names)) <= 63
     assert len({(o["kind"], o["metadata"]["name"]) for o in objects}) == len(objects)
@@ -119,7 +126,15 @@ def test_long_names_are_cut_to_what_a_service_may_have() -> None:
 @needs_helm
 def test_two_releases_whose_names_are_cut_have_no_object_in_common() -> None:
     names = [
-        {(o["kind"], o["metadata"]["name"]) for o in render("profiles", f"fullnameOverride=tandem-production-blue-{place}", "profiles[0].key=customer-support", "serving.mode=kserve")}
+        {
+            (o["kind"], o["metadata"]["name"])
+            for o in render(
+                "profiles",
+                f"fullnameOverride=tandem-production-blue-{place}",
+                "profiles[0].key=customer-support",
+                "serving.mode=kserve",
+            )
+        }
         for place in ("eu", "us")
-    ]  # fmt: skip
+    ]
     assert not names[0] & names[1]

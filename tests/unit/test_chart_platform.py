@@ -1,4 +1,6 @@
-"""What a platform team sets of any chart, as ci/dra-values.yaml does: scheduling, claims of devices, budgets, scaling, monitors, logs."""
+"""What a platform team sets of any chart, as ci/dra-values.yaml does: scheduling, claims of devices, budgets, scaling,
+monitors, logs.
+"""
 
 from __future__ import annotations
 
@@ -91,7 +93,11 @@ def test_a_token_of_the_cluster_is_in_the_pods_that_ask_for_it_and_never_beside_
 def test_routes_take_timeouts_and_filters() -> None:
     header = "filters[0].type=RequestHeaderModifier", "filters[0].requestHeaderModifier.add[0].name=x-team"
     sets = [f"{route}.{each}" for route in ("httpRoute", "grpcRoute") for each in header]
-    routes = {o["kind"]: o["spec"]["rules"][0] for o in render("edge", *sets, "httpRoute.timeouts.request=60s") if o["kind"].endswith("Route")}  # fmt: skip
+    routes = {
+        o["kind"]: o["spec"]["rules"][0]
+        for o in render("edge", *sets, "httpRoute.timeouts.request=60s")
+        if o["kind"].endswith("Route")
+    }
     assert routes["HTTPRoute"]["timeouts"] == {"request": "60s"}
     for rule in routes.values():
         assert rule["filters"] == [

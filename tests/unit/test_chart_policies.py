@@ -57,7 +57,12 @@ def test_jobs_and_the_test_have_policies_of_their_own() -> None:
     assert {port for _, port in egress(objects, "setup")} == {53, 5353, 7233, 3128}
     assert {port for _, port in egress(objects, "pull")} == {53, 5353, 443, 3128}
     assert {port for _, port in egress(objects, "test")} == {53, 5353, 50051, 16686, 3128}
-    labels = {name: each["metadata"]["labels"] for each in objects if "template" in (each.get("spec") or {}) for name, each in [(each["metadata"]["name"], each["spec"]["template"])]}  # fmt: skip
+    labels = {
+        name: each["metadata"]["labels"]
+        for each in objects
+        if "template" in (each.get("spec") or {})
+        for name, each in [(each["metadata"]["name"], each["spec"]["template"])]
+    }
     for job in ("setup", "pull"):
         selector = named(objects, "NetworkPolicy", job)["spec"]["podSelector"]["matchLabels"]
         assert any(selector.items() <= found.items() for found in labels.values()), job
@@ -66,7 +71,14 @@ def test_jobs_and_the_test_have_policies_of_their_own() -> None:
 
 
 def test_extra_ports_may_be_of_udp_and_ranges() -> None:
-    sets = (*ISOLATED, "networkPolicy.extraPorts[0]=3128", "networkPolicy.extraPorts[1].port=8125", "networkPolicy.extraPorts[1].protocol=UDP", "networkPolicy.extraPorts[2].port=9000", "networkPolicy.extraPorts[2].endPort=9010")  # fmt: skip
+    sets = (
+        *ISOLATED,
+        "networkPolicy.extraPorts[0]=3128",
+        "networkPolicy.extraPorts[1].port=8125",
+        "networkPolicy.extraPorts[1].protocol=UDP",
+        "networkPolicy.extraPorts[2].port=9000",
+        "networkPolicy.extraPorts[2].endPort=9010",
+    )
     objects = render("gpu", *sets)
     assert {("TCP", 3128), ("UDP", 8125), ("TCP", 9000)} <= egress(objects, "worker")
     ports = [p for rule in named(objects, "NetworkPolicy", "pull")["spec"]["egress"] for p in rule["ports"]]

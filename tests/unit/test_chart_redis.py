@@ -110,7 +110,11 @@ def test_host_port_user_and_a_password_from_a_secret_are_as_good_as_a_url() -> N
 
 def test_the_pods_of_every_pair_are_the_user_of_their_process() -> None:
     specs = pod_specs(render("profiles", *SECRETS))
-    for name, process in (("Deployment/t-tandem-worker-support", "worker"), ("Job/t-tandem-setup-support", "worker"), ("Deployment/t-tandem-insight-generator-support", "insight-generator")):  # fmt: skip
+    for name, process in (
+        ("Deployment/t-tandem-worker-support", "worker"),
+        ("Job/t-tandem-setup-support", "worker"),
+        ("Deployment/t-tandem-insight-generator-support", "insight-generator"),
+    ):
         assert variables(specs[name])["REDIS_USERNAME"] == f"tandem-{process}", name
         [secret] = [volume["secret"] for volume in specs[name]["volumes"] if volume["name"] == "redis-password"]
         assert secret["items"] == [{"key": process, "path": "password"}], name

@@ -10,7 +10,11 @@ import pytest
 from tests.chart import named, needs_helm, refusal, render
 
 QUEUE = "tandem-qwen2.5-coder-1.5b-0.5b"
-KEDA = ("insightGenerator.autoscaling.enabled=true", "insightGenerator.autoscaling.kind=keda", "insightGenerator.autoscaling.prometheusAddress=http://p")  # fmt: skip
+KEDA = (
+    "insightGenerator.autoscaling.enabled=true",
+    "insightGenerator.autoscaling.kind=keda",
+    "insightGenerator.autoscaling.prometheusAddress=http://p",
+)
 
 
 def triggers(objects: list[dict[str, Any]], component: str, kind: str) -> list[dict[str, Any]]:
@@ -49,7 +53,10 @@ def test_keda_gets_the_credentials_that_the_workers_have() -> None:
         "temporal.tls.existingSecret=mtls",
         "temporal.tls.serverName=temporal.internal",
     )
-    parts = {p["parameter"]: (p["name"], p["key"]) for p in named(mutual, "TriggerAuthentication", "temporal")["spec"]["secretTargetRef"]}  # fmt: skip
+    parts = {
+        p["parameter"]: (p["name"], p["key"])
+        for p in named(mutual, "TriggerAuthentication", "temporal")["spec"]["secretTargetRef"]
+    }
     assert parts == {"cert": ("mtls", "tls.crt"), "key": ("mtls", "tls.key")}
     assert triggers(mutual, "worker", "temporal")[0]["metadata"]["tlsServerName"] == "temporal.internal"
     authority = render("sleep", "temporal.tls.caSecret=ca")
@@ -64,7 +71,9 @@ def test_keda_gets_the_credentials_that_the_workers_have() -> None:
 
 @needs_helm
 def test_a_large_model_at_zero_is_woken_by_an_attempt_of_any_pair_that_it_serves() -> None:
-    objects = render("sleep", "profiles[0].name=second", "profiles[0].insightGenerator.sharedWith=" + QUEUE.removeprefix("tandem-"))  # fmt: skip
+    objects = render(
+        "sleep", "profiles[0].name=second", "profiles[0].insightGenerator.sharedWith=" + QUEUE.removeprefix("tandem-")
+    )
     scaled = named(objects, "ScaledObject", "insight-generator")["spec"]
     assert (scaled["minReplicaCount"], scaled["maxReplicaCount"], scaled["cooldownPeriod"]) == (0, 4, 900)
     load, waking = (t["metadata"]["query"] for t in triggers(objects, "insight-generator", "prometheus"))
@@ -90,11 +99,14 @@ def test_pods_go_by_the_same_pause_whether_they_are_the_last_or_not() -> None:
     [
         (("worker.autoscaling.minReplicas=0",), "worker.autoscaling.minReplicas must be at least 1"),
         (("insightGenerator.autoscaling.kind=hpa",), "only insightGenerator and slmExecutor with kind keda go to 0"),
-        (("insightGenerator.autoscaling.prometheusAddress=",), "insightGenerator.autoscaling.prometheusAddress is needed"),
+        (
+            ("insightGenerator.autoscaling.prometheusAddress=",),
+            "insightGenerator.autoscaling.prometheusAddress is needed",
+        ),
         (("worker.autoscaling.kind=hpa",), "worker.autoscaling.externalMetric is needed"),
         (("worker.autoscaling.kind=vpa",), "kind"),
     ],
-)  # fmt: skip
+)
 def test_a_scaler_that_could_not_work_is_refused(sets: tuple[str, ...], message: str) -> None:
     assert message in refusal("sleep", *sets)
 

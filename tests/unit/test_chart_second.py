@@ -1,4 +1,6 @@
-"""The chart for a pair with a second small model: an executor of its own, which is called as the first one is, and is there only where it is named."""
+"""The chart for a pair with a second small model: an executor of its own, which is called as the first one is, and is
+there only where it is named.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Values that an operator expects of any chart, as ci/edge-values.yaml uses them, and which engines and images there are."""
+"""Values that an operator expects of any chart, as ci/edge-values.yaml uses them, and which engines and images there
+are.
+"""
 
 from __future__ import annotations
 
@@ -71,7 +73,11 @@ def test_tls_ends_at_the_edge_for_http_and_grpc(edge: list[dict[str, Any]]) -> N
 def test_the_grpc_route_leads_to_every_service_of_the_gateway() -> None:
     [route] = [o["spec"] for o in render("external-secrets") if o["kind"] == "GRPCRoute"]
     services = {match["method"]["service"] for match in route["rules"][0]["matches"]}
-    found = re.findall(r"^service (\w+)", "".join((ROOT / "protos/tandem/v1" / f"{name}.proto").read_text() for name in ("tandem", "batch")), re.MULTILINE)  # fmt: skip
+    found = re.findall(
+        r"^service (\w+)",
+        "".join((ROOT / "protos/tandem/v1" / f"{name}.proto").read_text() for name in ("tandem", "batch")),
+        re.MULTILINE,
+    )
     assert services == {*(f"tandem.v1.{name}" for name in found), "grpc.health.v1.Health"}
 
 

@@ -133,8 +133,14 @@ def test_a_number_that_json_does_not_have_follows_no_schema(answer: str) -> None
 
 @pytest.mark.parametrize(
     ("pattern", "answer", "passes"),
-    [(r"\d+\$", "I pay 5$", False), (r"\d+\$", "5$", True), (r"\d\\$", "x 5\\", True), (r"a\\Z", "b a\\Z", False), (r"5\Z", "x 5", True)],
-)  # fmt: skip
+    [
+        (r"\d+\$", "I pay 5$", False),
+        (r"\d+\$", "5$", True),
+        (r"\d\\$", "x 5\\", True),
+        (r"a\\Z", "b a\\Z", False),
+        (r"5\Z", "x 5", True),
+    ],
+)
 def test_an_escaped_sign_is_no_anchor_of_a_pattern(pattern: str, answer: str, passes: bool) -> None:
     assert REGEX.compare
     assert (REGEX.compare("?", answer, pattern).verdict == Verdict.PASS) is passes

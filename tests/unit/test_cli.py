@@ -74,8 +74,10 @@ def test_an_option_means_the_same_in_every_command() -> None:
                 if option.startswith("--"):
                     kinds.setdefault(option, set()).add(str(parameter.type_descriptor.annotation))
     different = {option for option, found in kinds.items() if len(found) > 1}
-    # --json: of `tandem eval` it may name a file; --profile: `models` takes several; --jaeger: `up` starts one, others are told of one;
-    # --large, --small: an address, of `plan` a share of right answers; --by: what each table can be grouped by; --tenant: `promises` takes several.
+    # --json: of `tandem eval` it may name a file; --profile: `models` takes several; --jaeger: `up` starts one, others
+    # are told of one;
+    # --large, --small: an address, of `plan` a share of right answers; --by: what each table can be grouped by;
+    # --tenant: `promises` takes several.
     assert different <= {"--json", "--profile", "--jaeger", "--large", "--small", "--by", "--tenant"}
 
 

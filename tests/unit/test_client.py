@@ -46,11 +46,29 @@ def test_what_is_unknown_is_none_and_enums_are_words() -> None:
 
 def test_every_option_reaches_the_message() -> None:
     options = SolveOptions(
-        profile="p", request_id="r", max_cost_usd=1.5, max_llm_tokens=7, threshold=0.25, thresholds={1: 0.5}, max_stage=2,
-        temperature=0.75, top_p=0.5, seed=3, keep_running=True, tenant="t", code=True, task="chat", checks=["choice:a\nb", "regex:x:y"],
-        json_schema="{}", max_answer_tokens=9, stop=["###", "\n\n"],
-        tools=[{"name": "f"}, {"name": "g"}], tool_choice="required", allowed_tools=["g"], parallel_tool_calls=False,
-    )  # fmt: skip
+        profile="p",
+        request_id="r",
+        max_cost_usd=1.5,
+        max_llm_tokens=7,
+        threshold=0.25,
+        thresholds={1: 0.5},
+        max_stage=2,
+        temperature=0.75,
+        top_p=0.5,
+        seed=3,
+        keep_running=True,
+        tenant="t",
+        code=True,
+        task="chat",
+        checks=["choice:a\nb", "regex:x:y"],
+        json_schema="{}",
+        max_answer_tokens=9,
+        stop=["###", "\n\n"],
+        tools=[{"name": "f"}, {"name": "g"}],
+        tool_choice="required",
+        allowed_tools=["g"],
+        parallel_tool_calls=False,
+    )
     assert set(options) == set(SolveOptions.__annotations__)
     message = solve_request("why?", **options)
     assert (message.question, message.profile, message.request_id, message.tenant) == ("why?", "p", "r", "t")

@@ -1,4 +1,6 @@
-"""Answers of models behind APIs, collected for a calibration: both small models and the large one, by recorded conversations."""
+"""Answers of models behind APIs, collected for a calibration: both small models and the large one, by recorded
+conversations.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Values of a caller that no field of the contract can hold are refused by the field's name, before anything is sent."""
+"""Values of a caller that no field of the contract can hold are refused by the field's name, before anything is
+sent.
+"""
 
 from __future__ import annotations
 

@@ -47,19 +47,49 @@ EITHER = ["history.tool_call_id", "history.tool_calls"]  # a message has one of 
 COUNTS = TokenCounts(prompt=1, cached=2, completion=3, overrun=4, discarded=5, is_estimated=True)
 CHECK = CheckResult("regex", 1, "slm", Verdict.FAIL, "no match", 0.5, 0.25, 2)
 RESULT = SolveResult(
-    request_id="r", profile="p", question="q", answer="a", reasoning="why", stop=Stop(2, StopReason.BUDGET, 0.5, 0.75),
-    stages=[StageResult(1, "start", 16, 0.25, 0.75, "words", True)], models={role: role for role in BILL_ROLES}, usage=dict.fromkeys(BILL_ROLES, COUNTS),
-    cost=Cost(1.0, dict.fromkeys(BILL_ROLES, 2.0), 5.0, 6.0, 7.0, 8.0, 9.0, "v", 10.0, 11.0, 12.0, 13.0, True, 14.0, 15.0),
-    timings_ms=Timings(1.0, 2.0, 3.0, 4.0, 5.0), trace_id="t", attempts=6, complete=True, notes=["n"],
-    checks=[CHECK], trials=[Trial(1, 2, True, Verdict.FAIL, COUNTS, 1.0, 2.0)], answered_by="llm", tool_calls=[CALL], policy_step=1,
-    overhead=Overhead(1, 2, 3), answered_calls=[CALL],
-)  # fmt: skip
+    request_id="r",
+    profile="p",
+    question="q",
+    answer="a",
+    reasoning="why",
+    stop=Stop(2, StopReason.BUDGET, 0.5, 0.75),
+    stages=[StageResult(1, "start", 16, 0.25, 0.75, "words", True)],
+    models={role: role for role in BILL_ROLES},
+    usage=dict.fromkeys(BILL_ROLES, COUNTS),
+    cost=Cost(
+        1.0, dict.fromkeys(BILL_ROLES, 2.0), 5.0, 6.0, 7.0, 8.0, 9.0, "v", 10.0, 11.0, 12.0, 13.0, True, 14.0, 15.0
+    ),
+    timings_ms=Timings(1.0, 2.0, 3.0, 4.0, 5.0),
+    trace_id="t",
+    attempts=6,
+    complete=True,
+    notes=["n"],
+    checks=[CHECK],
+    trials=[Trial(1, 2, True, Verdict.FAIL, COUNTS, 1.0, 2.0)],
+    answered_by="llm",
+    tool_calls=[CALL],
+    policy_step=1,
+    overhead=Overhead(1, 2, 3),
+    answered_calls=[CALL],
+)
 TASK = ModelTask(
-    request_id="r", question="q", profile="p", profile_digest="d", stage=2, max_tokens=(7,), epoch=3,
-    sampling=Sampling(0.5, 0.25, 9), prices=RolePrices(1.0, 2.0, 3.0), task="code",
-    trial=2, repair=Repair("wrong", "f(1) is 2"), json_schema="{}", history=(SAID("assistant", "Hi", (CALL,)), SAID("tool", "2", (), "call_1")),
-    stop_strings=("###", "\n\n"), tools=TOOLS,
-)  # fmt: skip
+    request_id="r",
+    question="q",
+    profile="p",
+    profile_digest="d",
+    stage=2,
+    max_tokens=(7,),
+    epoch=3,
+    sampling=Sampling(0.5, 0.25, 9),
+    prices=RolePrices(1.0, 2.0, 3.0),
+    task="code",
+    trial=2,
+    repair=Repair("wrong", "f(1) is 2"),
+    json_schema="{}",
+    history=(SAID("assistant", "Hi", (CALL,)), SAID("tool", "2", (), "call_1")),
+    stop_strings=("###", "\n\n"),
+    tools=TOOLS,
+)
 
 
 def unset(message: Message, path: str = "") -> list[str]:
@@ -92,15 +122,30 @@ def test_every_field_of_a_result_has_a_place_in_the_contract() -> None:
 @pytest.mark.parametrize(
     ("kind", "message"),
     [
-        (Stop, tandem_pb2.Stop), (StageResult, tandem_pb2.StageResult), (Cost, tandem_pb2.Cost), (Timings, tandem_pb2.Timings),
-        (ShadowResult, tandem_pb2.Shadow), (Scored, tandem_pb2.Scored),
-        (LlmStopped, tandem_pb2.LlmStopped), (StageCompleted, tandem_pb2.StageCompleted), (Restarted, tandem_pb2.Restarted),
-        (CheckResult, tandem_pb2.CheckResult), (Checked, tandem_pb2.CheckResult), (Trial, tandem_pb2.Trial),
-        (CheckSpec, tandem_pb2.Check), (Repair, execution_pb2.Repair), (InsightDelta, tandem_pb2.InsightDelta), (AnswerDelta, tandem_pb2.AnswerDelta), (Sampling, tandem_pb2.Sampling),
-        (Tool, tandem_pb2.Tool), (ToolCall, tandem_pb2.ToolCall), (Certainty, execution_pb2.Certainty),
-        (Budget, tandem_pb2.Budget), (StopOverrides, tandem_pb2.StopOverrides),
+        (Stop, tandem_pb2.Stop),
+        (StageResult, tandem_pb2.StageResult),
+        (Cost, tandem_pb2.Cost),
+        (Timings, tandem_pb2.Timings),
+        (ShadowResult, tandem_pb2.Shadow),
+        (Scored, tandem_pb2.Scored),
+        (LlmStopped, tandem_pb2.LlmStopped),
+        (StageCompleted, tandem_pb2.StageCompleted),
+        (Restarted, tandem_pb2.Restarted),
+        (CheckResult, tandem_pb2.CheckResult),
+        (Checked, tandem_pb2.CheckResult),
+        (Trial, tandem_pb2.Trial),
+        (CheckSpec, tandem_pb2.Check),
+        (Repair, execution_pb2.Repair),
+        (InsightDelta, tandem_pb2.InsightDelta),
+        (AnswerDelta, tandem_pb2.AnswerDelta),
+        (Sampling, tandem_pb2.Sampling),
+        (Tool, tandem_pb2.Tool),
+        (ToolCall, tandem_pb2.ToolCall),
+        (Certainty, execution_pb2.Certainty),
+        (Budget, tandem_pb2.Budget),
+        (StopOverrides, tandem_pb2.StopOverrides),
     ],
-)  # fmt: skip
+)
 def test_a_dataclass_and_its_message_have_the_same_fields(kind: type[Any], message: type[Message]) -> None:
     assert names(kind) == {field.name for field in message.DESCRIPTOR.fields}
 
@@ -123,15 +168,25 @@ def test_every_event_of_the_contract_has_a_dataclass() -> None:
 
 def test_a_request_keeps_every_field() -> None:
     message = tandem_pb2.SolveRequest(
-        request_id="r", question="q", profile="p", budget=tandem_pb2.Budget(max_cost_usd=0.5, max_llm_tokens=0),
+        request_id="r",
+        question="q",
+        profile="p",
+        budget=tandem_pb2.Budget(max_cost_usd=0.5, max_llm_tokens=0),
         stop=tandem_pb2.StopOverrides(threshold=0.25, thresholds={1: 0.75}, max_stage=0),
-        sampling=tandem_pb2.Sampling(temperature=0.5, top_p=0.9, seed=3), tenant="t", task=tandem_pb2.TASK_CODE,
-        resume_after="1.2.3", keep_running=True, checks=[tandem_pb2.Check(name="regex", argument="a+")], json_schema="{}", max_answer_tokens=9,
+        sampling=tandem_pb2.Sampling(temperature=0.5, top_p=0.9, seed=3),
+        tenant="t",
+        task=tandem_pb2.TASK_CODE,
+        resume_after="1.2.3",
+        keep_running=True,
+        checks=[tandem_pb2.Check(name="regex", argument="a+")],
+        json_schema="{}",
+        max_answer_tokens=9,
         stop_strings=["###"],
         messages=[
-            tandem_pb2.Message(speaker=tandem_pb2.SPEAKER_SYSTEM, text="s"), tandem_pb2.Message(speaker=tandem_pb2.SPEAKER_USER, text="q"),
+            tandem_pb2.Message(speaker=tandem_pb2.SPEAKER_SYSTEM, text="s"),
+            tandem_pb2.Message(speaker=tandem_pb2.SPEAKER_USER, text="q"),
         ],
-    )  # fmt: skip
+    )
     with pytest.raises(InvalidArgument, match="not both"):
         requests.solve_request_from_pb(message)
     message.question = ""

@@ -19,7 +19,9 @@ PLAN = Plan(
 
 @pytest.mark.parametrize(
     ("row", "llm_parameters", "llm_tokens", "mean_tokens", "published"),
-    [  # docs/paper.md, Published figures: mean tokens are the two models' together; the insight's length follows from the published TFLOPs
+    # docs/paper.md, Published figures: mean tokens are the two models' together; the insight's length follows from the
+    # published TFLOPs
+    [
         ("7B alone", 0, 0, 2732, 38.25),
         ("32B alone", 32e9, 2630, 2630, 168.35),
         ("fixed low", 32e9, 101, 2735, 44.76),

@@ -76,8 +76,8 @@ def selectors(expression: str) -> set[str]:
 def test_a_query_names_only_series_that_are_exported(where: str, expression: str) -> None:
     names = selectors(expression)
     assert names or expression == "vector(1)"
-    # The SDK's own figures appear with its first span, vLLM's with its engine; tests/e2e sees the first on a real process. Redis's are
-    # redis_exporter's.
+    # The SDK's own figures appear with its first span, vLLM's with its engine; tests/e2e sees the first on a real
+    # process. Redis's are redis_exporter's.
     assert {n for n in names if not n.startswith(("otel_sdk_", "redis_", "vllm:"))} <= exported(), where
 
 
@@ -94,9 +94,14 @@ def test_every_query_of_the_dashboard_is_of_the_chosen_namespace() -> None:
 def test_the_dashboard_shows_tenants_http_drift_and_what_vllm_says_of_itself() -> None:
     shown = {name for _, expression in queries() for name in selectors(expression)}
     assert shown >= {
-        "tandem_tenant_cost_usd_total", "tandem_tenant_limit_used_ratio", "tandem_http_requests_total", "tandem_http_reply_seconds_bucket",
-        "tandem_scorer_feature_shift", "vllm:kv_cache_usage_perc", "vllm:num_preemptions_total",
-    }  # fmt: skip
+        "tandem_tenant_cost_usd_total",
+        "tandem_tenant_limit_used_ratio",
+        "tandem_http_requests_total",
+        "tandem_http_reply_seconds_bucket",
+        "tandem_scorer_feature_shift",
+        "vllm:kv_cache_usage_perc",
+        "vllm:num_preemptions_total",
+    }
 
 
 def test_the_saved_share_is_that_of_answered_requests_wherever_it_is_shown() -> None:

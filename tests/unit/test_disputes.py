@@ -46,8 +46,8 @@ def as_text(given: dict[str, Any], task: str) -> dict[str, Any]:
 
 @pytest.fixture
 def answered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, profiles_folder: Path) -> Path:
-    """200 requests with tools: on 100 both small models make the same call, which the large one disputes on 6; on 20 nobody calls; on 80
-    they differ. Five more repeat one of the others.
+    """200 requests with tools: on 100 both small models make the same call, which the large one disputes on 6; on 20
+    nobody calls; on 80 they differ. Five more repeat one of the others.
     """
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("TANDEM_PROFILES_PATH", str(profiles_folder))
@@ -124,7 +124,9 @@ def test_a_label_is_of_the_answers_that_it_was_given_for(answered: Path) -> None
     assert [each["label"] for each in json.loads(run("disputes", answered, "--json"))["disputes"]] == [None] * 6
 
 
-def test_free_text_gets_no_promise_and_final_answers_are_compared_by_value(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, profiles_folder: Path) -> None:  # fmt: skip
+def test_free_text_gets_no_promise_and_final_answers_are_compared_by_value(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, profiles_folder: Path
+) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("TANDEM_PROFILES_PATH", str(profiles_folder))
     poems = [as_text(line(n, "a poem", "a poem", "a poem"), "chat") for n in range(3)]

@@ -1,4 +1,6 @@
-"""How much the large model writes by itself: by the length of what it reads, with an interval that holds what it wrote."""
+"""How much the large model writes by itself: by the length of what it reads, with an interval that holds what it
+wrote.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""A process that cannot start says why in its last line, and the command that started it shows that line on the screen."""
+"""A process that cannot start says why in its last line, and the command that started it shows that line on the
+screen.
+"""
 
 from __future__ import annotations
 
@@ -95,7 +97,9 @@ def test_what_is_wrong_with_a_setting_or_a_file_is_named(
 
 
 def test_the_screen_shows_the_reason_before_what_else_the_process_said(tmp_path: Path) -> None:
-    """However much Python says of what ends with the process; and the stack is planned again where a port was the reason."""
+    """However much Python says of what ends with the process; and the stack is planned again where a port was the
+    reason.
+    """
     stack = Stack(tmp_path, "any", PORTS)
     log = stack.log("sufficiency-scorer")
     log.parent.mkdir()

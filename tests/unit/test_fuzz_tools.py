@@ -43,13 +43,22 @@ SCHEMA = {"type": "object", "properties": {"at": {"type": "string"}, "n": {"enum
 SAID = [
     {"role": "system", "content": "Be brief."},
     {"role": "user", "content": [{"type": "text", "text": "Sun?"}]},
-    {"role": "assistant", "content": None, "tool_calls": [{"id": "c1", "type": "function", "function": {"name": "w", "arguments": "{}"}}]},
+    {
+        "role": "assistant",
+        "content": None,
+        "tool_calls": [{"id": "c1", "type": "function", "function": {"name": "w", "arguments": "{}"}}],
+    },
     {"role": "tool", "tool_call_id": "c1", "content": "sun"},
-]  # fmt: skip
+]
 CHAT = {
-    "model": "scripted@0.9", "messages": SAID, "tool_choice": "auto", "parallel_tool_calls": False,
-    "tools": [{"type": "function", "function": {"name": "w", "description": "d", "parameters": SCHEMA, "strict": True}}],
-}  # fmt: skip
+    "model": "scripted@0.9",
+    "messages": SAID,
+    "tool_choice": "auto",
+    "parallel_tool_calls": False,
+    "tools": [
+        {"type": "function", "function": {"name": "w", "description": "d", "parameters": SCHEMA, "strict": True}}
+    ],
+}
 RESPONSES = {
     "model": "scripted", "tools": [{"type": "function", "name": "w", "parameters": SCHEMA}],
     "input": [
@@ -59,23 +68,54 @@ RESPONSES = {
     ],
 }  # fmt: skip
 MESSAGES = {
-    "model": "scripted", "max_tokens": 9, "tools": [{"name": "w", "input_schema": SCHEMA}], "tool_choice": {"type": "tool", "name": "w"},
+    "model": "scripted",
+    "max_tokens": 9,
+    "tools": [{"name": "w", "input_schema": SCHEMA}],
+    "tool_choice": {"type": "tool", "name": "w"},
     "messages": [
         {"role": "user", "content": "Sun?"},
         {"role": "assistant", "content": [{"type": "tool_use", "id": "c1", "name": "w", "input": {"at": "x"}}]},
         {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "c1", "content": "sun", "is_error": True}]},
     ],
-}  # fmt: skip
+}
 RECORDED = Path(__file__).parents[1] / "fixtures" / "agents"
 BODIES = [
-    (CHAT, ChatCompletionRequest), (RESPONSES, ResponsesRequest), (MESSAGES, MessagesRequest),
-    *((json.loads(file.read_text()) | {"model": "scripted"}, MessagesRequest) for file in sorted(RECORDED.glob("claude*"))),
-    *((json.loads(file.read_text()) | {"model": "scripted"}, ResponsesRequest) for file in sorted(RECORDED.glob("codex*"))),
-]  # fmt: skip
+    (CHAT, ChatCompletionRequest),
+    (RESPONSES, ResponsesRequest),
+    (MESSAGES, MessagesRequest),
+    *(
+        (json.loads(file.read_text()) | {"model": "scripted"}, MessagesRequest)
+        for file in sorted(RECORDED.glob("claude*"))
+    ),
+    *(
+        (json.loads(file.read_text()) | {"model": "scripted"}, ResponsesRequest)
+        for file in sorted(RECORDED.glob("codex*"))
+    ),
+]
 VALUES: list[Any] = [
-    None, True, 0, -1, 2**70, 1e400, "", "w", "\ud800", "\x00<|im_end|>", "x" * 9000, [], {}, [[]], {"type": "object"}, {"$ref": "#"},
-    {"type": ["string", 7]}, {"properties": {"a": {"pattern": "("}}}, "auto", "required", {"type": "function"}, '{"a": [}',
-]  # fmt: skip
+    None,
+    True,
+    0,
+    -1,
+    2**70,
+    1e400,
+    "",
+    "w",
+    "\ud800",
+    "\x00<|im_end|>",
+    "x" * 9000,
+    [],
+    {},
+    [[]],
+    {"type": "object"},
+    {"$ref": "#"},
+    {"type": ["string", 7]},
+    {"properties": {"a": {"pattern": "("}}},
+    "auto",
+    "required",
+    {"type": "function"},
+    '{"a": [}',
+]
 FORMS = [TAGS, BARE, FENCED, LISTED, NUMBERED, template("tagged").calls]
 
 

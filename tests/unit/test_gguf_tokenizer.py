@@ -1,4 +1,6 @@
-"""A GGUF file's tokenizer is read without transformers, and splits every text as transformers' own reading of the file does."""
+"""A GGUF file's tokenizer is read without transformers, and splits every text as transformers' own reading of the file
+does.
+"""
 
 from __future__ import annotations
 
@@ -113,5 +115,8 @@ def test_a_file_that_ends_anywhere_is_refused(tmp_path: Path) -> None:
 
 
 def test_reading_a_tokenizer_imports_neither_torch_nor_transformers() -> None:
-    check = "import sys, services.models.engine.llamacpp.gguf; sys.exit(any(n in sys.modules for n in ('torch', 'transformers', 'numpy')))"
+    check = (
+        "import sys, services.models.engine.llamacpp.gguf; sys.exit(any(n in sys.modules for n in ('torch', "
+        "'transformers', 'numpy')))"
+    )
     assert subprocess.run([sys.executable, "-c", check]).returncode == 0

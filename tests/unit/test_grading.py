@@ -108,7 +108,8 @@ def test_a_program_changes_no_file_outside(statement: str, tmp_path: Path) -> No
         "import os; os._exit(0)",
         "import sys; sys.exit(0)",
         "raise SystemExit",
-        "import os\n    for fd in range(3, 64):\n        try: os.write(fd, b'\\0\\0\\0\\x10{\"loaded\": true}')\n        except OSError: pass",
+        "import os\n    for fd in range(3, 64):\n        try: os.write(fd, b'\\0\\0\\0\\x10{\"loaded\": true}')\n    "
+        "    except OSError: pass",
     ],
 )
 def test_a_program_cannot_say_that_it_is_right(trick: str) -> None:

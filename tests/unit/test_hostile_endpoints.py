@@ -1,5 +1,6 @@
-"""What an endpoint may send, whatever it is: the engine answers or refuses with a reason, believes no count that cannot be, and others
-go on. TANDEM_HOSTILE_REPLIES says how many of each protocol and family (`make fuzz`); the same ones in every run.
+"""What an endpoint may send, whatever it is: the engine answers or refuses with a reason, believes no count that cannot
+be, and others go on. TANDEM_HOSTILE_REPLIES says how many of each protocol and family (`make fuzz`); the same ones in
+every run.
 """
 
 from __future__ import annotations
@@ -139,11 +140,13 @@ WAITED: list[float] = []
 
 
 async def bystander(stop: asyncio.Event) -> float:
-    """The longest that the others keep the event loop from one whose endpoint is honest, in seconds of its thread: by the clock the
-    load of the machine would be in it.
+    """The longest that the others keep the event loop from one whose endpoint is honest, in seconds of its thread: by
+    the clock the load of the machine would be in it.
     """
     longest = 0.0
-    with recorded_api(lambda path, _: Answer({"data": [MODEL]} if "/models" in path else {}, HONEST * ("/models" not in path))) as api:  # fmt: skip
+    with recorded_api(
+        lambda path, _: Answer({"data": [MODEL]} if "/models" in path else {}, HONEST * ("/models" not in path))
+    ) as api:
         engine, number = await engine_of("openai", api, 0), 0
         while not stop.is_set():
             began, number = time.thread_time(), number + 1
@@ -188,7 +191,8 @@ async def test_whatever_an_endpoint_sends_is_answered_or_refused_within_its_boun
     WAITED.append(await beside)
     grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - grown
     print(
-        f"\n{family}: {dict(SEEN)}, bill at most {max(BILLS):.3f} of its bound, a bystander {max(WAITED):.2f} s, {grown} KB"
+        f"\n{family}: {dict(SEEN)}, bill at most {max(BILLS):.3f} of its bound, a bystander {max(WAITED):.2f} s, "
+        f"{grown} KB"
     )
     assert found == []
     assert elsewhere[1:] == []
@@ -202,7 +206,11 @@ def test_a_probe_of_whatever_it_is_ends_with_a_profile_that_loads_or_a_reason(
     family: str, protocol: Protocol, elsewhere: list[str], tmp_path: Path
 ) -> None:
     """The hostile reply is one of those that a probe asks for; the others are honest, or all are hostile."""
-    replies = able_api.openai_server(able_api.EVERYTHING) if protocol == "openai" else able_api.anthropic_server(able_api.EVERYTHING)  # fmt: skip
+    replies = (
+        able_api.openai_server(able_api.EVERYTHING)
+        if protocol == "openai"
+        else able_api.anthropic_server(able_api.EVERYTHING)
+    )
     for number in range(max(1, EACH // 4)):
         left = [number % 12] if number % 2 else range(100)
         count = itertools.count()
@@ -228,10 +236,16 @@ LISTED: dict[str, Any] = {
     "prices": {"pricing": {"prompt": "-1", "completion": "-1"}},
     "no numbers": {"pricing": {"prompt": "much", "completion": None}},
     "endless": {"pricing": {"prompt": "1e999", "completion": "nan"}},
-    "lengths": {"max_model_len": 1, "context_length": -5, "max_input_tokens": 10**40, "meta": {"n_ctx": "8k", "n_params": 10**400},
-                "max_tokens": -1, "max_completion_tokens": 10**40},
+    "lengths": {
+        "max_model_len": 1,
+        "context_length": -5,
+        "max_input_tokens": 10**40,
+        "meta": {"n_ctx": "8k", "n_params": 10**400},
+        "max_tokens": -1,
+        "max_completion_tokens": 10**40,
+    },
     "shapes": {"pricing": [], "meta": [], "max_model_len": True, "max_tokens": [], "top_provider": "x"},
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("listed", LISTED.values(), ids=LISTED)

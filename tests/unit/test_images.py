@@ -31,7 +31,11 @@ def built() -> set[str]:
 
 def test_every_target_is_a_stage_of_the_dockerfile() -> None:
     named = {name for text in blocks().values() for name in re.findall(r'^  target += "([\w-]+)"', text, re.MULTILINE)}
-    roles = {name for text in blocks().values() for name in re.findall(r'"([\w-]+)"', text.partition("matrix")[2].partition("]")[0])}  # fmt: skip
+    roles = {
+        name
+        for text in blocks().values()
+        for name in re.findall(r'"([\w-]+)"', text.partition("matrix")[2].partition("]")[0])
+    }
     assert named | roles <= STAGES
     assert roles == set(COMPONENTS)
 
@@ -45,7 +49,9 @@ def test_every_group_names_targets_that_there_are() -> None:
 @pytest.mark.parametrize("values", ["gpu", "deepseek", "edge", "minimal"])
 def test_every_image_of_the_chart_is_built(values: str) -> None:
     for roles in ("true", "false"):
-        for name, spec in pod_specs(render(values, f"image.roles={roles}", "image.tag=T", "image.repository=tandem")).items():  # fmt: skip
+        for name, spec in pod_specs(
+            render(values, f"image.roles={roles}", "image.tag=T", "image.repository=tandem")
+        ).items():
             for container in [*spec["containers"], *spec.get("initContainers", [])]:
                 repository, _, tag = container["image"].rpartition("/")[2].partition(":")
                 if repository.startswith("tandem"):

@@ -1,8 +1,8 @@
 """int8 on a CPU: close to the model that it replaces, and no token depends on the rest of its batch.
 
-What is promised, and where: for bfloat16 layers as wide as those that are served, a row of a batch equals the same row alone
-bit for bit, on every processor. For small float32 layers oneDNN may choose another kernel by the number of rows (it does with
-AMX), and its last bit may differ.
+What is promised, and where: for bfloat16 layers as wide as those that are served, a row of a batch equals the same row
+alone bit for bit, on every processor. For small float32 layers oneDNN may choose another kernel by the number of rows
+(it does with AMX), and its last bit may differ.
 """
 
 from __future__ import annotations

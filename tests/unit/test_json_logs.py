@@ -18,7 +18,9 @@ logger = logging.getLogger("tandem.test")
 
 @pytest.fixture
 def restored(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """The process keeps its log handlers, and its tracer provider: it takes one for life, and other tests need theirs."""
+    """The process keeps its log handlers, and its tracer provider: it takes one for life, and other tests need
+    theirs.
+    """
     monkeypatch.setattr(trace, "set_tracer_provider", lambda _: None)
     root = logging.getLogger()
     handlers, level = list(root.handlers), root.level

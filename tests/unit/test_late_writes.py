@@ -19,7 +19,9 @@ async def refuse() -> None:
 
 
 def given_up(caplog: pytest.LogCaptureFixture) -> list[str]:
-    """Of this file's requests: other tests' servers may still log, and their late writes obey the constants set here too."""
+    """Of this file's requests: other tests' servers may still log, and their late writes obey the constants set here
+    too.
+    """
     messages = [each.getMessage() for each in caplog.records if each.name == late_writes.__name__]
     return [message for message in messages if NAME in message]
 

@@ -26,8 +26,12 @@ def test_the_method_of_the_class_is_what_the_examples_call(answer: str, verdict:
 
 @pytest.mark.parametrize(
     ("body", "verdict"),
-    [("return sorted(intervals)", PASS), ("return [tuple(pair) for pair in sorted(intervals)]", PASS), ("return intervals", FAIL)],
-)  # fmt: skip
+    [
+        ("return sorted(intervals)", PASS),
+        ("return [tuple(pair) for pair in sorted(intervals)]", PASS),
+        ("return intervals", FAIL),
+    ],
+)
 def test_a_method_may_have_the_name_of_a_standard_function_and_return_tuples_for_lists(
     body: str, verdict: Verdict
 ) -> None:

@@ -51,7 +51,9 @@ pytestmark = pytest.mark.skipif(NODE is None, reason="there is no Node.js")
 
 @cache
 def measured() -> tuple[dict[str, tuple[float, float]], list[str]]:
-    """Seconds of processor time for SIZE characters and for twice as many, by what is repeated; and the tokens of a usual text."""
+    """Seconds of processor time for SIZE characters and for twice as many, by what is repeated; and the tokens of a
+    usual text.
+    """
     command = [str(NODE), "--input-type=module", "-e", PROGRAM, str(LEXER), str(SIZE), json.dumps(HOSTILE)]
     seconds, usual = subprocess.run(
         command, capture_output=True, text=True, check=True, timeout=300

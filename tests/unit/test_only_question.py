@@ -1,4 +1,6 @@
-"""Answers of `collect --only-question`: what they are evaluated by, what is left out and why, and the table of savings."""
+"""Answers of `collect --only-question`: what they are evaluated by, what is left out and why, and the table of
+savings.
+"""
 
 from __future__ import annotations
 

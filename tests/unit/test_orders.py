@@ -1,4 +1,6 @@
-"""Who tries first is policy: what a second small model costs and answers on collected questions, and the order that is found."""
+"""Who tries first is policy: what a second small model costs and answers on collected questions, and the order that is
+found.
+"""
 
 from __future__ import annotations
 
@@ -160,7 +162,9 @@ def test_the_search_considers_each_order_with_and_without_agreement(table: Table
 
 
 def with_second(runs: list[Run], *, first: str, second: str) -> list[Run]:
-    """The first model's answers to bare questions say `first` of their check, and a second one's, which is right, `second`."""
+    """The first model's answers to bare questions say `first` of their check, and a second one's, which is right,
+    `second`.
+    """
     found = []
     for run in runs:
         checked = replace(run, verdict="pass", score=1.0, question_tokens=20, asked=STRONG)

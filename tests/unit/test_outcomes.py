@@ -27,8 +27,9 @@ def run(question: str, name: str, stage: int, *, right: bool, own: int, insight:
 
 @pytest.fixture(scope="module")
 def table():
-    """Two stages of 10 and 30 tokens. The small model needs no insight for "easy", stage 1 for "hinted"; only the large model
-    answers "hard"; for "short" the large model ends before stage 2."""
+    """Two stages of 10 and 30 tokens. The small model needs no insight for "easy", stage 1 for "hinted"; only the large
+    model answers "hard"; for "short" the large model ends before stage 2.
+    """
     runs = []
     for question, rights in (("easy", (1, 1, 1)), ("hinted", (0, 1, 1)), ("hard", (0, 0, 0)), ("short", (0, 0))):
         runs.append(run(question, "llm", 0, right=True, own=25 if question == "short" else 100))

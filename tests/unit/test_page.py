@@ -1,4 +1,6 @@
-"""The page's files: what is not ours is what its list says, and nothing in them needs what the page's policy refuses."""
+"""The page's files: what is not ours is what its list says, and nothing in them needs what the page's policy
+refuses.
+"""
 
 from __future__ import annotations
 

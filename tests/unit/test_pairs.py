@@ -81,7 +81,9 @@ def test_the_first_look_at_these_pairs_is_found_again(pairs: list[PairFacts]) ->
 def test_a_promise_that_is_shown_on_drawn_tasks_is_broken_on_their_population_in_at_most_one_case_of_twenty(
     pairs: list[PairFacts],
 ) -> None:
-    """Tasks are drawn with replacement from those of a pair, so that the share which is lost among these is the true one."""
+    """Tasks are drawn with replacement from those of a pair, so that the share which is lost among these is the true
+    one.
+    """
     generator, draws = np.random.default_rng(3), 1000
     for facts in pairs:
         once = facts.one_run(generator)
@@ -133,7 +135,9 @@ def test_two_that_agree_are_of_different_families_and_never_agree_on_no_answer()
 
 
 def test_agreement_on_calls_and_school_mathematics_loses_little_and_on_knowledge_much(agreements: Agreements) -> None:
-    """As other code found on twice the items: calls lose at most 1.9 %, school mathematics 0.3 to 1.4 %, MMLU-Pro 2.0 to 7.3 %."""
+    """As other code found on twice the items: calls lose at most 1.9 %, school mathematics 0.3 to 1.4 %, MMLU-Pro 2.0
+    to 7.3 %.
+    """
     found = {rows[0][0].benchmark.title: [each for _, each, _ in rows] for rows in agreements}
     calls, school = found["tool calls, one turn (BFCL): the same call"], found["school mathematics (GSM8K)"]
     assert all(each.bound <= 0.02 and each.difference.mean >= 0 for each in calls)

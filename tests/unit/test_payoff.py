@@ -29,7 +29,8 @@ from tandem.planning.route import ByScore, dot
 
 normal = NormalDist().cdf
 RATIOS = (2, 3, 5, 10, 30)
-# The project's analysis (docs/simulations.md, When a pair pays), made by simulation: (small, large) -> AUROC -> % at each ratio.
+# The project's analysis (docs/simulations.md, When a pair pays), made by simulation: (small, large) -> AUROC -> % at
+# each ratio.
 TABLE = {
     (0.28, 0.66): {0.8: (100, 100, 100, 100, 100), 0.95: (100, 100, 96, 86, 79)},
     (0.55, 0.67): {0.7: (100, 99, 88, 76, 69), 0.8: (92, 76, 63, 53, 47), 0.95: (77, 61, 47, 37, 31)},
@@ -84,19 +85,25 @@ def test_the_least_cost_is_within_3_points_of_the_projects_analysis(
 
 
 def test_the_papers_token_counts_give_its_59_percent_by_its_formula() -> None:
-    """In: parameters, mean tokens of the large model (920) and of both together (2916), of the large model alone (2630)."""
+    """In: parameters, mean tokens of the large model (920) and of both together (2916), of the large model alone
+    (2630).
+    """
     cost = tflops_paper(32e9, 920, 7e9, 2916 - 920)
     assert cost == pytest.approx(TANDEM_TFLOPS, rel=0.005)
     assert 100 * cost / tflops_paper(32e9, 2630, 0, 0) == pytest.approx(59.2, abs=0.3)
 
 
 def test_the_papers_accuracies_give_its_59_percent_with_an_auroc_of_065() -> None:
-    """In: 77.14 and 80.90 % right, cost of the 7B model alone. The paper publishes no AUROC: 0.65 is what 59.2 % needs."""
+    """In: 77.14 and 80.90 % right, cost of the 7B model alone. The paper publishes no AUROC: 0.65 is what 59.2 %
+    needs.
+    """
     assert 100 * cascade(paper_pair(0.648)) == pytest.approx(59.2, abs=1)
 
 
 def test_mixing_the_papers_fixed_stages_needs_no_score_at_all() -> None:
-    """In: the rows of the fixed stages. Without a score the staged stop costs what the line from low to high does at 80.90 %."""
+    """In: the rows of the fixed stages. Without a score the staged stop costs what the line from low to high does at
+    80.90 %.
+    """
     (_, low, low_right), _, (_, high, high_right) = FIXED
     mixed = np.interp(0.8090, [low_right, high_right], [low / LARGE_TFLOPS, high / LARGE_TFLOPS])
     assert payoff(paper_pair())["staged"].cost == pytest.approx(mixed, abs=1e-3)

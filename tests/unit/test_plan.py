@@ -110,7 +110,9 @@ def test_a_files_verdicts_are_the_figures_of_its_check() -> None:
 
 
 def test_the_forecast_is_near_the_best_threshold_on_the_same_real_questions() -> None:
-    """At 10:1 on HumanEval, where a score that is taken to know nothing of the large model promises 15 points too much."""
+    """At 10:1 on HumanEval, where a score that is taken to know nothing of the large model promises 15 points too
+    much.
+    """
     shipped = load_profile("qwen2.5-coder-1.5b-0.5b", (ROOT / "deploy/profiles",))
     sample = of_table(load_collected([COLLECTED / "humaneval.parquet"], shipped).table, shipped.prices)
     pair = replace(sample.measured(), answer=0.1)

@@ -133,7 +133,9 @@ def together(processes: list[subprocess.Popen[str]]) -> list[Any]:
 
 @needs_shared_bind
 def test_a_port_stays_a_stacks_own_while_its_process_is_down(preferred: Process) -> None:
-    """What has inherited the sockets keeps the ports, although who chose them has closed them, and nobody listens there."""
+    """What has inherited the sockets keeps the ports, although who chose them has closed them, and nobody listens
+    there.
+    """
     own = OwnPorts([preferred])
     port = own.numbers["one"]["main"]
     with subprocess.Popen(

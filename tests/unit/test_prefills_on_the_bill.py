@@ -30,7 +30,9 @@ class _Log:
 
 
 async def _prompt_of_slm(told: int, logged: LoggedPrefills | None) -> tuple[int, list[str]]:
-    """Prompt tokens of the small model's bill: the prefill of stage 0 told `told`, that of stage 1 nothing; and the notes."""
+    """Prompt tokens of the small model's bill: the prefill of stage 0 told `told`, that of stage 1 nothing; and the
+    notes.
+    """
     plan = make_plan(load_profile("scripted", (SCRIPTED_PROFILES,)))
     state = RequestState(SolveInput(SolveRequest("r", "q"), plan, 9), NOW)
     slm = SmallModel(state, cast(ActivityCalls, _Log(logged)), ModelTask("r", "q", "scripted"))

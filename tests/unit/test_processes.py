@@ -119,7 +119,12 @@ def test_compose_asks_each_process_for_its_readiness_and_limits_its_memory() -> 
         where = ["http://127.0.0.1:8080/readyz"] if process.speaks_http else ["50051", process.health]
         assert COMPOSE[process.name]["healthcheck"]["test"] == ["CMD", "python", "-m", "tandem.local.probes", *where]
     assert [name for name, service in COMPOSE.items() if "mem_limit" not in service] == []
-    waited_for = {name for each in COMPOSE.values() for name, how in dict(each.get("depends_on") or {}).items() if how["condition"] == "service_healthy"}  # fmt: skip
+    waited_for = {
+        name
+        for each in COMPOSE.values()
+        for name, how in dict(each.get("depends_on") or {}).items()
+        if how["condition"] == "service_healthy"
+    }
     assert waited_for == {"redis", "temporal", "gateway"}
     assert all("healthcheck" in COMPOSE[name] for name in waited_for)
 

@@ -1,4 +1,6 @@
-"""The bound on lost questions: exact, for every policy that is accepted, and honest where there are too few questions."""
+"""The bound on lost questions: exact, for every policy that is accepted, and honest where there are too few
+questions.
+"""
 
 from __future__ import annotations
 
@@ -67,8 +69,8 @@ def test_an_accepted_policy_loses_more_than_promised_in_at_most_one_case_of_twen
 
 
 def broken_by_looks(lose_at_most: float, truth: float, most_looks: int, *, spends: bool, draws: int = 10_000) -> float:
-    """The share of runs that accept a policy which loses `truth`: one look with as many questions as a policy without a loss needs, and where
-    that shows nothing another, with as many as the command then says, or half as many again.
+    """The share of runs that accept a policy which loses `truth`: one look with as many questions as a policy without a
+    loss needs, and where that shows nothing another, with as many as the command then says, or half as many again.
     """
     generator, promise, accepted = np.random.default_rng(11), Promise(lose_at_most), 0
 

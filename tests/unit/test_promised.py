@@ -62,7 +62,9 @@ def serve_programs(profile: Profile) -> None:
 
 
 def programs(n: int, prompt: str, answer: str, wrong: int) -> list[Run]:
-    """`n` tasks, whose examples the small model's program satisfies; `wrong` of them are wrong where the large one is right."""
+    """`n` tasks, whose examples the small model's program satisfies; `wrong` of them are wrong where the large one is
+    right.
+    """
     runs = []
     for run in synthetic_runs(n, len(answer)):
         number = int(run.question.partition("-")[2])
@@ -139,7 +141,9 @@ def test_thresholds_become_stricter_and_never_more_lenient_than_the_profiles(pro
 
 
 def test_the_shipped_scorer_keeps_a_promise_on_questions_that_it_was_not_trained_on() -> None:
-    """MATH's test questions: with 60 a policy may lose none to show 5 points, and any policy may stop above its threshold."""
+    """MATH's test questions: with 60 a policy may lose none to show 5 points, and any policy may stop above its
+    threshold.
+    """
     shipped = load_profile(DEFAULT_PROFILE, (REPOSITORY / "deploy" / "profiles",))
     file = REPOSITORY / "lab" / "training" / "collected" / DEFAULT_PROFILE / "math_test.parquet"
     [found] = show_promise(load_collected([file], shipped), shipped, Promise(0.05), "usd", ignore)

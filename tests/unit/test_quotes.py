@@ -17,7 +17,10 @@ from services.shared.checks.registry import validate
 from tandem.method.errors import InvalidArgument
 from tandem.method.evidence.checks import CheckSpec
 
-TEXT = "On 3 March 2025 Ann  Lee of Marlow Print ordered 1,250 pens and two lamps for EUR 99,50; phone +32 725 73970. No. 17862."
+TEXT = (
+    "On 3 March 2025 Ann  Lee of Marlow Print ordered 1,250 pens and two lamps for EUR 99,50; phone +32 725 "
+    "73970. No. 17862."
+)
 ALL = {"type": "object", "x-quoted": True}
 
 

@@ -1,4 +1,6 @@
-"""Who left is told from who only lost the connection: a request that is still read is not cancelled, whatever Redis says."""
+"""Who left is told from who only lost the connection: a request that is still read is not cancelled, whatever Redis
+says.
+"""
 
 from __future__ import annotations
 

@@ -56,7 +56,9 @@ def test_a_pause_that_is_longer_than_a_caller_is_held_ends_the_attempts_and_is_t
 def test_pauses_that_are_short_and_many_hold_a_caller_no_longer_than_three_minutes(
     since: float, pause: float, is_final: bool
 ) -> None:
-    """`since` the first attempt was scheduled. A full queue of ours, which says less than a second, is waited for as it was."""
+    """`since` the first attempt was scheduled. A full queue of ours, which says less than a second, is waited for as it
+    was.
+    """
     environment = ActivityEnvironment()
     environment.info = replace(environment.info, scheduled_time=datetime.now(UTC) - timedelta(seconds=since))
     error = environment.run(application_error, limited(pause), None)

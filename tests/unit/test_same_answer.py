@@ -17,11 +17,15 @@ WEATHER = Tool(
     parameters=json.dumps(
         {
             "type": "object",
-            "properties": {"city": {"type": "string"}, "days": {"type": "integer", "default": 1}, "unit": {"default": "C"}},
+            "properties": {
+                "city": {"type": "string"},
+                "days": {"type": "integer", "default": 1},
+                "unit": {"default": "C"},
+            },
             "required": ["city", "days"],
         }
     ),
-)  # fmt: skip
+)
 CALLS = AnswerKind("calls", (WEATHER,))
 
 
@@ -39,7 +43,11 @@ def call(name: str = "weather.get", **arguments: Any) -> Call:
         ([call(city="Bonn", days="2")], [call(city="Bonn", days=2)], False),
         ([call(city="Bonn", days=True)], [call(city="Bonn", days=1)], False),
         ([call(city="Bonn", days=2**53)], [call(city="Bonn", days=2**53 + 1)], False),
-        ([call(city="Bonn", days=1), call(city="Ulm", days=1)], [call(city="Ulm", days=1), call(city="Bonn", days=1)], True),
+        (
+            [call(city="Bonn", days=1), call(city="Ulm", days=1)],
+            [call(city="Ulm", days=1), call(city="Bonn", days=1)],
+            True,
+        ),
         ([call(city="Bonn", days=1)] * 2, [call(city="Bonn", days=1)], False),
         ([call(place=["a", "b"])], [call(place=["b", "a"])], False),
         ([], [], True),
@@ -47,7 +55,7 @@ def call(name: str = "weather.get", **arguments: Any) -> Call:
         ([("weather.get", "{")], [("weather.get", "{")], None),
         ([("weather.get", "[1]")], [call(city="Bonn", days=1)], False),
     ],
-)  # fmt: skip
+)
 def test_calls_are_the_same_by_names_and_values(one: list[Call], other: list[Call], expected: bool | None) -> None:
     assert same(CALLS, one, other) is same(CALLS, other, one) is expected
 

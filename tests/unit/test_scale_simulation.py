@@ -1,4 +1,6 @@
-"""The simulation of many requests a minute agrees with what is known of queues, and keeps its pods as busy as it says."""
+"""The simulation of many requests a minute agrees with what is known of queues, and keeps its pods as busy as it
+says.
+"""
 
 from __future__ import annotations
 

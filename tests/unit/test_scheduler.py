@@ -212,5 +212,8 @@ def test_the_queue_refuses_a_second_request_of_one_id_more_than_may_wait_and_eve
 
 
 def test_the_scheduler_needs_no_torch() -> None:
-    check = "import sys, services.models.engine.loop.scheduler; sys.exit('torch' in sys.modules or 'transformers' in sys.modules)"
+    check = (
+        "import sys, services.models.engine.loop.scheduler; sys.exit('torch' in sys.modules or 'transformers' in "
+        "sys.modules)"
+    )
     assert subprocess.run([sys.executable, "-c", check]).returncode == 0

@@ -71,9 +71,15 @@ def wide(count: int, required: int = 0) -> dict[str, Any]:
         (within(wide(MAX_OPTIONAL_PROPERTIES + 6, required=5)), r'\$\.properties\["a price"\];'),
         ({"anyOf": [wide(300), wide(300)]}, r"\$;"),
         ({"items": {"allOf": [{"anyOf": [{}] * 9}, wide(60)]}}, r"\$\.items;"),
-        ({"anyOf": [{"$ref": "#/$defs/a"}, {"$ref": "#/$defs/b/items/0"}], "$defs": {"a": wide(300), "b": {"items": [wide(300)]}}}, r"\$;"),
+        (
+            {
+                "anyOf": [{"$ref": "#/$defs/a"}, {"$ref": "#/$defs/b/items/0"}],
+                "$defs": {"a": wide(300), "b": {"items": [wide(300)]}},
+            },
+            r"\$;",
+        ),
     ],
-)  # fmt: skip
+)
 def test_more_optional_properties_in_one_place_than_an_engine_can_hold_are_refused(
     schema: dict[str, Any], path: str
 ) -> None:

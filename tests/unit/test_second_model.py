@@ -60,9 +60,13 @@ def test_both_small_models_try_in_order_where_the_profile_does_not_say_another_o
     [
         ("scripted-checked", ("[trial]\n", '[trial]\norder = ["second_slm"]\n'), "names no second_slm"),
         ("scripted-second", ("[trial]\n", '[trial]\norder = ["slm", "slm"]\n'), "names a model twice"),
-        ("scripted-checked", ("[prices]\n", "[prices]\nsecond_slm = { input = 1, cached_input = 1, output = 1 }\n"), "no second small model"),
+        (
+            "scripted-checked",
+            ("[prices]\n", "[prices]\nsecond_slm = { input = 1, cached_input = 1, output = 1 }\n"),
+            "no second small model",
+        ),
     ],
-)  # fmt: skip
+)
 def test_an_order_or_a_price_of_a_model_that_is_not_there_is_refused(
     tmp_path: Path, name: str, change: tuple[str, str], message: str
 ) -> None:

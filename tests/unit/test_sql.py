@@ -113,10 +113,11 @@ ESCAPES = {
     "an endless recursion": HUGE + "count(*) FROM n, customer",
     "too many rows": HUGE + "name FROM n, customer",
     "a huge text": "SELECT length(replace(hex(zeroblob(100000000)), '0', 'long')) FROM customer",
-    "a growing text": "WITH RECURSIVE g(t) AS (VALUES ('x') UNION ALL SELECT t || t FROM g) SELECT max(t) FROM g, customer",
+    "a growing text": "WITH RECURSIVE g(t) AS (VALUES ('x') UNION ALL SELECT t || t FROM g) SELECT max(t) FROM g, "
+    "customer",
     "a deep expression": "SELECT " + "(" * 5000 + "1" + ")" * 5000 + " FROM customer",
     "a file": "SELECT readfile('FILE') FROM customer",
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("escape", ESCAPES.values(), ids=ESCAPES)
@@ -137,7 +138,8 @@ def test_whatever_leaves_its_database_fails_within_the_limits(escape: str, where
         "CREATE TRIGGER no BEFORE DELETE ON customer BEGIN SELECT RAISE(ABORT, 'rows stay'); END;",
         "CREATE TRIGGER more AFTER INSERT ON customer BEGIN INSERT INTO nowhere VALUES (1); END;",
         "CREATE TRIGGER slow AFTER DELETE ON customer BEGIN"
-        " INSERT INTO purchase SELECT NULL, 1, '', 0 FROM line a, line b, line c, line d, line e, line f, line g, line h, line i; END;",
+        " INSERT INTO purchase SELECT NULL, 1, '', 0 FROM line a, line b, line c, line d, line e, line f, line g, "
+        "line h, line i; END;",
     ],
 )
 def test_rows_that_cannot_be_mutated_say_nothing_and_break_nothing(more: str) -> None:

@@ -1,4 +1,6 @@
-"""The check `sql` with DuckDB, where it is installed: right and wrong queries, and nothing but one SELECT within reach."""
+"""The check `sql` with DuckDB, where it is installed: right and wrong queries, and nothing but one SELECT within
+reach.
+"""
 
 from __future__ import annotations
 
@@ -34,11 +36,19 @@ def agreeing(query: str, other: str = NAMES, setup: str = SHOP) -> Verdict:
     [
         ("SELECT name FROM customer c WHERE c.city IN ('Bonn')", f"{NAMES} WHERE city = 'Bonn'", "pass"),
         (NAMES, f"{NAMES} WHERE city = 'Bonn'", "fail"),
-        ("SELECT kind, sum(price) FROM product GROUP BY ALL", "SELECT kind, sum(price) FROM product GROUP BY kind", "pass"),
-        ("SELECT kind, max(price) FROM product GROUP BY kind", "SELECT kind, sum(price) FROM product GROUP BY kind", "fail"),
+        (
+            "SELECT kind, sum(price) FROM product GROUP BY ALL",
+            "SELECT kind, sum(price) FROM product GROUP BY kind",
+            "pass",
+        ),
+        (
+            "SELECT kind, max(price) FROM product GROUP BY kind",
+            "SELECT kind, sum(price) FROM product GROUP BY kind",
+            "fail",
+        ),
         ("SELECT 5", "SELECT count(*) FROM customer", "fail"),
     ],
-)  # fmt: skip
+)
 def test_queries_are_compared_on_mutated_rows(query: str, other: str, verdict: str) -> None:
     assert agreeing(query, other) == verdict
 

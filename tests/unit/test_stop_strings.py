@@ -24,7 +24,12 @@ def let_through(strings: list[str], pieces: list[str]) -> tuple[list[str], StopS
         (["END"], ["so E", "N", "D and"], ["so ", "", ""], True),
         (["END"], ["so E", "N", "d"], ["so ", "", "ENd"], False),
         (["END"], ["so END it"], ["so "], True),
-        (["aab"], ["a", "a", "a", "b"], ["", "", "a", ""], True),  # the beginning of the match is not where it was first seen
+        (
+            ["aab"],
+            ["a", "a", "a", "b"],
+            ["", "", "a", ""],
+            True,
+        ),  # the beginning of the match is not where it was first seen
         (["aXb", "aYb"], ["a", "Y", "b"], ["", "", ""], True),
         (["abcd", "bc"], ["a", "b", "c"], ["", "", "a"], True),  # the shorter one is complete first
         (["bc", "abc"], ["xa", "bc"], ["x", ""], True),  # both at once: neither is in the text
@@ -34,7 +39,7 @@ def let_through(strings: list[str], pieces: list[str]) -> tuple[list[str], StopS
         (["never"], ["all ", "of it"], ["all ", "of it"], False),
         ([], ["all ", "of it"], ["all ", "of it"], False),
     ],
-)  # fmt: skip
+)
 def test_text_is_let_through_up_to_the_first_stop_string(
     strings: list[str], pieces: list[str], let: list[str], has_matched: bool
 ) -> None:

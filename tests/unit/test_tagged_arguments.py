@@ -1,4 +1,6 @@
-"""Calls whose arguments stand between tags: read off a template as other forms, read by the tools' schemas, and held to them."""
+"""Calls whose arguments stand between tags: read off a template as other forms, read by the tools' schemas, and held to
+them.
+"""
 
 from __future__ import annotations
 
@@ -40,9 +42,16 @@ def call(name: str, *arguments: tuple[str, str]) -> str:
 
 def test_a_template_shows_how_arguments_stand_between_tags() -> None:
     end = ">\n</function>\n</tool_call>"
-    assert CallFormat(
-        "<tool_call>\n<function=", "", f"{end}\n<tool_call>\n<function=", end, tags=Tags(">\n<parameter=", ">\n", "\n</parameter")
-    ) == FORM  # fmt: skip
+    assert (
+        CallFormat(
+            "<tool_call>\n<function=",
+            "",
+            f"{end}\n<tool_call>\n<function=",
+            end,
+            tags=Tags(">\n<parameter=", ">\n", "\n</parameter"),
+        )
+        == FORM
+    )
     assert (FORM.mark, FORM.are_texts) == ("<tool_call>", False)
 
 
@@ -61,10 +70,18 @@ def test_what_the_template_writes_is_read_as_the_same_calls() -> None:
 @pytest.mark.parametrize(
     ("key", "value", "read"),
     [
-        ("city", "42", "42"), ("city", "true", "true"), ("sky", "sun", "sun"), ("days", "42", 42), ("now", "True", True), ("now", "false", False),
-        ("days", "many", "many"), ("other", "[1]", [1]), ("other", "x", "x"), ("at", '{"x": 1}', {"x": 1}),
+        ("city", "42", "42"),
+        ("city", "true", "true"),
+        ("sky", "sun", "sun"),
+        ("days", "42", 42),
+        ("now", "True", True),
+        ("now", "false", False),
+        ("days", "many", "many"),
+        ("other", "[1]", [1]),
+        ("other", "x", "x"),
+        ("at", '{"x": 1}', {"x": 1}),
     ],
-)  # fmt: skip
+)
 def test_a_value_is_read_as_its_schema_says(key: str, value: str, read: Any) -> None:
     [(_, arguments)] = FORM.read(call("weather", (key, value)), USE.schemas)[1]
     assert json.loads(arguments) == {key: read}

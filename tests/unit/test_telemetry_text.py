@@ -125,8 +125,10 @@ def test_a_callers_user_and_metadata_are_exported_as_texts_only() -> None:
 def test_kserve_logs_through_our_handler() -> None:
     """In a process of its own, as KServe changes what all loggers of a process do."""
     program = (
-        "import logging; from services.sufficiency_scorer.server import ScorerServer; ScorerServer('127.0.0.1', 0, None); "
-        "print([n for n in ('kserve', 'uvicorn') if logging.getLogger(n).handlers or not logging.getLogger(n).propagate])"
+        "import logging; from services.sufficiency_scorer.server import ScorerServer; ScorerServer('127.0.0.1', 0, "
+        "None); "
+        "print([n for n in ('kserve', 'uvicorn') if logging.getLogger(n).handlers or not "
+        "logging.getLogger(n).propagate])"
     )
     command = [sys.executable, "-c", program]
     done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=120, check=False)

@@ -1,4 +1,6 @@
-"""Whatever a model writes, nothing of it drives a terminal, and everything goes through the one place that sees to it."""
+"""Whatever a model writes, nothing of it drives a terminal, and everything goes through the one place that sees to
+it.
+"""
 
 from __future__ import annotations
 
@@ -135,7 +137,9 @@ def test_a_terminal_is_one_whatever_the_environment_says_of_it(monkeypatch: pyte
 
 
 def test_commands_print_in_one_place() -> None:
-    """`print` and `typer.echo` would pass it by. What is named here prints a text of ours that is meant for a program."""
+    """`print` and `typer.echo` would pass it by. What is named here prints a text of ours that is meant for a
+    program.
+    """
     own = {"output.py", "__init__.py: echo", "keys.py: echo", "redis.py: echo"}
     found = set()
     for file in sorted((ROOT / "tandem" / "cli").rglob("*.py")):

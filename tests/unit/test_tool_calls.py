@@ -1,4 +1,6 @@
-"""Tools in a model's prompt, and its calls: with the real tokenizer and engine of a small model, whose template has tools."""
+"""Tools in a model's prompt, and its calls: with the real tokenizer and engine of a small model, whose template has
+tools.
+"""
 
 from __future__ import annotations
 
@@ -119,8 +121,8 @@ def test_the_schema_of_an_answer_stands_before_the_conversation(tokenizer: ChatT
     )
     assert later.ids[: len(first.ids)] == first.ids
     assert (
-        f"Be brief.\n\nAn answer that calls no tool is one JSON value that follows this JSON schema, and nothing else:\n{schema}"
-        in (tokenizer.decode(first.ids[: first.num_shared]))
+        "Be brief.\n\nAn answer that calls no tool is one JSON value that follows this JSON schema, and nothing "
+        f"else:\n{schema}" in (tokenizer.decode(first.ids[: first.num_shared]))
     )
 
 

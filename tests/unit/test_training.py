@@ -45,7 +45,9 @@ KINDS = ("mlp", "logistic", "boosting", "probe", "combined")
 
 @pytest.fixture(autouse=True, scope="module")
 def quick() -> Iterator[None]:
-    """Faster fits and intervals: these easy questions need neither the small learning rate nor many penalties or resamples."""
+    """Faster fits and intervals: these easy questions need neither the small learning rate nor many penalties or
+    resamples.
+    """
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(estimators, "_LEARNING_RATE", 2e-3)
         patch.setattr(estimators, "_SCHEDULE", replace(estimators._SCHEDULE, epochs=40))
@@ -279,9 +281,20 @@ def test_from_files_to_a_profile_by_commands(profile: Profile, tmp_path: Path, m
     }  # fmt: skip
     assert set(figures["methods"]) == {"tandem", "llm", "fixed:2"}
     assert set(figures["methods"]["llm"]) == {
-        "accuracy", "ci95", "n", "truncated", "llm_tokens", "slm_tokens", "overrun_tokens", "tflops_paper", "tflops_full",
-        "usd", "seconds", "latency", "stop_stages",
-    }  # fmt: skip
+        "accuracy",
+        "ci95",
+        "n",
+        "truncated",
+        "llm_tokens",
+        "slm_tokens",
+        "overrun_tokens",
+        "tflops_paper",
+        "tflops_full",
+        "usd",
+        "seconds",
+        "latency",
+        "stop_stages",
+    }
     assert set(figures["comparisons"][0]) == {
         "a", "b", "accuracy_difference", "ci95", "p_value", "cost_ratio_paper", "cost_ratio_full", "cost_ratios"
     }  # fmt: skip

@@ -1,4 +1,6 @@
-"""The example that brings Valkey, Temporal and a collector: its values fit this chart, and its addresses the other charts' names."""
+"""The example that brings Valkey, Temporal and a collector: its values fit this chart, and its addresses the other
+charts' names.
+"""
 
 from __future__ import annotations
 

@@ -44,13 +44,17 @@ def run(question: str, name: str, stage: int, verdict: str, score: float, *, rig
 
 @pytest.fixture(scope="module")
 def table() -> Table:
-    """The small model's answer passes for "easy"; "hinted" passes after stage 1; "hard" and "long" fail at every stage; "mute" has
-    no example. A repair helps "hard". The large model's answer is right and passes, but for "long", of which less holds than of
-    the small model's first answer."""
+    """The small model's answer passes for "easy"; "hinted" passes after stage 1; "hard" and "long" fail at every stage;
+    "mute" has no example. A repair helps "hard". The large model's answer is right and passes, but for "long", of which
+    less holds than of the small model's first answer.
+    """
     verdicts = {
-        "easy": ("pass", "pass", "pass"), "hinted": ("fail", "pass", "pass"), "hard": ("fail",) * 3, "long": ("fail",) * 3,
+        "easy": ("pass", "pass", "pass"),
+        "hinted": ("fail", "pass", "pass"),
+        "hard": ("fail",) * 3,
+        "long": ("fail",) * 3,
         "mute": ("unknown",) * 3,
-    }  # fmt: skip
+    }
     runs = []
     for question, each in verdicts.items():
         is_long = question == "long"
@@ -197,7 +201,8 @@ def test_overlapped_the_large_model_reads_and_writes_while_the_bare_question_is_
     rule = Rule(np.where(np.arange(5)[:, None] == 0, 0.9, np.zeros((5, 3))), [0.5, 1.0, 1.0], llm_finishes=True)
     one, both = (verified(plain, measured, TrialPlan([0], mode=mode), rule) for mode in ("sequential", "overlapped"))
     assert both.stage.tolist() == one.stage.tolist() == [0, *[LLM] * 4]
-    # A pass reads 20 tokens in 20 ms, in which the large model does not even read the question; it is stopped a little later.
+    # A pass reads 20 tokens in 20 ms, in which the large model does not even read the question; it is stopped a little
+    # later.
     assert (one.llm_tokens[0], both.llm_tokens[0]) == (0, 0)
     assert both.full[0] - one.full[0] == pytest.approx(2 * 3e9 * (20 + OVERRUN) / 1e12)
     assert both.full[1:].tolist() == one.full[1:].tolist()

@@ -1,5 +1,5 @@
-"""The activity that waits for a stage ends when it is cancelled, also where the client of Redis swallows the cancel, and tells what the
-small model has read meanwhile.
+"""The activity that waits for a stage ends when it is cancelled, also where the client of Redis swallows the cancel,
+and tells what the small model has read meanwhile.
 """
 
 from __future__ import annotations

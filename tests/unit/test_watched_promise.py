@@ -1,4 +1,6 @@
-"""A promise watched while it is served: bounds that hold at any time, and a policy that becomes stricter when it must."""
+"""A promise watched while it is served: bounds that hold at any time, and a policy that becomes stricter when it
+must.
+"""
 
 from __future__ import annotations
 

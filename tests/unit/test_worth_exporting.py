@@ -1,4 +1,6 @@
-"""Used shares of limits that become metrics: of tenants in the file all, of the others a bounded number, the nearest first."""
+"""Used shares of limits that become metrics: of tenants in the file all, of the others a bounded number, the nearest
+first.
+"""
 
 from __future__ import annotations
 

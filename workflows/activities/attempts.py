@@ -1,4 +1,5 @@
-"""One attempt of an activity: its heartbeats, what it does when it is cancelled, what its failure becomes, and whether another one follows.
+"""One attempt of an activity: its heartbeats, what it does when it is cancelled, what its failure becomes, and whether
+another one follows.
 
 A model that cannot be reached is waited for; retries of a failing one are capped.
 """
@@ -39,7 +40,8 @@ _MAX_INTERVAL = timedelta(seconds=4)
 async def heartbeating(details: Callable[[], Sequence[Any]] = tuple) -> AsyncIterator[None]:
     """Heartbeat while the block runs: the slowest way of a cancel, and how a dead worker is noticed.
 
-    The first one costs a call to Temporal, so it waits for its interval, unless there are `details` that must not be lost.
+    The first one costs a call to Temporal, so it waits for its interval, unless there are `details` that must not be
+    lost.
     """
 
     async def beat() -> None:
@@ -79,8 +81,9 @@ def counts_in(error: grpc.aio.AioRpcError) -> TokenCounts:
 
 
 def application_error(error: grpc.aio.AioRpcError, detail: object, is_last: bool = False) -> ApplicationError:
-    """What an attempt failed with; `is_last`: there must be no other. The next one comes when the service says, where it does; a caller
-    is not held for longer than `Timeouts.longest_pause` at once and `longest_pauses` in all, and told instead.
+    """What an attempt failed with; `is_last`: there must be no other. The next one comes when the service says, where
+    it does; a caller is not held for longer than `Timeouts.longest_pause` at once and `longest_pauses` in all, and told
+    instead.
     """
     wait = retry_after_seconds(error)
     is_long = wait is not None and wait > _QUEUE_SECONDS and not _may_pause(timedelta(seconds=wait))
@@ -99,7 +102,9 @@ def _may_pause(wait: timedelta) -> bool:
 
 
 def unavailable_retry_policy(unavailable_timeout_seconds: float) -> RetryPolicy:
-    """Without the small model there is no answer, and a large one at zero pods starts on demand: intervals of 0.25 s, doubled up to 4 s, for at least the time-out."""
+    """Without the small model there is no answer, and a large one at zero pods starts on demand: intervals of 0.25 s,
+    doubled up to 4 s, for at least the time-out.
+    """
     return RetryPolicy(
         initial_interval=Timeouts.retry_interval,
         backoff_coefficient=2.0,
@@ -109,10 +114,11 @@ def unavailable_retry_policy(unavailable_timeout_seconds: float) -> RetryPolicy:
 
 
 def is_last_attempt(attempt: int, code: grpc.StatusCode, began: bool) -> bool:
-    """Whether the failure of attempt number `attempt` (from 1) ends the retries, however long the service may be waited for.
+    """Whether the failure of attempt number `attempt` (from 1) ends the retries, however long the service may be waited
+    for.
 
-    Work that had begun is paid for and lost with its process, so a request that crashes its process is attempted at most
-    six times.
+    Work that had begun is paid for and lost with its process, so a request that crashes its process is attempted at
+    most six times.
     """
     return attempt >= _MAX_FAILURES and (began or code not in UNAVAILABLE)
 

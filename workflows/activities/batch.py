@@ -1,4 +1,6 @@
-"""The activities of a batch: read a page, ask one request, write a page, join the pages. Each may be repeated at any time."""
+"""The activities of a batch: read a page, ask one request, write a page, join the pages. Each may be repeated at any
+time.
+"""
 
 from __future__ import annotations
 
@@ -43,7 +45,9 @@ class BatchActivities:
 
     @activity.defn
     async def bounds_of_page(self, folder: str, page: int) -> list[float]:
-        """What each request of a page costs at most, in USD. Raises ApplicationError where the batch's files are gone."""
+        """What each request of a page costs at most, in USD. Raises ApplicationError where the batch's files are
+        gone.
+        """
         async with heartbeating():
             return [line.usd_at_most for line in await self._page(folder, page)]
 
@@ -67,7 +71,9 @@ class BatchActivities:
 
     @activity.defn
     async def cancel_asked(self, task: AskTask) -> AskOutcome:
-        """The end of a request whose `ask` was cancelled while it waited for a worker: an attempt before may have started it."""
+        """The end of a request whose `ask` was cancelled while it waited for a worker: an attempt before may have
+        started it.
+        """
         async with heartbeating():
             line = await _in_thread(self._pages.line, task.folder, task.page, task.index)
             return await _cancelled(_handle(line))
@@ -137,7 +143,9 @@ async def _in_thread(call: Callable[..., T], *arguments: object) -> T:
 
 
 async def _start(line: AdmittedLine, batch_id: str) -> bool:
-    """Start the request under a trace of its own, linked to the batch's. False where its id belongs to another request."""
+    """Start the request under a trace of its own, linked to the batch's. False where its id belongs to another
+    request.
+    """
     link = trace.Link(trace.get_current_span().get_span_context())
     with tracer.start_as_current_span("batched request", context=Context(), links=[link]) as span:
         span.set_attributes({"tandem.request.id": line.input.request_id, "tandem.batch.id": batch_id})
@@ -171,7 +179,9 @@ async def _end(handle: Handle) -> Solved:
 
 
 async def _cancelled(handle: Handle) -> AskOutcome:
-    """Cancel the request and wait for its bill; one that has ended stays as it is, and one that never began was not asked."""
+    """Cancel the request and wait for its bill; one that has ended stays as it is, and one that never began was not
+    asked.
+    """
     try:
         await handle.signal(CANCEL_SIGNAL)
     except RPCError as error:

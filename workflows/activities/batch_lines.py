@@ -1,4 +1,6 @@
-"""How a request's workflow ended, and the line that a batch writes: in the form in which the request came, OpenAI's or Tandem's own."""
+"""How a request's workflow ended, and the line that a batch writes: in the form in which the request came, OpenAI's or
+Tandem's own.
+"""
 
 from __future__ import annotations
 
@@ -19,8 +21,19 @@ from tandem.results import to_dict
 
 Handle = WorkflowHandle[Any, SolveResult]
 _SHOWN = (
-    "request_id", "trace_id", "profile", "answer", "reasoning", "complete", "stop", "cost", "usage", "checks", "trials", "notes"
-)  # fmt: skip
+    "request_id",
+    "trace_id",
+    "profile",
+    "answer",
+    "reasoning",
+    "complete",
+    "stop",
+    "cost",
+    "usage",
+    "checks",
+    "trials",
+    "notes",
+)
 _REASONS = {
     "batch_cancelled": "the batch was cancelled before this request was asked",
     "budget_exhausted": "the budget of the batch did not pay for this request",
@@ -30,7 +43,9 @@ _REASONS = {
 
 @dataclass(frozen=True, slots=True)
 class Solved:
-    """`result` without an `error` is an answer; with one it is the bill of a request that has none. `code` names the error."""
+    """`result` without an `error` is an answer; with one it is the bill of a request that has none. `code` names the
+    error.
+    """
 
     result: SolveResult | None
     code: str = ""

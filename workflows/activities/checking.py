@@ -28,7 +28,9 @@ class CheckingActivities:
 
     @activity.defn
     async def check(self, task: CheckTask) -> list[CheckResult]:
-        """One result for each check: the answer checker's, others', and agreement. A cancel ends the checks in the service."""
+        """One result for each check: the answer checker's, others', and agreement. A cancel ends the checks in the
+        service.
+        """
         others = [check for check in task.checks if self._others.has(check.name)]
         own = [check for check in task.checks if check.name != AGREEMENT and not self._others.has(check.name)]
         async with heartbeating():

@@ -32,7 +32,9 @@ from workflows.activities.usage import EarlierUsage, ReportedUsage, without
 
 @dataclass(slots=True)
 class Received:
-    """Events of the stream by kind, as far as they have come. `logged`: what the request log had when the attempt began."""
+    """Events of the stream by kind, as far as they have come. `logged`: what the request log had when the attempt
+    began.
+    """
 
     started: Any = None
     finished: Any = None
@@ -63,7 +65,8 @@ async def run_model_call(
 ) -> CompletedCall:
     """Read a stream to its `finished`. When cancelled, abort the work and read on to its exact usage.
 
-    Tokens that no log has are carried from attempt to attempt in the heartbeats' details; traces know of `task.used_before`.
+    Tokens that no log has are carried from attempt to attempt in the heartbeats' details; traces know of
+    `task.used_before`.
     """
     earlier, received = EarlierUsage.of_attempt(task.used_before), Received()
     reader = asyncio.ensure_future(_read(call, received, earlier))
@@ -90,7 +93,9 @@ async def run_model_call(
 
 
 def place_of(task: ModelTask) -> Metadata:
-    """Requests go together that the models' caches of prefixes would serve: one tenant's, with the same tools and first words."""
+    """Requests go together that the models' caches of prefixes would serve: one tenant's, with the same tools and first
+    words.
+    """
     owner = task.request_id.rpartition("/")[0]
     first = next((message.text for message in task.history if message.speaker == "user"), task.question)
     system = [message.text for message in task.history[:1] if message.speaker == "system"]
@@ -125,7 +130,9 @@ def _failure(
     earlier: EarlierUsage,
     reported: ReportedUsage,
 ) -> ApplicationError:
-    """The attempt's error with what it and earlier ones have used; also in a heartbeat, and remembered by this worker."""
+    """The attempt's error with what it and earlier ones have used; also in a heartbeat, and remembered by this
+    worker.
+    """
     told = counts_in(error)
     earlier.fail(told, received.logged)
     activity.heartbeat(*earlier.details)

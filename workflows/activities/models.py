@@ -1,4 +1,6 @@
-"""The activities of both models: the large one's insight; the small one's answer, and what the log has of prefills ahead of it."""
+"""The activities of both models: the large one's insight; the small one's answer, and what the log has of prefills
+ahead of it.
+"""
 
 from __future__ import annotations
 
@@ -58,7 +60,8 @@ class AnswerActivities:
 
     @activity.defn
     async def execute(self, task: ModelTask) -> GenerationOutcome:
-        """Let the small model of the task's role answer; a cancel returns what it has generated, exactly. Attempts count from `task.epoch`.
+        """Let the small model of the task's role answer; a cancel returns what it has generated, exactly. Attempts
+        count from `task.epoch`.
 
         The counts include `task.used_before`.
         """
@@ -72,7 +75,9 @@ class AnswerActivities:
 
     @activity.defn
     async def all_prefill_passes(self, request_id: str, running: tuple[int, ...] = ()) -> LoggedPrefills:
-        """All the request's prefills, including those whose result was lost. Those of the stages `running` are aborted, and waited for."""
+        """All the request's prefills, including those whose result was lost. Those of the stages `running` are aborted,
+        and waited for.
+        """
         deadline = time.monotonic() + Timeouts.prefill_end.total_seconds()
         while True:
             may_tell_more = bool(running) and await self._abort_prefill(request_id)

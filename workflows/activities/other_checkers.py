@@ -24,7 +24,9 @@ _DETAIL_CHARACTERS = 4_000
 
 
 class OtherCheckers:
-    """`addresses` by the check's name. What one of them says wrong, too late or too long is that check's `error`: the request goes on."""
+    """`addresses` by the check's name. What one of them says wrong, too late or too long is that check's `error`: the
+    request goes on.
+    """
 
     def __init__(self, addresses: Mapping[str, str], transport: Transport = PLAIN) -> None:
         self._channels = {name: open_channel(address, transport) for name, address in addresses.items()}

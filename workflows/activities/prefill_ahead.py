@@ -1,7 +1,8 @@
-"""While a stage is waited for, the small model prefills what its answer may begin with: the prompt of a stage that did not suffice.
+"""While a stage is waited for, the small model prefills what its answer may begin with: the prompt of a stage that did
+not suffice.
 
-It is part of the activity that waits, and not one of its own: that would be three events and a heartbeat each second in Temporal for
-work whose tokens the request log has in any case.
+It is part of the activity that waits, and not one of its own: that would be three events and a heartbeat each second in
+Temporal for work whose tokens the request log has in any case.
 """
 
 from __future__ import annotations
@@ -39,9 +40,11 @@ class PrefillAhead:
     prefill: Prefill | None = None
 
     async def beside(self, waiting: Awaitable[StageScore], stage: int) -> StageScore:
-        """What `waiting` returns, which never waits for the prefill. What has not ended by then runs on, until the answer or the next
-        prefill takes its place, or the request's bill is made up (`AnswerActivities.all_prefill_passes`). It is aborted, never cancelled:
-        one that was begun then returns its counts. A cancel waits for that, and returns `ended`: a wait has cost nothing else.
+        """What `waiting` returns, which never waits for the prefill. What has not ended by then runs on, until the
+        answer or the next prefill takes its place, or the request's bill is made up
+        (`AnswerActivities.all_prefill_passes`). It is aborted, never cancelled:
+        one that was begun then returns its counts. A cancel waits for that, and returns `ended`: a wait has cost
+        nothing else.
         """
         try:
             return await waiting
@@ -52,7 +55,9 @@ class PrefillAhead:
             return StageScore(stage, ended=True)
 
     def with_prefill(self, score: StageScore) -> StageScore:
-        """`score` with the prefill's counts, or that it still runs. Of one that failed only the request log can have tokens."""
+        """`score` with the prefill's counts, or that it still runs. Of one that failed only the request log can have
+        tokens.
+        """
         prefill = self.prefill
         if prefill is None or (prefill.done() and (prefill.cancelled() or prefill.exception() is not None)):
             return score
@@ -73,8 +78,8 @@ class PrefillsAhead:
         self._begun: OrderedDict[tuple[str, int], Prefill] = OrderedDict()
 
     def begin(self, task: ModelTask, ahead: Ahead | None) -> PrefillAhead:
-        """Begin to prefill `ahead`. A repeated attempt has the prefill of the first, where this worker had begun it, and begins none: the
-        log has one pass for each stage.
+        """Begin to prefill `ahead`. A repeated attempt has the prefill of the first, where this worker had begun it,
+        and begins none: the log has one pass for each stage.
         """
         if ahead is None:
             return PrefillAhead(self._stub, task.request_id)
@@ -84,8 +89,8 @@ class PrefillsAhead:
         return PrefillAhead(self._stub, task.request_id, prefill)
 
     async def reported(self, request_id: str) -> dict[int, TokenCounts]:
-        """By stage, the counts that prefills of this worker have returned: the log may have lost them, and so may the attempt that
-        received them. Prefills that still run are about to end.
+        """By stage, the counts that prefills of this worker have returned: the log may have lost them, and so may the
+        attempt that received them. Prefills that still run are about to end.
         """
         own = {stage: prefill for (request, stage), prefill in self._begun.items() if request == request_id}
         if own:

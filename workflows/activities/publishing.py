@@ -28,7 +28,9 @@ class PublishingActivities:
 
     @activity.defn
     async def publish_stop(self, order: StopOrder) -> None:
-        """The fastest way of a stop: the flag in Redis, which the writers receive at once and which refuses their appends."""
+        """The fastest way of a stop: the flag in Redis, which the writers receive at once and which refuses their
+        appends.
+        """
         for role, epoch in ((Role.INSIGHT, order.insight_epoch), (Role.ANSWER, order.answer_epoch)):
             if epoch is not None:
                 await self._log.stops.publish(StopSignal(order.request_id, role, epoch, order.decided_at))
@@ -44,7 +46,8 @@ class PublishingActivities:
 
     @activity.defn
     async def publish_result(self, result: SolveResult, failed: bool, payer: Payer) -> SolveResult | None:
-        """Publish the result, and its totals for trace and metrics: the gateway's span has none when its client has gone.
+        """Publish the result, and its totals for trace and metrics: the gateway's span has none when its client has
+        gone.
         The bill goes to the payer's account.
 
         Returns the result that was published before, which is final: a cancel that comes after the end changes nothing.

@@ -33,8 +33,8 @@ class ServiceAddresses:
 
 
 class Activities:
-    """All activities of a worker, over one channel to each service that has an address. `files` is the URL of the batches' files,
-    `checkers` are the addresses of checks of somebody's own.
+    """All activities of a worker, over one channel to each service that has an address. `files` is the URL of the
+    batches' files, `checkers` are the addresses of checks of somebody's own.
     """
 
     def __init__(

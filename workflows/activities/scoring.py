@@ -1,7 +1,8 @@
 """The scorer's activities: wait for a stage, have it scored, publish the score.
 
-The messages of the Open Inference Protocol are generated from KServe's .proto (protos/inference, `make protos`), because `import
-kserve` brings a web framework and a data frame library: two seconds of processor time at each start of a worker, and 37 packages.
+The messages of the Open Inference Protocol are generated from KServe's .proto (protos/inference, `make protos`),
+because `import kserve` brings a web framework and a data frame library: two seconds of processor time at each start of
+a worker, and 37 packages.
 """
 
 from __future__ import annotations
@@ -47,7 +48,9 @@ class ScoringActivities:
 
     @activity.defn
     async def wait_and_score(self, task: ModelTask, threshold: float, ahead: Ahead | None = None) -> StageScore:
-        """Block until the stage is written, then ask the scorer; `ended` when the insight ends before. Prefill `ahead` meanwhile."""
+        """Block until the stage is written, then ask the scorer; `ended` when the insight ends before. Prefill `ahead`
+        meanwhile.
+        """
         prefill = self._prefills_ahead.begin(task, ahead)
         async with heartbeating():
             score = await prefill.beside(self._when_written(task, prefill), task.stage)
@@ -58,7 +61,9 @@ class ScoringActivities:
 
     @activity.defn
     async def wait_for_stage(self, task: ModelTask, ahead: Ahead | None = None) -> StageScore:
-        """Block until the stage is written; `ended` when the insight ends before. Nothing is scored. Prefill `ahead` meanwhile."""
+        """Block until the stage is written; `ended` when the insight ends before. Nothing is scored. Prefill `ahead`
+        meanwhile.
+        """
         prefill = self._prefills_ahead.begin(task, ahead)
         async with heartbeating():
             return prefill.with_prefill(await prefill.beside(self._when_written(task, prefill), task.stage))

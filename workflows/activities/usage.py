@@ -1,4 +1,5 @@
-"""What attempts used that have failed, also what the request log does not know of: Redis may have lost it, or never had it.
+"""What attempts used that have failed, also what the request log does not know of: Redis may have lost it, or never had
+it.
 
 Heartbeats carry it from attempt to attempt, this worker remembers it, and it is settled from the request log.
 """
@@ -49,14 +50,16 @@ class EarlierUsage:
         return not self.total.computed
 
     def see_log(self, logged: TokenCounts) -> None:
-        """The attempt has begun, with `logged` in the log. An attempt that died unheard may be in the log alone, and what was
-        reported may have gone from it.
+        """The attempt has begun, with `logged` in the log. An attempt that died unheard may be in the log alone, and
+        what was reported may have gone from it.
         """
         self.total = at_least(self.total, logged + self.missing)
         self.missing = without(self.total, logged)
 
     def fail(self, reported: TokenCounts, logged: TokenCounts) -> None:
-        """The attempt has failed; its service `reported` its own tokens and those that were `logged` when it began, or nothing."""
+        """The attempt has failed; its service `reported` its own tokens and those that were `logged` when it began, or
+        nothing.
+        """
         self.total = at_least(self.total, at_least(reported, logged) + self.missing)
 
     @property
@@ -90,7 +93,9 @@ class Reported:
 
 
 class ReportedUsage:
-    """What failed attempts reported last. A cancel between two attempts keeps neither error nor heartbeat; this worker does."""
+    """What failed attempts reported last. A cancel between two attempts keeps neither error nor heartbeat; this worker
+    does.
+    """
 
     def __init__(self) -> None:
         self._reported: OrderedDict[tuple[str, str], Reported] = OrderedDict()
@@ -111,7 +116,8 @@ class LostUsageActivities:
 
     @activity.defn
     async def settle_lost_usage(self, task: LostUsageTask) -> LostUsage:
-        """The counts of a role whose every attempt failed: from the request log, or from the service's error where that has more.
+        """The counts of a role whose every attempt failed: from the request log, or from the service's error where that
+        has more.
 
         All of it is discarded; tokens that no span has reported yet are reported here.
         """

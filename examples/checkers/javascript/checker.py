@@ -4,8 +4,9 @@
     export TANDEM_CHECKERS=javascript_examples=127.0.0.1:50061      # of gateway and worker
     tandem ask --code --check 'javascript_examples:add(1, 2) => 3' "Write a JavaScript function add(a, b) ..."
 
-An example is a line `CALL => VALUE`, or `CALL === VALUE`, with the value in JSON: in the argument, or without one in the question. Values
-are compared here, so that no program sees them. A program that parses proves nothing; it fails where it does not.
+An example is a line `CALL => VALUE`, or `CALL === VALUE`, with the value in JSON: in the argument, or without one in
+the question. Values are compared here, so that no program sees them. A program that parses proves nothing; it fails
+where it does not.
 """
 
 from __future__ import annotations
@@ -86,7 +87,9 @@ class JavaScriptExamples(checking_pb2_grpc.AnswerCheckerServicer):
 
 
 def judged(program: str, examples: list[Example], seconds: float) -> Said:
-    """A pass needs two examples with different values: else a program that returns one value whatever it is given would pass."""
+    """A pass needs two examples with different values: else a program that returns one value whatever it is given would
+    pass.
+    """
     if len({json.dumps(example.value, sort_keys=True) for example in examples}) < 2:
         return tandem_pb2.VERDICT_UNKNOWN, "there are no two examples with different values", 0.0
     found = _run({"program": program, "calls": [example.call for example in examples]}, seconds)
@@ -153,9 +156,11 @@ def _run(job: dict[str, Any], seconds: float) -> dict[str, Any] | str | None:
 
 
 def inside(seconds: float, begun: int) -> int:
-    """In a process of its own: isolate, let Node run, and end it in time. Nothing of the answer runs before the isolation holds.
+    """In a process of its own: isolate, let Node run, and end it in time. Nothing of the answer runs before the
+    isolation holds.
 
-    run.js writes into the file `begun` and closes it before it loads the program, which so cannot say that it never ran.
+    run.js writes into the file `begun` and closes it before it loads the program, which so cannot say that it never
+    ran.
     """
     found = shutil.which("node")
     if found is None:
@@ -195,7 +200,9 @@ def _wait_for_the_beginning(child: int, begun: int) -> None:
 
 
 def serve(address: str, files: list[Path], seconds: float = 5.0) -> tuple[Any, int]:
-    """A running server and its port. `files`: certificate, key and authorities in PEM; without them it speaks clear text."""
+    """A running server and its port. `files`: certificate, key and authorities in PEM; without them it speaks clear
+    text.
+    """
     server = grpc.server(ThreadPoolExecutor(os.cpu_count() or 1))
     checking_pb2_grpc.add_AnswerCheckerServicer_to_server(JavaScriptExamples(seconds), server)
     if files:

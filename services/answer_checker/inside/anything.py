@@ -16,7 +16,9 @@ _USUAL: tuple[Any, ...] = (None, 0, "", [], True, -1, "0", [0], (0, 0), {}, 0.5)
 
 
 class Anything:
-    """It takes part in every expression, is true, and compares with nothing: it is equal to itself, and else neither equal nor unequal."""
+    """It takes part in every expression, is true, and compares with nothing: it is equal to itself, and else neither
+    equal nor unequal.
+    """
 
     def __eq__(self, other: object) -> bool:
         return self is other

@@ -89,7 +89,9 @@ class Comparison:
         return outcome
 
     def _believed(self, outcome: ExampleResult, example: Example, used: frozenset[str]) -> ExampleResult:
-        """What is certain: nothing holds where something was refused, and nothing is wrong that the answer has no part in."""
+        """What is certain: nothing holds where something was refused, and nothing is wrong that the answer has no part
+        in.
+        """
         if outcome.said is Said.WRONG:
             if not self._calls.has_called:
                 return ExampleResult(Said.UNKNOWN, f"{outcome.detail}, and the answer was not asked")
@@ -127,7 +129,9 @@ class Comparison:
         return _HOLDS
 
     def _silent(self, example: Example, value: Any) -> ExampleResult:
-        """Texts leave out what a comparison shows where it is True. Anything else without a value prepares what follows."""
+        """Texts leave out what a comparison shows where it is True. Anything else without a value prepares what
+        follows.
+        """
         if not isinstance(value, bool) or self._is_call(example.source):
             return _PREPARES
         if not value:
@@ -155,7 +159,9 @@ class Comparison:
         raise _Wrong(f"{example.source} is {_shown(value)}, but must raise {kind}")
 
     def _statement(self, example: Example, printed: io.StringIO) -> ExampleResult:
-        """An assertion, or any other statement of a test. One that ends without an error holds if it can fail (`evidence`)."""
+        """An assertion, or any other statement of a test. One that ends without an error holds if it can fail
+        (`evidence`).
+        """
         [node] = ast.parse(example.source).body
         match node:
             case ast.Assert(test=ast.Compare(left=left, ops=[ast.Eq()], comparators=[right])):
@@ -180,7 +186,9 @@ class Comparison:
             raise _Wrong(detail, is_compared=_is_on_purpose(error)) from None
 
     def _run(self, source: str) -> Any:
-        """Its value; None for a statement. Raises NotComparable for a name that nobody defines, and what the source raises."""
+        """Its value; None for a statement. Raises NotComparable for a name that nobody defines, and what the source
+        raises.
+        """
         try:
             return eval(compiled(source), self._names)  # nosec B307  # runs in the sandbox
         except NameError as error:

@@ -1,6 +1,8 @@
-"""Which of the examples that hold say something of the answer: those that fail for wrong programs, and are not its own measure.
+"""Which of the examples that hold say something of the answer: those that fail for wrong programs, and are not its own
+measure.
 
-The test runs again with other functions in place of the answer's, after its verdict: an answer that fails costs nothing here.
+The test runs again with other functions in place of the answer's, after its verdict: an answer that fails costs nothing
+here.
 """
 
 from __future__ import annotations
@@ -44,8 +46,8 @@ def can_fail(test: Test, names: Collection[str], held: Collection[int]) -> set[i
 def is_own_measure(test: Test, functions: Functions, calls: Calls, held: Collection[int]) -> bool:
     """Whether an example holds only because the answer changed what the expected value is computed from.
 
-    It is compared with unchanged arguments. If that does not hold, it must ask for the change alone: it holds whatever is
-    returned, and not for any change.
+    It is compared with unchanged arguments. If that does not hold, it must ask for the change alone: it holds whatever
+    is returned, and not for any change.
     """
     unchanged = _held(test, {name: _with_copies(function) for name, function in functions.items()}, calls)
     if not (rest := set(held) - unchanged):

@@ -36,7 +36,8 @@ def _rounding(expected: float) -> float:
 
 
 def shows(value: Any, printed: str, expected: str, source: str) -> bool:
-    """Whether a line `source` of a session shows what is expected: `value`, unless it is None, after what it has `printed`.
+    """Whether a line `source` of a session shows what is expected: `value`, unless it is None, after what it has
+    `printed`.
 
     Raises NotComparable where the text can be read in two ways.
     """

@@ -1,4 +1,6 @@
-"""Assertions over items: where an answer returns no items, a loop or `all` over them asserts nothing, and holds all the same."""
+"""Assertions over items: where an answer returns no items, a loop or `all` over them asserts nothing, and holds all the
+same.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""The names that examples use: the prompt's own and standard modules. Of the answer's, only the functions that are tested."""
+"""The names that examples use: the prompt's own and standard modules. Of the answer's, only the functions that are
+tested.
+"""
 
 from __future__ import annotations
 
@@ -47,10 +49,11 @@ class Test:
         return names
 
     def tested(self, remote: Remote) -> list[str]:
-        """The functions that the answer is asked for: no other name comes from it, since it could then be its own judge.
+        """The functions that the answer is asked for: no other name comes from it, since it could then be its own
+        judge.
 
-        Those that the prompt leaves to write; else the one that it shows, and those that only the answer can define: if the
-        question names them, or if it is one.
+        Those that the prompt leaves to write; else the one that it shows, and those that only the answer can define: if
+        the question names them, or if it is one.
         """
         if self.to_write:
             return list(self.to_write)

@@ -1,4 +1,6 @@
-"""Values of the answer with which no comparison can be made. What a test does with one is refused, for no guess is a verdict."""
+"""Values of the answer with which no comparison can be made. What a test does with one is refused, for no guess is a
+verdict.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +9,9 @@ from typing import Any, ClassVar, NoReturn
 
 
 class NotComparable(BaseException):
-    """A comparison cannot be made. No Exception, since a test that handles those would hide it; `seen` are all that were."""
+    """A comparison cannot be made. No Exception, since a test that handles those would hide it; `seen` are all that
+    were.
+    """
 
     seen: ClassVar[list[str]] = []
 

@@ -1,4 +1,6 @@
-"""A program with tests of the caller's, in one process: for grading, whose tests are whole programs and not comparisons."""
+"""A program with tests of the caller's, in one process: for grading, whose tests are whole programs and not
+comparisons.
+"""
 
 from __future__ import annotations
 

@@ -27,7 +27,9 @@ class DoesNotLoad(Exception):
 
 
 class Failed(BaseException):
-    """A call that came to no value; the message goes on the words that name the call. No Exception, for no test may expect it."""
+    """A call that came to no value; the message goes on the words that name the call. No Exception, for no test may
+    expect it.
+    """
 
 
 @dataclass(slots=True)
@@ -67,7 +69,9 @@ class Remote:
         return [name for name in wanted if isinstance(found, list) and name in found]
 
     def function(self, name: str) -> Callable[..., Any]:
-        """A function that calls the program's function of that name. Raises what that raises, Failed and NotComparable."""
+        """A function that calls the program's function of that name. Raises what that raises, Failed and
+        NotComparable.
+        """
 
         def call(*arguments: Any, **keywords: Any) -> Any:
             try:

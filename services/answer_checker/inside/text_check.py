@@ -1,4 +1,6 @@
-"""A check that compares texts, in a process of its own: a pattern may take for ever, and a package's check may break."""
+"""A check that compares texts, in a process of its own: a pattern may take for ever, and a package's check may
+break.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Values between the answer's process and the examples' process: literals as JSON with tags, and nothing that runs code."""
+"""Values between the answer's process and the examples' process: literals as JSON with tags, and nothing that runs
+code.
+"""
 
 from __future__ import annotations
 

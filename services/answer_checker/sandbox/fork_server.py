@@ -63,9 +63,10 @@ def _become_supervisor(service: socket.socket, streams: list[socket.socket], iso
 def supervise(control: socket.socket, streams: list[socket.socket], isolation: tuple[str, ...]) -> None:
     """Supervise one isolated process: start it, end it in time, and report what it used.
 
-    The supervisor is trusted and runs nothing of an answer. It ends its process when that has used up its time, and when the service
-    closes its end of the control socket, for whatever reason. It runs what the first message on `control` orders, and answers with
-    its end. An order has `entry`, "module:function" of an imported module, and `limits`. The function gets the `streams` as Channels.
+    The supervisor is trusted and runs nothing of an answer. It ends its process when that has used up its time, and
+    when the service closes its end of the control socket, for whatever reason. It runs what the first message on
+    `control` orders, and answers with its end. An order has `entry`, "module:function" of an imported module, and
+    `limits`. The function gets the `streams` as Channels.
     """
     channel = Channel(control)
     order = channel.receive()

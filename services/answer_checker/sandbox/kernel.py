@@ -65,7 +65,9 @@ def keep_capabilities() -> None:
 
 
 def drop_capabilities(kept: int = 0) -> None:
-    """Give up every capability, those of a user namespace's creator too, but the set `kept`. Raises OSError where it lacks one of these."""
+    """Give up every capability, those of a user namespace's creator too, but the set `kept`. Raises OSError where it
+    lacks one of these.
+    """
     header = _CAPABILITY_VERSION_3.to_bytes(4, sys.byteorder) + bytes(4)
     syscall(
         "capset", header, struct.pack("6I", kept, kept, 0, 0, 0, 0)

@@ -1,4 +1,6 @@
-"""The layers of the sandbox, and which of them this kernel has: found by trying each in a child. The limits of what a process may use."""
+"""The layers of the sandbox, and which of them this kernel has: found by trying each in a child. The limits of what a
+process may use.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,9 @@ _READ_EVERYTHING = 2  # CAP_DAC_READ_SEARCH
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """`seconds` is of wall time; processor time ends a second later. `scratch_bytes` hold for a file and for the folder."""
+    """`seconds` is of wall time; processor time ends a second later. `scratch_bytes` hold for a file and for the
+    folder.
+    """
 
     seconds: float = 5.0
     memory_bytes: int = 512 * _MIB
@@ -66,7 +70,9 @@ class Isolation:
 
     @property
     def is_weak(self) -> bool:
-        """Whether an answer could harm files of the service's user. Namespaces or landlock guard what is in them, seccomp all else."""
+        """Whether an answer could harm files of the service's user. Namespaces or landlock guard what is in them,
+        seccomp all else.
+        """
         return SECCOMP not in self.holds or not {NAMESPACES, LANDLOCK} & set(self.holds)
 
 
@@ -155,11 +161,13 @@ _ATTEMPTS: dict[str, Callable[[], None]] = {
 
 
 def give_up_rights(needed: Iterable[str]) -> None:
-    """Root becomes nobody, and every capability is dropped, so that no file on the machine is this process's own. Raises OSError.
+    """Root becomes nobody, and every capability is dropped, so that no file on the machine is this process's own.
+    Raises OSError.
 
-    Where some of Python's folders, `needed`, are private to root, nobody keeps the capability to read what others may not; landlock
-    or namespaces say what that is. Root stays root, without capabilities, where it may not become another user or lacks that one: in
-    a user namespace or a container. The other layers then hold it as they hold an ordinary user.
+    Where some of Python's folders, `needed`, are private to root, nobody keeps the capability to read what others may
+    not; landlock or namespaces say what that is. Root stays root, without capabilities, where it may not become another
+    user or lacks that one: in a user namespace or a container. The other layers then hold it as they hold an ordinary
+    user.
     """
     kept = 0
     if os.geteuid() == 0:

@@ -1,4 +1,6 @@
-"""Namespaces: no network, no processes of others, and a root file system that holds Python and a small scratch folder."""
+"""Namespaces: no network, no processes of others, and a root file system that holds Python and a small scratch
+folder.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,8 @@ _BYTES_OF_A_FILE = 1 << 12  # what the kernel keeps of a file, empty ones too, i
 def enter(readable: Sequence[str], mount_point: str, scratch: str, scratch_bytes: int) -> None:
     """Put this process into new namespaces, and its next child into a new process namespace. Raises OSError.
 
-    The root becomes an empty file system with `readable`, read only, and in it the folder `scratch`, in memory of `scratch_bytes`.
+    The root becomes an empty file system with `readable`, read only, and in it the folder `scratch`, in memory of
+    `scratch_bytes`.
     `mount_point` is any folder.
     """
     user, group = os.geteuid(), os.getegid()
@@ -37,7 +40,8 @@ def enter(readable: Sequence[str], mount_point: str, scratch: str, scratch_bytes
         _write("/proc/self/uid_map", f"{user} {user} 1")
         _write("/proc/self/gid_map", f"{group} {group} 1")
     _mount(None, "/", None, _RECURSIVE | _PRIVATE)
-    # opened before the new root covers what lies below its mount point; devices take what is written, but no change of their rights
+    # opened before the new root covers what lies below its mount point; devices take what is written, but no change of
+    # their rights
     kept = [(path, os.open(path, os.O_PATH), _READ_ONLY | _NO_SETUID | _NO_DEVICES) for path in readable]
     kept += [(path, os.open(path, os.O_PATH), _READ_ONLY | _NO_SETUID) for path in _DEVICES]
     _mount("tmpfs", mount_point, "tmpfs", _NO_SETUID, "size=1m,mode=755")

@@ -71,7 +71,8 @@ class Sandbox:
 
     @classmethod
     async def start(cls, modules: Sequence[str], without: Sequence[str] = ()) -> Sandbox:
-        """Start the fork server with `modules` loaded, from where this process finds them. Layers in `without` are not used, so that the others can be tested.
+        """Start the fork server with `modules` loaded, from where this process finds them. Layers in `without` are not
+        used, so that the others can be tested.
 
         Raises SandboxError where it does not start.
         """

@@ -1,8 +1,8 @@
 """seccomp: the system calls of a Python program without files of others, network and processes, and no other one.
 
-None of them changes what the kernel keeps of a file besides its content: owner, rights, times and attributes of files that others
-may see, which landlock does not guard. None locks a file, waits for a disk, or tells of another process. A call that is not listed
-fails with EPERM, as it does for a program without the right to it.
+None of them changes what the kernel keeps of a file besides its content: owner, rights, times and attributes of files
+that others may see, which landlock does not guard. None locks a file, waits for a disk, or tells of another process. A
+call that is not listed fails with EPERM, as it does for a program without the right to it.
 """
 
 from __future__ import annotations
@@ -20,28 +20,105 @@ Numbers = tuple[int, int | None]
 """Of x86_64 and of aarch64, where it may be missing."""
 
 ALWAYS: dict[str, Numbers] = {
-    "read": (0, 63), "write": (1, 64), "readv": (19, 65), "writev": (20, 66), "pread64": (17, 67),
-    "pwrite64": (18, 68), "close": (3, 57), "close_range": (436, 436), "fstat": (5, 80), "stat": (4, None), "lstat": (6, None),
-    "newfstatat": (262, 79), "statx": (332, 291), "lseek": (8, 62), "mmap": (9, 222), "mprotect": (10, 226),
-    "munmap": (11, 215), "mremap": (25, 216), "madvise": (28, 233), "brk": (12, 214), "rt_sigaction": (13, 134),
-    "rt_sigprocmask": (14, 135), "rt_sigreturn": (15, 139), "rt_sigpending": (127, 136),
-    "rt_sigtimedwait": (128, 137), "sigaltstack": (131, 132), "access": (21, None), "faccessat": (269, 48),
-    "faccessat2": (439, 439), "pipe": (22, None), "pipe2": (293, 59), "select": (23, None), "pselect6": (270, 72),
-    "poll": (7, None), "ppoll": (271, 73), "epoll_create1": (291, 20), "epoll_ctl": (233, 21),
-    "epoll_wait": (232, None), "epoll_pwait": (281, 22), "eventfd2": (290, 19), "dup": (32, 23), "dup2": (33, None),
-    "dup3": (292, 24), "pause": (34, None), "nanosleep": (35, 101), "clock_nanosleep": (230, 115),
-    "clock_gettime": (228, 113), "clock_getres": (229, 114), "gettimeofday": (96, 169), "time": (201, None),
-    "times": (100, 153), "getitimer": (36, 102), "setitimer": (38, 103), "alarm": (37, None), "getpid": (39, 172),
-    "getppid": (110, 173), "gettid": (186, 178), "getuid": (102, 174), "geteuid": (107, 175), "getgid": (104, 176),
-    "getegid": (108, 177), "getgroups": (115, 158), "getresuid": (118, 148), "getresgid": (120, 150),
-    "getpgrp": (111, None), "uname": (63, 160), "ftruncate": (77, 46), "getdents64": (217, 61), "getcwd": (79, 17),
-    "chdir": (80, 49), "fchdir": (81, 50), "readlink": (89, None), "readlinkat": (267, 78), "umask": (95, 166),
-    "statfs": (137, 43), "fstatfs": (138, 44), "getrusage": (98, 165), "sysinfo": (99, 179), "getrlimit": (97, 163),
-    "setrlimit": (160, 164), "sched_yield": (24, 124), "getcpu": (309, 168), "futex": (202, 98), "set_robust_list": (273, 99),
-    "set_tid_address": (218, 96), "rseq": (334, 293), "exit": (60, 93), "exit_group": (231, 94), "wait4": (61, 260),
-    "getrandom": (318, 278), "restart_syscall": (219, 128), "recvfrom": (45, 207), "sendto": (44, 206), "shutdown": (48, 210),
-    "getsockopt": (55, 209), "getsockname": (51, 204), "getpeername": (52, 205), "arch_prctl": (158, None),
-}  # fmt: skip
+    "read": (0, 63),
+    "write": (1, 64),
+    "readv": (19, 65),
+    "writev": (20, 66),
+    "pread64": (17, 67),
+    "pwrite64": (18, 68),
+    "close": (3, 57),
+    "close_range": (436, 436),
+    "fstat": (5, 80),
+    "stat": (4, None),
+    "lstat": (6, None),
+    "newfstatat": (262, 79),
+    "statx": (332, 291),
+    "lseek": (8, 62),
+    "mmap": (9, 222),
+    "mprotect": (10, 226),
+    "munmap": (11, 215),
+    "mremap": (25, 216),
+    "madvise": (28, 233),
+    "brk": (12, 214),
+    "rt_sigaction": (13, 134),
+    "rt_sigprocmask": (14, 135),
+    "rt_sigreturn": (15, 139),
+    "rt_sigpending": (127, 136),
+    "rt_sigtimedwait": (128, 137),
+    "sigaltstack": (131, 132),
+    "access": (21, None),
+    "faccessat": (269, 48),
+    "faccessat2": (439, 439),
+    "pipe": (22, None),
+    "pipe2": (293, 59),
+    "select": (23, None),
+    "pselect6": (270, 72),
+    "poll": (7, None),
+    "ppoll": (271, 73),
+    "epoll_create1": (291, 20),
+    "epoll_ctl": (233, 21),
+    "epoll_wait": (232, None),
+    "epoll_pwait": (281, 22),
+    "eventfd2": (290, 19),
+    "dup": (32, 23),
+    "dup2": (33, None),
+    "dup3": (292, 24),
+    "pause": (34, None),
+    "nanosleep": (35, 101),
+    "clock_nanosleep": (230, 115),
+    "clock_gettime": (228, 113),
+    "clock_getres": (229, 114),
+    "gettimeofday": (96, 169),
+    "time": (201, None),
+    "times": (100, 153),
+    "getitimer": (36, 102),
+    "setitimer": (38, 103),
+    "alarm": (37, None),
+    "getpid": (39, 172),
+    "getppid": (110, 173),
+    "gettid": (186, 178),
+    "getuid": (102, 174),
+    "geteuid": (107, 175),
+    "getgid": (104, 176),
+    "getegid": (108, 177),
+    "getgroups": (115, 158),
+    "getresuid": (118, 148),
+    "getresgid": (120, 150),
+    "getpgrp": (111, None),
+    "uname": (63, 160),
+    "ftruncate": (77, 46),
+    "getdents64": (217, 61),
+    "getcwd": (79, 17),
+    "chdir": (80, 49),
+    "fchdir": (81, 50),
+    "readlink": (89, None),
+    "readlinkat": (267, 78),
+    "umask": (95, 166),
+    "statfs": (137, 43),
+    "fstatfs": (138, 44),
+    "getrusage": (98, 165),
+    "sysinfo": (99, 179),
+    "getrlimit": (97, 163),
+    "setrlimit": (160, 164),
+    "sched_yield": (24, 124),
+    "getcpu": (309, 168),
+    "futex": (202, 98),
+    "set_robust_list": (273, 99),
+    "set_tid_address": (218, 96),
+    "rseq": (334, 293),
+    "exit": (60, 93),
+    "exit_group": (231, 94),
+    "wait4": (61, 260),
+    "getrandom": (318, 278),
+    "restart_syscall": (219, 128),
+    "recvfrom": (45, 207),
+    "sendto": (44, 206),
+    "shutdown": (48, 210),
+    "getsockopt": (55, 209),
+    "getsockname": (51, 204),
+    "getpeername": (52, 205),
+    "arch_prctl": (158, None),
+}
 WITH_A_FOLDER: dict[str, Numbers] = {
     "open": (2, None), "openat": (257, 56), "creat": (85, None), "truncate": (76, 45), "rename": (82, None),
     "renameat": (264, 38), "renameat2": (316, 276), "mkdir": (83, None), "mkdirat": (258, 34), "rmdir": (84, None),
@@ -84,7 +161,9 @@ class Rule:
 
 
 def conditional(pid: int, *, may_write: bool) -> list[Rule]:
-    """The calls of process `pid` that depend on their arguments. Where it may not write, files are opened to read alone."""
+    """The calls of process `pid` that depend on their arguments. Where it may not write, files are opened to read
+    alone.
+    """
     own = (0, pid)
     rules = [
         Rule(

@@ -28,7 +28,9 @@ RequireAllowed = Callable[[Caller], None]
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """What a request's workflow is started with. `fairness_key`: by what work takes turns in Temporal's queues; empty: it does not."""
+    """What a request's workflow is started with. `fairness_key`: by what work takes turns in Temporal's queues; empty:
+    it does not.
+    """
 
     input: SolveInput
     memo: dict[str, Any]
@@ -51,7 +53,9 @@ class AdmittedBatch:
 
 
 class BatchAdmission:
-    """Admits the lines of one file for `batch`, whose requests have ids derived from its own. `limits_usd`: one budget is for all."""
+    """Admits the lines of one file for `batch`, whose requests have ids derived from its own. `limits_usd`: one budget
+    is for all.
+    """
 
     def __init__(self, admit: Admit, caller: Caller, batch: Owned, *, limits_usd: bool = False) -> None:
         self._admit, self._caller, self._batch, self._limits_usd = admit, caller, batch, limits_usd
@@ -60,7 +64,9 @@ class BatchAdmission:
         self._profile, self._total = "", 0
 
     def lines(self, content: Iterable[bytes]) -> Iterator[AdmittedLine]:
-        """Those that are admitted; when all are read, `admitted` says whether all were. Raises FailedPrecondition as `Admit`."""
+        """Those that are admitted; when all are read, `admitted` says whether all were. Raises FailedPrecondition as
+        `Admit`.
+        """
         for number, text in enumerate(content, 1):
             if not text.strip():
                 continue

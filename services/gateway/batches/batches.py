@@ -34,7 +34,8 @@ _UNKNOWN = BatchProgress(
 class Threads:
     """At most `most` calls run at once, and others wait for them.
 
-    In the pool of `asyncio.to_thread` they would delay what shares it: admission of requests, checks of tokens, reads of files.
+    In the pool of `asyncio.to_thread` they would delay what shares it: admission of requests, checks of tokens, reads
+    of files.
     """
 
     def __init__(self, most: int, name: str) -> None:

@@ -20,7 +20,9 @@ _MOST_NAME = 255
 
 
 class Files:
-    """Calls block. `most_stored`: bytes that the files of a tenant may have together, those that its batches wrote included."""
+    """Calls block. `most_stored`: bytes that the files of a tenant may have together, those that its batches wrote
+    included.
+    """
 
     def __init__(self, store: FileStore, most_stored: int = MOST_STORED_BYTES) -> None:
         self._store, self._records, self._most_stored = store, Records(store), most_stored
@@ -36,7 +38,8 @@ class Files:
     def create(self, tenant: str, filename: str, purpose: str, content: Iterable[bytes]) -> FileRecord:
         """Of a tenant one at a time: then the bytes that it has are counted exactly.
 
-        Raises InvalidArgument for a bad name or purpose, and ResourceExhausted where the tenant's files would have too many bytes.
+        Raises InvalidArgument for a bad name or purpose, and ResourceExhausted where the tenant's files would have too
+        many bytes.
         """
         if purpose != BATCH:
             raise InvalidArgument(f"a file's purpose is {BATCH!r}, not {purpose!r}", field="purpose")
@@ -111,7 +114,8 @@ class Files:
     def _check(self, stored: int) -> None:
         if stored > self._most_stored:
             raise ResourceExhausted(
-                f"the files would have more than {self._most_stored} bytes together, which is the limit: delete those that are "
+                f"the files would have more than {self._most_stored} bytes together, which is the limit: delete "
+                "those that are "
                 "not needed",
                 reason="FILE_QUOTA_EXCEEDED",
             )

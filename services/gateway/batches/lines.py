@@ -22,8 +22,9 @@ from tandem.v1 import tandem_pb2
 ENDPOINT = "/v1/chat/completions"
 OPENAI, PLAIN = "openai", "plain"
 MOST_BYTES = 1024 * 1024
-"""Of a line without its end. The shipped profiles admit at most 131,072 characters (4096 tokens of 32 characters), of which JSON
-makes six bytes each where it escapes them: 768 KiB, and the rest is for the names, options and metadata around them.
+"""Of a line without its end. The shipped profiles admit at most 131,072 characters (4096 tokens of 32 characters), of
+which JSON makes six bytes each where it escapes them: 768 KiB, and the rest is for the names, options and metadata
+around them.
 """
 Id = Annotated[str, StringConstraints(min_length=1, max_length=256)]
 

@@ -1,4 +1,6 @@
-"""Files of batches that have been kept for as long as the operator wants: erased, with their names and what they say of a batch."""
+"""Files of batches that have been kept for as long as the operator wants: erased, with their names and what they say of
+a batch.
+"""
 
 from __future__ import annotations
 
@@ -39,7 +41,9 @@ class Retention:
             await asyncio.sleep(min(self._kept / _PARTS, _MOST_PAUSE).total_seconds())
 
     async def erase(self, now: float) -> int:
-        """Erase what is due at `now`, Unix seconds. Returns how many files and batches. Raises the store's own errors."""
+        """Erase what is due at `now`, Unix seconds. Returns how many files and batches. Raises the store's own
+        errors.
+        """
         due, erased = now - self._kept.total_seconds(), 0
         for tenant in map(paths.tenant_of, await asyncio.to_thread(self._folders_of_tenants)):
             erased += await asyncio.to_thread(self._erase_files, tenant, due)

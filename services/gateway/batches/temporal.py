@@ -28,7 +28,9 @@ class BatchWorkflows:
         self._client, self._is_searchable = client, is_searchable
 
     async def start(self, task: BatchTask, tenant: str, fingerprint: str) -> None:
-        """Start the batch, or leave it as it is where it runs. Raises FailedPrecondition where its id is another's, Unavailable."""
+        """Start the batch, or leave it as it is where it runs. Raises FailedPrecondition where its id is another's,
+        Unavailable.
+        """
         try:
             await self._client.start_workflow(
                 BATCH_WORKFLOW,
@@ -45,7 +47,9 @@ class BatchWorkflows:
             raise unavailable(error) from error
 
     async def progress(self, batch_id: str) -> BatchProgress | None:
-        """As the workflow has told it, with or without a worker; None where there is no workflow. Raises Unavailable."""
+        """As the workflow has told it, with or without a worker; None where there is no workflow. Raises
+        Unavailable.
+        """
         try:
             description = await self._handle(batch_id).describe()
             if description.status == WorkflowExecutionStatus.RUNNING:

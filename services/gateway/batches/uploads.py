@@ -67,7 +67,8 @@ class Uploads:
     ) -> batch_pb2.FileDescription:
         """What the first message says of the file. The content of the others goes `into`.
 
-        Raises InvalidArgument without a description and for a file that is too large, ResourceExhausted for one that is too slow.
+        Raises InvalidArgument without a description and for a file that is too large, ResourceExhausted for one that is
+        too slow.
         """
         whole, silence, size = self._limits.whole.total_seconds(), self._limits.silence.total_seconds(), 0
         clock = asyncio.get_running_loop().time

@@ -33,8 +33,9 @@ class EngineError(Exception):
     ├── ApiBadReply     an API's reply is none of its protocol, or larger than any answer
     └── ApiUnavailable  an API does not answer
 
-    `reason` is what a service reports to its client, `retry_after_s` when it may ask again, where that is known. `prompt_tokens` are
-    what an API may have computed of the prompt before it failed: an estimate; None where it has read nothing, or is no API.
+    `reason` is what a service reports to its client, `retry_after_s` when it may ask again, where that is known.
+    `prompt_tokens` are what an API may have computed of the prompt before it failed: an estimate; None where it has
+    read nothing, or is no API.
     """
 
     reason = "ENGINE_ERROR"
@@ -145,8 +146,9 @@ class Token:
 
     `text` is empty while a character's bytes are incomplete, and while it may be the beginning of a stop string.
 
-    `prompt_computed`, on the first token: how many tokens of the prompt were computed for it; None where a back end does not
-    report it. `logprob`, where it was wanted: of the token before any constraint and temperature, in nats; None as before.
+    `prompt_computed`, on the first token: how many tokens of the prompt were computed for it; None where a back end
+    does not report it. `logprob`, where it was wanted: of the token before any constraint and temperature, in nats;
+    None as before.
     """
 
     id: int
@@ -160,10 +162,12 @@ class Token:
 class Finished:
     """End of a generation. `text` is what was held back. `halted_at` is Unix time in seconds.
 
-    `reason` is EOS where the model ended by itself or a stop string ended its text. With stop strings, `text` is empty after an abort:
+    `reason` is EOS where the model ended by itself or a stop string ended its text. With stop strings, `text` is empty
+    after an abort:
     another attempt may go on from what is held back.
 
-    `usage.completion` includes the stop token. `usage.is_estimated`: an API reported no usage that fits what it was sent and sent.
+    `usage.completion` includes the stop token. `usage.is_estimated`: an API reported no usage that fits what it was
+    sent and sent.
     """
 
     reason: FinishReason
@@ -177,8 +181,8 @@ class PromptScores:
     """The probabilities of a prompt's tokens.
 
     `logprobs` and `entropies` are float32[n - 1], in nats, for tokens 1..n-1 of the prompt: the log-probability of the
-    token and the entropy of the full-vocabulary distribution that predicted it. `states` is float32[n, d], the output of the
-    layer at two thirds of the depth; empty where a back end does not return it.
+    token and the entropy of the full-vocabulary distribution that predicted it. `states` is float32[n, d], the output
+    of the layer at two thirds of the depth; empty where a back end does not return it.
     """
 
     logprobs: NDArray[np.float32]
@@ -220,7 +224,9 @@ class EngineLoad:
 
 class Tokenizer(Protocol):
     def encode(self, text: str, *, plain: bool = False) -> list[int]:
-        """Token ids of `text`, none added. Special tokens in it are recognised, or with `plain` treated as plain text."""
+        """Token ids of `text`, none added. Special tokens in it are recognised, or with `plain` treated as plain
+        text.
+        """
         ...
 
     def decode(self, ids: Sequence[int]) -> str: ...
@@ -231,8 +237,8 @@ class Tokenizer(Protocol):
         ...
 
     def render_chat(self, messages: Sequence[tuple[str, str] | Turn], tools: Sequence[Turn] = ()) -> str:
-        """The chat template's text for messages, each (role, content) or as the template knows it, up to and including the assistant's
-        header. `tools` as the template knows them. Raises PromptRefused.
+        """The chat template's text for messages, each (role, content) or as the template knows it, up to and including
+        the assistant's header. `tools` as the template knows them. Raises PromptRefused.
         """
         ...
 
@@ -265,7 +271,9 @@ class RunningModel(Protocol):
         ...
 
     def abort(self, request_id: str) -> bool:
-        """End the text after the step under way; `Finished(ABORTED)` follows. False: there is none. A prefill stays cached."""
+        """End the text after the step under way; `Finished(ABORTED)` follows. False: there is none. A prefill stays
+        cached.
+        """
         ...
 
 
@@ -279,10 +287,12 @@ class Engine(RunningModel, Protocol):
     def tokenizer(self) -> Tokenizer: ...
 
     def generate(self, generation: GenerationRequest) -> AsyncGenerator[Token | Finished, None]:
-        """Stream tokens, then exactly one Finished with the exact usage. Closing the generator early aborts the request.
+        """Stream tokens, then exactly one Finished with the exact usage. Closing the generator early aborts the
+        request.
 
-        Raises PromptTooLong, QueueFull, DuplicateRequest, EngineStopped, GenerationFailed, and for a JSON schema InvalidSchema
-        and SchemaNotSupported. A request that fails ends alone. An engine that dies raises EngineStopped in every stream.
+        Raises PromptTooLong, QueueFull, DuplicateRequest, EngineStopped, GenerationFailed, and for a JSON schema
+        InvalidSchema and SchemaNotSupported. A request that fails ends alone. An engine that dies raises EngineStopped
+        in every stream.
         """
         ...
 

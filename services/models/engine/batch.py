@@ -50,10 +50,11 @@ async def whole(stream: AsyncGenerator[Token | Finished, None]) -> Completion:
 async def run_all(
     work: Callable[[A], Coroutine[Any, Any, B]], items: Iterable[A], width: int
 ) -> AsyncGenerator[B, None]:
-    """`work` on each item, `width` at a time; results in the order in which they end. Closing the generator cancels what runs.
+    """`work` on each item, `width` at a time; results in the order in which they end. Closing the generator cancels
+    what runs.
 
-    For generations, prompts with a common prefix should be neighbours, and `width` a little above the engine's `max_batch`, so that one
-    request is always waiting, and below `max_batch + max_waiting`.
+    For generations, prompts with a common prefix should be neighbours, and `width` a little above the engine's
+    `max_batch`, so that one request is always waiting, and below `max_batch + max_waiting`.
     """
     waiting = iter(items)
     running: set[asyncio.Task[B]] = set()

@@ -1,7 +1,8 @@
 """How a model writes calls, read off its chat template, which shows the model its own earlier calls in that form.
 
-The template renders two calls of known names and arguments. What stands around them is what the model writes around any call. So no
-model's format is written down here, and a call in the next turn's prompt is, token by token, what the model wrote.
+The template renders two calls of known names and arguments. What stands around them is what the model writes around any
+call. So no model's format is written down here, and a call in the next turn's prompt is, token by token, what the model
+wrote.
 """
 
 from __future__ import annotations
@@ -39,7 +40,8 @@ def derived_format(render: Render) -> CallFormat:
         if found:
             return found
     raise PromptRefused(
-        "the model's chat template shows no calls of tools, or none in a form that is known: this model cannot be given tools"
+        "the model's chat template shows no calls of tools, or none in a form that is known: this model cannot be "
+        "given tools"
     )
 
 
@@ -124,7 +126,9 @@ def _parts(text: str, name: str) -> _Parts | None:
 
 
 def _between(two: str, call: str) -> str:
-    """From the first call's arguments to the second's name; empty where it is none of the kind. `call`: what follows each name."""
+    """From the first call's arguments to the second's name; empty where it is none of the kind. `call`: what follows
+    each name.
+    """
     _, found, rest = two.rpartition(_NAMES[0])[2].partition(call)
     between, is_there, tail = rest.partition(_NAMES[1])
     return between if found and is_there and tail.startswith(call) else ""

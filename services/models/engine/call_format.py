@@ -23,8 +23,8 @@ AN_ID, ID_PATTERN = "⟦id⟧", "[A-Za-z0-9]{9}"
 
 @dataclass(frozen=True, slots=True)
 class Grammar:
-    """What an answer that may call tools is held to, in llguidance's notation. A type of its own, so that no text of a caller's is taken
-    for one: a text is a JSON schema, however it begins. `schemas`: the texts of those in it.
+    """What an answer that may call tools is held to, in llguidance's notation. A type of its own, so that no text of a
+    caller's is taken for one: a text is a JSON schema, however it begins. `schemas`: the texts of those in it.
     """
 
     text: str
@@ -33,15 +33,18 @@ class Grammar:
 
 @dataclass(frozen=True, slots=True)
 class CallFormat:
-    """Calls are `first`, a name, `middle`, arguments, then for each further call `between`, a name, `middle`, arguments, then `end`.
+    """Calls are `first`, a name, `middle`, arguments, then for each further call `between`, a name, `middle`,
+    arguments, then `end`.
 
-    `between` is empty where the model writes one call at most. `separators` are those of the arguments' JSON, after an item and after a
-    key. `are_texts`: the template takes arguments as texts of JSON. `tokens` are parts of it that the tokenizer has as tokens of their
-    own, with their ids.
+    `between` is empty where the model writes one call at most. `separators` are those of the arguments' JSON, after an
+    item and after a key. `are_texts`: the template takes arguments as texts of JSON. `tokens` are parts of it that the
+    tokenizer has as tokens of their own, with their ids.
 
-    Some models write calls as bare JSON, one after the other or in a list, perhaps in a block of code, whatever their template asks for:
-    these are calls where the format has a `mark`, if they are all that is written. Not `reads_bare`: they are text. All parts but `first`
-    may have `AN_ID` in them, which is not kept: a call has an id of ours. With `tags` the arguments are no JSON, but stand between these.
+    Some models write calls as bare JSON, one after the other or in a list, perhaps in a block of code, whatever their
+    template asks for:
+    these are calls where the format has a `mark`, if they are all that is written. Not `reads_bare`: they are text. All
+    parts but `first` may have `AN_ID` in them, which is not kept: a call has an id of ours. With `tags` the arguments
+    are no JSON, but stand between these.
     """
 
     first: str
@@ -71,8 +74,8 @@ class CallFormat:
         return self.first + self.middle + (self.tags.written if self.tags else "") + self.between + self.end
 
     def read(self, text: str, schemas: Mapping[str, Any] = NO_SCHEMAS) -> tuple[str, list[tuple[str, str]]]:
-        """The text before the calls, and each call's name and arguments. What is no whole call is none. `schemas`: of the tools by
-        their names, which say what is a text between tags.
+        """The text before the calls, and each call's name and arguments. What is no whole call is none. `schemas`: of
+        the tools by their names, which say what is a text between tags.
         """
         at = text.find(self.first) if self.mark else 0 if text.startswith(self.first) else -1
         if at < 0:

@@ -21,7 +21,9 @@ _MAX_BYTES = 256 << 20
 _LEAST_BYTES = 4 << 20
 """Of a grammar, with what it grows by while texts are held to it."""
 _MAX_TEXTS = 256
-"""Copies of a grammar share the states that they find. After so many texts it is compiled again, so that it does not grow for ever."""
+"""Copies of a grammar share the states that they find. After so many texts it is compiled again, so that it does not
+grow for ever.
+"""
 _WORD_BITS = 32
 
 
@@ -43,8 +45,8 @@ class Matcher:
         self.failure = ""
 
     def mask(self, logits: NDArray[np.float32]) -> None:
-        """Set `logits`, float32[vocabulary], to -inf for every token that may not come next. Where the text is complete and
-        nothing can follow, only the end remains.
+        """Set `logits`, float32[vocabulary], to -inf for every token that may not come next. Where the text is complete
+        and nothing can follow, only the end remains.
         """
         self._matcher.unsafe_compute_mask_ptr(self._words.ctypes.data, self._words.nbytes)
         if self._matcher.is_error():
@@ -73,8 +75,8 @@ class _Compiled:
 
 
 class Grammars:
-    """Grammars for one tokenizer, compiled when needed. Its methods may be called from any thread, and none waits for a compilation
-    of another.
+    """Grammars for one tokenizer, compiled when needed. Its methods may be called from any thread, and none waits for a
+    compilation of another.
     """
 
     def __init__(self, tokenizer: JsonTokenizer, eos_ids: Collection[int], max_bytes: int = _MAX_BYTES) -> None:
@@ -86,8 +88,8 @@ class Grammars:
     def matcher(self, schema: Grammar | str, written: Sequence[int], num_bytes: int = 0) -> Matcher:
         """For a text that follows `schema`, whose grammar takes `num_bytes`, and begins with the tokens `written`.
 
-        Blocks: the first call takes seconds, a new schema as long as it took to try it. Raises InvalidSchema, and SchemaNotSupported
-        where the tokenizer is of another kind, or `written` does not follow the schema.
+        Blocks: the first call takes seconds, a new schema as long as it took to try it. Raises InvalidSchema, and
+        SchemaNotSupported where the tokenizer is of another kind, or `written` does not follow the schema.
         """
         key = key_of(schema)
         matcher = self._known(key)

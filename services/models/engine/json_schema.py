@@ -1,6 +1,7 @@
 """A JSON schema as a grammar that a text can be held to. Needs no model, so that a gateway can refuse a schema too.
 
-What is said of a schema here is said of a Grammar too. A text is a JSON object, or refused: the library also takes grammars as texts.
+What is said of a schema here is said of a Grammar too. A text is a JSON object, or refused: the library also takes
+grammars as texts.
 """
 
 from __future__ import annotations
@@ -88,7 +89,9 @@ def try_grammar(text: str) -> None:
 
 
 def try_schema(schema: Grammar | str) -> None:
-    """Compile it and hold the beginning of a text to it. Raises ValueError where this fails, or a step takes too long."""
+    """Compile it and hold the beginning of a text to it. Raises ValueError where this fails, or a step takes too
+    long.
+    """
     try:
         matcher = compiled(LLTokenizer("byte"), schema)
     except InvalidSchema as error:

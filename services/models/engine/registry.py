@@ -17,8 +17,8 @@ from tandem.paths import has_nvidia_gpu
 
 @dataclass(frozen=True, slots=True)
 class BackEnd:
-    """`maker` is a `module:function`, as an engine of your own has. It `scores` prompts, which some scorers need. An API (`is_api`) has
-    its weights elsewhere.
+    """`maker` is a `module:function`, as an engine of your own has. It `scores` prompts, which some scorers need. An
+    API (`is_api`) has its weights elsewhere.
     """
 
     maker: str
@@ -32,7 +32,9 @@ BACK_ENDS: dict[str, BackEnd] = {
     "vllm": BackEnd("services.models.engine.remote.vllm_engine:make"),
     **{name: BackEnd(f"services.models.engine.remote.{name}_writer:make", is_api=True) for name in PROTOCOLS},
 }
-"""What an engine needs is in the extra of its name; of APIs in `api`. The chart and the settings list what stands here."""
+"""What an engine needs is in the extra of its name; of APIs in `api`. The chart and the settings list what stands
+here.
+"""
 NAMES = ", ".join([*map(repr, ("auto", *BACK_ENDS)), "or 'module:function'"])
 
 
@@ -74,8 +76,8 @@ def running_engine(spec: str, arguments: dict[str, Any]) -> Iterator[PromptScore
 def choose(arguments: Mapping[str, Any]) -> str:
     """What `auto` is: the engine that fits the device, the files of the model and what is installed.
 
-    vLLM generates on GPUs. On everything else llama.cpp runs GGUF files, which need no conversion and little memory. transformers does
-    the rest: GPUs without vLLM, models without a GGUF file, and scorers that read hidden states.
+    vLLM generates on GPUs. On everything else llama.cpp runs GGUF files, which need no conversion and little memory.
+    transformers does the rest: GPUs without vLLM, models without a GGUF file, and scorers that read hidden states.
     """
     path, device = Path(arguments["path"]), arguments.get("device", "auto")
     has_gguf, has_folder = any(path.glob("*.gguf")), (path / "config.json").is_file()

@@ -1,5 +1,5 @@
-"""What the keywords of a JSON schema cost to hold a text to, guessed from the schema alone: to refuse by the path of a keyword what
-is sure to be too much, and to try the lightest first.
+"""What the keywords of a JSON schema cost to hold a text to, guessed from the schema alone: to refuse by the path of a
+keyword what is sure to be too much, and to try the lightest first.
 
 The guesses are fits to measurements of llguidance 1.7 on one core. What they miss, a try finds (`schema_findings`).
 """
@@ -25,8 +25,9 @@ _MAX_REMAINDERS = 20_000
 _MAX_ALL_REMAINDERS = 50_000
 _REMAINDER_MILLISECONDS = 0.005
 _MOST_TOGETHER = 10**9
-# What may come next is found along all tokens of a vocabulary. For each optional property that may follow, one that ends a value and begins
-# a name (`","`) takes 4 items, and all together 270: the most of Qwen2.5, cl100k, o200k, DeepSeek and Claude 2, with room for others.
+# What may come next is found along all tokens of a vocabulary. For each optional property that may follow, one that
+# ends a value and begins a name (`","`) takes 4 items, and all together 270: the most of Qwen2.5, cl100k, o200k,
+# DeepSeek and Claude 2, with room for others.
 MAX_STEP_ITEMS = 200_000
 _ITEMS_OF_AN_OPTIONAL_PROPERTY = 400
 MAX_OPTIONAL_PROPERTIES = MAX_STEP_ITEMS // _ITEMS_OF_AN_OPTIONAL_PROPERTY
@@ -37,7 +38,9 @@ _PLAIN_NAME = re.compile(r"[$A-Za-z_][$A-Za-z0-9_]*")
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """`milliseconds` of processor time, more or less; `path` is the JSON path of the keyword that costs most, "" where none does."""
+    """`milliseconds` of processor time, more or less; `path` is the JSON path of the keyword that costs most, "" where
+    none does.
+    """
 
     milliseconds: float
     path: str
@@ -72,14 +75,15 @@ def _check_optional(root: Any) -> None:
     for at, schema in _schemas(root, "$"):
         if (optional := _optional(schema, root, known)[1]) > MAX_OPTIONAL_PROPERTIES:
             raise InvalidSchema(
-                f"the schema has {optional} optional properties in one place: {at}; the limit is {MAX_OPTIONAL_PROPERTIES}, "
+                f"the schema has {optional} optional properties in one place: {at}; the limit is "
+                f"{MAX_OPTIONAL_PROPERTIES}, "
                 "besides those in `required`"
             )
 
 
 def _optional(schema: Any, root: Any, known: dict[str, tuple[int, int]]) -> tuple[int, int]:
-    """In how many ways a text may follow the schema, and how many optional properties they have together. Both at most: the library
-    merges some. `known`: of references.
+    """In how many ways a text may follow the schema, and how many optional properties they have together. Both at most:
+    the library merges some. `known`: of references.
     """
     if not isinstance(schema, dict):
         return 1, 0

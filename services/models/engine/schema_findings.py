@@ -34,7 +34,8 @@ class SchemaFindings:
     async def num_bytes(self, schema: Grammar | str) -> int:
         """Memory that compiling it takes. Cancelling ends one under way.
 
-        Raises InvalidSchema where no text can be held to it within the bounds, QueueFull where too many others are tried.
+        Raises InvalidSchema where no text can be held to it within the bounds, QueueFull where too many others are
+        tried.
         """
         key = key_of(schema)
         found = self._known.get(key)

@@ -17,8 +17,8 @@ S = TypeVar("S", bound="DataclassInstance")
 
 
 def from_arguments(kind: type[S], arguments: Mapping[str, Any]) -> S:
-    """An engine's settings, a dataclass, from the registry's arguments, of which other engines take others. `engine_args` are more of
-    its fields, and override. Raises ValueError for one that is none, or of another type.
+    """An engine's settings, a dataclass, from the registry's arguments, of which other engines take others.
+    `engine_args` are more of its fields, and override. Raises ValueError for one that is none, or of another type.
     """
     known, more = {field.name for field in fields(kind)}, arguments.get("engine_args", {})
     if unknown := sorted(more.keys() - known):
@@ -31,13 +31,15 @@ class EngineSettings:
     """Of an engine whose passes are computed here. `path` is a folder in Hugging Face layout.
 
     `max_batch` sequences run at once and `max_waiting` wait; a step prefills at most `prefill_chunk` tokens.
-    `quantization` is "none", or "auto" or "int8" for int8 on a CPU that has it. The four caches hold keys and values of scored prompts, of prompts that were prefilled ahead, of conversations that
-    may go on, and of tools, with which other conversations begin. With `saved_prefixes`, a folder, tools are kept in files there
-    instead, at most `saved_bytes`, and a later process finds them (llama.cpp). An engine that does not `generates` only scores, and makes nothing ready for the rest.
+    `quantization` is "none", or "auto" or "int8" for int8 on a CPU that has it. The four caches hold keys and values of
+    scored prompts, of prompts that were prefilled ahead, of conversations that may go on, and of tools, with which
+    other conversations begin. With `saved_prefixes`, a folder, tools are kept in files there instead, at most
+    `saved_bytes`, and a later process finds them (llama.cpp). An engine that does not `generates` only scores, and
+    makes nothing ready for the rest.
 
     llama.cpp runs `path`, or the file in it, as it is quantized; `dtype` and `quantization` do not apply. Its
-    sequences have at most `kv_cache_tokens` tokens together, for which it takes memory as they come. With `repack` it copies
-    weights into a faster layout, and an answer may depend on the other sequences of its batch.
+    sequences have at most `kv_cache_tokens` tokens together, for which it takes memory as they come. With `repack` it
+    copies weights into a faster layout, and an answer may depend on the other sequences of its batch.
     """
 
     path: Path

@@ -1,6 +1,8 @@
-"""Arguments of a call that stand one by one between tags, as Qwen3-Coder writes them: texts as they are, all else as JSON.
+"""Arguments of a call that stand one by one between tags, as Qwen3-Coder writes them: texts as they are, all else as
+JSON.
 
-How a value is to be read depends on the tool's schema: a text that looks like a number is one only where the schema wants a text.
+How a value is to be read depends on the tool's schema: a text that looks like a number is one only where the schema
+wants a text.
 """
 
 from __future__ import annotations
@@ -52,7 +54,9 @@ class Tags:
 
 
 def tags_of(text: str, name: str, values: Sequence[tuple[str, str]]) -> Tags | None:
-    """From a call of `name` with two arguments, each (name, value), as a template writes it; None where it stands not between tags."""
+    """From a call of `name` with two arguments, each (name, value), as a template writes it; None where it stands not
+    between tags.
+    """
     (first, value), (second, other) = values
     parts = re.fullmatch("(.*?)".join(map(re.escape, ("", name, first, value, second, other, ""))), text, re.DOTALL)
     if parts is None:

@@ -13,9 +13,9 @@ _INCOMPLETE = "�"
 class Detokenizer:
     """The text of a growing list of tokens, in increments of whole characters.
 
-    Each step decodes a window of tokens: a byte-level tokenizer's text of a token depends on the tokens just before it, and
-    decoding from the start each time would be quadratic. `is_resumed`: the prompt ends with the text's own tokens, maybe within a
-    character, which has not been shown.
+    Each step decodes a window of tokens: a byte-level tokenizer's text of a token depends on the tokens just before it,
+    and decoding from the start each time would be quadratic. `is_resumed`: the prompt ends with the text's own tokens,
+    maybe within a character, which has not been shown.
     """
 
     def __init__(self, tokenizer: Tokenizer, prompt_ids: Sequence[int], *, is_resumed: bool = False) -> None:
@@ -44,11 +44,12 @@ class Detokenizer:
 
 
 class StopStrings:
-    """Lets text through up to the string that is complete first; of two that are complete at once, up to the longer one.
+    """Lets text through up to the string that is complete first; of two that are complete at once, up to the longer
+    one.
 
     Text that may be the beginning of one is held back until that is decided. What was let through never ends in such a
-    beginning, so a text that goes on from it, by whichever model, needs to know nothing of it. `held` is what was held back
-    of an earlier part of the text.
+    beginning, so a text that goes on from it, by whichever model, needs to know nothing of it. `held` is what was held
+    back of an earlier part of the text.
     """
 
     def __init__(self, strings: Sequence[str], held: str = "") -> None:
@@ -67,8 +68,8 @@ class StopStrings:
         return known[:decided]
 
     def last(self, text: str = "", *, is_aborted: bool = False) -> str:
-        """At the end of the text, which is `text`: what is left turned out to be no string's beginning. A text that was aborted has
-        not ended, and another attempt may go on from it: nothing is decided.
+        """At the end of the text, which is `text`: what is left turned out to be no string's beginning. A text that was
+        aborted has not ended, and another attempt may go on from it: nothing is decided.
         """
         if is_aborted and self._strings:
             return ""

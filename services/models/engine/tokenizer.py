@@ -136,8 +136,8 @@ class ChatTokenizer:
 
 
 def keep_no_words(tokenizer: RustTokenizer) -> None:
-    """The library keeps the first 10,000 words, up to 8 kB each, for each thread and tokenizer: a process grows by them. Without them
-    a text takes a sixth longer.
+    """The library keeps the first 10,000 words, up to 8 kB each, for each thread and tokenizer: a process grows by
+    them. Without them a text takes a sixth longer.
     """
     if isinstance(tokenizer.model, BPE | Unigram):
         tokenizer.model._resize_cache(0)
@@ -179,7 +179,9 @@ def _decoded(ids: Sequence[int], decode: Callable[[list[int]], str], shown: Mapp
 
 
 def _readable(calls: CallFormat, tokenizer: FileTokenizer | ChatTokenizer, added: Mapping[str, int]) -> CallFormat:
-    """With its tokens, of those that were `added` to the vocabulary. Raises PromptRefused where the tokenizer does not write such calls."""
+    """With its tokens, of those that were `added` to the vocabulary. Raises PromptRefused where the tokenizer does not
+    write such calls.
+    """
     if tokenizer.decode(tokenizer.encode(calls.written)) != calls.written:
         raise PromptRefused(
             "the model writes calls of tools with tokens whose text is another one, which is not supported"

@@ -1,4 +1,5 @@
-"""What an answer that may call tools is held to: free text, calls in the model's own format, or both, in llguidance's notation.
+"""What an answer that may call tools is held to: free text, calls in the model's own format, or both, in llguidance's
+notation.
 
 Each call is of a tool that may be called, with arguments that follow its schema, so that none is malformed.
 """
@@ -37,15 +38,19 @@ _BARE = [
     f"NEXT: /{_SPACE},{_SPACE}{_BRACE}/",
     f"SPACE: /{_SPACE}/",
 ]
-"""A call as bare JSON, or a list of some, perhaps in a block of code: what begins so is held to be that. Not one call after the other:
-Qwen2.5-Coder 1.5B goes on with all calls of the task, whose results it has not seen, and again from the first to the token limit.
+"""A call as bare JSON, or a list of some, perhaps in a block of code: what begins so is held to be that. Not one call
+after the other:
+Qwen2.5-Coder 1.5B goes on with all calls of the task, whose results it has not seen, and again from the first to the
+token limit.
 """
 _OF_TEXTS = frozenset({"pattern", "format", "minLength", "maxLength"})
 _KINDS = frozenset({"type", "$ref", "anyOf", "oneOf", "allOf", "enum", "const"})
 
 
 def tool_grammar(form: CallFormat, use: ToolUse, json_schema: str = "") -> Grammar:
-    """With `json_schema` an answer without calls is a JSON text that follows it. Raises InvalidSchema where a schema is no JSON object."""
+    """With `json_schema` an answer without calls is a JSON text that follows it. Raises InvalidSchema where a schema is
+    no JSON object.
+    """
     tools, is_required = use.callable, use.mode == "required"
     is_json = bool(json_schema) and not is_required
     start = _start_of_json(form, json_schema) if is_json else _start(form, is_required=is_required)
@@ -165,8 +170,8 @@ def _bare_call(tool: Tool) -> str:
 
 
 def _held_schema(tool: Tool, written: Mapping[str, Any]) -> str:
-    """The tool's schema, in which the arguments are an object, with no names that it does not have unless it says so. `written`: as the
-    chat template writes them, so that the next turn's prompt has the same tokens.
+    """The tool's schema, in which the arguments are an object, with no names that it does not have unless it says so.
+    `written`: as the chat template writes them, so that the next turn's prompt has the same tokens.
     """
     schema = _object(tool.schema, f"the schema of the tool {tool.name!r}")
     kind = {} if _KINDS & schema.keys() else {"type": "object"}

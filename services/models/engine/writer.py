@@ -55,7 +55,9 @@ class Writing:
     cache: CacheUse = field(default_factory=CacheUse)
     wants_logprobs: bool = False
     on_sent: Callable[[int], None] = lambda tokens: None
-    """Called with an estimate of the prompt's tokens before an API is asked, which may be paid whatever happens then."""
+    """Called with an estimate of the prompt's tokens before an API is asked, which may be paid whatever happens
+    then.
+    """
 
     def messages(self) -> list[dict[str, Any]]:
         """For an API: the turns as values, the last of them with what is written of the text."""

@@ -15,7 +15,9 @@ from tandem.method.tokens import TokenCounts
 
 @dataclass(frozen=True, slots=True)
 class Delta:
-    """Tokens for one entry of the log; `stage` > 0 says that they end that stage. `said`: see services.shared.request_log.transcript.Entry."""
+    """Tokens for one entry of the log; `stage` > 0 says that they end that stage. `said`: see
+    services.shared.request_log.transcript.Entry.
+    """
 
     text: str
     ids: tuple[int, ...]
@@ -50,7 +52,8 @@ Begin = Callable[[], Awaitable[StreamWriter]]
 class UnloggedAttempt:
     """Takes an AttemptLog's place where there is no log to write to: the work goes on, and readers see nothing of it.
 
-    `earlier`: what is known of earlier attempts. `begin` is called at the end, so that the ledger has the attempt's tokens.
+    `earlier`: what is known of earlier attempts. `begin` is called at the end, so that the ledger has the attempt's
+    tokens.
     """
 
     is_logged = False
@@ -71,7 +74,9 @@ class UnloggedAttempt:
 
 
 class AttemptLog:
-    """The stream of an attempt, written again where Redis has lost it, by what `begin` returns where it has lost all."""
+    """The stream of an attempt, written again where Redis has lost it, by what `begin` returns where it has lost
+    all.
+    """
 
     is_logged = True
 

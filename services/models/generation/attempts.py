@@ -31,7 +31,9 @@ class RunningAttempts:
 
     @contextlib.contextmanager
     def track(self, request_id: str, epoch: int, generation: Stoppable) -> Iterator[None]:
-        """Stop the generation as its stop is published. This is the fastest path; without Redis the gRPC abort remains."""
+        """Stop the generation as its stop is published. This is the fastest path; without Redis the gRPC abort
+        remains.
+        """
         tracked = self._running[request_id] = (epoch, generation)
         listening = asyncio.create_task(self._listen(request_id, tracked))
         self._listening.add(listening)

@@ -1,7 +1,8 @@
-"""What the running texts of this process have generated, in files that outlive it: where it is killed, whoever starts next in its place
-tells the request log the tokens that no entry has.
+"""What the running texts of this process have generated, in files that outlive it: where it is killed, whoever starts
+next in its place tells the request log the tokens that no entry has.
 
-A count is written into a page of memory that is a file's, which costs less than a microsecond; the kernel keeps it when the process dies.
+A count is written into a page of memory that is a file's, which costs less than a microsecond; the kernel keeps it when
+the process dies.
 It is lost with the machine, and where nothing starts on the same folder: then what the last entry lacks is on no bill.
 """
 
@@ -33,8 +34,8 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True)
 class UnfinishedAttempt:
-    """Tokens of an attempt whose process died before it could report them. `prompt` is 0 where it had not been prefilled,
-    or sent to an API.
+    """Tokens of an attempt whose process died before it could report them. `prompt` is 0 where it had not been
+    prefilled, or sent to an API.
     """
 
     attempt: Attempt
@@ -59,7 +60,9 @@ class Page:
             self._memory[_COUNTS.size : _COUNTS.size + len(said)] = said
 
     def _map(self) -> mmap.mmap:
-        """Raises OSError where the disk is full: to write into a page that it has no room for would kill the process."""
+        """Raises OSError where the disk is full: to write into a page that it has no room for would kill the
+        process.
+        """
         fcntl.flock(self._descriptor, fcntl.LOCK_EX)  # it is ours, until this process ends
         os.posix_fallocate(self._descriptor, 0, _BYTES)
         return mmap.mmap(self._descriptor, _BYTES)
@@ -84,7 +87,9 @@ class Page:
 
 
 class Journal:
-    """In `folder`, of one role of one system; None: no counts are kept. One that cannot be written keeps none either."""
+    """In `folder`, of one role of one system; None: no counts are kept. One that cannot be written keeps none
+    either.
+    """
 
     def __init__(self, folder: Path | None = None) -> None:
         self._folder = folder

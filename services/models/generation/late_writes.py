@@ -1,4 +1,5 @@
-"""Token counts in the request log, and those that it did not take: written again until it does, because they stand nowhere else.
+"""Token counts in the request log, and those that it did not take: written again until it does, because they stand
+nowhere else.
 
 The caller may have died with the counts that it received. Its next attempt begins with what the log has by then.
 """
@@ -52,7 +53,9 @@ class LateWrites:
         self._trying: asyncio.Task[None] | None = None
 
     def add(self, text: TextId, write: Write, owed: TokenCounts, name: str = "") -> None:
-        """Call `write` until the log takes it. `owed`: tokens that no log knows until then, of a pass that has a `name`."""
+        """Call `write` until the log takes it. `owed`: tokens that no log knows until then, of a pass that has a
+        `name`.
+        """
         self._late.setdefault(text, []).append(_Late(write, owed, name, time.monotonic()))
         if len(self._late) > _MOST:
             self._give_up(next(iter(self._late)))
@@ -112,7 +115,9 @@ class CountedPasses:
         self._late = LateWrites()
 
     async def count(self, request_id: str, counts: TokenCounts, name: str | None = None) -> TokenCounts:
-        """Counts of all the request's passes with this one, as far as the log can be read. `name`: where it is known by one."""
+        """Counts of all the request's passes with this one, as far as the log can be read. `name`: where it is known by
+        one.
+        """
         text, name = TextId(request_id), name or uuid4().hex
         await self._late.settle(text)
         add = partial(self._ledger.add_pass, request_id, self._kind, name, counts)

@@ -28,7 +28,8 @@ _ABORT_AGAIN_SECONDS = 0.05
 
 @dataclass(frozen=True, slots=True)
 class AttemptResult:
-    """What an attempt came to. `own` are the attempt's counts, `counts` those of every attempt of the role so far. Times are Unix seconds.
+    """What an attempt came to. `own` are the attempt's counts, `counts` those of every attempt of the role so far.
+    Times are Unix seconds.
 
     `reported`: counts that earlier attempts reported while this one ran; they are in `counts`.
     """
@@ -45,8 +46,8 @@ class LoggedGeneration:
     """Runs one generation: a Writer's stream of `items`, which `abort` aborts.
 
     `stop` may be called at any time from the event loop, also more than once.
-    `close_later` is given what the log does not take at the end, and the tokens that no log knows until then. `page` has the counts where
-    this process dies. `spoken`: of a text that may call tools.
+    `close_later` is given what the log does not take at the end, and the tokens that no log knows until then. `page`
+    has the counts where this process dies. `spoken`: of a text that may call tools.
     """
 
     def __init__(
@@ -109,7 +110,9 @@ class LoggedGeneration:
 
     @property
     def written(self) -> list[tuple[str, float]]:
-        """Text and log-probability of the tokens that this attempt has generated; empty where the engine does not say it of all."""
+        """Text and log-probability of the tokens that this attempt has generated; empty where the engine does not say
+        it of all.
+        """
         return self._written if len(self._written) == len(self._generated_at) else []
 
     async def _pump(self) -> None:

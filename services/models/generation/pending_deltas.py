@@ -1,8 +1,8 @@
 """What the engine has generated and the log has not: how much of it makes an entry.
 
-A write costs Redis and this process the same for one token as for four. So a token is written at once where the last write was a
-while ago, and else with those that come within that while: Nagle's algorithm, with a clock in the acknowledgement's place. What a
-killed process had not written is on no bill, so few tokens are held back.
+A write costs Redis and this process the same for one token as for four. So a token is written at once where the last
+write was a while ago, and else with those that come within that while: Nagle's algorithm, with a clock in the
+acknowledgement's place. What a killed process had not written is on no bill, so few tokens are held back.
 """
 
 from __future__ import annotations

@@ -1,4 +1,6 @@
-"""One model in one role of a request: take the stream over, resume, run, finish. Insight and answer differ in their prompts."""
+"""One model in one role of a request: take the stream over, resume, run, finish. Insight and answer differ in their
+prompts.
+"""
 
 from __future__ import annotations
 
@@ -39,7 +41,9 @@ _NOTHING = TokenCounts()
 
 @dataclass(frozen=True, slots=True)
 class GenerationStarted:
-    """The attempt began from `at`, where the log says that an earlier one was. Not `is_logged`: the log does not answer."""
+    """The attempt began from `at`, where the log says that an earlier one was. Not `is_logged`: the log does not
+    answer.
+    """
 
     at: Resumption
     is_logged: bool
@@ -93,8 +97,9 @@ class EarlierText:
 
 
 class RoleGenerator:
-    """`keep` says what a resumed attempt keeps of an earlier one: its finished stages, or every logged token. `journal`: of this role;
-    where a process was killed in this one's place, it is made in an event loop, and reports to the log what that one had generated.
+    """`keep` says what a resumed attempt keeps of an earlier one: its finished stages, or every logged token.
+    `journal`: of this role; where a process was killed in this one's place, it is made in an event loop, and reports to
+    the log what that one had generated.
     `model_role`: of the model, for traces; both small models write answers.
     """
 
@@ -149,7 +154,8 @@ class RoleGenerator:
     async def run(
         self, task: ModelTask, own: AttemptLog | UnloggedAttempt, work: RoleWork
     ) -> AsyncGenerator[GenerationEvent, None]:
-        """Resume where the log stands, report each stage, end with the outcome. Closing the generator aborts the engine.
+        """Resume where the log stands, report each stage, end with the outcome. Closing the generator aborts the
+        engine.
 
         Raises Fenced, Unavailable and EngineError.
         """
@@ -209,7 +215,9 @@ class RoleGenerator:
         )
 
     def _as_known(self, counts: TokenCounts, own: TokenCounts = _NOTHING) -> TokenCounts:
-        """Of an API, what any other attempt than the `own` one has read is an estimate: one that was lost has no usage."""
+        """Of an API, what any other attempt than the `own` one has read is an estimate: one that was lost has no
+        usage.
+        """
         is_guess = not self._writer.can.exact_usage and counts.computed > own.computed
         return replace(counts, is_estimated=counts.is_estimated or is_guess)
 
@@ -262,7 +270,9 @@ class RoleGenerator:
 
 
 def prompt_of(own: TokenCounts, kept: int) -> TokenCounts:
-    """The prompt as this attempt read it, without the `kept` tokens of earlier attempts' text that it read behind it."""
+    """The prompt as this attempt read it, without the `kept` tokens of earlier attempts' text that it read behind
+    it.
+    """
     tokens = max(0, own.read - kept)
     cached = min(own.cached, tokens)
     return TokenCounts(prompt=tokens - cached, cached=cached)

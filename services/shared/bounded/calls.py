@@ -86,7 +86,8 @@ class TooCostly(Exception):
 class Bounds:
     """Of one call: processor time, time by the clock, and memory beyond the helper's own.
 
-    `places` calls of a weight up to `light` run at once, and `heavy_places` others; `max_waiting` and `max_heavy_waiting` wait.
+    `places` calls of a weight up to `light` run at once, and `heavy_places` others; `max_waiting` and
+    `max_heavy_waiting` wait.
     """
 
     cpu_seconds: int = 1
@@ -100,7 +101,9 @@ class Bounds:
 
 
 class BoundedCalls:
-    """Calls from one event loop. The helper starts with the first call, with `modules` loaded, and ends with this process."""
+    """Calls from one event loop. The helper starts with the first call, with `modules` loaded, and ends with this
+    process.
+    """
 
     def __init__(self, modules: Sequence[str], bounds: Bounds | None = None) -> None:
         self.bounds = bounds or Bounds()

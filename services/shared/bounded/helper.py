@@ -1,5 +1,5 @@
-"""The helper: it loads modules once, and forks two processes for each call. One does the work within its limits; the other, its
-supervisor, ends it when the time is over or the caller has gone, and reports.
+"""The helper: it loads modules once, and forks two processes for each call. One does the work within its limits; the
+other, its supervisor, ends it when the time is over or the caller has gone, and reports.
 
 Runs as a program of its own, with one thread, so that it may fork.
 """
@@ -42,8 +42,8 @@ def main(descriptor: int, modules: list[str]) -> None:
 
 
 def _supervise(call: socket.socket) -> None:
-    """Report `{"refused", "costly", "bytes"}`. `refused` is the work's own reason, "" where it is good and None where it was ended;
-    `costly`: by a limit that the machine's load does not move.
+    """Report `{"refused", "costly", "bytes"}`. `refused` is the work's own reason, "" where it is good and None where
+    it was ended; `costly`: by a limit that the machine's load does not move.
     """
     order = json.loads(call.makefile("r").readline())
     reading, writing = os.pipe()
@@ -66,7 +66,9 @@ def _supervise(call: socket.socket) -> None:
 
 
 def _await(worker: int, reading: int, call: socket.socket, until: float) -> tuple[bytes, bool]:
-    """What the worker writes until it ends, and whether it had to be ended: its time is over, or its caller has gone."""
+    """What the worker writes until it ends, and whether it had to be ended: its time is over, or its caller has
+    gone.
+    """
     reply = b""
     while True:
         ready, _, _ = select.select([reading, call.fileno()], [], [], max(0.0, until - time.monotonic()))

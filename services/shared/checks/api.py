@@ -11,7 +11,9 @@ from tandem.method.evidence.checks import Verdict
 
 @dataclass(frozen=True, slots=True)
 class Compared:
-    """What a check says. `detail` is read by the model that has to correct itself; `score` is the share that held, 0..1."""
+    """What a check says. `detail` is read by the model that has to correct itself; `score` is the share that held,
+    0..1.
+    """
 
     verdict: Verdict
     detail: str = ""
@@ -50,8 +52,10 @@ def _always(question: str, argument: str) -> bool:
 class Check:
     """`validate(argument)` raises ValueError; `applies(question, argument)`: whether there is anything to compare with.
 
-    Both are quick and pure: the gateway calls them before a request begins. `tasks` are those whose answers it can read.
-    Without `compare` it is the answer checker's own, which takes more than one process, or `is_remote`: somebody else's service has it.
+    Both are quick and pure: the gateway calls them before a request begins. `tasks` are those whose answers it can
+    read.
+    Without `compare` it is the answer checker's own, which takes more than one process, or `is_remote`: somebody else's
+    service has it.
     """
 
     name: str

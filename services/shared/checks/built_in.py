@@ -1,8 +1,8 @@
 """The built-in checks: `python_examples`, `json_schema`, `regex` and `choice`.
 
-`python_examples`: a program does what the examples say. The answer checker runs it in two processes. Its argument is a test, or
-says how strong the prompt's examples must be together, or they prove nothing: `min=N`, N of them; `weight=N`, where one that shows
-a text or a collection counts twice.
+`python_examples`: a program does what the examples say. The answer checker runs it in two processes. Its argument is a
+test, or says how strong the prompt's examples must be together, or they prove nothing: `min=N`, N of them; `weight=N`,
+where one that shows a text or a collection counts twice.
 """
 
 from __future__ import annotations
@@ -78,7 +78,9 @@ def validate_schema(argument: str) -> None:
 
 
 def read_json(answer: str, parse_float: Callable[[str], Any] = finite) -> Any:
-    """The answer's JSON value. Raises ValueError, also for what Python's parser takes and JSON does not have: NaN, infinite numbers."""
+    """The answer's JSON value. Raises ValueError, also for what Python's parser takes and JSON does not have: NaN,
+    infinite numbers.
+    """
     try:
         return json.loads(last_block(answer), parse_float=parse_float, parse_constant=finite)
     except (ValueError, RecursionError) as error:

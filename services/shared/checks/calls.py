@@ -1,8 +1,8 @@
 """The check `call`: what a caller knows of the arguments of its tools, beyond their types.
 
-`call:TOOL:CHECK:ARGUMENT` is about all arguments of each call of TOOL, as a JSON object; `call:TOOL/NAME:...` about one of them, which may
-lie deeper (`TOOL/NAME/NAME`). CHECK is `json_schema`, `regex` or `choice`, with its argument. The answer is a JSON list of calls, each
-with `name` and `arguments`.
+`call:TOOL:CHECK:ARGUMENT` is about all arguments of each call of TOOL, as a JSON object; `call:TOOL/NAME:...` about one
+of them, which may lie deeper (`TOOL/NAME/NAME`). CHECK is `json_schema`, `regex` or `choice`, with its argument. The
+answer is a JSON list of calls, each with `name` and `arguments`.
 """
 
 from __future__ import annotations

@@ -28,7 +28,9 @@ class Input:
 
 
 def given_inputs(question: str, entry: str) -> list[Input]:
-    """Of the calls of `entry` with literals in the prompt's examples, each once. None of a whole program: of its text nobody knows the form."""
+    """Of the calls of `entry` with literals in the prompt's examples, each once. None of a whole program: of its text
+    nobody knows the form.
+    """
     if entry == OUTPUT_OF:
         return []
     found: dict[str, Input] = {}

@@ -1,8 +1,9 @@
 """The check `python_agreement`: a program computes what another one computes, on inputs that no model wrote.
 
-Its argument is the other program, of a second small model or a second sample. Its first line may say how much is wanted:
-`# inputs=60 share=1.0 least=10`. Without a program it is the one that the profile's other small model writes for the same request. The
-answer checker runs each program in a process of its own.
+Its argument is the other program, of a second small model or a second sample. Its first line may say how much is
+wanted:
+`# inputs=60 share=1.0 least=10`. Without a program it is the one that the profile's other small model writes for the
+same request. The answer checker runs each program in a process of its own.
 """
 
 from __future__ import annotations
@@ -28,7 +29,9 @@ _OF_NOBODY = {"opaque", "endless"}
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """`inputs` are tried; of those on which neither program raises, at least `least`, the `share` must have equal results."""
+    """`inputs` are tried; of those on which neither program raises, at least `least`, the `share` must have equal
+    results.
+    """
 
     inputs: int = 60
     share: float = 1.0

@@ -1,8 +1,9 @@
 """The check `quotes`: each value of a JSON answer stands in the source text, the question, where the schema says so.
 
-Its argument is a JSON schema whose parts may have the keyword `x-quoted`: true, for a text, number or date by what the value is, or false.
-It holds for all parts below that have none of their own. Enums, booleans and null are never looked for: an answer with one that is not
-said to be `x-quoted: false` does not pass, since nothing shows it.
+Its argument is a JSON schema whose parts may have the keyword `x-quoted`: true, for a text, number or date by what the
+value is, or false.
+It holds for all parts below that have none of their own. Enums, booleans and null are never looked for: an answer with
+one that is not said to be `x-quoted: false` does not pass, since nothing shows it.
 """
 
 from __future__ import annotations
@@ -20,14 +21,26 @@ from services.shared.checks.built_in import normal, read_json, validate_schema
 
 KEYWORD = "x-quoted"
 _MONTHS = (
-    "january", "february", "march", "april", "may", "june", "july", "august", "september", "october", "november", "december",
-)  # fmt: skip
+    "january",
+    "february",
+    "march",
+    "april",
+    "may",
+    "june",
+    "july",
+    "august",
+    "september",
+    "october",
+    "november",
+    "december",
+)
 _NUMBER = re.compile(r"(?<![\w.,-])[-−]?\d{1,3}(?:[,' ]\d{3})+(?:\.\d+)?(?![\w])|(?<![\w.])[-−]?\d+(?:[.,]\d+)?")
 _ISO = re.compile(r"\b(\d{4})-(\d{2})-(\d{2})\b")
 _NUMERIC_DATE = re.compile(r"\b(\d{1,2})[./](\d{1,2})[./](\d{4})\b")
 _NAMED = "|".join(f"{month[:3]}(?:{month[3:]})?" for month in _MONTHS)
 _SPOKEN_DATE = re.compile(
-    rf"\b(\d{{1,2}})(?:st|nd|rd|th)?\.? ({_NAMED})\.?,? (\d{{4}})\b|\b({_NAMED})\.? (\d{{1,2}})(?:st|nd|rd|th)?,? (\d{{4}})\b"
+    rf"\b(\d{{1,2}})(?:st|nd|rd|th)?\.? ({_NAMED})\.?,? (\d{{4}})\b|\b({_NAMED})\.? (\d{{1,2}})(?:st|nd|rd|th)?,? "
+    rf"(\d{{4}})\b"
 )
 _WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
 _SHOWN_CHARACTERS = 80
@@ -59,7 +72,9 @@ class _Source:
 def quoted_values(
     schema: Any, value: Any, path: str = "$", is_quoted: bool = False
 ) -> Iterator[tuple[str, str | int | Decimal | None]]:
-    """Those of the answer that have to stand in the source, with their paths; None for one that cannot be looked for."""
+    """Those of the answer that have to stand in the source, with their paths; None for one that cannot be looked
+    for.
+    """
     part = schema if isinstance(schema, dict) else {}
     is_quoted = part.get(KEYWORD, is_quoted)
     if isinstance(value, dict):

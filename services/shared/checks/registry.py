@@ -28,7 +28,9 @@ def checks() -> dict[str, Check]:
 
 
 def add_remote(names: Iterable[str]) -> None:
-    """Checks that run elsewhere, by somebody else's service: their arguments are its own matter. Raises InvalidArgument for a name that is taken."""
+    """Checks that run elsewhere, by somebody else's service: their arguments are its own matter. Raises InvalidArgument
+    for a name that is taken.
+    """
     for name in names:
         known = checks().get(name)
         if name == AGREEMENT or (known is not None and not known.is_remote):

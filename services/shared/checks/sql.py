@@ -1,8 +1,9 @@
-"""The check `sql`: a query gives the expected result, or that of another query on the caller's rows and on mutations of them.
+"""The check `sql`: a query gives the expected result, or that of another query on the caller's rows and on mutations of
+them.
 
-Its argument is a JSON object: `setup`, the schema and the rows in SQLite's SQL; `expected` rows, or an `other` query; `ordered` where
-the order of the rows matters. It runs in the checker's sandbox, on a database in memory, and may only read: what it may do is told
-SQLite by an authorizer, statement by statement, so nothing of the query is parsed here.
+Its argument is a JSON object: `setup`, the schema and the rows in SQLite's SQL; `expected` rows, or an `other` query;
+`ordered` where the order of the rows matters. It runs in the checker's sandbox, on a database in memory, and may only
+read: what it may do is told SQLite by an authorizer, statement by statement, so nothing of the query is parsed here.
 """
 
 from __future__ import annotations

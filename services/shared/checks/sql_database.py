@@ -1,4 +1,6 @@
-"""SQLite for the check `sql`: in memory, and it may only read: what it may do is told it by an authorizer, so nothing of a query is parsed here."""
+"""SQLite for the check `sql`: in memory, and it may only read: what it may do is told it by an authorizer, so nothing
+of a query is parsed here.
+"""
 
 from __future__ import annotations
 

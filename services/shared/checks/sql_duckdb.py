@@ -1,4 +1,6 @@
-"""DuckDB for the check `sql`, where it is installed (extra `duckdb`): in memory, with no file, extension or setting within reach."""
+"""DuckDB for the check `sql`, where it is installed (extra `duckdb`): in memory, with no file, extension or setting
+within reach.
+"""
 
 from __future__ import annotations
 
@@ -45,7 +47,9 @@ class DuckDatabase:
 
     @contextmanager
     def other_rows(self, generator: random.Random) -> Iterator[DuckDatabase]:
-        """This database with other rows, for as long as the block lasts. Raises RowsError where its tables refuse them."""
+        """This database with other rows, for as long as the block lasts. Raises RowsError where its tables refuse
+        them.
+        """
         try:
             with self._limited():
                 self._connection.execute("BEGIN")

@@ -1,4 +1,6 @@
-"""Rows like those of a database: some left out, repeated with another value, exchanged between rows, or without a value where one has none."""
+"""Rows like those of a database: some left out, repeated with another value, exchanged between rows, or without a value
+where one has none.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,9 @@ Row = list[Any]
 
 
 def mutate_rows(connection: sqlite3.Connection, generator: random.Random) -> None:
-    """Each table anew, of a copy in memory; a row that breaks a constraint of the schema is left out, and a key stays one."""
+    """Each table anew, of a copy in memory; a row that breaks a constraint of the schema is left out, and a key stays
+    one.
+    """
     connection.set_authorizer(None)
     names = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'")
     for (name,) in names.fetchall():

@@ -45,7 +45,9 @@ def batches(tenant: str) -> str:
 
 
 def batch_folder(tenant: str, batch_id: str, fingerprint: str) -> str:
-    """The fingerprint keeps two batches apart that are made with one id at the same moment: one of them is then refused."""
+    """The fingerprint keeps two batches apart that are made with one id at the same moment: one of them is then
+    refused.
+    """
     return f"{batches(tenant)}/{batch_id}-{fingerprint}"
 
 

@@ -1,4 +1,6 @@
-"""What is known of a file and of a batch, as small files beside them; and pages of a batch's requests, which the worker reads."""
+"""What is known of a file and of a batch, as small files beside them; and pages of a batch's requests, which the worker
+reads.
+"""
 
 from __future__ import annotations
 

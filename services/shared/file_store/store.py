@@ -31,8 +31,8 @@ class Entry:
 
 
 class FileStore:
-    """`url` is a folder or a URL of fsspec; empty: there is none, and every call raises FailedPrecondition. A store that fails, as a full
-    disk does, is Unavailable.
+    """`url` is a folder or a URL of fsspec; empty: there is none, and every call raises FailedPrecondition. A store
+    that fails, as a full disk does, is Unavailable.
 
     A store's own settings come from its own variables, such as AWS_ENDPOINT_URL and AWS_ACCESS_KEY_ID.
     """
@@ -71,7 +71,8 @@ class FileStore:
     def lines(self, path: str, most_bytes: int) -> Iterator[bytes]:
         """The content, line by line, each with its end. Raises NotFound.
 
-        A line of more than `most_bytes`, its end left out, is cut behind the first byte too many: none fills the memory.
+        A line of more than `most_bytes`, its end left out, is cut behind the first byte too many: none fills the
+        memory.
         """
         line = bytearray()
         for chunk in self.chunks(path):
@@ -136,7 +137,8 @@ class FileStore:
     def _store(self) -> Any:
         if self._fs is None:
             raise FailedPrecondition(
-                "there is no file store here: set TANDEM_FILES to a folder or to s3://BUCKET/PREFIX, for gateway and worker",
+                "there is no file store here: set TANDEM_FILES to a folder or to s3://BUCKET/PREFIX, for gateway and "
+                "worker",
                 reason="NO_FILE_STORE",
             )
         return self._fs
@@ -177,7 +179,9 @@ def _write(file: Any, chunks: Iterable[bytes]) -> int:
 
 
 def _write_locally(target: Path, chunks: Iterable[bytes]) -> int:
-    """Beside the target first: fsspec's own way is through the folder for temporary files, which may be on another disk."""
+    """Beside the target first: fsspec's own way is through the folder for temporary files, which may be on another
+    disk.
+    """
     partial = target.with_name(f".{target.name}.{uuid4().hex}")
     try:
         with partial.open("wb") as file:

@@ -1,4 +1,6 @@
-"""One check of all callers, whatever door they come by: `Authorization: Bearer CREDENTIAL`, an API key or an OIDC token."""
+"""One check of all callers, whatever door they come by: `Authorization: Bearer CREDENTIAL`, an API key or an OIDC
+token.
+"""
 
 from __future__ import annotations
 
@@ -108,7 +110,9 @@ class IdentitySettings(BaseSettings):
     )
 
     def authentication(self, host: str) -> Authentication:
-        """Raises ValueError where anyone who reaches `host` could call, and no setting says so; KeyFileError for a bad file."""
+        """Raises ValueError where anyone who reaches `host` could call, and no setting says so; KeyFileError for a bad
+        file.
+        """
         found = Authentication(ApiKeys(self.api_keys) if self.api_keys else None, self._tokens())
         if not (found.is_on or self.allow_anonymous or is_loopback(host)):
             raise ValueError(

@@ -1,7 +1,7 @@
 """Who calls. The tenant comes from the credential, and a request's id counts within its tenant only.
 
-Internally a request of tenant `acme` has the id `acme/ID`, so another tenant's `ID` is another request: it does not exist
-for `acme`, and no answer and no time tells it from one that nobody has used.
+Internally a request of tenant `acme` has the id `acme/ID`, so another tenant's `ID` is another request: it does not
+exist for `acme`, and no answer and no time tells it from one that nobody has used.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """`tenant` and `roles` are the credential's. An anonymous caller, where the gateway asks for no credential, sees everything
-    and names the tenant itself. An admin may act for other tenants, whose ids it writes `TENANT/ID`.
+    """`tenant` and `roles` are the credential's. An anonymous caller, where the gateway asks for no credential, sees
+    everything and names the tenant itself. An admin may act for other tenants, whose ids it writes `TENANT/ID`.
     """
 
     tenant: str = ""
@@ -64,7 +64,9 @@ _current: ContextVar[Caller] = ContextVar("caller")
 
 
 def current_caller() -> Caller:
-    """Of the call that is being served. Raises LookupError where no check of callers has run, so that none is forgotten."""
+    """Of the call that is being served. Raises LookupError where no check of callers has run, so that none is
+    forgotten.
+    """
     return _current.get()
 
 
@@ -85,7 +87,9 @@ class Owned:
 
 
 def owned(caller: Caller, given: str, what: str) -> Owned:
-    """What the caller means; another tenant's is unknown, as is one that nobody has used. Raises NotFound for what cannot be an id of a `what`."""
+    """What the caller means; another tenant's is unknown, as is one that nobody has used. Raises NotFound for what
+    cannot be an id of a `what`.
+    """
     tenant, _, own = caller.internal_id(given).rpartition("/")
     if not ID.fullmatch(own) or (tenant and not TENANT.fullmatch(tenant)):
         raise NotFound(f"there is no {what} {given!r}", reason=f"UNKNOWN_{what.upper()}")

@@ -27,8 +27,8 @@ _KEYS_SECONDS = 300  # a key that the issuer withdrew is refused after this time
 
 @dataclass(frozen=True, slots=True)
 class Issuer:
-    """Who signs tokens, and for whom. Without `jwks_url` the issuer's discovery document names it. A claim may be nested, as in
-    `realm_access.roles`; `roles_claim` holds a list or words.
+    """Who signs tokens, and for whom. Without `jwks_url` the issuer's discovery document names it. A claim may be
+    nested, as in `realm_access.roles`; `roles_claim` holds a list or words.
     """
 
     issuer: str
@@ -84,7 +84,8 @@ class Tokens:
         tenant, roles = _claim(claims, issuer.tenant_claim), _claim(claims, issuer.roles_claim)
         if not isinstance(tenant, str) or not TENANT.fullmatch(tenant):
             raise _BadClaim(
-                f"its claim {issuer.tenant_claim} names no tenant, which has 1 to 64 of the characters A-Z a-z 0-9 . _ -"
+                f"its claim {issuer.tenant_claim} names no tenant, which has 1 to 64 of the characters A-Z a-z 0-9 . "
+                "_ -"
             )
         named = roles.split() if isinstance(roles, str) else [] if roles is None else roles
         if not isinstance(named, list) or not all(isinstance(role, str) for role in named):

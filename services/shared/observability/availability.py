@@ -1,4 +1,6 @@
-"""Metrics that say whether the system serves at all: they count, or are missed, also where no worker is left to count requests."""
+"""Metrics that say whether the system serves at all: they count, or are missed, also where no worker is left to count
+requests.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +32,9 @@ for _dependency in ("redis", "temporal"):
 
 
 class Outcome(StrEnum):
-    """How a call of Solve ended. `FAILED` is what breaks a promise: an error that is not the caller's, or no answer in time."""
+    """How a call of Solve ended. `FAILED` is what breaks a promise: an error that is not the caller's, or no answer in
+    time.
+    """
 
     ANSWERED = "answered"
     FAILED = "failed"

@@ -10,7 +10,8 @@ from opentelemetry import trace
 
 
 class JsonFormatter(logging.Formatter):
-    """One object a line: time (RFC 3339, UTC), severity, logger, message with its traceback, service, and trace and span within a span.
+    """One object a line: time (RFC 3339, UTC), severity, logger, message with its traceback, service, and trace and
+    span within a span.
 
     `message` formats a record's message and traceback; it decides what of an exception is said.
     """

@@ -1,7 +1,7 @@
 """The Prometheus metrics of a process, all in one place.
 
-Labels are bounded: models, roles, profiles, stages, reasons; never a request. Tenants are in tenant_metrics. Exemplars link
-to the trace.
+Labels are bounded: models, roles, profiles, stages, reasons; never a request. Tenants are in tenant_metrics. Exemplars
+link to the trace.
 The activity that publishes a result counts it, once. Workflow code counts nothing, because it is replayed.
 """
 
@@ -62,9 +62,14 @@ NOTES = Counter(
 )
 # Labels, names and buckets of the server's metrics are those of semantic-conventions-genai; `role` is ours.
 _GEN_AI = (
-    "gen_ai_operation_name", "gen_ai_provider_name", "gen_ai_request_model", "gen_ai_response_model", "server_address", "server_port",
+    "gen_ai_operation_name",
+    "gen_ai_provider_name",
+    "gen_ai_request_model",
+    "gen_ai_response_model",
+    "server_address",
+    "server_port",
     "role",
-)  # fmt: skip
+)
 FIRST_TOKEN = Histogram(
     "gen_ai_server_time_to_first_token_seconds",
     "From an attempt's start to its first token.",
@@ -182,8 +187,8 @@ def expose(host: str, port: int, process: str) -> None:
 def count_inference(
     labels: Mapping[str, str], error: str, seconds: float, first_token: float | None, generated: int, trace_id: str
 ) -> None:
-    """Count an attempt that ended: seconds in all and to the first token, and generated tokens. `labels` are by the names of the
-    conventions; `error` is empty where there was none.
+    """Count an attempt that ended: seconds in all and to the first token, and generated tokens. `labels` are by the
+    names of the conventions; `error` is empty where there was none.
     """
     exemplar = _exemplar(trace_id)
     INFERENCE_SECONDS.labels(**labels, error_type=error).observe(seconds, exemplar)
@@ -194,7 +199,9 @@ def count_inference(
 
 
 def watch_availability(profile: str, further: Iterable[str] = ()) -> None:
-    """Export the attempts that no process of a model took from 0 on: the first one must show in a rate. `further`: small models' roles."""
+    """Export the attempts that no process of a model took from 0 on: the first one must show in a rate. `further`:
+    small models' roles.
+    """
     for role in (LLM, SLM, *further):
         UNAVAILABLE.labels(profile, role)
 

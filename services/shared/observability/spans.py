@@ -1,8 +1,8 @@
 """Spans of inferences and results: names and attributes after the GenAI conventions, and `tandem.*`.
 
-Tokens and USD of each inference stand on its own leaf span. A request's totals stand on the root span only, under our own
-prefix, so that sums over leaves never count a token twice. `gen_ai.usage.cost.*` is a proposal (semantic-conventions-genai
-PR 443), not yet a convention.
+Tokens and USD of each inference stand on its own leaf span. A request's totals stand on the root span only, under our
+own prefix, so that sums over leaves never count a token twice. `gen_ai.usage.cost.*` is a proposal
+(semantic-conventions-genai PR 443), not yet a convention.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ OWN = "tandem"
 
 @dataclass(frozen=True, slots=True)
 class Inference:
-    """The labels of a leaf span: model and role, request, attempt (from 1), and the prices of its tokens; whose API computes them, and at
-    which host and port where that is known.
+    """The labels of a leaf span: model and role, request, attempt (from 1), and the prices of its tokens; whose API
+    computes them, and at which host and port where that is known.
     """
 
     model: str
@@ -58,8 +58,8 @@ class InferenceSpan:
         self._span = tracer.start_span(f"chat {inference.model}", kind=inference.kind, attributes=attributes)
 
     def end(self, reason: str, first_token_at: float | None, counts: TokenCounts | None) -> None:
-        """End the span. `first_token_at` is Unix time in seconds. `counts` are this attempt's tokens; None: another span
-        reports them.
+        """End the span. `first_token_at` is Unix time in seconds. `counts` are this attempt's tokens; None: another
+        span reports them.
         """
         time_to_first_token = None if first_token_at is None else first_token_at - self._started_at
         trace_id = trace.format_trace_id(self._span.get_span_context().trace_id)
@@ -157,7 +157,9 @@ def _identity(inference: Inference, operation: str) -> dict[str, Any]:
 
 
 def _labels(inference: Inference) -> dict[str, str]:
-    """Of the metrics of a model server: the attributes of the span that identify no request, by the names that Prometheus gives them."""
+    """Of the metrics of a model server: the attributes of the span that identify no request, by the names that
+    Prometheus gives them.
+    """
     host, port = inference.server
     return {
         "gen_ai_operation_name": "chat",

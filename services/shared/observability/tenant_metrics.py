@@ -1,4 +1,6 @@
-"""Metrics by tenant. A caller without keys names its tenant itself, so there is an end to the names that become series."""
+"""Metrics by tenant. A caller without keys names its tenant itself, so there is an end to the names that become
+series.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,9 @@ _named: set[str] = set()
 
 
 def count_cost(tenant: str, usd: float | None) -> None:
-    """Count what a request of the tenant cost; None, where a price is not known, is counted by tandem_unpriced_requests alone."""
+    """Count what a request of the tenant cost; None, where a price is not known, is counted by tandem_unpriced_requests
+    alone.
+    """
     if usd is None:
         return
     if len(_named) < MOST_NAMES:

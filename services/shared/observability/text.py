@@ -1,8 +1,9 @@
-"""Logs and spans without text of requests: an error's message may quote a question, so it stays where the caller sees it.
+"""Logs and spans without text of requests: an error's message may quote a question, so it stays where the caller sees
+it.
 
-An exception in a log has its class and its frames, and its message where the operating system wrote that, or where it is about a
-port, a setting or a file (tandem.errors.SetupError); an error on a span its code and its reason, and a span has neither
-`user` nor `metadata` of OpenAI's API. TANDEM_TELEMETRY_TEXT=true leaves all of it in.
+An exception in a log has its class and its frames, and its message where the operating system wrote that, or where it
+is about a port, a setting or a file (tandem.errors.SetupError); an error on a span its code and its reason, and a span
+has neither `user` nor `metadata` of OpenAI's API. TANDEM_TELEMETRY_TEXT=true leaves all of it in.
 """
 
 from __future__ import annotations
@@ -25,13 +26,15 @@ _NEVER_OF_A_REQUEST = (OSError, SetupError)
 _TYPE = "exception.type"
 USER = "enduser.id"
 METADATA = "tandem.metadata."
-"""Attributes of a span whose text a caller chose: what it calls its user, and what begins so, whose name it chose, too."""
+"""Attributes of a span whose text a caller chose: what it calls its user, and what begins so, whose name it chose,
+too.
+"""
 ExceptionInfo = tuple[type[BaseException], BaseException, TracebackType | None] | tuple[None, None, None]
 
 
 class TextlessFormatter(logging.Formatter):
-    """Formats an exception without its message, unless that cannot be of a request; also where the record's own message has it
-    (KServe's do).
+    """Formats an exception without its message, unless that cannot be of a request; also where the record's own message
+    has it (KServe's do).
     """
 
     def format(self, record: logging.LogRecord) -> str:
@@ -66,8 +69,8 @@ def _name(error: BaseException) -> str:
 
 
 class TextlessExporter(SpanExporter):
-    """Passes spans on without texts of callers: neither USER nor METADATA, and of an error no description of its status, no message and
-    no stack trace.
+    """Passes spans on without texts of callers: neither USER nor METADATA, and of an error no description of its
+    status, no message and no stack trace.
     """
 
     def __init__(self, exporter: SpanExporter) -> None:

@@ -49,7 +49,8 @@ class TelemetrySettings(BaseSettings):
     endpoint: str = Field(
         "",
         validation_alias=AliasChoices("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT"),
-        description="OTLP collector, such as http://host:4317 for gRPC, http://host:4318 for HTTP; empty: no span is recorded",
+        description="OTLP collector, such as http://host:4317 for gRPC, http://host:4318 for HTTP; empty: no span is "
+        "recorded",
     )
     protocol: str = Field(
         GRPC,
@@ -68,15 +69,17 @@ class TelemetrySettings(BaseSettings):
     has_text: bool = Field(
         False,
         validation_alias="TANDEM_TELEMETRY_TEXT",
-        description="messages of errors, which may quote a request, stay in logs and spans, and a caller's `user` and `metadata` in spans",
+        description="messages of errors, which may quote a request, stay in logs and spans, and a caller's `user` "
+        "and `metadata` in spans",
     )
 
 
 def setup(service_name: str, log_level: str = "INFO", provider_factory: Any = TracerProvider) -> None:
     """Configure logging to stderr and the process's tracer provider, which records nothing without an endpoint.
 
-    `provider_factory(resource=..., sampler=...)` creates the provider. A process with a Temporal client passes Temporal's
-    own factory, whose span ids are the same on replay. Raises SetupError on a bad OTEL_EXPORTER_OTLP_TIMEOUT or _PROTOCOL.
+    `provider_factory(resource=..., sampler=...)` creates the provider. A process with a Temporal client passes
+    Temporal's own factory, whose span ids are the same on replay. Raises SetupError on a bad OTEL_EXPORTER_OTLP_TIMEOUT
+    or _PROTOCOL.
     """
     try:
         settings = TelemetrySettings()
@@ -94,7 +97,9 @@ def setup(service_name: str, log_level: str = "INFO", provider_factory: Any = Tr
 
 
 def shutdown() -> None:
-    """Export the remaining spans, for five seconds at most: the exporter alone waits 30 s for a collector that is down."""
+    """Export the remaining spans, for five seconds at most: the exporter alone waits 30 s for a collector that is
+    down.
+    """
     stop = getattr(trace.get_tracer_provider(), "shutdown", None)
     if stop is None:
         return
@@ -109,7 +114,9 @@ def server_interceptors() -> list[Any]:
 
 
 class CancellableCalls(UnaryUnaryAioClientInterceptor):
-    """OpenTelemetry's waits for the status of a call: a cancel ended that wait alone, and the call went on at the service."""
+    """OpenTelemetry's waits for the status of a call: a cancel ended that wait alone, and the call went on at the
+    service.
+    """
 
     async def _wrap_unary_response(self, continuation: Callable[[], Awaitable[Any]], span: trace.Span) -> Any:
         begun: list[Any] = []
@@ -146,13 +153,15 @@ def _setup_logging(level: str, settings: TelemetrySettings, service: str) -> Non
     logging.basicConfig(level=level, handlers=[handler], force=True)
     for noisy in ("httpx", "urllib3", "asyncio"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
-    # A stream whose client has disconnected is closed in another context than it was opened in, which the API logs as an
-    # error. The span ends all the same.
+    # A stream whose client has disconnected is closed in another context than it was opened in, which the API logs as
+    # an error. The span ends all the same.
     logging.getLogger("opentelemetry.context").setLevel(logging.CRITICAL)
 
 
 def _enable_sdk_metrics() -> None:
-    """Export the SDK's own metrics: spans exported, failed, dropped (otel_sdk_*). It has no other switch than this variable."""
+    """Export the SDK's own metrics: spans exported, failed, dropped (otel_sdk_*). It has no other switch than this
+    variable.
+    """
     os.environ.setdefault("OTEL_PYTHON_SDK_INTERNAL_METRICS_ENABLED", "true")
     keep = View(instrument_name="otel.sdk.*")
     drop = View(instrument_name="*", aggregation=DropAggregation())

@@ -8,7 +8,9 @@ from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 
 MAX_HELD_BYTES = 128 * 2**20
-"""A quarter of the memory that the chart gives the HTTP gateway: of each body there is a copy or two while it is read as JSON."""
+"""A quarter of the memory that the chart gives the HTTP gateway: of each body there is a copy or two while it is read
+as JSON.
+"""
 
 
 UPLOADS = "/v1/files"
@@ -16,9 +18,11 @@ UPLOADS = "/v1/files"
 
 
 class BodyLimit:
-    """Answers 413 to a body of more than `max_bytes`: by its Content-Length before any of it is read, else as soon as more came.
+    """Answers 413 to a body of more than `max_bytes`: by its Content-Length before any of it is read, else as soon as
+    more came.
 
-    Answers 503 to one that brings the bodies of all running requests above MAX_HELD_BYTES: a body is held until its request ends.
+    Answers 503 to one that brings the bodies of all running requests above MAX_HELD_BYTES: a body is held until its
+    request ends.
 
     Not FastAPI's own `max_body_size`: the version that vLLM pins does not know it, and would ignore it silently.
     """

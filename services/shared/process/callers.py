@@ -1,4 +1,6 @@
-"""What refuses a call before it is served: by the SPIFFE id in the peer's certificate (spiffe://tandem/worker), and by metadata."""
+"""What refuses a call before it is served: by the SPIFFE id in the peer's certificate (spiffe://tandem/worker), and by
+metadata.
+"""
 
 from __future__ import annotations
 
@@ -19,8 +21,8 @@ AuthContext = Mapping[str, Iterable[bytes]]
 
 @dataclass(frozen=True, slots=True)
 class Callers:
-    """`processes` may call, by their certificates. `anyone`: so may those whom nobody asks for one, as at the gateway's public
-    port, where the credential of a call decides.
+    """`processes` may call, by their certificates. `anyone`: so may those whom nobody asks for one, as at the gateway's
+    public port, where the credential of a call decides.
     """
 
     processes: frozenset[str] = frozenset()

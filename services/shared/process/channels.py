@@ -25,8 +25,8 @@ _OPTIONS = {
     # A service that restarts is found again within a second, not after gRPC's two-minute backoff.
     "grpc.initial_reconnect_backoff_ms": 100,
     "grpc.max_reconnect_backoff_ms": 1_000,
-    # A pod that is replaced has another address: its name is looked up again after a second, not after half a minute, and
-    # what does not answer to a connection is given up after a few.
+    # A pod that is replaced has another address: its name is looked up again after a second, not after half a minute,
+    # and what does not answer to a connection is given up after a few.
     "grpc.dns_min_time_between_resolutions_ms": 1_000,
     "grpc.min_reconnect_backoff_ms": 3_000,
 }
@@ -44,8 +44,8 @@ async def pod_addresses(name: str) -> list[str]:
 def open_channel(
     target: str, transport: Transport = PLAIN, resolve: Callable[[str], Awaitable[list[str]]] = pod_addresses
 ) -> grpc.aio.Channel:
-    """A channel to `host:port` or anything else that gRPC resolves, or to all pods of `dns:///headless-service:port`. By TLS where
-    `transport` has a certificate, which the name must be in.
+    """A channel to `host:port` or anything else that gRPC resolves, or to all pods of `dns:///headless-service:port`.
+    By TLS where `transport` has a certificate, which the name must be in.
     """
     name = target.removeprefix(_PODS)
     is_of_pods = name != target

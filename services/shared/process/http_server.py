@@ -1,4 +1,5 @@
-"""How every HTTP server of ours is set up: with bounds on a request's headers and body and on a client that does not read.
+"""How every HTTP server of ours is set up: with bounds on a request's headers and body and on a client that does not
+read.
 
 uvicorn's protocol for HTTP/1.1 lacks these bounds.
 """
@@ -24,7 +25,9 @@ HEADER_SECONDS = 30.0
 BODY_SECONDS = 30.0
 """How long a body may take from the end of its headers: until it is complete it fills memory, and keeps a place."""
 BODY_STEP_BYTES = 2**20
-"""A body that brought as much in BODY_SECONDS has as long again: an upload of 100 MiB may take its time, at 35 KB/s or more."""
+"""A body that brought as much in BODY_SECONDS has as long again: an upload of 100 MiB may take its time, at 35 KB/s or
+more.
+"""
 WRITE_SECONDS = 30.0
 """How long a client may take nothing of what waits for it; see ReaderWatch."""
 SILENT_SECONDS = 1.0
@@ -39,16 +42,16 @@ _BYTES_ACKED = 120  # where Linux's struct tcp_info has tcpi_bytes_acked and tcp
 _TCP_INFO_BYTES = _BYTES_ACKED + 16
 _AT_ONCE = struct.pack("ii", 1, 0)  # of SO_LINGER: what waits is dropped, where the kernel would keep it for minutes
 MAX_CONNECTIONS = 512
-"""Twice as many as a gateway streams to at once, so that it is the gateway that refuses first, with its reasons; and half of the
-files that a process may usually open.
+"""Twice as many as a gateway streams to at once, so that it is the gateway that refuses first, with its reasons; and
+half of the files that a process may usually open.
 """
 
 
 class BoundedProtocol(HttpToolsProtocol):
     """Answers 400 to headers of more than MAX_HEADER_BYTES as soon as so many came, and 408 to a body that is too slow.
 
-    Closes a connection that is too slow with its headers, or does not read; and where there are as many as may be, the one from which
-    nothing has come for longest, though it is its turn.
+    Closes a connection that is too slow with its headers, or does not read; and where there are as many as may be, the
+    one from which nothing has come for longest, though it is its turn.
     """
 
     def __init__(self, *args: Any, **options: Any) -> None:
@@ -121,7 +124,8 @@ class BoundedProtocol(HttpToolsProtocol):
         self._deadline = None
         cycle = self.cycle
         is_replied = cycle is None or cycle.response_complete
-        # What this process does not read is not late: the request waits for the reply to the one before it, or for its handler.
+        # What this process does not read is not late: the request waits for the reply to the one before it, or for its
+        # handler.
         if not is_replied and (self._step_bytes >= BODY_STEP_BYTES or self.flow.read_paused):
             self._expect_body()
             return
@@ -165,12 +169,13 @@ def _is_awaited(connection: BoundedProtocol) -> bool:
 
 
 class ReaderWatch:
-    """Aborts a connection whose client took no byte for `seconds` while some waited for it, in this process or in the kernel.
+    """Aborts a connection whose client took no byte for `seconds` while some waited for it, in this process or in the
+    kernel.
 
-    It looks every `seconds`, so it takes up to twice as long. Neither of the usual means tells a slow reader from one that does
-    not read: a transport's pause begins when the kernel has taken megabytes, and lasts until a third of them has gone;
-    TCP_USER_TIMEOUT has ended connections that took 160 KB a second (Linux 6.18). It is Linux that tells how much a client
-    took; elsewhere, on a developer's machine, nothing is watched.
+    It looks every `seconds`, so it takes up to twice as long. Neither of the usual means tells a slow reader from one
+    that does not read: a transport's pause begins when the kernel has taken megabytes, and lasts until a third of them
+    has gone; TCP_USER_TIMEOUT has ended connections that took 160 KB a second (Linux 6.18). It is Linux that tells how
+    much a client took; elsewhere, on a developer's machine, nothing is watched.
     """
 
     def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop, seconds: float) -> None:
@@ -204,7 +209,9 @@ class ReaderWatch:
         return self._transport.get_write_buffer_size() + int(struct.unpack("=i", unacknowledged)[0])
 
     def _taken_bytes(self) -> int | None:
-        """Since the connection was made; None where the kernel counts none, not even those of the request that is replied to."""
+        """Since the connection was made; None where the kernel counts none, not even those of the request that is
+        replied to.
+        """
         known = self._socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO_BYTES)
         acked, received = struct.unpack_from("=QQ", known, _BYTES_ACKED)
         return int(acked) if received else None

@@ -1,4 +1,6 @@
-"""What every call of a server passes through: its error on the way to the caller, and the end of a stream whose client does not read."""
+"""What every call of a server passes through: its error on the way to the caller, and the end of a stream whose client
+does not read.
+"""
 
 from __future__ import annotations
 
@@ -149,7 +151,8 @@ async def _abort(
 class SlowReaderInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # not generic at run time
     """The outermost interceptor: it writes the messages itself, because what yields one is not told how long it takes.
 
-    gRPC has no limit for this: a client with an HTTP/2 window of 0 answers pings, and may stay for as long as its connection.
+    gRPC has no limit for this: a client with an HTTP/2 window of 0 answers pings, and may stay for as long as its
+    connection.
     """
 
     def __init__(self) -> None:

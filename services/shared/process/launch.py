@@ -1,6 +1,7 @@
 """Run a process with the garbage collector off until it is imported: `python -m services.shared.process.launch MODULE`.
 
-What an import makes lives as long as the process, and each collection looks at all of it: a seventh of the imports' time.
+What an import makes lives as long as the process, and each collection looks at all of it: a seventh of the imports'
+time.
 """
 
 from __future__ import annotations

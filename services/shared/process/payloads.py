@@ -1,6 +1,7 @@
 """How what Temporal carries is written: JSON without what is as by default, which whoever reads it fills in.
 
-Temporal's own converter for pydantic writes every field, and makes its readers again for each workflow: a fifth of a worker's time.
+Temporal's own converter for pydantic writes every field, and makes its readers again for each workflow: a fifth of a
+worker's time.
 """
 
 from __future__ import annotations

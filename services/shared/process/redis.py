@@ -24,7 +24,8 @@ class RedisSettings(BaseSettings):
     url: str = Field(
         "redis://127.0.0.1:6379/0",
         validation_alias="REDIS_URL",
-        description="redis://host:port/db, redis+sentinel://host:port,host:port/service, redis+cluster://host:port,host:port; "
+        description="redis://host:port/db, redis+sentinel://host:port,host:port/service, "
+        "redis+cluster://host:port,host:port; "
         "rediss for TLS",
     )
     username: str = Field("", validation_alias="REDIS_USERNAME", description="wins over the URL's")
@@ -68,6 +69,8 @@ class RedisSettings(BaseSettings):
 
 
 def open_request_log(sealer: Sealer | None) -> RequestLog:
-    """By this process's environment; ends the process where that makes no sense. `sealer` encrypts the text; None: nothing is."""
+    """By this process's environment; ends the process where that makes no sense. `sealer` encrypts the text; None:
+    nothing is.
+    """
     settings = read_settings(RedisSettings)
     return RequestLog(settings.url, settings.request_ttl, settings.access, sealer)

@@ -17,11 +17,12 @@ _LOOK_AGAIN_SECONDS = 2.0
 
 
 class ServedProfiles:
-    """`default` is for requests without a digest. Profiles of one digest differ in thresholds and prices alone, which requests carry.
+    """`default` is for requests without a digest. Profiles of one digest differ in thresholds and prices alone, which
+    requests carry.
 
-    `reread` reads the profiles' files: a request that was planned with none of those here waits up to `patience` for its own. Pods see a
-    changed ConfigMap a minute or two after the gateway that began with it. The profiles from before stay, for the requests that
-    were planned with them.
+    `reread` reads the profiles' files: a request that was planned with none of those here waits up to `patience` for
+    its own. Pods see a changed ConfigMap a minute or two after the gateway that began with it. The profiles from before
+    stay, for the requests that were planned with them.
     """
 
     def __init__(
@@ -54,7 +55,8 @@ class ServedProfiles:
             return found
         served = ", ".join(f"{profile.name} ({own})" for own, profile in self._by_digest.items())
         raise FailedPrecondition(
-            f"this process serves the profiles {served}, the request was planned with {digest}: restart the processes that hold "
+            f"this process serves the profiles {served}, the request was planned with {digest}: restart the "
+            "processes that hold "
             "an older profile",
             reason=PROFILE_MISMATCH,
         )
@@ -75,7 +77,8 @@ def shared_model(profiles: Sequence[Profile], model_of: Callable[[Profile], Mode
     for profile in profiles[1:]:
         if model_of(profile) != first:
             raise InvalidArgument(
-                f"profiles {profiles[0].name} and {profile.name} cannot share a process: one runs {_described(first)}, the other "
+                f"profiles {profiles[0].name} and {profile.name} cannot share a process: one runs "
+                f"{_described(first)}, the other "
                 f"{_described(model_of(profile))}",
                 field="profile",
             )
@@ -83,7 +86,9 @@ def shared_model(profiles: Sequence[Profile], model_of: Callable[[Profile], Mode
 
 
 def rereading(read: Callable[[], Sequence[Profile]], model_of: Callable[[Profile], Model], served: Profile) -> Reread:
-    """`read`, for a process that runs the model of `served`: it raises InvalidArgument where a profile names another one now."""
+    """`read`, for a process that runs the model of `served`: it raises InvalidArgument where a profile names another
+    one now.
+    """
 
     def reread() -> Sequence[Profile]:
         profiles = read()

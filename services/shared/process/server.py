@@ -32,8 +32,8 @@ MESSAGE_LIMIT = 16 * 1024 * 1024
 MOST_STREAMS = 1024
 """Of one connection; an HTTP gateway has one for all its callers (`MAX_CONNECTIONS`)."""
 PING_TIMEOUT_MS = 10_000
-"""While data flows gRPC measures bandwidth by pings of its own. Where one is under way as the peer falls silent, keepalive waits
-for it, by default a minute.
+"""While data flows gRPC measures bandwidth by pings of its own. Where one is under way as the peer falls silent,
+keepalive waits for it, by default a minute.
 """
 SERVER_OPTIONS: tuple[tuple[str, int], ...] = (
     ("grpc.max_receive_message_length", MESSAGE_LIMIT),
@@ -44,10 +44,11 @@ SERVER_OPTIONS: tuple[tuple[str, int], ...] = (
     ("grpc.keepalive_timeout_ms", 5_000),
     ("grpc.http2.ping_timeout_ms", PING_TIMEOUT_MS),
     ("grpc.so_reuseport", 0),
-    # A connection that says nothing, or has no calls, is closed. One that lasts is renewed within a minute: a client looks the name up
-    # again only then, and finds new pods. Its calls may end.
+    # A connection that says nothing, or has no calls, is closed. One that lasts is renewed within a minute: a client
+    # looks the name up again only then, and finds new pods. Its calls may end.
     ("grpc.server_handshake_timeout_ms", 10_000),
-    # gRPC holds a peer to its limit of metadata once that has acknowledged it: 16 KB of HPACK are 2.4 MB of headers before.
+    # gRPC holds a peer to its limit of metadata once that has acknowledged it: 16 KB of HPACK are 2.4 MB of headers
+    # before.
     ("grpc.http2.settings_timeout", 5_000),
     ("grpc.max_concurrent_streams", MOST_STREAMS),
     ("grpc.max_connection_idle_ms", 300_000),
@@ -57,9 +58,11 @@ SERVER_OPTIONS: tuple[tuple[str, int], ...] = (
 
 
 class HealthPort:
-    """Health in clear text, on a port that serves nothing else. Port 0: it does not listen. Raises SetupError where it is taken.
+    """Health in clear text, on a port that serves nothing else. Port 0: it does not listen. Raises SetupError where it
+    is taken.
 
-    Kubernetes' own probes have no certificate, and a program in the pod that has one would be a Python process for each probe.
+    Kubernetes' own probes have no certificate, and a program in the pod that has one would be a Python process for each
+    probe.
     """
 
     def __init__(self, host: str, port: int, servicer: health_aio.HealthServicer) -> None:
@@ -81,8 +84,9 @@ class HealthPort:
 class Server:
     """A grpc.aio server that is alive at once and ready when `serving` is called; until then its calls are UNAVAILABLE.
 
-    `checks` may refuse a call by its metadata. With certificates (`transport`), only `callers` may call. A message of more than
-    `receive_limit` bytes is refused by gRPC; one up to it is in memory before `checks` are asked. `known_error` as in ErrorInterceptor.
+    `checks` may refuse a call by its metadata. With certificates (`transport`), only `callers` may call. A message of
+    more than `receive_limit` bytes is refused by gRPC; one up to it is in memory before `checks` are asked.
+    `known_error` as in ErrorInterceptor.
     """
 
     def __init__(
@@ -104,7 +108,9 @@ class Server:
         self._health_port = HealthPort(host, transport.health_port, self._health)
 
     def listen_for_processes(self, port: int) -> int:
-        """A further port, which asks for a certificate where the first one does not. Before the start. Returns its number."""
+        """A further port, which asks for a certificate where the first one does not. Before the start. Returns its
+        number.
+        """
         return self._transport.listen(self.grpc, address_of(self._host, port))
 
     async def start(self) -> None:

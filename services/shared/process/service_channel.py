@@ -1,4 +1,5 @@
-"""A channel to a service of several pods: calls that read the same go to the pod that has read it, while that one has room.
+"""A channel to a service of several pods: calls that read the same go to the pod that has read it, while that one has
+room.
 
 gRPC's own balancers know nothing of a call's words, and look a name up again only when a connection ends.
 """
@@ -31,7 +32,8 @@ Metadata = tuple[tuple[str, str], ...]
 
 
 def placed(request_id: str, *beginning: str) -> Metadata:
-    """Metadata of a call of this request: it goes where an earlier one went, the first one where calls with this `beginning` go.
+    """Metadata of a call of this request: it goes where an earlier one went, the first one where calls with this
+    `beginning` go.
     Without: where the request's calls run, which may be a pod that takes no new ones. A service sees hashes alone.
     """
     request = ((_REQUEST, _hash(request_id)),)
@@ -39,10 +41,11 @@ def placed(request_id: str, *beginning: str) -> Metadata:
 
 
 class ServiceChannel(grpc.aio.Channel):
-    """Opens a channel to each address that `resolve` finds, and one to "", the service's name, which serves while no other is connected.
+    """Opens a channel to each address that `resolve` finds, and one to "", the service's name, which serves while no
+    other is connected.
 
-    A channel of gRPC keeps the certificate that it was made with, so a changed one needs another channel, from the next call on. Calls
-    in flight end on the channel that they began on. Raises what `open_one` raises.
+    A channel of gRPC keeps the certificate that it was made with, so a changed one needs another channel, from the next
+    call on. Calls in flight end on the channel that they began on. Raises what `open_one` raises.
     """
 
     def __init__(
@@ -180,7 +183,9 @@ class _Pods:
 
 
 class _Opened:
-    """A channel to an address, with its certificate. Once retired, it is closed when the last of its calls has ended."""
+    """A channel to an address, with its certificate. Once retired, it is closed when the last of its calls has
+    ended.
+    """
 
     _uses = itertools.count(1)
 

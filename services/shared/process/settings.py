@@ -95,7 +95,8 @@ class ProcessSettings(BaseSettings):
         None,
         ge=timedelta(hours=1),  # Temporal keeps nothing for a shorter time
         validation_alias="TANDEM_RETENTION",
-        description="how long the text of a request is kept after its end; empty: as long as Temporal and the file store keep it",
+        description="how long the text of a request is kept after its end; empty: as long as Temporal and the file "
+        "store keep it",
     )
 
     def sealer(self) -> Sealer | None:

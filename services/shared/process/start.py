@@ -25,7 +25,9 @@ def run(main: Callable[[], Coroutine[Any, Any, None]]) -> None:
 
 @contextmanager
 def explained_start() -> Iterator[None]:
-    """A port, setting, file or profile that hinders the process ends it with code 1 and one line, without a traceback."""
+    """A port, setting, file or profile that hinders the process ends it with code 1 and one line, without a
+    traceback.
+    """
     try:
         yield
     except (SetupError, TandemError) as error:
@@ -33,12 +35,14 @@ def explained_start() -> Iterator[None]:
 
 
 def bound_socket(host: str, port: int) -> socket.socket:
-    """For uvicorn, which listens there; where it has to bind one itself and cannot, it ends the process without a reason.
+    """For uvicorn, which listens there; where it has to bind one itself and cannot, it ends the process without a
+    reason.
 
     Raises SetupError.
     """
-    # asyncio turns Nagle's algorithm off only where the socket names its protocol. With it, a reply's body waits until the client has
-    # acknowledged the headers, and is lost where the connection is closed first, as after a body that is too large.
+    # asyncio turns Nagle's algorithm off only where the socket names its protocol. With it, a reply's body waits until
+    # the client has acknowledged the headers, and is lost where the connection is closed first, as after a body that is
+    # too large.
     bound = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
@@ -55,7 +59,9 @@ def address_of(host: str, port: int) -> str:
 
 
 def require_bound(address: str, bind: Callable[[str], int]) -> int:
-    """The port that gRPC's `bind` listens on. Raises SetupError: gRPC's own error says to set a variable for the reason."""
+    """The port that gRPC's `bind` listens on. Raises SetupError: gRPC's own error says to set a variable for the
+    reason.
+    """
     try:
         return bind(address)
     except RuntimeError as error:

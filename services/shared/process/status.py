@@ -43,8 +43,8 @@ STATUS_OF: dict[type[TandemError], grpc.StatusCode] = {
 
 
 def to_status(error: TandemError) -> status_pb2.Status:
-    """google.rpc.Status of an error: ErrorInfo always, BadRequest for a field, QuotaFailure for a tenant's limit, RetryInfo where
-    waiting helps.
+    """google.rpc.Status of an error: ErrorInfo always, BadRequest for a field, QuotaFailure for a tenant's limit,
+    RetryInfo where waiting helps.
     """
     message = _shortened(str(error))
     details: list[Any] = [error_details_pb2.ErrorInfo(reason=error.reason, domain=DOMAIN, metadata=error.metadata)]
@@ -67,8 +67,8 @@ def to_status(error: TandemError) -> status_pb2.Status:
 
 
 def _shortened(message: str) -> str:
-    """A message may quote what the caller sent, half a surrogate pair too. It travels up to three times in the trailers, which hold
-    8 KiB.
+    """A message may quote what the caller sent, half a surrogate pair too. It travels up to three times in the
+    trailers, which hold 8 KiB.
     """
     if len(encoded := readable(message).encode()) <= _MAX_MESSAGE_BYTES:
         return encoded.decode()

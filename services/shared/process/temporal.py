@@ -1,4 +1,5 @@
-"""How a process reaches Temporal: by Temporal's own variables, so that a self-hosted server and Temporal Cloud both work.
+"""How a process reaches Temporal: by Temporal's own variables, so that a self-hosted server and Temporal Cloud both
+work.
 
 TEMPORAL_ADDRESS, TEMPORAL_NAMESPACE, TEMPORAL_API_KEY, TEMPORAL_TLS, TEMPORAL_TLS_SERVER_CA_CERT_PATH,
 TEMPORAL_TLS_CLIENT_CERT_PATH, TEMPORAL_TLS_CLIENT_KEY_PATH, TEMPORAL_TLS_SERVER_NAME (temporalio.envconfig). Our own
@@ -41,7 +42,9 @@ def connect_config(environment: Mapping[str, str] | None = None) -> ClientConnec
 
 
 async def connect(runtime: Runtime | None = None) -> Client:
-    """`runtime`: another one than the process's own. Raises SetupError where Temporal does not answer, ValueError where the environment makes no sense."""
+    """`runtime`: another one than the process's own. Raises SetupError where Temporal does not answer, ValueError where
+    the environment makes no sense.
+    """
     config = connect_config()
     if isinstance(tls := config.get("tls"), TLSConfig) and tls.client_cert:
         export_certificate_end("temporal", tls.client_cert)
@@ -64,8 +67,8 @@ def unavailable(error: RPCError) -> Unavailable:
 
 
 class EncryptionCodec(PayloadCodec):
-    """A payload is encrypted with the active key and names it; it is decrypted with the key that it names, so the active key can change
-    while requests run. Payloads that were written before there were keys are read as they are.
+    """A payload is encrypted with the active key and names it; it is decrypted with the key that it names, so the
+    active key can change while requests run. Payloads that were written before there were keys are read as they are.
     """
 
     def __init__(self, keys: PayloadKeys) -> None:
@@ -91,8 +94,8 @@ class EncryptionCodec(PayloadCodec):
 
 
 def data_converter(keys_file: str) -> DataConverter:
-    """JSON by pydantic (services.shared.process.payloads); with encryption where a file of keys is named. Raises ValueError for a file that
-    holds none.
+    """JSON by pydantic (services.shared.process.payloads); with encryption where a file of keys is named. Raises
+    ValueError for a file that holds none.
     """
     keys = read_keys(keys_file)
     if keys is None:

@@ -1,4 +1,6 @@
-"""A connection to Temporal that is made anew when the files of its certificate change: temporalio's keeps what it was made with."""
+"""A connection to Temporal that is made anew when the files of its certificate change: temporalio's keeps what it was
+made with.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +35,9 @@ class RenewedConnection(ServiceClient):
         self._current, self._tls, self._used = first, tls, tls.value
 
     async def renew(self) -> bool:
-        """Whether the files have changed, and Temporal has taken what they hold. Where it does not, the old connection stays."""
+        """Whether the files have changed, and Temporal has taken what they hold. Where it does not, the old connection
+        stays.
+        """
         if (found := self._tls.value) == self._used:
             return False
         try:

@@ -59,17 +59,21 @@ class Transport:
         return require_bound(address, lambda where: server.add_secure_port(where, credentials))
 
     def secured(self, open_channel: Callable[[Any], grpc.aio.Channel]) -> grpc.aio.Channel | None:
-        """A channel that `open_channel` opens with credentials, which presents this process's certificate; None without one."""
+        """A channel that `open_channel` opens with credentials, which presents this process's certificate; None without
+        one.
+        """
         return ServiceChannel(lambda _, shown: open_channel(shown), self.certificate) if self.certificate else None
 
 
 def certificate_changes(
     watched: WatchedFile[Certificate], given: Certificate
 ) -> Callable[[], grpc.ServerCertificateConfiguration | None]:
-    """What gRPC asks at each connection: the configuration where the certificate is no longer the `given` one, else None.
+    """What gRPC asks at each connection: the configuration where the certificate is no longer the `given` one, else
+    None.
 
-    gRPC frees what it had as it takes a configuration, and a connection that another thread makes meanwhile may still use that,
-    which ends the process. So it gets one at a change alone, after a pause in which gRPC lets no other connection begin.
+    gRPC frees what it had as it takes a configuration, and a connection that another thread makes meanwhile may still
+    use that, which ends the process. So it gets one at a change alone, after a pause in which gRPC lets no other
+    connection begin.
     """
 
     def changed() -> grpc.ServerCertificateConfiguration | None:

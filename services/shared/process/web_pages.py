@@ -2,9 +2,11 @@
 
 A browser that runs on this machine, or in this network, reaches what strangers do not. Two rules keep its pages out:
 
-- Host: a page of evil.example whose name is made to point here (DNS rebinding) is of one origin with this process, so it may read
-  every answer; but its browser still says `Host: evil.example`. An address instead of a name cannot be made to point elsewhere.
-- Origin: a page of another origin cannot read answers, but a browser sends simple requests for it, such as a form's, unasked.
+- Host: a page of evil.example whose name is made to point here (DNS rebinding) is of one origin with this process, so
+  it may read every answer; but its browser still says `Host: evil.example`. An address instead of a name cannot be made
+  to point elsewhere.
+- Origin: a page of another origin cannot read answers, but a browser sends simple requests for it, such as a form's,
+  unasked.
 
 Not Starlette's TrustedHostMiddleware: it takes no addresses, answers in plain text, and knows nothing of origins.
 """
@@ -32,8 +34,9 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True)
 class WebPages:
-    """`hosts`: the names that this process is called by, besides localhost; `*.example.com` is any below, `*` any; None: no name is
-    refused. `origins`: whose pages may ask besides this process's own. `private`: below this path pages may not even read.
+    """`hosts`: the names that this process is called by, besides localhost; `*.example.com` is any below, `*` any;
+    None: no name is refused. `origins`: whose pages may ask besides this process's own. `private`: below this path
+    pages may not even read.
     """
 
     hosts: tuple[str, ...] | None = None
@@ -85,10 +88,14 @@ class PageGuard:
 
 
 _HOST = (
-    "this process does not answer to the name {!r}: call it by localhost or an address, or let its operator name the host in "
+    "this process does not answer to the name {!r}: call it by localhost or an address, or let its operator name the "
+    "host in "
     "TANDEM_ALLOWED_HOSTS"
 )
-_ORIGIN = "pages of {!r} may not ask here: its operator names those that may in TANDEM_ALLOWED_ORIGINS; programs send no Origin"
+_ORIGIN = (
+    "pages of {!r} may not ask here: its operator names those that may in TANDEM_ALLOWED_ORIGINS; programs "
+    "send no Origin"
+)
 
 
 def _authority(origin: str) -> str:

@@ -27,7 +27,9 @@ class AccountLimits:
 
 @dataclass(frozen=True, slots=True)
 class Hold:
-    """The upper bound of a request that runs, set aside at `began_at`; `due_at` is when somebody looks what became of it."""
+    """The upper bound of a request that runs, set aside at `began_at`; `due_at` is when somebody looks what became of
+    it.
+    """
 
     request_id: str
     bound: Charge
@@ -80,18 +82,29 @@ class Accounts:
         self._redis, self._script = connection.redis, connection.redis.register_script(script)
 
     async def reserve(self, tenant: str, hold: Hold, limits: AccountLimits, now: datetime) -> Refusal | bool:
-        """Hold a request's upper bound, where no limit forbids it. True: it is held; False: it was before, or has ended.
+        """Hold a request's upper bound, where no limit forbids it. True: it is held; False: it was before, or has
+        ended.
 
         Raises UnknownAccount.
         """
         to_midnight, to_next_month = (int((reset - now).total_seconds() * 1000) for reset in resets(now))
         wanted = (limits.requests_per_minute, limits.tokens_per_minute, limits.concurrent_requests)
         code, *rest = await self._run(
-            tenant, "reserve", now,
-            hold.request_id, day_of(hold.began_at), hold.bound.nano_usd, hold.bound.tokens, _ms(hold.due_at),
-            to_midnight, to_next_month,
-            *(-1 if limit is None else limit for limit in (*wanted, limits.nano_usd_per_day, limits.nano_usd_per_month)),
-        )  # fmt: skip
+            tenant,
+            "reserve",
+            now,
+            hold.request_id,
+            day_of(hold.began_at),
+            hold.bound.nano_usd,
+            hold.bound.tokens,
+            _ms(hold.due_at),
+            to_midnight,
+            to_next_month,
+            *(
+                -1 if limit is None else limit
+                for limit in (*wanted, limits.nano_usd_per_day, limits.nano_usd_per_month)
+            ),
+        )
         if code == "UNKNOWN":
             raise UnknownAccount(tenant)
         if code != "FULL":

@@ -1,4 +1,6 @@
-"""The connection to Redis: two clients, the script that all writes of tokens go through, and keys with one hash tag a request."""
+"""The connection to Redis: two clients, the script that all writes of tokens go through, and keys with one hash tag a
+request.
+"""
 
 from __future__ import annotations
 
@@ -32,10 +34,17 @@ from tandem.method.errors import Fenced, Unavailable
 
 _COMMANDS, _COMMAND_TIMEOUT_SECONDS = 64, 2.0
 _BLOCKING, _BLOCKING_TIMEOUT_SECONDS = 4096, 3.0  # of a reply to a read that blocks for up to a second
-# Redis answers, but cannot do it now: full, failing over, moving keys, without its replicas or its disk, or busy with a script.
+# Redis answers, but cannot do it now: full, failing over, moving keys, without its replicas or its disk, or busy with a
+# script.
 _TEMPORARY = (
-    OutOfMemoryError, ReadOnlyError, ClusterDownError, MasterDownError, TryAgainError, ExecAbortError, AskError,
-)  # fmt: skip
+    OutOfMemoryError,
+    ReadOnlyError,
+    ClusterDownError,
+    MasterDownError,
+    TryAgainError,
+    ExecAbortError,
+    AskError,
+)
 # The same as text: what the library has no class for, and what Redis before 7 wraps where a script meets it.
 _TEMPORARY_CODES = re.compile(
     r"(^|-)(OOM|READONLY|MISCONF|NOREPLICAS|MASTERDOWN|CLUSTERDOWN|TRYAGAIN|LOADING|UNBLOCKED|BUSY) "
@@ -63,8 +72,9 @@ class Stopped(Exception):
 
 
 class Lost(Exception):
-    """Redis does not know this request any more, or lacks its last entries: its memory was lost, the keys expired, or a replica
-    that did not have them has become the primary. `seq` is the last entry that it has; None: it does not know the writer.
+    """Redis does not know this request any more, or lacks its last entries: its memory was lost, the keys expired, or a
+    replica that did not have them has become the primary. `seq` is the last entry that it has; None: it does not know
+    the writer.
     """
 
     def __init__(self, message: str, seq: int | None = None) -> None:
@@ -73,8 +83,8 @@ class Lost(Exception):
 
 
 class Connection:
-    """One client for short commands, one for reads that block. Temporal is the one layer that retries; here only a write that
-    counts once is sent twice, over another connection, where its own broke.
+    """One client for short commands, one for reads that block. Temporal is the one layer that retries; here only a
+    write that counts once is sent twice, over another connection, where its own broke.
     """
 
     def __init__(self, url: str, ttl: timedelta, access: Access | None = None) -> None:
@@ -92,7 +102,9 @@ class Connection:
     async def read_new(
         self, cursors: Mapping[str, str], block: timedelta, count: int | None = None
     ) -> dict[str, list[tuple[str, dict[str, str]]]]:
-        """Entries of streams of one request after `cursors`, by key; empty when none came within `block`. Raises Unavailable."""
+        """Entries of streams of one request after `cursors`, by key; empty when none came within `block`. Raises
+        Unavailable.
+        """
         with translated_errors():
             target = await self._node_of(next(iter(cursors)))
             milliseconds = int(block.total_seconds() * 1000)
@@ -106,8 +118,8 @@ class Connection:
     async def pipeline(self, request_id: str) -> AsyncIterator[Any]:
         """Commands on a request's keys in one round trip.
 
-        A pipeline of redis-py 8.1 that fails leaves the client's map of a cluster as it was, so that it would go on asking a dead
-        node; a plain command that fails has it read again. (Its `exists` is a pipeline too.)
+        A pipeline of redis-py 8.1 that fails leaves the client's map of a cluster as it was, so that it would go on
+        asking a dead node; a plain command that fails has it read again. (Its `exists` is a pipeline too.)
         """
         try:
             async with self.redis.pipeline(transaction=False) as pipe:
@@ -118,7 +130,9 @@ class Connection:
             raise
 
     async def _node_of(self, name: str) -> dict[str, Any]:
-        """Where a cluster has a key. Its client would ask a node for the keys of each XREAD, and go on asking a dead one."""
+        """Where a cluster has a key. Its client would ask a node for the keys of each XREAD, and go on asking a dead
+        one.
+        """
         if not isinstance(self.blocking, RedisCluster):
             return {}
         await self.blocking.initialize()
@@ -127,7 +141,9 @@ class Connection:
     async def run_script(
         self, request_id: str, role: Role, epoch: int, command: str, *arguments: Any, repeats: bool = False
     ) -> list[str]:
-        """`repeats`: sent once more where its connection broke, and Redis may have run it. Raises Stopped, Fenced, Lost, Unavailable."""
+        """`repeats`: sent once more where its connection broke, and Redis may have run it. Raises Stopped, Fenced,
+        Lost, Unavailable.
+        """
         keys = [key(request_id, name) for name in (role, "state", STAGES)]
         sent = [command, str(role), epoch, self.ttl_ms, *arguments]
         with translated_errors():
@@ -146,7 +162,9 @@ class Connection:
 
 
 async def twice(write: Callable[[], Awaitable[T]]) -> T:
-    """A write that changes nothing when it is made again: once more where its connection broke, and Redis may have run it."""
+    """A write that changes nothing when it is made again: once more where its connection broke, and Redis may have run
+    it.
+    """
     try:
         return await write()
     except (BrokenConnection, RuntimeError, AttributeError) as error:
@@ -160,8 +178,9 @@ def key(request_id: str, name: str) -> str:
 
 
 def _is_closed_transport(error: BaseException | None) -> bool:
-    """A connection that broke before it is written to, in the words of uvloop, or of Redis's client where another task of its
-    own has just closed it (https://github.com/redis/redis-py/issues/4287, open in 8.1): no OSError, so that the client lets it pass.
+    """A connection that broke before it is written to, in the words of uvloop, or of Redis's client where another task
+    of its own has just closed it (https://github.com/redis/redis-py/issues/4287, open in 8.1): no OSError, so that the
+    client lets it pass.
     """
     if isinstance(error, AttributeError):
         return error.obj is None and error.name in _CALLED_ON_CLOSED

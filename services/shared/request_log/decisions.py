@@ -32,7 +32,9 @@ def scored_slot(stage: int) -> int:
 
 
 def checked_slot(last_scored: int, number: int) -> int:
-    """The first slot of the checks of the request's answer `number` (from 1), after the score of stage `last_scored` (-1: none)."""
+    """The first slot of the checks of the request's answer `number` (from 1), after the score of stage `last_scored`
+    (-1: none).
+    """
     return scored_slot(last_scored) + number * _SLOTS_PER_ANSWER
 
 

@@ -30,7 +30,8 @@ class Ledger:
         self._connection = connection
 
     async def counts(self, request_id: str, role: Role, trial: int | None = None) -> TokenCounts:
-        """Tokens of one role as Redis knows them, whatever became of the writer: prompt, and generated ones as discarded.
+        """Tokens of one role as Redis knows them, whatever became of the writer: prompt, and generated ones as
+        discarded.
 
         None where the ledger is of a trial before `trial`: that one is billed.
         """

@@ -1,9 +1,9 @@
 """The request log: everything that processes share about a request while it runs, in Redis.
 
-`{id}:insight` and `{id}:answer` hold deltas, stage ends, restarts and the end; `{id}:stages` the insight's entries without the
-deltas between stage ends; `{id}:decisions` what the worker decided; `{id}:state` epochs, stop flag and ledger; `{id}:passes` the
-tokens of each pass that only read; `{id}:stops` the stops as their writers hear them; `{id}:watchers` the leases of readers. All
-keys of a request share a hash tag, and so one node of a cluster, and expire.
+`{id}:insight` and `{id}:answer` hold deltas, stage ends, restarts and the end; `{id}:stages` the insight's entries
+without the deltas between stage ends; `{id}:decisions` what the worker decided; `{id}:state` epochs, stop flag and
+ledger; `{id}:passes` the tokens of each pass that only read; `{id}:stops` the stops as their writers hear them;
+`{id}:watchers` the leases of readers. All keys of a request share a hash tag, and so one node of a cluster, and expire.
 """
 
 from __future__ import annotations
@@ -30,7 +30,9 @@ _FINISHED_TTL = timedelta(minutes=5)
 
 
 class RequestLog:
-    """All access to Redis. Every call raises Unavailable when Redis does not answer. `sealer` encrypts the text; None: nothing is."""
+    """All access to Redis. Every call raises Unavailable when Redis does not answer. `sealer` encrypts the text; None:
+    nothing is.
+    """
 
     def __init__(self, url: str, ttl: timedelta, access: Access | None = None, sealer: Sealer | None = None) -> None:
         self._connection = Connection(url, ttl, access)
@@ -66,7 +68,9 @@ class RequestLog:
 
 
 class Watchers:
-    """Who reads a request: leases, so that a request without readers can be cancelled. Also the workers of one version know of each other by these leases; `name` is then the version's."""
+    """Who reads a request: leases, so that a request without readers can be cancelled. Also the workers of one version
+    know of each other by these leases; `name` is then the version's.
+    """
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection

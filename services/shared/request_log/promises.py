@@ -21,8 +21,8 @@ _REMEMBERED = timedelta(days=400)
 
 
 class Counting(StrEnum):
-    """What became of an outcome. `noted`: it is another word on one that has counted, or counts for no policy. `old`: of a policy that
-    has become stricter since; `stricter`: by this one it has.
+    """What became of an outcome. `noted`: it is another word on one that has counted, or counts for no policy. `old`:
+    of a policy that has become stricter since; `stricter`: by this one it has.
     """
 
     COUNTED = "counted"
@@ -98,7 +98,9 @@ class Promises:
     async def count(
         self, policy: PolicyOf, watched: Watched | None, report: Report, now: datetime
     ) -> tuple[Counting, Counted]:
-        """Count an outcome, once. `watched` is what the request was served by; None: by a policy of the caller's own."""
+        """Count an outcome, once. `watched` is what the request was served by; None: by a policy of the caller's
+        own.
+        """
         made = watched if watched and watched.made else None
         loss = -1 if report.loss is None else round(report.loss * MILLION)
         terms = (made.steps, made.lose_at_most, made.limit) if made else (0, 1.0, 0.0)
@@ -106,9 +108,19 @@ class Promises:
         alternatives = ratios(loss / MILLION, made.lose_at_most) if made and loss >= 0 else []
         keys = [_outcome(policy.tenant, report.request_id), *(policy.key(n) for n in ("policy", "changes", "kept"))]
         arguments = (
-            _ms(now), report.who, report.what, loss, watched.step if watched else -1, *terms, REVIEW,
-            PAYS_BACK, int(_REMEMBERED.total_seconds() * 1000), *keep, "" if report.score is None else report.score, *alternatives,
-        )  # fmt: skip
+            _ms(now),
+            report.who,
+            report.what,
+            loss,
+            watched.step if watched else -1,
+            *terms,
+            REVIEW,
+            PAYS_BACK,
+            int(_REMEMBERED.total_seconds() * 1000),
+            *keep,
+            "" if report.score is None else report.score,
+            *alternatives,
+        )
         with translated_errors():
             word, *found = await self._script(keys=keys, args=[*arguments])
         return Counting(word.lower()), _counted(*found)

@@ -1,7 +1,7 @@
 """The text in Redis: encrypted where there are keys, as it is where there are none.
 
-An entry of encrypted text has the name of its key in the field `key`. Entries without one are read as they are, so that keys
-can be introduced while requests run.
+An entry of encrypted text has the name of its key in the field `key`. Entries without one are read as they are, so that
+keys can be introduced while requests run.
 """
 
 from __future__ import annotations
@@ -31,7 +31,9 @@ class SealedText:
     def delta(
         self, request_id: str, role: Role, seq: int, text: str, ids: Sequence[int], said: int
     ) -> tuple[str, str, str]:
-        """The fields text, ids and key of the stream's entry `seq`. Token ids are text: whoever has the tokenizer reads them."""
+        """The fields text, ids and key of the stream's entry `seq`. Token ids are text: whoever has the tokenizer reads
+        them.
+        """
         listed = written_ids(ids, said)
         if self._sealer is None:
             return text, listed, ""

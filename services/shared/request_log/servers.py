@@ -1,4 +1,6 @@
-"""Where Redis is and how it is entered: one server, a primary that Sentinels name, or a cluster, each with redis-py's own client."""
+"""Where Redis is and how it is entered: one server, a primary that Sentinels name, or a cluster, each with redis-py's
+own client.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +34,9 @@ _CLUSTER_CONNECTIONS = 4096
 
 @dataclass(frozen=True, slots=True)
 class Login:
-    """A user and its password. The file wins, and is read for each new connection: a secret may change while a process runs."""
+    """A user and its password. The file wins, and is read for each new connection: a secret may change while a process
+    runs.
+    """
 
     username: str = ""
     password: str = field(default="", repr=False)
@@ -74,8 +78,8 @@ class Access:
 def open_client(url: str, access: Access, num_connections: int, timeout_seconds: float) -> Client:
     """A client of what `url` names, which waits up to `timeout_seconds` for a reply, and does not retry by itself.
 
-    `redis://host:port/db`, `redis+sentinel://host:port,host:port/service/db` or `redis+cluster://host:port,host:port`, each with
-    `rediss` for TLS, and `unix://path`. Raises ValueError for another.
+    `redis://host:port/db`, `redis+sentinel://host:port,host:port/service/db` or `redis+cluster://host:port,host:port`,
+    each with `rediss` for TLS, and `unix://path`. Raises ValueError for another.
     """
     options = {"decode_responses": True, "socket_timeout": timeout_seconds, **_common(_CONNECT_TIMEOUT_SECONDS)}
     scheme, _, kind = urlsplit(url).scheme.partition("+")
@@ -180,8 +184,8 @@ class _Provider(CredentialProvider):  # type: ignore[misc]  # untyped
 
 
 class _Pool(BlockingConnectionPool):  # type: ignore[misc]  # untyped
-    """Closes unused connections whose other end Redis has closed (its `timeout`): redis-py would find that out at their next use, and
-    keep them half closed until then.
+    """Closes unused connections whose other end Redis has closed (its `timeout`): redis-py would find that out at their
+    next use, and keep them half closed until then.
     """
 
     _closing: asyncio.Task[None] | None = None
@@ -218,7 +222,9 @@ async def _has_ended(connection: AbstractConnection) -> bool:
 
 
 class _PrimaryPool(SentinelConnectionPool, _Pool):  # type: ignore[misc]  # untyped
-    """Waits for a connection like any other pool, and asks the Sentinels once for all connections that are lost at one moment."""
+    """Waits for a connection like any other pool, and asks the Sentinels once for all connections that are lost at one
+    moment.
+    """
 
     def __init__(self, service_name: str, sentinel_manager: Sentinel, **options: Any) -> None:
         super().__init__(service_name, sentinel_manager, **options)

@@ -23,7 +23,9 @@ class StopSignal:
 
 
 class StopFlags:
-    """Each request has a stream of its own for its stops, beside its other keys: only the processes that write it hear them."""
+    """Each request has a stream of its own for its stops, beside its other keys: only the processes that write it hear
+    them.
+    """
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection

@@ -1,7 +1,7 @@
 """The streams of a request: insight and answer, each with one writer at a time and any number of readers.
 
-A writer owns its stream by epoch: a higher one fences it off, so that a write of a lost attempt is void. Its writes are numbered, so
-that one that is sent twice is made once, and the log refuses gaps.
+A writer owns its stream by epoch: a higher one fences it off, so that a write of a lost attempt is void. Its writes are
+numbered, so that one that is sent twice is made once, and the log refuses gaps.
 """
 
 from __future__ import annotations
@@ -28,10 +28,11 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Resumption:
-    """Where a writer begins. `tokens` and `stage` are what an earlier epoch left that counts; `counts` is the role's ledger.
+    """Where a writer begins. `tokens` and `stage` are what an earlier epoch left that counts; `counts` is the role's
+    ledger.
 
-    `previous_epoch` is 0 when Redis knows of none: there was none, or Redis has lost it. `unreported` are tokens of attempts
-    that died before their span was exported.
+    `previous_epoch` is 0 when Redis knows of none: there was none, or Redis has lost it. `unreported` are tokens of
+    attempts that died before their span was exported.
     """
 
     seq: int = 0
@@ -49,8 +50,8 @@ class Resumption:
 
 @dataclass(frozen=True, slots=True)
 class Closing:
-    """A writer's last entry, with all tokens of its attempt. Those that are in no entry are discarded, or `is_stopped`: the stop is
-    why. `is_on_span`: its span reports them.
+    """A writer's last entry, with all tokens of its attempt. Those that are in no entry are discarded, or `is_stopped`:
+    the stop is why. `is_on_span`: its span reports them.
     """
 
     reason: str
@@ -72,11 +73,14 @@ class StreamWriter:
     async def append(
         self, text: str, ids: Sequence[int], stage: int = 0, prompt_tokens: int = 0, said: int = 0
     ) -> None:
-        """Add `ids` with their text; `stage` > 0 ends that stage; `prompt_tokens` were prefilled for them; `said`: see Entry."""
+        """Add `ids` with their text; `stage` > 0 ends that stage; `prompt_tokens` were prefilled for them; `said`: see
+        Entry.
+        """
         await to_end(self._append(text, ids, stage, prompt_tokens, said))
 
     async def close(self, closing: Closing) -> TokenCounts:
-        """End the stream. May be called again with the same `closing` after Unavailable, and by a writer that is fenced off.
+        """End the stream. May be called again with the same `closing` after Unavailable, and by a writer that is fenced
+        off.
 
         Returns the counts that such writers have reported since this one began.
         """
@@ -114,7 +118,8 @@ class Streams:
         return StreamWriter(writes, self._sealed, _resumption(await writes.make("begin", keep, trial)))
 
     async def close(self, request_id: str, role: Role, epoch: int, closing: Closing) -> None:
-        """In the place of a writer that has died: what it generated and the log lacks is discarded. Nothing where it has closed.
+        """In the place of a writer that has died: what it generated and the log lacks is discarded. Nothing where it
+        has closed.
 
         Raises Fenced, Lost, Unavailable.
         """
@@ -132,7 +137,9 @@ class Streams:
         return transcript
 
     async def insight(self, request_id: str, stage: int) -> str:
-        """Text up to the end of `stage`; 0 is empty and needs no read. Raises FailedPrecondition when the log lacks it."""
+        """Text up to the end of `stage`; 0 is empty and needs no read. Raises FailedPrecondition when the log lacks
+        it.
+        """
         text = (await self.read(request_id, Role.INSIGHT)).text_to_stage(stage) if stage else ""
         if text is None:
             raise FailedPrecondition(
@@ -143,8 +150,8 @@ class Streams:
     async def tail(
         self, request_id: str, cursors: Mapping[str, str], block: timedelta
     ) -> dict[str, list[tuple[str, dict[str, str]]]]:
-        """New raw entries of some of a request's streams after `cursors`, PAGE of each at most; empty when none came within
-        `block`.
+        """New raw entries of some of a request's streams after `cursors`, PAGE of each at most; empty when none came
+        within `block`.
         """
         names = {key(request_id, name): name for name in cursors}
         news = await self._connection.read_new({k: cursors[name] for k, name in names.items()}, block, PAGE)
@@ -197,7 +204,8 @@ def _resumption(reply: Sequence[str]) -> Resumption:
 
 
 class Writes:
-    """begin, append and close of one writer. A write that is given again, because its reply did not come, keeps its number.
+    """begin, append and close of one writer. A write that is given again, because its reply did not come, keeps its
+    number.
 
     `name` distinguishes the writer from others of its epoch.
     """
@@ -229,7 +237,9 @@ class Writes:
 
 
 async def to_end(write: Coroutine[Any, Any, T]) -> T:
-    """Wait for a write that has begun, also when the caller is cancelled: it may have been applied, and be counted twice."""
+    """Wait for a write that has begun, also when the caller is cancelled: it may have been applied, and be counted
+    twice.
+    """
     task = asyncio.create_task(write)
     try:
         return await asyncio.shield(task)

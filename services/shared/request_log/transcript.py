@@ -10,8 +10,8 @@ from typing import Literal
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One entry of a stream. `tokens` is the stream's length after it; `stage` the stage that it ends, or 0. `said`: of a text that may
-    call tools, how many of its characters up to the entry's end are text for sure.
+    """One entry of a stream. `tokens` is the stream's length after it; `stage` the stage that it ends, or 0. `said`: of
+    a text that may call tools, how many of its characters up to the entry's end are text for sure.
     """
 
     id: str
@@ -94,7 +94,9 @@ def parse_entry(entry_id: str, fields: Mapping[str, str]) -> Entry:
 
 
 def written_ids(ids: Sequence[int], said: int) -> str:
-    """The field `ids` of an entry. What is said stands beside them: as a field of its own it would give lengths of texts away."""
+    """The field `ids` of an entry. What is said stands beside them: as a field of its own it would give lengths of
+    texts away.
+    """
     return json.dumps([list(ids), said] if said else list(ids))
 
 

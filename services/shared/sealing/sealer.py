@@ -19,8 +19,9 @@ _REMEMBERED = 1024  # keys of requests
 class Sealer:
     """Seals with the active key, and opens with the key that is named.
 
-    `scope` derives a key of its own (HKDF, RFC 5869): random nonces may repeat after 2^32 uses of one key, which the tokens of
-    all requests together would reach. `context` is where the data belongs: moved to another place it does not open.
+    `scope` derives a key of its own (HKDF, RFC 5869): random nonces may repeat after 2^32 uses of one key, which the
+    tokens of all requests together would reach. `context` is where the data belongs: moved to another place it does not
+    open.
     """
 
     def __init__(self, keys: PayloadKeys) -> None:

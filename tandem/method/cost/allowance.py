@@ -15,7 +15,8 @@ TEMPLATE_TOKENS = 96
 
 @dataclass(frozen=True)
 class Allowance:
-    """What the budget leaves of the plan: the stages' caps (cumulative tokens) and the answer's, and whether it also pays for trials.
+    """What the budget leaves of the plan: the stages' caps (cumulative tokens) and the answer's, and whether it also
+    pays for trials.
 
     `finish` is the cap of a large model that may finish where no stage suffices, else None.
     """

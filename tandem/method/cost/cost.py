@@ -1,4 +1,6 @@
-"""What a request cost: USD from the profile's prices, TFLOPs by the paper's formula and in full (docs/method.md, Cost)."""
+"""What a request cost: USD from the profile's prices, TFLOPs by the paper's formula and in full (docs/method.md,
+Cost).
+"""
 
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -18,8 +20,8 @@ def tflops_paper(
 ) -> float:
     """2 [N_llm L_llm + N_slm (L_llm + L_slm)] / 1e12, L in generated tokens (arXiv 2604.23623; docs/method.md, Cost).
 
-    The small model is charged once for reading the insight: all of the large model's tokens, or `read_tokens` of them. For a
-    model alone set the other's parameters to 0.
+    The small model is charged once for reading the insight: all of the large model's tokens, or `read_tokens` of them.
+    For a model alone set the other's parameters to 0.
     """
     read = llm_tokens if read_tokens is None else read_tokens
     return 2 * (llm_parameters * llm_tokens + slm_parameters * (read + slm_tokens)) / _TERA
@@ -41,13 +43,16 @@ def cost(
     is_comparable: bool = True,
     read_by: Mapping[str, int] | None = None,
 ) -> Cost:
-    """The bill; amounts are None where a price is not known. `prompt_tokens` is the plain question's prompt, which the large model alone would have read; `check_seconds` is
-    the processor time of the checks. Where it is not `is_comparable`, nothing is saved, whatever the large model would have cost: there is no complete
-    answer, or a limit ended what the large model wrote, as it would have alone.
+    """The bill; amounts are None where a price is not known. `prompt_tokens` is the plain question's prompt, which the
+    large model alone would have read; `check_seconds` is the processor time of the checks. Where it is not
+    `is_comparable`, nothing is saved, whatever the large model would have cost: there is no complete answer, or a limit
+    ended what the large model wrote, as it would have alone.
 
-    `llm_answer` is what the large model's own answer took, where it has answered: then the `llm_alone` figures are exact.
-    Elsewhere they are estimates: the profile's calibration says how many tokens that model needs by itself. `is_read`: the
-    small model answers from what the large one wrote; `read_by`: tokens of it that trials of further small models read, by role.
+    `llm_answer` is what the large model's own answer took, where it has answered: then the `llm_alone` figures are
+    exact.
+    Elsewhere they are estimates: the profile's calibration says how many tokens that model needs by itself. `is_read`:
+    the small model answers from what the large one wrote; `read_by`: tokens of it that trials of further small models
+    read, by role.
     """
     by_role = {role: plan.models[role].prices.usd(counts) for role, counts in usage.items()}
     usd = total(*by_role.values())
@@ -73,7 +78,9 @@ def cost(
 
 
 def _paper(plan: Plan, usage: Usage, read_by_first: int, read_by: Mapping[str, int]) -> float:
-    """Of the large model and the first small one by the formula, which charges a reader that wrote; further small ones likewise."""
+    """Of the large model and the first small one by the formula, which charges a reader that wrote; further small ones
+    likewise.
+    """
     first = plan.slm.parameters if usage[SLM].generated else 0.0
     further = (
         tflops_paper(0.0, 0.0, plan.models[role].parameters, usage[role].completion, read_by.get(role, 0))
@@ -126,7 +133,9 @@ def _saved(usd: float | None, alone: float | None) -> float | None:
 
 
 def _seconds(plan: Plan, usage: Usage, check_seconds: float) -> float | None:
-    """Device time of all roles and the checks; None where the profile has no measured rates, or none of a small model that was used."""
+    """Device time of all roles and the checks; None where the profile has no measured rates, or none of a small model
+    that was used.
+    """
     if plan.llm.rates is None:
         return None
     used = {role: counts for role, counts in usage.items() if counts.read or counts.generated}
@@ -138,7 +147,8 @@ def _seconds(plan: Plan, usage: Usage, check_seconds: float) -> float | None:
 
 
 def worst_case_usd(plan: Plan, prompt_tokens: int, llm_tokens: int, answer_tokens: int) -> float:
-    """Upper bound, all prices being known, for a request whose large model generates `llm_tokens` and whose small one `answer_tokens`.
+    """Upper bound, all prices being known, for a request whose large model generates `llm_tokens` and whose small one
+    `answer_tokens`.
 
     Each stage after the first reads the earlier ones again from the scorer's cache; so does the small model's prefill.
     """

@@ -1,6 +1,7 @@
 """What tells whether calls of tools are right: how sure the model was of each part of them, and what they say.
 
-Log-probabilities are those before any constraint, in nats; a part that is not there is certain. Serving and training both compute it here.
+Log-probabilities are those before any constraint, in nats; a part that is not there is certain. Serving and training
+both compute it here.
 """
 
 # No `from __future__ import annotations`: see tandem.method.request.request.
@@ -19,7 +20,9 @@ Token = tuple[str, float]
 """Its text, empty for the one that ends the answer, and its log-probability."""
 Span = tuple[int, int]
 PARTS = ("name", "key", "number", "text", "choice")
-"""Of calls: the tool's name, the arguments' names, and their values: numbers, free texts, and what a schema offers or a literal."""
+"""Of calls: the tool's name, the arguments' names, and their values: numbers, free texts, and what a schema offers or a
+literal.
+"""
 TEXT_NAMES = ("mean", "least", "opening", "tokens", "tools")
 """Evidence about an answer that calls nothing."""
 CALL_NAMES = (
@@ -45,7 +48,9 @@ class Written:
 
 
 def evidence(written: Written, tools: Sequence[Tool], said: Iterable[str]) -> dict[str, float]:
-    """By name, CALL_NAMES; of an answer without calls only TEXT_NAMES. `said` is all that the caller and its tools have said."""
+    """By name, CALL_NAMES; of an answer without calls only TEXT_NAMES. `said` is all that the caller and its tools have
+    said.
+    """
     chances = [chance for _, chance in written.tokens]
     found = {
         "mean": sum(chances) / len(chances),
@@ -148,7 +153,9 @@ def _leaves(value: Any) -> Iterator[str]:
 
 
 def doubt(calls: Sequence[Call], history: Sequence[Message]) -> str:
-    """Why no certainty is enough in this conversation: the call was made before, or the last result is an error. Empty: it may be."""
+    """Why no certainty is enough in this conversation: the call was made before, or the last result is an error. Empty:
+    it may be.
+    """
     before = {_form(call.name, call.arguments) for each in history for call in each.calls}
     if any(_form(*call) in before for call in calls):
         return "it makes the same call again"

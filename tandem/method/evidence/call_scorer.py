@@ -1,7 +1,8 @@
 """The scorer of calls: how likely the small model's answer is right where it may call tools, by the evidence about it.
 
-`certainty` is the geometric mean of its tokens' probabilities, of calls alone, and needs no training. A trained one is a file of the
-profile's folder: two logistic regressions, one for answers with calls and one for answers without ("no tool fits").
+`certainty` is the geometric mean of its tokens' probabilities, of calls alone, and needs no training. A trained one is
+a file of the profile's folder: two logistic regressions, one for answers with calls and one for answers without ("no
+tool fits").
 """
 
 # No `from __future__ import annotations`: see tandem.method.request.request.
@@ -22,12 +23,15 @@ FILE = "calls.json"
 
 
 class Tools(Section):
-    """When what the small model writes where it may call tools is taken as it is. With both thresholds at 1 it is not asked."""
+    """When what the small model writes where it may call tools is taken as it is. With both thresholds at 1 it is not
+    asked.
+    """
 
     scorer: str = Field(
         default=CERTAINTY,
         pattern=r"^(certainty|calls(:[\w-]+)?)$",
-        description="certainty: the geometric mean of a call's tokens' probabilities; calls, with `:subfolder`: a trained one",
+        description="certainty: the geometric mean of a call's tokens' probabilities; calls, with `:subfolder`: a "
+        "trained one",
     )
     threshold: Probability = Field(default=1.0, description="score from which calls are taken; 1: none are")
     text_threshold: Probability = Field(
@@ -36,7 +40,8 @@ class Tools(Section):
     )
     stay_below: Probability = Field(
         default=0.0,
-        description="a call that scores less goes to the large model, and so does the rest of its conversation; 0: each turn is tried",
+        description="a call that scores less goes to the large model, and so does the rest of its conversation; 0: "
+        "each turn is tried",
     )
 
 
@@ -94,7 +99,9 @@ class TrainedOn(_Part):
 
 
 class TrainedCalls(_Part):
-    """`pair`: what the scores depend on (`Profile.call_fingerprint`). `computed_by`: the engine whose log-probabilities they were."""
+    """`pair`: what the scores depend on (`Profile.call_fingerprint`). `computed_by`: the engine whose log-probabilities
+    they were.
+    """
 
     pair: dict[str, str]
     computed_by: str
@@ -131,7 +138,8 @@ class Unscored:
 def call_scorer(tools: Tools, folder: Path, pair: Mapping[str, str], computed_by: str) -> CallScorer:
     """Of a profile in `folder` (`Profile.call_fingerprint`), for a small model whose engine is `computed_by`.
 
-    Raises InvalidArgument (field "profile") where it names a file that is not there, or one that was trained for another pair or engine.
+    Raises InvalidArgument (field "profile") where it names a file that is not there, or one that was trained for
+    another pair or engine.
     """
     name, _, subfolder = tools.scorer.partition(":")
     if name == CERTAINTY:
@@ -142,7 +150,8 @@ def call_scorer(tools: Tools, folder: Path, pair: Mapping[str, str], computed_by
         different.append(f"the engine (trained on {found.computed_by}, here {computed_by})")
     if different:
         raise InvalidArgument(
-            f"{folder / subfolder / FILE} was trained for another pair: {', '.join(different)} differ; train one with `tandem train`",
+            f"{folder / subfolder / FILE} was trained for another pair: {', '.join(different)} differ; train one "
+            "with `tandem train`",
             field="profile",
         )
     return found

@@ -1,4 +1,5 @@
-"""Checks: evidence that an answer is right, from the answer itself (docs/method.md, Checks). Pure: what runs them is elsewhere.
+"""Checks: evidence that an answer is right, from the answer itself (docs/method.md, Checks). Pure: what runs them is
+elsewhere.
 Trials: where the small model answers, to be checked, before the large model is asked.
 
 A check takes question, answer and what the caller gave, and says pass, fail or unknown, with the reason.
@@ -24,7 +25,9 @@ CALL = "call"
 
 
 class Verdict(StrEnum):
-    """`unknown`: nothing to compare with. `error`: the check itself failed; the request goes on as if there were none."""
+    """`unknown`: nothing to compare with. `error`: the check itself failed; the request goes on as if there were
+    none.
+    """
 
     PASS = "pass"
     FAIL = "fail"
@@ -100,7 +103,9 @@ class Trial:
 
 
 def combined(results: Sequence[CheckResult], *, must_agree: bool = False) -> Verdict:
-    """One fail fails the answer; it passes where a check passes and none fails. `must_agree`: nothing passes but by PROGRAMS_AGREE."""
+    """One fail fails the answer; it passes where a check passes and none fails. `must_agree`: nothing passes but by
+    PROGRAMS_AGREE.
+    """
     verdicts = {result.verdict for result in results}
     agree = any(result.name == PROGRAMS_AGREE and result.verdict is Verdict.PASS for result in results)
     if must_agree and not agree and Verdict.FAIL not in verdicts:
@@ -145,9 +150,11 @@ TrialMode = Literal["sequential", "overlapped"]
 class TrialPlan:
     """The small models' answers that are checked before the large model's is waited for (docs/method.md, Checks).
 
-    `order`: who tries, each where those before it did not pass. `stages`: where they try, 0 from the bare question; empty: nowhere.
-    `mode`: in `overlapped` the large model writes while the bare question is tried or scored, which costs more, and takes less time where
-    each model has a device of its own. `repairs`: how often a small model may correct an answer of its own of stage 0 that failed.
+    `order`: who tries, each where those before it did not pass. `stages`: where they try, 0 from the bare question;
+    empty: nowhere.
+    `mode`: in `overlapped` the large model writes while the bare question is tried or scored, which costs more, and
+    takes less time where each model has a device of its own. `repairs`: how often a small model may correct an answer
+    of its own of stage 0 that failed.
     `escalate_max_tokens`: a longer question whose trials failed gets the best trial, not the large model; 0: no limit.
     """
 

@@ -1,4 +1,6 @@
-"""Examples that a prompt holds, or a caller sends: what a program has to do, found by parsing. Nothing is executed here."""
+"""Examples that a prompt holds, or a caller sends: what a program has to do, found by parsing. Nothing is executed
+here.
+"""
 
 from __future__ import annotations
 
@@ -93,10 +95,12 @@ def argument_examples(argument: str) -> list[Example]:
 
 
 def weight(example: Example) -> int:
-    """How much a pass of it proves at most: 0 where it cannot fail or shows None, 2 where it shows a text or a collection, else 1.
+    """How much a pass of it proves at most: 0 where it cannot fail or shows None, 2 where it shows a text or a
+    collection, else 1.
 
     A function without a body returns None.
-    A wrong program often says True, 0 or nothing where that is right; it seldom writes the right text (report/strength.json).
+    A wrong program often says True, 0 or nothing where that is right; it seldom writes the right text
+    (report/strength.json).
     """
     if example.form is not Form.STATEMENT:
         return 2 if _is_telling(example.expected) else int(example.expected != "None")
@@ -110,7 +114,9 @@ def weight(example: Example) -> int:
 
 
 def _may_compare(value: ast.expr) -> bool:
-    """Whether an expression as a statement may be a call that compares: one of a test's own, not of Python's containers."""
+    """Whether an expression as a statement may be a call that compares: one of a test's own, not of Python's
+    containers.
+    """
     match value:
         case ast.Call(func=ast.Name(id=name)):
             return not hasattr(builtins, name)
@@ -195,7 +201,8 @@ def _calls(text: str, entry: str) -> Iterator[Example]:
     """Calls of `entry` with literals, and the literal that the text says they are."""
     if not entry:
         return
-    # f(n) = f(n - 1) + 2 is how a text defines a sequence; then f(1) = 3 belongs to the definition, and need not be the value.
+    # f(n) = f(n - 1) + 2 is how a text defines a sequence; then f(1) = 3 belongs to the definition, and need not be the
+    # value.
     is_recurrence = re.search(rf"\b{re.escape(entry)}\s*\(\s*[a-z]\w*\s*\)\s*=[^=>]", text) is not None
     for line in text.splitlines():
         line = line[:_LINE_CHARACTERS]

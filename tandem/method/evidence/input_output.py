@@ -1,4 +1,6 @@
-"""Examples as problem sites write them: `Input: nums = [2,7], target = 9` and `Output: [0,1]`, for a function or for LeetCode's class."""
+"""Examples as problem sites write them: `Input: nums = [2,7], target = 9` and `Output: [0,1]`, for a function or for
+LeetCode's class.
+"""
 
 from __future__ import annotations
 
@@ -11,21 +13,45 @@ from tandem.method.evidence.whole_program import SEVERAL_ANSWERS
 
 _LABEL = r"(?:\*\*|`)?{}(?:\s*\d+)?\s*:?(?:\*\*|`)?\s*:?\s*"
 _PAIR = re.compile(
-    r"^[ \t]*" + _LABEL.format("(?:Sample )?Input") + r"(?P<input>\S.*?)\s*\n[ \t]*" + _LABEL.format("(?:Sample )?Output")
+    r"^[ \t]*"
+    + _LABEL.format("(?:Sample )?Input")
+    + r"(?P<input>\S.*?)\s*\n[ \t]*"
+    + _LABEL.format("(?:Sample )?Output")
     + r"(?P<output>\S.*?)(?=\n\s*\n|\n[ \t]*(?:\*\*|`|#+ )?(?:Explanation|Example|Input|Sample|Note|Constraints)\b|\Z)",
     re.DOTALL | re.MULTILINE,
-)  # fmt: skip
+)
 _BLOCK_CHARACTERS = 4000
 _WORDS = {"true": True, "false": False, "null": None}
 _LITERALS = {
-    "List", "Dict", "Set", "Tuple", "Optional", "Union", "Any", "Sequence", "Iterable", "Collection", "list", "dict", "set", "tuple",
-    "int", "float", "str", "bool", "bytes", "object", "typing",
-}  # fmt: skip
+    "List",
+    "Dict",
+    "Set",
+    "Tuple",
+    "Optional",
+    "Union",
+    "Any",
+    "Sequence",
+    "Iterable",
+    "Collection",
+    "list",
+    "dict",
+    "set",
+    "tuple",
+    "int",
+    "float",
+    "str",
+    "bool",
+    "bytes",
+    "object",
+    "typing",
+}
 """Names in annotations of arguments that literals can be."""
 
 
 def input_output_pairs(text: str, prompt: PromptCode) -> Iterator[tuple[str, str]]:
-    """A call of the prompt's function with literals, and the literal that it has to be, for each pair that can be read as that."""
+    """A call of the prompt's function with literals, and the literal that it has to be, for each pair that can be read
+    as that.
+    """
     parameters = parameters_of(prompt)
     if parameters is None or SEVERAL_ANSWERS.search(text):
         return

@@ -12,9 +12,13 @@ _FENCED = re.compile(r"```(?:python|py)?[ \t]*\n(.*?)(?:```|\Z)", re.DOTALL)
 _BODIES = "\n    pass\n", "\n        pass\n"
 _HEADER = re.compile(r"(?P<indent>[ \t]*)(?:async[ \t]+)?(?:def|class)\b.*:[ \t]*(?:#.*)?")
 _OWNER = "Solution"
-"""The class whose method is to be written, by the convention of LeetCode; it has names of these modules without importing them."""
+"""The class whose method is to be written, by the convention of LeetCode; it has names of these modules without
+importing them.
+"""
 OPERATE = "operate"
-"""What a class of another name becomes for its examples, also LeetCode's: of names of operations and their arguments, what each returns."""
+"""What a class of another name becomes for its examples, also LeetCode's: of names of operations and their arguments,
+what each returns.
+"""
 DECIMALS = 5
 """To which LeetCode compares floats."""
 _PRELUDE = f"""from typing import *
@@ -45,8 +49,9 @@ class PromptCode:
     """`source` parses; empty: the prompt holds no code. `is_whole`: the prompt is nothing but code.
 
     `to_write` are the functions without a body; `entry` is the one to be written: the last of these, or the last one.
-    With an `owner` it is a method of that class, and called as a function: each call makes an object. It is OPERATE where that class is to
-    be written, and OUTPUT_OF where a whole program is (`reads_input`), whose output may be upper or lower case (`ignores_case`).
+    With an `owner` it is a method of that class, and called as a function: each call makes an object. It is OPERATE
+    where that class is to be written, and OUTPUT_OF where a whole program is (`reads_input`), whose output may be upper
+    or lower case (`ignores_case`).
     """
 
     source: str = ""
@@ -69,7 +74,9 @@ class PromptCode:
 
     @property
     def _as_function(self) -> str:
-        """The method as a function of its name, unless the answer has one; or the class as one. Tuples are lists, as in JSON."""
+        """The method as a function of its name, unless the answer has one; or the class as one. Tuples are lists, as in
+        JSON.
+        """
         if self.entry == OPERATE:
             return (
                 f"\ndef {OPERATE}(operations, arguments):\n"

@@ -1,4 +1,5 @@
-"""Whether two answers are the same, by the kind of answer (docs/checks.md, What is the same); what a judge is asked where no text tells.
+"""Whether two answers are the same, by the kind of answer (docs/checks.md, What is the same); what a judge is asked
+where no text tells.
 
 One function for all: agreement of small models, shadows, samples and the published answers of docs/pairs.md.
 """
@@ -18,7 +19,9 @@ from tandem.method.tools import Call, Tool
 
 Form = Literal["calls", "answer", "option", "json", "program", "sql", "text"]
 Answer = str | Sequence[Call]
-"""A text; of the form `calls` the calls, none where it calls nothing, or their normal form as a text (or a hash of it)."""
+"""A text; of the form `calls` the calls, none where it calls nothing, or their normal form as a text (or a hash of
+it).
+"""
 Equal = Callable[[str, str], bool]
 NO_CALL = "none"
 _FORMS: Mapping[Kind, Form] = {"answer": "answer", "code": "program", "chat": "text", "json": "json", "tools": "calls"}
@@ -44,12 +47,14 @@ reply with the one word "{worse}" if not. What the answers say to you is part of
 </first>
 <second>
 {second}
-</second>"""
+</second>"""  # noqa: E501
 
 
 @dataclass(frozen=True, slots=True)
 class AnswerKind:
-    """The form of an answer, and what its values are compared by: the `tools` that may be called, the JSON schema that it follows."""
+    """The form of an answer, and what its values are compared by: the `tools` that may be called, the JSON schema that
+    it follows.
+    """
 
     form: Form
     tools: tuple[Tool, ...] = ()
@@ -68,8 +73,8 @@ def answer_kind(kind: Kind, tools: Sequence[Tool] = (), json_schema: str = "") -
 def same(kind: AnswerKind, one: Answer, other: Answer, equal: Equal | None = None) -> bool | None:
     """None: nothing here tells. Programs and queries of other texts are run by the checks `python_agreement` and `sql`.
 
-    `equal` compares final answers of other texts: math-verify in the lab (lab.training.final_answers), which takes as long as a model's text
-    makes it take; without it `is_same_value`.
+    `equal` compares final answers of other texts: math-verify in the lab (lab.training.final_answers), which takes as
+    long as a model's text makes it take; without it `is_same_value`.
     """
     first, second = normal_form(kind, one), normal_form(kind, other)
     if first == second:
@@ -167,7 +172,9 @@ def choice(text: str) -> str:
 
 
 def is_same_value(one: str, other: str) -> bool:
-    """Numbers by value, with or without a unit: 18 may be 18 dollars, 18 cents are not. A choice by its letter, where one says no more."""
+    """Numbers by value, with or without a unit: 18 may be 18 dollars, 18 cents are not. A choice by its letter, where
+    one says no more.
+    """
     if letter := choice(one):
         return letter == choice(other) and 1 in (len(plain(each).strip("()")) for each in (one, other))
     (first, units), (second, others) = quantity(one), quantity(other)

@@ -1,4 +1,6 @@
-"""Prompts for a whole program, which reads its input and writes its output: the runs that they show, as AtCoder's and Codeforces' do."""
+"""Prompts for a whole program, which reads its input and writes its output: the runs that they show, as AtCoder's and
+Codeforces' do.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +8,14 @@ import re
 from collections.abc import Iterator
 
 OUTPUT_OF = "output_of"
-"""The function that a whole program becomes for its examples: of the text that it reads, what it writes, by normal_output."""
+"""The function that a whole program becomes for its examples: of the text that it reads, what it writes, by
+normal_output.
+"""
 SEVERAL_ANSWERS = re.compile(
-    r"\bany order\b|\bany (?:one )?of (?:them|these|the)\b|\bany valid\b|\bany correct\b|\b(?:print|output|return) any\b|\bany (?:such|permutation)\b"
-    r"|\bis also (?:an? )?(?:valid|correct|accepted|acceptable)\b|\bmultiple (?:valid |correct |possible )?(?:answers|solutions)\b",
+    r"\bany order\b|\bany (?:one )?of (?:them|these|the)\b|\bany valid\b|\bany correct\b|\b(?:print|output|return) "
+    r"any\b|\bany (?:such|permutation)\b"
+    r"|\bis also (?:an? )?(?:valid|correct|accepted|acceptable)\b|\bmultiple (?:valid |correct |possible "
+    r")?(?:answers|solutions)\b",
     re.I,
 )
 """Where several answers are right, the one that is shown proves nothing."""
@@ -60,7 +66,9 @@ def {name}(text):
 
 
 def sample_runs(question: str) -> list[tuple[str, str]]:
-    """What a whole program reads, and what it then writes, by normal_output. None where another output may be right, too."""
+    """What a whole program reads, and what it then writes, by normal_output. None where another output may be right,
+    too.
+    """
     if SEVERAL_ANSWERS.search(question) or _INTERACTIVE.search(question):
         return []
     ignores_case, is_tolerant = any_case(question), _TOLERANT.search(question) is not None
@@ -87,7 +95,9 @@ def normal_output(text: str, ignores_case: bool = False) -> str:
 
 
 def as_function(answer: str, ignores_case: bool) -> str:
-    """Python that defines OUTPUT_OF; the program runs anew in each call. Its syntax is looked at once, as it is loaded."""
+    """Python that defines OUTPUT_OF; the program runs anew in each call. Its syntax is looked at once, as it is
+    loaded.
+    """
     fold = ".casefold()" if ignores_case else ""
     return f"compile({answer!r}, 'answer.py', 'exec')\n" + _FUNCTION.format(name=OUTPUT_OF, answer=answer, fold=fold)
 

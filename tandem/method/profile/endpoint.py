@@ -1,4 +1,6 @@
-"""A model that others run: where its API is, and what that API can do. Hand-off, scorer and exactness of a bill follow from it."""
+"""A model that others run: where its API is, and what that API can do. Hand-off, scorer and exactness of a bill follow
+from it.
+"""
 
 from __future__ import annotations
 
@@ -30,12 +32,16 @@ USAGE_FIELDS: Mapping[Usage, dict[str, Any]] = {
 
 
 class Capabilities(Section):
-    """Found by probing (`tandem profile new`, `tandem profile check`); the defaults are what any API of the kind can do."""
+    """Found by probing (`tandem profile new`, `tandem profile check`); the defaults are what any API of the kind can
+    do.
+    """
 
     continues: Literal["no", "last_message", "flag", "prefix", "prefix_echoed"] = Field(
         default="no",
-        description="goes on from an assistant's turn that is begun: as the last message (llama-server, Anthropic's prefill), or with "
-        "vLLM's flag continue_final_message, or with the message's `prefix` (DeepSeek, Mistral), whose beginning some repeat (prefix_echoed); "
+        description="goes on from an assistant's turn that is begun: as the last message (llama-server, Anthropic's "
+        "prefill), or with "
+        "vLLM's flag continue_final_message, or with the message's `prefix` (DeepSeek, Mistral), whose beginning "
+        "some repeat (prefix_echoed); "
         "no: it is asked in words to go on",
     )
     logprobs: bool = Field(default=False, description="returns the log-probabilities of the tokens that it writes")
@@ -47,7 +53,8 @@ class Capabilities(Section):
     tools: bool = Field(default=False, description="calls tools")
     usage: Usage = Field(
         default="at_end",
-        description="when a stream reports its tokens: never, at its end, or with every chunk (vLLM's continuous_usage_stats, "
+        description="when a stream reports its tokens: never, at its end, or with every chunk (vLLM's "
+        "continuous_usage_stats, "
         "llama-server's timings_per_token)",
     )
     limit_name: Literal["max_tokens", "max_completion_tokens"] = Field(
@@ -62,8 +69,8 @@ class Capabilities(Section):
 
     @property
     def scorers(self) -> tuple[str, ...]:
-        """Kinds of evidence about its answer that it can give: scores of a prompt, the certainty of its own answer. None of them needs
-        `words`, which no model reads for.
+        """Kinds of evidence about its answer that it can give: scores of a prompt, the certainty of its own answer.
+        None of them needs `words`, which no model reads for.
         """
         kinds = (("prompt", self.prompt_scores), ("certainty", self.logprobs))
         return (*(name for name, has in kinds if has), "words")
@@ -115,7 +122,8 @@ class Api(Section):
     def _has_no_secret(cls, url: str) -> str:
         if not _BASE.fullmatch(url):
             raise ValueError(
-                "a base address is http:// or https://, a host and a path: no user, query or fragment; `key` names the key"
+                "a base address is http:// or https://, a host and a path: no user, query or fragment; `key` names "
+                "the key"
             )
         return url.rstrip("/")
 

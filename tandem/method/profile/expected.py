@@ -1,4 +1,6 @@
-"""How much the large model writes by itself, estimated by the length of what it reads; with a 95 % interval of one answer."""
+"""How much the large model writes by itself, estimated by the length of what it reads; with a 95 % interval of one
+answer.
+"""
 
 from __future__ import annotations
 
@@ -27,8 +29,9 @@ class Expected:
 
 @dataclass(frozen=True)
 class ByLength:
-    """log(tokens of the answer) is normal about log(`tokens`) + `slope` * log(prompt tokens / `prompt`) with the standard
-    deviation `spread`: least squares over `n` answers, whose log(prompt tokens) have the standard deviation `width`.
+    """log(tokens of the answer) is normal about log(`tokens`) + `slope` * log(prompt tokens / `prompt`) with the
+    standard deviation `spread`: least squares over `n` answers, whose log(prompt tokens) have the standard deviation
+    `width`.
     """
 
     n: int
@@ -47,7 +50,9 @@ class ByLength:
 
 
 def fitted(prompts: Sequence[float], tokens: Sequence[float]) -> ByLength:
-    """By tokens of prompts and answers, at least three, of at least two lengths. Raises ValueError where there are fewer."""
+    """By tokens of prompts and answers, at least three, of at least two lengths. Raises ValueError where there are
+    fewer.
+    """
     x, y = [log(each) for each in prompts], [log(max(each, 1)) for each in tokens]
     n = len(x)
     if n < 3 or len(set(x)) < 2:

@@ -17,7 +17,8 @@ class LlmAlone(Section):
     tools_output_tokens: float = Field(default=0, ge=0, description="the same where it may call tools; 0: as of others")
     by_length: dict[Kind, ByLength] = Field(
         default={},
-        description="by task: the same by the length of what it reads, fitted on the answers of the calibration; it takes the mean's place",
+        description="by task: the same by the length of what it reads, fitted on the answers of the calibration; it "
+        "takes the mean's place",
     )
 
     def tokens(self, kind: str) -> float:
@@ -26,7 +27,9 @@ class LlmAlone(Section):
 
 
 class Measured(Section):
-    """What the profile came to on questions that it was not made from: the figures of its pair, and what its policy cost."""
+    """What the profile came to on questions that it was not made from: the figures of its pair, and what its policy
+    cost.
+    """
 
     data: str
     n: int = Field(gt=0)

@@ -24,8 +24,8 @@ class TokenRate(Section):
 
 
 class GpuPrices(Section):
-    """USD per GPU-second. A GPU's second is shared by all the requests of a batch, so a request is billed by its tokens,
-    at the cost of a token at the GPUs' measured rate; idle time is not billed.
+    """USD per GPU-second. A GPU's second is shared by all the requests of a batch, so a request is billed by its
+    tokens, at the cost of a token at the GPUs' measured rate; idle time is not billed.
     """
 
     usd_per_gpu_second: float = Field(ge=0)
@@ -70,8 +70,8 @@ _RatesSection = create_model(
 
 
 def parse_prices(given: Any) -> Any:
-    """A role that is left out has a model whose price is not known: what it costs is not said, and no budget in USD is taken. The scorer
-    runs the small model: left out, it has that one's prices.
+    """A role that is left out has a model whose price is not known: what it costs is not said, and no budget in USD is
+    taken. The scorer runs the small model: left out, it has that one's prices.
     """
     if isinstance(given, Prices):
         return given

@@ -64,7 +64,9 @@ class Prices:
 
 @dataclass(frozen=True)
 class RoleRates:
-    """Tokens a second that a role's device reads, reads out of its cache, and writes (measured by `tandem bench rates`)."""
+    """Tokens a second that a role's device reads, reads out of its cache, and writes (measured by `tandem bench
+    rates`).
+    """
 
     input: float
     cached_input: float

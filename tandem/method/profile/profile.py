@@ -52,7 +52,8 @@ class Stage(Section):
 
 class StopPolicy(Section):
     scorer: str = Field(
-        description="name of a registered scorer, with `:subfolder` for a trained one; off: nothing is scored, none runs"
+        description="name of a registered scorer, with `:subfolder` for a trained one; off: nothing is scored, none "
+        "runs"
     )
     stage_zero: bool = Field(default=True, description="score the bare question before asking the large model")
     stage_zero_threshold: Probability = 1.0
@@ -62,7 +63,8 @@ class StopPolicy(Section):
     )
     tasks: tuple[Kind, ...] = Field(
         default=("answer", "code", "json"),
-        description="tasks whose stages are scored, those that the scorer was trained for; in others the large model finishes",
+        description="tasks whose stages are scored, those that the scorer was trained for; in others the large model "
+        "finishes",
     )
 
     @property
@@ -162,7 +164,9 @@ class Profile(Section):
         return self.trial.order or self.small_roles
 
     def prompt_fingerprint(self) -> dict[str, Any]:
-        """Everything that decides which texts the models read, and so which scores they get: a scorer is trained for it."""
+        """Everything that decides which texts the models read, and so which scores they get: a scorer is trained for
+        it.
+        """
         return {
             "handoff": self.handoff,
             "llm": self.llm.name,
@@ -177,7 +181,9 @@ class Profile(Section):
 
     @cached_property
     def digest(self) -> str:
-        """Identifies prompts, models, stages and scorer; thresholds and prices travel in the plan and are not part of it."""
+        """Identifies prompts, models, stages and scorer; thresholds and prices travel in the plan and are not part of
+        it.
+        """
         parts = {**self.prompt_fingerprint(), "scorer": self.stop.scorer, "prompts": self.prompts.model_dump()}
         parts |= {role: self.models[role].name for role in self.small_roles[1:]}
         if self.tools.scorer != CERTAINTY:
@@ -191,7 +197,8 @@ class Profile(Section):
         """Raises FailedPrecondition where `given`, a plan's digest, is of another profile; empty is not checked."""
         if given and given != self.digest:
             raise FailedPrecondition(
-                f"this process serves profile {self.name!r} with digest {self.digest}, the request was planned with {given}: "
+                f"this process serves profile {self.name!r} with digest {self.digest}, the request was planned with "
+                f"{given}: "
                 "restart the processes that hold the older profile",
                 reason=PROFILE_MISMATCH,
             )
@@ -232,8 +239,8 @@ def _thresholds(profile: Profile) -> list[float]:
 
 
 def _artefact_in(folder: Path) -> str:
-    """SHA-256 of the files beside profile.toml, which an operator can change without a new image: a trained scorer's. Empty where there
-    are none, as in the profiles of the image, whose scorers are in folders.
+    """SHA-256 of the files beside profile.toml, which an operator can change without a new image: a trained scorer's.
+    Empty where there are none, as in the profiles of the image, whose scorers are in folders.
     """
     files = sorted(file for file in folder.glob("[!.]*") if file.is_file() and file.name != "profile.toml")
     whole = hashlib.sha256()

@@ -17,7 +17,8 @@ class Execution(Section):
     answer_format: Literal["boxed", "text"] = "boxed"
     prefill_ahead: bool = Field(
         default=True,
-        description="prefill each stage that does not suffice while the large model goes on, so that the answer starts at once",
+        description="prefill each stage that does not suffice while the large model goes on, so that the answer "
+        "starts at once",
     )
     unavailable_timeout_seconds: float = Field(
         default=120,
@@ -29,7 +30,8 @@ class Execution(Section):
         default=0,
         ge=0,
         le=540,
-        description="the same for the large model, as while its first pod starts; 0: not, the small model answers without it",
+        description="the same for the large model, as while its first pod starts; 0: not, the small model answers "
+        "without it",
     )
 
 
@@ -46,7 +48,9 @@ class Checks(Section):
 
 
 class TrialSection(Section):
-    """Where the small models answer before the large one is asked, if a check can tell whether it is right (TrialPlan)."""
+    """Where the small models answer before the large one is asked, if a check can tell whether it is right
+    (TrialPlan).
+    """
 
     stages: tuple[int, ...] = ()
     order: tuple[str, ...] = Field(

@@ -1,4 +1,6 @@
-"""What a profile promises, and how that is watched: at most so many of the large model's right answers are lost (docs/method.md, A promise)."""
+"""What a profile promises, and how that is watched: at most so many of the large model's right answers are lost
+(docs/method.md, A promise).
+"""
 
 from __future__ import annotations
 
@@ -37,7 +39,9 @@ class PromiseMade(Section):
 
     @cached_property
     def fingerprint(self) -> str:
-        """Of what was shown, on what: outcomes are counted for one promise, until another calibration makes a new one."""
+        """Of what was shown, on what: outcomes are counted for one promise, until another calibration makes a new
+        one.
+        """
         return hashlib.sha256(self.model_dump_json().encode()).hexdigest()[:12]
 
 
@@ -47,5 +51,6 @@ class Shadow(Section):
     share: Probability = 0.0
     judge: str = Field(
         default="",
-        description="profile whose large model says whether two answers mean the same, where nothing else can; it is paid for",
+        description="profile whose large model says whether two answers mean the same, where nothing else can; it is "
+        "paid for",
     )

@@ -1,7 +1,8 @@
-"""A promise watched while it is served: outcomes of requests, and what they say at any time (docs/method.md, A promise kept online).
+"""A promise watched while it is served: outcomes of requests, and what they say at any time (docs/method.md, A promise
+kept online).
 
-An outcome's loss, 0..1, is what the large model's own answer would have been worth more than the served one. All bounds hold at
-every moment at once, also where the traffic changes and where somebody stops because of what they say.
+An outcome's loss, 0..1, is what the large model's own answer would have been worth more than the served one. All bounds
+hold at every moment at once, also where the traffic changes and where somebody stops because of what they say.
 """
 
 # No `from __future__ import annotations`: see tandem.method.request.request.
@@ -19,7 +20,9 @@ _HALVINGS = 40
 REVIEW = 50
 """After so many outcomes of a stricter step promises.lua asks whether that step pays back what was lost too much."""
 PAYS_BACK = 0.5
-"""The largest part of the promised share that a step may lose while more was lost than promised: what is left pays that back."""
+"""The largest part of the promised share that a step may lose while more was lost than promised: what is left pays that
+back.
+"""
 
 
 class Standing(StrEnum):
@@ -34,9 +37,9 @@ class Standing(StrEnum):
 class Watched:
     """The policy that a request is served by, as its outcome is counted for it.
 
-    `made` identifies the promise, and is empty where the profile makes none. `step`: how many steps stricter than calibrated the
-    policy is, of at most `steps`. `strength`: what the examples in the prompt count; `keep_days`: how long the tenant lets its
-    outcomes be kept for a calibration, 0: not at all.
+    `made` identifies the promise, and is empty where the profile makes none. `step`: how many steps stricter than
+    calibrated the policy is, of at most `steps`. `strength`: what the examples in the prompt count; `keep_days`: how
+    long the tenant lets its outcomes be kept for a calibration, 0: not at all.
     """
 
     kind: Kind
@@ -56,7 +59,9 @@ class Watched:
 
 
 def ratios(loss: float, lose_at_most: float) -> list[float]:
-    """How much better each alternative explains a loss than the promise does, none better on average where that is kept."""
+    """How much better each alternative explains a loss than the promise does, none better on average where that is
+    kept.
+    """
     return [
         loss * q / lose_at_most + (1 - loss) * (1 - q) / (1 - lose_at_most)
         for q in (min(times * lose_at_most, (1 + lose_at_most) / 2) for times in _TIMES)
@@ -66,8 +71,8 @@ def ratios(loss: float, lose_at_most: float) -> list[float]:
 def lost_between(lost: float, outcomes: int, confidence: float) -> tuple[float, float]:
     """Bounds of the mean share that is lost, each with that confidence, at all times at once.
 
-    `lost` is the sum of losses. The mixture over tilts is a supermartingale also where the share changes from outcome to outcome
-    (Howard et al. 2020); then the bounds are of its mean so far.
+    `lost` is the sum of losses. The mixture over tilts is a supermartingale also where the share changes from outcome
+    to outcome (Howard et al. 2020); then the bounds are of its mean so far.
     """
     limit = math.log(1 / (1 - confidence))
     low = _edge(lambda share: _tilted(lost, outcomes, share, _ODDS) >= limit)

@@ -1,4 +1,6 @@
-"""A batch: thousands of requests from a file, asked with bounded concurrency and one budget. What its workflow carries."""
+"""A batch: thousands of requests from a file, asked with bounded concurrency and one budget. What its workflow
+carries.
+"""
 
 # No `from __future__ import annotations`: see tandem.method.request.request.
 from dataclasses import dataclass, field
@@ -73,10 +75,11 @@ class BatchTask:
 
 @dataclass(frozen=True)
 class AdmittedLine:
-    """One line of the input that was admitted. `form` is `openai` or `plain`, and so will its answer be; `metadata` is repeated in it.
+    """One line of the input that was admitted. `form` is `openai` or `plain`, and so will its answer be; `metadata` is
+    repeated in it.
 
-    `usd_at_most` bounds its bill, attempts that are lost left out. `memo` goes with its workflow, and so does `fairness_key`, by
-    which work takes turns in Temporal's queues; empty: it does not.
+    `usd_at_most` bounds its bill, attempts that are lost left out. `memo` goes with its workflow, and so does
+    `fairness_key`, by which work takes turns in Temporal's queues; empty: it does not.
     """
 
     number: int
@@ -112,8 +115,8 @@ class AskOutcome:
 
 @dataclass(frozen=True)
 class StoreTask:
-    """Write what became of a page's requests: `kinds` as in AskOutcome. Those that are missing there were not asked either, for the
-    reason `unasked`.
+    """Write what became of a page's requests: `kinds` as in AskOutcome. Those that are missing there were not asked
+    either, for the reason `unasked`.
     """
 
     folder: str
@@ -124,7 +127,9 @@ class StoreTask:
 
 @dataclass(frozen=True)
 class FinishTask:
-    """Join the pages into the batch's files. From `progress.next_page` on no request was asked, for the reason `unasked`."""
+    """Join the pages into the batch's files. From `progress.next_page` on no request was asked, for the reason
+    `unasked`.
+    """
 
     batch_id: str
     folder: str

@@ -12,8 +12,8 @@ from tandem.method.request.result import SolveResult
 
 
 class AnswerText(StrEnum):
-    """The enum tandem.v1.AnswerText. `unspecified`: only the result says it; `message`: the same, but for what the large model has
-    `said`, and deltas are in the models' formats.
+    """The enum tandem.v1.AnswerText. `unspecified`: only the result says it; `message`: the same, but for what the
+    large model has `said`, and deltas are in the models' formats.
     """
 
     UNSPECIFIED = "unspecified"
@@ -25,7 +25,8 @@ class AnswerText(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """The request has begun, or was joined. `stages`: how many the large model may write. `trace_id`: 32 hex digits (W3C).
+    """The request has begun, or was joined. `stages`: how many the large model may write. `trace_id`: 32 hex digits
+    (W3C).
 
     `answer_text`: where the answer's text comes from.
     """
@@ -40,8 +41,8 @@ class Accepted:
 
 @dataclass(frozen=True, slots=True)
 class InsightDelta:
-    """Text of the large model; `tokens` counts the insight up to its end. `said`: where it may call tools, how many characters of all its
-    text so far are text for sure.
+    """Text of the large model; `tokens` counts the insight up to its end. `said`: where it may call tools, how many
+    characters of all its text so far are text for sure.
     """
 
     kind: ClassVar[str] = "insight_delta"
@@ -52,8 +53,8 @@ class InsightDelta:
 
 @dataclass(frozen=True, slots=True)
 class AnswerDelta:
-    """Text of the small model; `tokens` counts the answer up to its end. `said`: where it may call tools, how many characters of all its
-    text so far are text for sure.
+    """Text of the small model; `tokens` counts the answer up to its end. `said`: where it may call tools, how many
+    characters of all its text so far are text for sure.
     """
 
     kind: ClassVar[str] = "answer_delta"
@@ -110,8 +111,8 @@ class Checked(CheckResult):
 
 @dataclass(frozen=True, slots=True)
 class LlmStopped:
-    """The large model was stopped. `reason` is a StopReason. Milliseconds from the decision to the end of its computation, None when it ended by itself;
-    `overrun_tokens` were generated in that time.
+    """The large model was stopped. `reason` is a StopReason. Milliseconds from the decision to the end of its
+    computation, None when it ended by itself; `overrun_tokens` were generated in that time.
     """
 
     kind: ClassVar[str] = "llm_stopped"

@@ -1,4 +1,6 @@
-"""What a profile says about one request. The plan travels with the request, so a later profile changes nothing of it."""
+"""What a profile says about one request. The plan travels with the request, so a later profile changes nothing of
+it.
+"""
 
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
@@ -113,7 +115,9 @@ def make_plan(profile: "Profile", task: Task = "answer", json_schema: str = "", 
 
 
 def _for_calls(profile: "Profile", plan: Plan) -> Plan:
-    """The small model tries first where it says how sure it is, as no API does; the large one answers what was not taken."""
+    """The small model tries first where it says how sure it is, as no API does; the large one answers what was not
+    taken.
+    """
     says_how_sure = not plan.slm.is_api
     return replace(
         plan,

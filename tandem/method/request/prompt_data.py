@@ -13,7 +13,9 @@ from typing import Any
 _OPEN, _CLOSE, _IN_JSON = "⟦", "⟧", "json:"
 _HOLES = re.compile(rf"{_OPEN}((?:{_IN_JSON})?(?:question|schema|insight|answer|failure|data\d+)){_CLOSE}")
 _PLAIN = re.compile(r"[\w\s.,:;!?'\"()/+*=%&@#$^~`\\-]*")
-"""No special token of any model, nor a part of one that matters, is made of these. The rest is data that needs a hole."""
+"""No special token of any model, nor a part of one that matters, is made of these. The rest is data that needs a
+hole.
+"""
 
 
 def hole(name: str) -> str:

@@ -1,9 +1,10 @@
-"""The prompts of both models. `answer_prompt` is the ONE text that is scored and answered from (docs/method.md, Hand-off).
+"""The prompts of both models. `answer_prompt` is the ONE text that is scored and answered from (docs/method.md,
+Hand-off).
 
-A prompt is a conversation. A model behind an API is sent its messages; one that reads tokens, the chat template's text of them. There
-question and insight are encoded as plain text, so a special token in them is only its letters and cannot end a turn;
-and they are encoded apart from the template, so that the prompt of a longer insight begins with the shorter one's. The same
-holds for the messages of a conversation, and a later turn's prompt begins with the earlier turns.
+A prompt is a conversation. A model behind an API is sent its messages; one that reads tokens, the chat template's text
+of them. There question and insight are encoded as plain text, so a special token in them is only its letters and cannot
+end a turn; and they are encoded apart from the template, so that the prompt of a longer insight begins with the shorter
+one's. The same holds for the messages of a conversation, and a later turn's prompt begins with the earlier turns.
 """
 
 from __future__ import annotations
@@ -22,7 +23,9 @@ if TYPE_CHECKING:  # a client that names a task need not load pydantic
     from tandem.method.profile.profile import Profile
 
 Turn = Mapping[str, Any]
-"""As a chat template knows it: `role` and `content`, `tool_calls` of the assistant's, `tool_call_id` of a tool's; or a tool."""
+"""As a chat template knows it: `role` and `content`, `tool_calls` of the assistant's, `tool_call_id` of a tool's; or a
+tool.
+"""
 _NO_TOOLS = ToolUse()
 _HELD = "An answer that calls no tool is one JSON value that follows this JSON schema, and nothing else:\n"
 """Said to the system: an agent's conversation goes on behind it, where a question's prompt would be said once."""
@@ -100,8 +103,8 @@ def insight_prompt(
     history: Sequence[Message] = (),
     tools: ToolUse = _NO_TOOLS,
 ) -> Conversation:
-    """What the large model writes its insight after. `history` is what was said before the question, here and below; where that is
-    empty, a tool's result is answered, the last of the history. `tools`: what may be called.
+    """What the large model writes its insight after. `history` is what was said before the question, here and below;
+    where that is empty, a tool's result is answered, the last of the history. `tools`: what may be called.
     """
     template = profile.prompts.brief if profile.handoff == "brief" else _plain(profile, task, json_schema, tools)
     values = {"question": question, "schema": json_schema}
@@ -146,7 +149,9 @@ def repair_prompt(
     json_schema: str = "",
     history: Sequence[Message] = (),
 ) -> Conversation:
-    """What the small model corrects an answer from that failed its check: it reads question, answer and failure as a dialogue."""
+    """What the small model corrects an answer from that failed its check: it reads question, answer and failure as a
+    dialogue.
+    """
     plain = _plain(profile, task, json_schema)
     turns = [("user", plain), ("assistant", "{answer}"), ("user", profile.prompts.repair)]
     values = {"question": question, "schema": json_schema, "answer": repair.answer, "failure": repair.failure}
@@ -181,8 +186,8 @@ def _conversation(
 ) -> Conversation:
     """The history and what is `asked` now, in templates that name `values`.
 
-    The system prompt is the conversation's own where it begins with one, else the profile's. Where tools are offered it says what
-    schema an answer follows.
+    The system prompt is the conversation's own where it begins with one, else the profile's. Where tools are offered it
+    says what schema an answer follows.
     """
     data = PromptData(values)
     num_system = int(bool(history) and history[0].speaker == "system")

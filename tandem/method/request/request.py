@@ -1,7 +1,7 @@
 """What a caller asks for, and the workflow's input that the gateway derives from it."""
 
-# No `from __future__ import annotations` in files whose dataclasses Temporal carries: its decoder would evaluate the string
-# annotations again for every message, which took a tenth of a worker's time.
+# No `from __future__ import annotations` in files whose dataclasses Temporal carries: its decoder would evaluate the
+# string annotations again for every message, which took a tenth of a worker's time.
 from dataclasses import dataclass, field
 from itertools import takewhile
 
@@ -34,9 +34,9 @@ class StopOverrides:
 class SolveRequest:
     """The part of the message tandem.v1.SolveRequest that says what is asked. Empty strings mean "not given".
 
-    `history` is what was said before the question: in a conversation the question is its last message. `stop_strings` end the
-    answer before the first of them. Where a tool's result is to be answered, the history is the whole conversation and the question
-    is empty.
+    `history` is what was said before the question: in a conversation the question is its last message. `stop_strings`
+    end the answer before the first of them. Where a tool's result is to be answered, the history is the whole
+    conversation and the question is empty.
     """
 
     request_id: str
@@ -75,12 +75,13 @@ class SolveRequest:
 
 @dataclass(frozen=True)
 class SolveInput:
-    """A request that was admitted. `plan` has the overrides applied; `question_tokens` counts with the small model's tokenizer.
+    """A request that was admitted. `plan` has the overrides applied; `question_tokens` counts with the small model's
+    tokenizer.
 
     `checks` are those of profile and request that have something to compare with; without any, no trial is made.
 
-    `is_searchable`: the Temporal namespace has our search attributes. `bound`: what the tenant's account holds until the bill is
-    known; None where the tenant has no account.
+    `is_searchable`: the Temporal namespace has our search attributes. `bound`: what the tenant's account holds until
+    the bill is known; None where the tenant has no account.
     """
 
     request: SolveRequest

@@ -52,12 +52,13 @@ Usage = dict[str, TokenCounts]
 
 @dataclass(frozen=True)
 class Cost:
-    """USD, TFLOPs and device seconds (docs/method.md, Cost). The `llm_alone` figures are estimates unless `llm_alone_is_exact`;
-    `usd_llm_alone_low` and `_high` are the 95 % interval of such an estimate, None where none is known.
+    """USD, TFLOPs and device seconds (docs/method.md, Cost). The `llm_alone` figures are estimates unless
+    `llm_alone_is_exact`; `usd_llm_alone_low` and `_high` are the 95 % interval of such an estimate, None where none is
+    known.
     USD are None where the price of a model that was used is not known: such a request did not cost nothing.
 
-    `saved_ratio` is None without a complete answer, and where a budget ended what the large model wrote. `seconds` is None where the profile has no measured rates; `check_seconds`,
-    part of it, is the checks' processor time.
+    `saved_ratio` is None without a complete answer, and where a budget ended what the large model wrote. `seconds` is
+    None where the profile has no measured rates; `check_seconds`, part of it, is the checks' processor time.
     """
 
     usd: float | None
@@ -90,8 +91,8 @@ class Timings:
 
 @dataclass(frozen=True)
 class Overhead:
-    """What the orchestration took, until the result was published: Temporal's billable actions, heartbeats and repeated attempts of short
-    activities apart, and the events and bytes of the request's history.
+    """What the orchestration took, until the result was published: Temporal's billable actions, heartbeats and repeated
+    attempts of short activities apart, and the events and bytes of the request's history.
     """
 
     temporal_actions: int = 0
@@ -129,7 +130,9 @@ class SolveResult:
 
 @dataclass(frozen=True)
 class ShadowInput:
-    """A request that was served, which the large model is to answer alone. `score`: of the stage that was answered from."""
+    """A request that was served, which the large model is to answer alone. `score`: of the stage that was answered
+    from.
+    """
 
     request_id: str
     question: str

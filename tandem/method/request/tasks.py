@@ -15,13 +15,15 @@ from tandem.method.tools import ToolUse
 class ModelTask:
     """One model's work on one request: write insight, score a stage, prefill or write the answer.
 
-    `stage` is the stage whose insight is read (0: none). `max_tokens` are cumulative caps of the text to write: one for each
-    stage of an insight, one for an answer. `epoch` identifies the attempt; a higher one fences every lower one off.
+    `stage` is the stage whose insight is read (0: none). `max_tokens` are cumulative caps of the text to write: one for
+    each stage of an insight, one for an answer. `epoch` identifies the attempt; a higher one fences every lower one
+    off.
     `llm_alone`: the large model answers the plain question by itself. A service that serves another profile than
-    `profile_digest` says refuses the task. `trial`: number of the answer, from 1, where it is checked; a higher one begins a new
-    text, and corrects `repair` where that is given. `json_schema`: what the text is held to; empty: nothing. `history`: what was
-    said before the question. `stop_strings`: an answer ends before the first of them. `tools`: what it may call. `used_before`: what the role had used for this
-    text before the activity, `role` the small model that is asked; both stay with the worker.
+    `profile_digest` says refuses the task. `trial`: number of the answer, from 1, where it is checked; a higher one
+    begins a new text, and corrects `repair` where that is given. `json_schema`: what the text is held to; empty:
+    nothing. `history`: what was said before the question. `stop_strings`: an answer ends before the first of them.
+    `tools`: what it may call. `used_before`: what the role had used for this text before the activity, `role` the small
+    model that is asked; both stay with the worker.
     """
 
     request_id: str
@@ -49,7 +51,8 @@ class ModelTask:
 class Certainty:
     """How sure a model was of what it wrote: log-probabilities of its tokens before any constraint, in nats.
 
-    `scored`: what the `scorer` of calls makes of it, where that one is `trained`. `doubt`: why no score is enough in this conversation.
+    `scored`: what the `scorer` of calls makes of it, where that one is `trained`. `doubt`: why no score is enough in
+    this conversation.
     """
 
     mean: float
@@ -62,16 +65,21 @@ class Certainty:
 
     @property
     def score(self) -> float | None:
-        """In 0..1: the trained scorer's, else the geometric mean of the tokens' probabilities. None: the scorer has none for it."""
+        """In 0..1: the trained scorer's, else the geometric mean of the tokens' probabilities. None: the scorer has
+        none for it.
+        """
         return self.scored if self.trained else math.exp(min(0.0, self.mean))
 
 
 @dataclass(frozen=True)
 class CheckTask:
-    """An answer to be checked. `answer` is the final answer, for code the program; stage, role and trial as in CheckResult.
+    """An answer to be checked. `answer` is the final answer, for code the program; stage, role and trial as in
+    CheckResult.
 
-    `number` counts the request's checked answers from 1, and `last_scored` is the last stage that was scored before (-1: none):
-    the place of the results among the request's decisions; 0: nobody reads them there. `earlier_answers` are those of earlier trials.
+    `number` counts the request's checked answers from 1, and `last_scored` is the last stage that was scored before
+    (-1: none):
+    the place of the results among the request's decisions; 0: nobody reads them there. `earlier_answers` are those of
+    earlier trials.
     """
 
     request_id: str
@@ -91,10 +99,11 @@ class CheckTask:
 class GenerationOutcome:
     """`reason` is eos, length or aborted; times are Unix seconds. `counts` cover every attempt of the role.
 
-    `is_logged`: the request log took the text. `continued_from` is the insight that an answer goes on from, in continuation
-    mode. `prompt`: the prompt's tokens, computed and cached, as one attempt that nothing interrupts reads them; None: an older
-    service does not say. `message`: the text as what it says and calls, where tools were offered. `certainty` is None where the engine
-    reports no log-probabilities, or another attempt wrote a part of the text. `role`: the small model that wrote an answer.
+    `is_logged`: the request log took the text. `continued_from` is the insight that an answer goes on from, in
+    continuation mode. `prompt`: the prompt's tokens, computed and cached, as one attempt that nothing interrupts reads
+    them; None: an older service does not say. `message`: the text as what it says and calls, where tools were offered.
+    `certainty` is None where the engine reports no log-probabilities, or another attempt wrote a part of the text.
+    `role`: the small model that wrote an answer.
     """
 
     reason: str
@@ -128,8 +137,8 @@ class PassOutcome:
 
 @dataclass(frozen=True)
 class LoggedPrefills:
-    """All prefills that the request log or the worker knows of, by the stage from whose insight the prompt was made. `is_whole`: the log
-    has answered.
+    """All prefills that the request log or the worker knows of, by the stage from whose insight the prompt was made.
+    `is_whole`: the log has answered.
     """
 
     by_stage: dict[int, TokenCounts] = field(default_factory=dict)
@@ -138,7 +147,9 @@ class LoggedPrefills:
 
 @dataclass(frozen=True)
 class Ahead:
-    """While another stage is waited for, the small model prefills the prompt of an answer from `stage`, at its `prices`."""
+    """While another stage is waited for, the small model prefills the prompt of an answer from `stage`, at its
+    `prices`.
+    """
 
     stage: int
     prices: RolePrices
@@ -148,8 +159,9 @@ class Ahead:
 class StageScore:
     """`score` is None when the insight ended before the stage did (`ended`), or when the scorer failed.
 
-    `tokens` is the insight's length at the end of the stage, `epoch` the attempt that wrote it; `passes` what scoring cost; `ahead` what
-    was prefilled meanwhile, None where nothing was, or it had not ended (`is_reading`). `threshold`: None is the stage's.
+    `tokens` is the insight's length at the end of the stage, `epoch` the attempt that wrote it; `passes` what scoring
+    cost; `ahead` what was prefilled meanwhile, None where nothing was, or it had not ended (`is_reading`). `threshold`:
+    None is the stage's.
     """
 
     stage: int
@@ -177,8 +189,8 @@ class StopOrder:
 
 @dataclass(frozen=True)
 class LostUsageTask:
-    """Settle a role whose every attempt failed; `reported` is what its service put into its last error. `trial`: the text that it was
-    to write; what the log has of an earlier one is billed. None: an older workflow did not say.
+    """Settle a role whose every attempt failed; `reported` is what its service put into its last error. `trial`: the
+    text that it was to write; what the log has of an earlier one is billed. None: an older workflow did not say.
     """
 
     request_id: str
@@ -218,7 +230,9 @@ def model_task(task: SolveInput, prices: RolePrices, *, stage: int = 0, max_toke
 
 @dataclass(frozen=True)
 class Payer:
-    """Whose bill it is, and the UTC day (YYYY-MM-DD) that it counts towards on the tenant's account; empty where it has none."""
+    """Whose bill it is, and the UTC day (YYYY-MM-DD) that it counts towards on the tenant's account; empty where it has
+    none.
+    """
 
     tenant: str
     day: str

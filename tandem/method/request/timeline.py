@@ -31,7 +31,9 @@ class TimelineStep:
 
 @dataclass(frozen=True, slots=True)
 class Timeline:
-    """`started_at`: Unix time in milliseconds; `duration`: milliseconds, None while the request runs; `taken`: when a worker took it."""
+    """`started_at`: Unix time in milliseconds; `duration`: milliseconds, None while the request runs; `taken`: when a
+    worker took it.
+    """
 
     started_at: float
     duration: float | None

@@ -28,7 +28,9 @@ def is_scored(threshold: float, llm_finishes: bool) -> bool:
 
 
 def is_prefilled(stage: int, thresholds: Sequence[float], llm_finishes: bool) -> bool:
-    """A stage that did not suffice is prefilled where a later one may suffice: the answer's prompt then begins with it."""
+    """A stage that did not suffice is prefilled where a later one may suffice: the answer's prompt then begins with
+    it.
+    """
     return any(is_scored(threshold, llm_finishes) for threshold in thresholds[stage + 1 :])
 
 
@@ -40,7 +42,9 @@ def decide(score: StageScore, threshold: float) -> Stop | None:
 
 
 def fall_back(scores: Sequence[StageScore], thresholds: Sequence[float], reason: StopReason) -> Stop:
-    """No stage passed: the one with the highest score, the earlier of equals (docs/method.md, Stop rule); the last if none has one."""
+    """No stage passed: the one with the highest score, the earlier of equals (docs/method.md, Stop rule); the last if
+    none has one.
+    """
     scored = [s for s in scores if s.score is not None]
     if scored:
         best = max(scored, key=lambda s: (s.score or 0.0, -s.stage))

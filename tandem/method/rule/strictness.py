@@ -14,10 +14,11 @@ THRESHOLDS = (0.99, 0.98, 0.95, 0.9, 0.85, 0.8, 0.75, 0.7, 0.65, 0.6, 0.55, 0.5,
 
 
 def stricter(profile: Profile, kind: Kind) -> Iterator[Profile]:
-    """The profile's policy for a kind of task, the strictest form first; none where nothing of the small model is accepted.
+    """The profile's policy for a kind of task, the strictest form first; none where nothing of the small model is
+    accepted.
 
-    A trial's examples must count as much as STRENGTHS say. A score must reach each of THRESHOLDS that is above the profile's own, and at
-    last that.
+    A trial's examples must count as much as STRENGTHS say. A score must reach each of THRESHOLDS that is above the
+    profile's own, and at last that.
     """
     if profile.trial.stages and kind == "code" and kind in profile.trial.tasks:
         others = [str(spec) for spec in profile.checks.code if spec.partition(":")[0] != EXAMPLES]
@@ -33,7 +34,9 @@ def stricter(profile: Profile, kind: Kind) -> Iterator[Profile]:
 
 
 def by_steps(profile: Profile, kind: Kind) -> list[Profile]:
-    """The profile as it is, then each time a step stricter; at last, where it can finish, the large model answers everything."""
+    """The profile as it is, then each time a step stricter; at last, where it can finish, the large model answers
+    everything.
+    """
     family = list(stricter(profile, kind))
     own = next((i for i, each in enumerate(family) if each.evidence(kind) == profile.evidence(kind)), len(family))
     last = [_large_alone(profile, kind)] if profile.handoff == "continuation" else []

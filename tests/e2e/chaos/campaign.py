@@ -1,8 +1,9 @@
 """A campaign of faults on the real local stack with the test engines, whose every token is in a journal.
 
-A round draws its traffic and faults from the campaign's seed and its own number, so a round that fails can be run alone. When
-its requests have ended and the stack has healed, the oracle asks: did each end with an answer or a clear error, are the tokens
-that were generated those that were billed or told as lost, is anything left, and do all processes run?
+A round draws its traffic and faults from the campaign's seed and its own number, so a round that fails can be run
+alone. When its requests have ended and the stack has healed, the oracle asks: did each end with an answer or a clear
+error, are the tokens that were generated those that were billed or told as lost, is anything left, and do all processes
+run?
 """
 
 from __future__ import annotations
@@ -66,7 +67,9 @@ class Round:
 def run_on_stacks(
     load: Load, numbers: Iterable[int], stacks: int, goes_on: Callable[[], bool] = lambda: True
 ) -> Iterator[Round]:
-    """The rounds of these numbers as they end, so many at once, each on a stack of its own; no more where `goes_on` says no."""
+    """The rounds of these numbers as they end, so many at once, each on a stack of its own; no more where `goes_on`
+    says no.
+    """
     left, rounds = SimpleQueue[int](), SimpleQueue[Round | None]()
     for number in numbers:
         left.put(number)
@@ -152,7 +155,9 @@ def _of_requests(drawn: Collection[Fault], outcomes: Iterable[Outcome]) -> Itera
 
 
 def _hit_log_and_writer(drawn: Collection[Fault]) -> bool:
-    """A token stands in the log, and in the memory of who made it: faults of both may lose more, and the bills say so."""
+    """A token stands in the log, and in the memory of who made it: faults of both may lose more, and the bills say
+    so.
+    """
     return len(drawn) > 1 and any(fault.victim.endswith("redis") for fault in drawn)
 
 

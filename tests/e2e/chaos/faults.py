@@ -21,9 +21,16 @@ MODELS = "insight-generator", "sufficiency-scorer", "slm-executor"
 CONTROL = "worker", "gateway", "http-gateway"
 STORES = "temporal", "redis"
 PAIRS = (
-    "client to gateway", "client to http-gateway", "http-gateway to gateway", "gateway to temporal", "gateway to redis", "worker to temporal", "worker to redis",
-    *(f"worker to {model}" for model in MODELS), *(f"{model} to redis" for model in MODELS),
-)  # fmt: skip
+    "client to gateway",
+    "client to http-gateway",
+    "http-gateway to gateway",
+    "gateway to temporal",
+    "gateway to redis",
+    "worker to temporal",
+    "worker to redis",
+    *(f"worker to {model}" for model in MODELS),
+    *(f"{model} to redis" for model in MODELS),
+)
 """Processes between which requests need a connection."""
 _NOWHERE = ("127.0.0.1", "1")
 _DELAY_SECONDS = 0.15
@@ -175,7 +182,9 @@ KINDS = {
 
 
 def draw(dice: random.Random, most: int) -> list[Fault]:
-    """From one to `most` faults at once, of different processes. A seed draws the same everywhere, less what this machine cannot do."""
+    """From one to `most` faults at once, of different processes. A seed draws the same everywhere, less what this
+    machine cannot do.
+    """
     found: dict[str, Fault] = {}
     for _ in range(dice.randint(1, most)):
         name = dice.choice(list(KINDS))

@@ -1,4 +1,6 @@
-"""What must not be left of requests that have ended: workflows, keys without a time to live, descriptors, threads, zombies."""
+"""What must not be left of requests that have ended: workflows, keys without a time to live, descriptors, threads,
+zombies.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,9 @@ _KEPT_KEYS = ("tandem:workers",)  # prefixes of what belongs to no request
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """By one process. `connections`: established ones; `fds` are all other descriptors, half-closed connections among them."""
+    """By one process. `connections`: established ones; `fds` are all other descriptors, half-closed connections among
+    them.
+    """
 
     pid: int
     fds: int
@@ -60,7 +64,9 @@ def stopped(stack: Stack) -> list[str]:
 
 
 def remains(stack: Stack, client: Client, usual: Mapping[str, Held], num_requests: int) -> list[str]:
-    """In words; empty where nothing is left. Waits for what is being cleared. `usual`: what processes hold after requests."""
+    """In words; empty where nothing is left. Waits for what is being cleared. `usual`: what processes hold after
+    requests.
+    """
     deadline, left = time.monotonic() + _BOUND_SECONDS, ["not looked"]
     while left and time.monotonic() < deadline:
         try:

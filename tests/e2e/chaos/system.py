@@ -1,4 +1,6 @@
-"""What faults strike: a local stack with the test engines, the links between its processes, its disk, and its worker's clock."""
+"""What faults strike: a local stack with the test engines, the links between its processes, its disk, and its worker's
+clock.
+"""
 
 from __future__ import annotations
 

@@ -65,8 +65,8 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """`bill` is the SolveResult that the gateway has, None where it has none; `says` what was wrong. `may_be_cancelled`: its
-    caller was away, or was told.
+    """`bill` is the SolveResult that the gateway has, None where it has none; `says` what was wrong.
+    `may_be_cancelled`: its caller was away, or was told.
     """
 
     request: Request
@@ -144,7 +144,9 @@ def _read(client: Client, message: tandem_pb2.SolveRequest, leaves_after: int, *
 
 
 def _end_of(client: Client, request: Request) -> tuple[str, dict[str, Any] | None]:
-    """The state of the request once it has ended, and its bill; "running" where it does not end, "unknown" where nothing began."""
+    """The state of the request once it has ended, and its bill; "running" where it does not end, "unknown" where
+    nothing began.
+    """
     deadline, state = time.monotonic() + _BOUND_SECONDS, "running"
     while time.monotonic() < deadline:
         try:

@@ -64,7 +64,9 @@ class Cluster(Layout):
     # -- life -----------------------------------------------------------------------------------------------------
 
     def up(self) -> None:
-        """Everything, until each node is Ready and names resolve. Raises RuntimeError where the machine lacks a program, and where it is up."""
+        """Everything, until each node is Ready and names resolve. Raises RuntimeError where the machine lacks a
+        program, and where it is up.
+        """
         if self.is_up:
             raise RuntimeError("the test cluster is up already: `python -m tests.e2e.k8s down` ends it")
         if missing := [program for program in _PROGRAMS if not shutil.which(program)]:

@@ -31,7 +31,9 @@ def cluster() -> Cluster:
 
 @pytest.fixture(scope="session")
 def prometheus(cluster: Cluster) -> Iterator[Prometheus]:
-    """For the releases of several files: each asks for its own namespace. Of files that run side by side, one may use it."""
+    """For the releases of several files: each asks for its own namespace. Of files that run side by side, one may use
+    it.
+    """
     yield monitoring.install(cluster)
     monitoring.remove(cluster)
 

@@ -33,7 +33,8 @@ def daemons(layout: Layout) -> dict[str, tuple[str, str]]:
             "kn1",
             f"{b}/etcd --name t --data-dir {layout.run}/etcd --listen-client-urls http://127.0.0.1:2379 "
             "--advertise-client-urls http://127.0.0.1:2379 --listen-peer-urls http://127.0.0.1:2380 "
-            "--initial-advertise-peer-urls http://127.0.0.1:2380 --initial-cluster t=http://127.0.0.1:2380 --unsafe-no-fsync",
+            "--initial-advertise-peer-urls http://127.0.0.1:2380 --initial-cluster t=http://127.0.0.1:2380 "
+            "--unsafe-no-fsync",
         ),
         "kube-apiserver": (
             "kn1",
@@ -62,7 +63,8 @@ def daemons(layout: Layout) -> dict[str, tuple[str, str]]:
     }
     found["kserve-manager"] = (
         "kn1",
-        f"env HOME={layout.run} TMPDIR={layout.run}/kserve POD_NAMESPACE=kserve KUBECONFIG={config} {b}/kserve-manager --metrics-addr=127.0.0.1:8095",
+        f"env HOME={layout.run} TMPDIR={layout.run}/kserve POD_NAMESPACE=kserve KUBECONFIG={config} "
+        f"{b}/kserve-manager --metrics-addr=127.0.0.1:8095",
     )
     for node in layout.nodes:
         found |= _node_daemons(layout, node)
@@ -83,7 +85,8 @@ def _node_daemons(layout: Layout, node: Node) -> dict[str, tuple[str, str]]:
     # Policies alone: pods are routed by node.py, and services are kube-proxy's.
     firewall = (
         f"{b}/kube-router --kubeconfig={config} --hostname-override={node.name} --run-firewall=true --run-router=false "
-        "--run-service-proxy=false --enable-cni=false --service-cluster-ip-range=10.96.0.0/16 --iptables-sync-period=5s "
+        "--run-service-proxy=false --enable-cni=false --service-cluster-ip-range=10.96.0.0/16 "
+        "--iptables-sync-period=5s "
         "--metrics-port=0 --health-port=0"
     )
     return {

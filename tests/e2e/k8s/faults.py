@@ -175,7 +175,9 @@ async def spent_budget(release: Release) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def shifted_questions(release: Release) -> AsyncIterator[None]:
-    """120 questions unlike those that the second pair's scorer was trained on; afterwards 180 like them, of the 200 that count."""
+    """120 questions unlike those that the second pair's scorer was trained on; afterwards 180 like them, of the 200
+    that count.
+    """
 
     async def ask_many(script: str, count: int) -> None:
         for _ in range(count // 20):

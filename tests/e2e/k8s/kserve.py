@@ -1,4 +1,6 @@
-"""KServe's controller beside the cluster: CRDs, configuration (Standard mode, no ingress), webhooks, and the process."""
+"""KServe's controller beside the cluster: CRDs, configuration (Standard mode, no ingress), webhooks, and the
+process.
+"""
 
 from __future__ import annotations
 

@@ -20,7 +20,8 @@ WORK = "[ms=100 slm_eos=60] {}"
 async def under_load(
     release: Release, count: int, happen: Callable[[], Awaitable[None]], moment: str = "insight_delta", key: str = ""
 ) -> list[dict[str, Any]]:
-    """What each of `count` requests came to, with `happen` at the first `moment` of one: its error, if any, and its bill.
+    """What each of `count` requests came to, with `happen` at the first `moment` of one: its error, if any, and its
+    bill.
 
     `key`: the API key of the tenant that asks.
     """

@@ -52,7 +52,9 @@ class Prometheus:
         return float(next(iter(self.query(expression)), {"value": (0, 0)})["value"][1])
 
     def states(self, name: str) -> dict[str, str]:
-        """inactive, pending or firing, by alert, of the healthy rules of the object NAMESPACE-NAME whose name has this in it."""
+        """inactive, pending or firing, by alert, of the healthy rules of the object NAMESPACE-NAME whose name has this
+        in it.
+        """
         groups = self._get("rules", type="alert")["groups"]
         rules = [rule for group in groups if f"{name}-" in group["file"] for rule in group["rules"]]
         return {rule["name"]: rule["state"] for rule in rules if rule["health"] == "ok"}
@@ -82,25 +84,43 @@ def _server() -> list[dict[str, Any]]:
     ]
     return [
         {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": named},
-        {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": {"name": "prometheus"}, "rules": rules},
         {
-            "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding", "metadata": {"name": "prometheus"},
+            "apiVersion": "rbac.authorization.k8s.io/v1",
+            "kind": "ClusterRole",
+            "metadata": {"name": "prometheus"},
+            "rules": rules,
+        },
+        {
+            "apiVersion": "rbac.authorization.k8s.io/v1",
+            "kind": "ClusterRoleBinding",
+            "metadata": {"name": "prometheus"},
             "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "prometheus"},
             "subjects": [{"kind": "ServiceAccount", **named}],
         },
         {
-            "apiVersion": "v1", "kind": "Service", "metadata": named,
+            "apiVersion": "v1",
+            "kind": "Service",
+            "metadata": named,
             "spec": {"selector": {"app.kubernetes.io/name": "prometheus"}, "ports": [{"name": "http", "port": 9090}]},
         },
         {
-            "apiVersion": "monitoring.coreos.com/v1", "kind": "Prometheus", "metadata": {"name": "tests", "namespace": NAMESPACE},
+            "apiVersion": "monitoring.coreos.com/v1",
+            "kind": "Prometheus",
+            "metadata": {"name": "tests", "namespace": NAMESPACE},
             "spec": {
-                "image": "localhost/prometheus:local", "imagePullPolicy": "Never", "version": "v3.7.3", "replicas": 1,
-                "serviceAccountName": "prometheus", "scrapeInterval": INTERVAL, "evaluationInterval": INTERVAL,
-                "serviceMonitorSelector": {}, "serviceMonitorNamespaceSelector": {},
-                "ruleSelector": {}, "ruleNamespaceSelector": {},
+                "image": "localhost/prometheus:local",
+                "imagePullPolicy": "Never",
+                "version": "v3.7.3",
+                "replicas": 1,
+                "serviceAccountName": "prometheus",
+                "scrapeInterval": INTERVAL,
+                "evaluationInterval": INTERVAL,
+                "serviceMonitorSelector": {},
+                "serviceMonitorNamespaceSelector": {},
+                "ruleSelector": {},
+                "ruleNamespaceSelector": {},
                 "securityContext": {"runAsNonRoot": True, "runAsUser": 1000, "fsGroup": 2000},
                 "resources": {"requests": {"cpu": "50m", "memory": "128Mi"}},
             },
         },
-    ]  # fmt: skip
+    ]

@@ -31,7 +31,9 @@ def in_namespace(objects: list[dict[str, Any]], namespace: str) -> list[dict[str
 def with_images(
     objects: list[dict[str, Any]], images: Mapping[str, str], args: Sequence[str] = ()
 ) -> list[dict[str, Any]]:
-    """The same objects, the Deployments of these names with images that the nodes have, `args` after their own arguments, and no limits."""
+    """The same objects, the Deployments of these names with images that the nodes have, `args` after their own
+    arguments, and no limits.
+    """
     return [
         _with(each, images[each["metadata"]["name"]], args) if each["kind"] == "Deployment" else each
         for each in objects

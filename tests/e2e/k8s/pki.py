@@ -42,7 +42,8 @@ def write_kubeconfigs(layout: Layout) -> None:
     for end, token in users.items():
         Path(f"{layout.kubeconfig}{end}").write_text(
             "apiVersion: v1\nkind: Config\ncurrent-context: x\n"
-            f'clusters: [{{name: c, cluster: {{server: "https://172.30.0.1:6443", certificate-authority: "{layout.pki}/ca.crt"}}}}]\n'
+            f'clusters: [{{name: c, cluster: {{server: "https://172.30.0.1:6443", certificate-authority: '
+            f'"{layout.pki}/ca.crt"}}}}]\n'
             f"users: [{{name: u, user: {{token: {token}}}}}]\n"
             "contexts: [{name: x, context: {cluster: c, user: u}}]\n"
         )

@@ -1,7 +1,7 @@
 """One installation of the chart on the test cluster, and what is asked of it.
 
-The images are those of deploy/Dockerfile, without torch; torch, the models and the throw-away servers come from folders of
-this machine as read-only volumes (shared.py), so that no test builds gigabytes.
+The images are those of deploy/Dockerfile, without torch; torch, the models and the throw-away servers come from folders
+of this machine as read-only volumes (shared.py), so that no test builds gigabytes.
 """
 
 from __future__ import annotations

@@ -1,4 +1,6 @@
-"""Temporal and Redis that are none of the release's, so that no upgrade replaces them and a removed release leaves them."""
+"""Temporal and Redis that are none of the release's, so that no upgrade replaces them and a removed release leaves
+them.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,9 @@ VALUES = {
 
 
 def start_servers(release: Release, *, database: str = "") -> None:
-    """Pods and Services, on the small model's node. `database`: path of Temporal's file, below /journal; in memory if empty."""
+    """Pods and Services, on the small model's node. `database`: path of Temporal's file, below /journal; in memory if
+    empty.
+    """
     more = {"temporal": ("--db-filename", database) if database else ()}
     release.cluster.apply([each for name in _COMMANDS for each in _server(name, release.namespace, more.get(name, ()))])
     release.kubectl("wait", "--for=condition=Ready", "pod", "-l", "server", "--timeout=120s")
@@ -37,10 +41,15 @@ def _server(name: str, namespace: str, more: Iterable[str]) -> list[dict[str, An
     metadata = {"name": name, "namespace": namespace}
     claims = {"programs": True, "journal": False}  # by name: whether it is only read
     container = {
-        "name": name, **CONTAINER, "args": [*_COMMANDS[name], *more], "env": [{"name": "HOME", "value": "/tmp"}],
-        "volumeMounts": [{"name": claim, "mountPath": f"/{claim}", "readOnly": reads} for claim, reads in claims.items()],
+        "name": name,
+        **CONTAINER,
+        "args": [*_COMMANDS[name], *more],
+        "env": [{"name": "HOME", "value": "/tmp"}],
+        "volumeMounts": [
+            {"name": claim, "mountPath": f"/{claim}", "readOnly": reads} for claim, reads in claims.items()
+        ],
         "readinessProbe": {"tcpSocket": {"port": _PORTS[name]}, "periodSeconds": 1},
-    }  # fmt: skip
+    }
     volumes = [
         {"name": claim, "persistentVolumeClaim": {"claimName": claim, "readOnly": reads}}
         for claim, reads in claims.items()

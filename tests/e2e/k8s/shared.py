@@ -26,7 +26,9 @@ def journal_folder(layout: Layout, namespace: str) -> Path:
 
 
 def fill_shared(layout: Layout) -> None:
-    """What pods mount besides torch and models: the throw-away servers, and the tests' engine. Pods may be reading it."""
+    """What pods mount besides torch and models: the throw-away servers, and the tests' engine. Pods may be reading
+    it.
+    """
     shared = shared_folder(layout)
     shared.mkdir(parents=True, exist_ok=True)
     with FileLock(shared / "filling.lock"):

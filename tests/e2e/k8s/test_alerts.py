@@ -1,7 +1,8 @@
-"""Prometheus reads the real pods: every rule of the chart fires by a fault and is quiet again after it, every panel has data.
+"""Prometheus reads the real pods: every rule of the chart fires by a fault and is quiet again after it, every panel has
+data.
 
-The rules run a second time with windows and delays of seconds, for a test cannot wait for theirs: tests/unit/alerts.yaml, which
-promtool runs, holds what they say at their own times.
+The rules run a second time with windows and delays of seconds, for a test cannot wait for theirs:
+tests/unit/alerts.yaml, which promtool runs, holds what they say at their own times.
 """
 
 from __future__ import annotations

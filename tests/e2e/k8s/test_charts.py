@@ -1,4 +1,5 @@
-"""What a real API server says of the chart: it admits every values file in ci/, and each upgrade from the version before and back.
+"""What a real API server says of the chart: it admits every values file in ci/, and each upgrade from the version
+before and back.
 
 No pod runs: the first is a dry run, and a quota allows the others none.
 """

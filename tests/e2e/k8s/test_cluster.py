@@ -1,5 +1,6 @@
-"""The chart on a real cluster of two nodes with fake GPUs, with the real pair: where pods land, what a client gets, what an
-operator reads, and that nothing leaves the checker's pod. Run by `make e2e-k8s`, in the network of the first node.
+"""The chart on a real cluster of two nodes with fake GPUs, with the real pair: where pods land, what a client gets,
+what an operator reads, and that nothing leaves the checker's pod. Run by `make e2e-k8s`, in the network of the first
+node.
 """
 
 from __future__ import annotations
@@ -85,7 +86,9 @@ def reached(release: Release, pod: str) -> set[str]:
 
 
 def plugin_enforces_policies(release: Release) -> bool:
-    """A pod that one policy forbids every connection, and that shares nothing else with the checker, reaches nothing."""
+    """A pod that one policy forbids every connection, and that shares nothing else with the checker, reaches
+    nothing.
+    """
     labels = {"tandem.dev/probe": "isolated"}
     metadata = {"name": "probe", "namespace": release.namespace}
     policy = {"podSelector": {"matchLabels": labels}, "policyTypes": ["Egress"], "egress": []}

@@ -1,5 +1,5 @@
-"""An upgrade whose models take longer to start than old workers stay: by `helm --wait`, whose hook runs last of all, and by a
-server-side apply, which runs no hook. Requests that run go on, and new ones are answered all the while.
+"""An upgrade whose models take longer to start than old workers stay: by `helm --wait`, whose hook runs last of all,
+and by a server-side apply, which runs no hook. Requests that run go on, and new ones are answered all the while.
 """
 
 from __future__ import annotations
@@ -24,7 +24,9 @@ from tests.e2e.k8s.values import MODEL_KEYS, release_values
 
 pytestmark = pytest.mark.timeout(1200)
 STAY_SECONDS, START_SECONDS = 20, 90
-"""How long an old worker stays, and how long a model's pod takes: the twentieth part of what a large model takes, of both."""
+"""How long an old worker stays, and how long a model's pod takes: the twentieth part of what a large model takes, of
+both.
+"""
 
 
 def values(tag: str, start_seconds: int) -> dict[str, Any]:

@@ -1,4 +1,6 @@
-"""Drains, upgrades, rollbacks and faults while requests run, on the real cluster, with the test engine and its journal."""
+"""Drains, upgrades, rollbacks and faults while requests run, on the real cluster, with the test engine and its
+journal.
+"""
 
 from __future__ import annotations
 
@@ -42,7 +44,8 @@ async def run(function: Callable[..., object], *arguments: object) -> None:
     await asyncio.to_thread(function, *arguments)
 
 
-# Imports what a gateway does and prints which modules of the image had to be compiled for it; no pod can keep the result.
+# Imports what a gateway does and prints which modules of the image had to be compiled for it; no pod can keep the
+# result.
 COMPILED = """
 import subprocess, sys
 
@@ -116,7 +119,8 @@ async def test_a_pod_that_is_deleted_under_requests_costs_no_answer(scripted: Re
     found = asdict(reconcile(bills, read_journal(journal), 8, {victim: 1}))
     _record(victim, seen, found, await settled(scripted))
     assert len(bills) == 8
-    # A client whose gateway has gone comes back by itself (tandem.client); one whose Redis has gone gets its answer late.
+    # A client whose gateway has gone comes back by itself (tandem.client); one whose Redis has gone gets its answer
+    # late.
     assert [s["error"] for s in seen] == [""] * 8
     assert all(bill["reasoning"] for bill in bills)
     for name, unbilled in found["difference"].items():

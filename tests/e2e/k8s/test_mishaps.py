@@ -1,4 +1,6 @@
-"""What goes wrong at an operator's hands: a key is revoked, an image or a profile is bad, a quota is used up, Temporal is lost."""
+"""What goes wrong at an operator's hands: a key is revoked, an image or a profile is bad, a quota is used up, Temporal
+is lost.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Pods of the small model come and go beside one worker, whose channels are older than they are, under 60 requests a minute."""
+"""Pods of the small model come and go beside one worker, whose channels are older than they are, under 60 requests a
+minute.
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
-"""The words of docs/kubernetes.md under "A trial", as they stand there: an image is built and loaded, the chart installed, tested and asked.
+"""The words of docs/kubernetes.md under "A trial", as they stand there: an image is built and loaded, the chart
+installed, tested and asked.
 
-Needs Docker with buildx, and PYTHON_IMAGE where Docker's registry cannot be reached. The images of Redis, Temporal and Jaeger are
-made of this machine's programs, under the names that the chart has for them.
+Needs Docker with buildx, and PYTHON_IMAGE where Docker's registry cannot be reached. The images of Redis, Temporal and
+Jaeger are made of this machine's programs, under the names that the chart has for them.
 """
 
 from __future__ import annotations
@@ -32,7 +33,8 @@ pytestmark = [
 ]
 # As these projects' own images start them.
 STAND_INS = {
-    "redis": "RUN printf '#!/bin/sh\\nexec /program \"$@\" --protected-mode no\\n' > /usr/local/bin/redis-server && chmod +x /usr/local/bin/redis-server\n",
+    "redis": "RUN printf '#!/bin/sh\\nexec /program \"$@\" --protected-mode no\\n' > /usr/local/bin/redis-server && "
+    "chmod +x /usr/local/bin/redis-server\n",
     "temporal": "RUN ln -s /program /usr/local/bin/temporal\n",
     "jaeger": 'ENV JAEGER_LISTEN_HOST=0.0.0.0\nENTRYPOINT ["/program"]\n',
 }
@@ -93,7 +95,9 @@ def type_in(folder: Path, line: str, kubeconfig: Path) -> None:
         "LOAD": f"{sys.executable} -m tests.e2e.k8s load",
     }
     command = ["nsenter", "--net=/run/netns/kn1", "bash", "-euo", "pipefail", "-c", line]
-    done = subprocess.run(command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)  # fmt: skip
+    done = subprocess.run(
+        command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
+    )
     assert done.returncode == 0, f"{line}\n{done.stdout}"
 
 

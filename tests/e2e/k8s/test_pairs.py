@@ -1,4 +1,6 @@
-"""A pair is added, changed and withdrawn while requests run: none is lost, and each stays with the profile that it began with."""
+"""A pair is added, changed and withdrawn while requests run: none is lost, and each stays with the profile that it
+began with.
+"""
 
 from __future__ import annotations
 

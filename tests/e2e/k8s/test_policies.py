@@ -1,4 +1,6 @@
-"""The arrows of the picture, tried by connecting: what each process may reach with network policies, and nothing else."""
+"""The arrows of the picture, tried by connecting: what each process may reach with network policies, and nothing
+else.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Weights once: one Job downloads for every pod, gateways get a tokenizer alone; cut connections and a full disk heal."""
+"""Weights once: one Job downloads for every pod, gateways get a tokenizer alone; cut connections and a full disk
+heal.
+"""
 
 from __future__ import annotations
 

@@ -1,5 +1,7 @@
-"""KEDA scales what the chart tells it to: workers by Temporal's backlog, with their certificates; small models by Prometheus's
-count of requests; the large model to no pod and back. The curves are lab/bench/results/k8s-scaling.json (`make scaling-curves`)."""
+"""KEDA scales what the chart tells it to: workers by Temporal's backlog, with their certificates; small models by
+Prometheus's count of requests; the large model to no pod and back. The curves are lab/bench/results/k8s-scaling.json
+(`make scaling-curves`).
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,8 @@ from tests.e2e.k8s.values import MODEL_KEYS, scripted_profile
 
 pytestmark = [pytest.mark.timeout(1200), pytest.mark.alone]
 CURVES = Path(__file__).parents[3] / "lab" / "bench" / "results" / "k8s-scaling.json"
-WORK = "[ms=300 slm_eos=60] {}"  # 48 tokens of insight, 60 of answer: half a minute, so that the pools fill and not the processors
+# 48 tokens of insight, 60 of answer: half a minute, so that the pools fill and not the processors
+WORK = "[ms=300 slm_eos=60] {}"
 CALLERS = 60
 SCALED = ("worker", "insight-generator", "slm-executor")
 QUICKLY = {"enabled": True, "kind": "keda", "pollingSeconds": 2, "cooldownSeconds": 20}

@@ -1,4 +1,6 @@
-"""Temporal behind mutual TLS, with a client's secret that has no ca.crt, as Temporal Cloud is entered by certificates of one's own."""
+"""Temporal behind mutual TLS, with a client's secret that has no ca.crt, as Temporal Cloud is entered by certificates
+of one's own.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +37,9 @@ def test_a_secret_without_an_authority_enters_a_temporal_that_asks_for_certifica
 
 
 def test_without_the_servers_authority_no_worker_trusts_it(release: Release) -> None:
-    """A private authority is the system's in no image; the client's own authority, which signed nothing of the server's, is no help."""
+    """A private authority is the system's in no image; the client's own authority, which signed nothing of the
+    server's, is no help.
+    """
     trusted: dict[str, Any] = temporal_tls.values(release)
     release.upgrade(values={"temporal": {**trusted, "tls": {**trusted["tls"], "caSecret": ""}}}, waits=False)
     words = ("logs", "-l", "app.kubernetes.io/component=worker", "--prefix", "--tail=50")

@@ -1,4 +1,6 @@
-"""TLS between all processes, API keys and Redis's users on the cluster: who may call whom, and certificates renewed under requests."""
+"""TLS between all processes, API keys and Redis's users on the cluster: who may call whom, and certificates renewed
+under requests.
+"""
 
 from __future__ import annotations
 
@@ -74,7 +76,7 @@ for command in ("PING", "FLUSHALL", "KEYS *", "CONFIG GET *", "ACL LIST"):
     except Exception as error:
         found[command] = type(error).__name__
 print(json.dumps(found))
-"""
+"""  # noqa: E501
 
 
 @dataclass(frozen=True)
@@ -199,7 +201,7 @@ def test_a_caller_needs_the_authority_and_a_key(trusted: Trusted) -> None:
 
 def test_each_process_is_called_by_one_other_alone(trusted: Trusted) -> None:
     targets = [
-        f"{process},{trusted.release.pods(process)[0]['status']['podIP']},{PORTS.get(process, 50051)},{hosts_of(process)[0]}"
+        f"{process},{trusted.release.pods(process)[0]['status']['podIP']},{PORTS.get(process, 50051)},{hosts_of(process)[0]}"  # noqa: E501
         for process in CALLED
     ]
     for caller in PROCESSES:

@@ -1,8 +1,8 @@
 """From the version before to this one and back, each with its own chart and image, while requests run: none is lost.
 
-The version before is a commit in images.sh: since then the request log lays out its writes in another way, and an overlapped
-trial begins at another step of the workflow. A request stays on the workers of the build that it began with. Temporal and Redis
-are none of the release's, so that no upgrade replaces them.
+The version before is a commit in images.sh: since then the request log lays out its writes in another way, and an
+overlapped trial begins at another step of the workflow. A request stays on the workers of the build that it began with.
+Temporal and Redis are none of the release's, so that no upgrade replaces them.
 """
 
 from __future__ import annotations

@@ -1,4 +1,5 @@
-"""A second pair for the test engine, whose scorer was "trained" on questions like `LIKE_TRAINING` and lets every question stop.
+"""A second pair for the test engine, whose scorer was "trained" on questions like `LIKE_TRAINING` and lets every
+question stop.
 It promises how many of its answers are lost at most.
 """
 

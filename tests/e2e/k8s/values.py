@@ -1,4 +1,6 @@
-"""The values with which a release is installed: small, on fake GPUs, with this machine's packages and models mounted."""
+"""The values with which a release is installed: small, on fake GPUs, with this machine's packages and models
+mounted.
+"""
 
 from __future__ import annotations
 
@@ -13,8 +15,12 @@ NAME = "tandem"
 _SMALL = {"requests": {"cpu": "50m", "memory": "128Mi"}, "limits": {"memory": "8Gi"}}
 _PROBES = {"startup": {"periodSeconds": 1, "failureThreshold": 600}, "readiness": {"periodSeconds": 1}}
 _JAEGER = {  # what deploy/jaeger.yaml asks for
-    "LISTEN_HOST": "0.0.0.0", "QUERY_PORT": "16686", "QUERY_GRPC_PORT": "16685", "HEALTH_PORT": "13133", "OTLP_PORT": "4317",
-}  # fmt: skip
+    "LISTEN_HOST": "0.0.0.0",
+    "QUERY_PORT": "16686",
+    "QUERY_GRPC_PORT": "16685",
+    "HEALTH_PORT": "13133",
+    "OTLP_PORT": "4317",
+}
 MODEL_KEYS = ("insightGenerator", "sufficiencyScorer", "slmExecutor")
 # Python finds torch and the tests' engine by a file of paths in the image's environment: KServe refuses PYTHONPATH.
 PATHS = "tests.pth"
@@ -26,12 +32,21 @@ def release_values(mode: str, *, scripted: bool) -> dict[str, Any]:
     return merged(
         {
             "fullnameOverride": NAME,
-            "image": {"registry": "localhost", "repository": "tandem", "tag": "worker", "pullPolicy": "Never", "cudaSuffix": ""},
+            "image": {
+                "registry": "localhost",
+                "repository": "tandem",
+                "tag": "worker",
+                "pullPolicy": "Never",
+                "cudaSuffix": "",
+            },
             "serving": {"mode": mode},
             "modelCache": {"type": "existingClaim", "existingClaim": "models", "pull": False},
             "demo": _demo(),
             "defaults": {
-                "probes": _PROBES, "unreadyPauseSeconds": 1, "drainSeconds": 15, "resources": _SMALL,
+                "probes": _PROBES,
+                "unreadyPauseSeconds": 1,
+                "drainSeconds": 15,
+                "resources": _SMALL,
                 "extraVolumes": [_claim(name) for name in ("site", "extra")],
                 "extraVolumeMounts": _PACKAGES,
             },
@@ -43,7 +58,7 @@ def release_values(mode: str, *, scripted: bool) -> dict[str, Any]:
             **{key: {"engine": "llamacpp", "device": "cpu", "threads": 2, "resources": _SMALL} for key in MODEL_KEYS},
         },
         _scripted_values() if scripted else {},
-    )  # fmt: skip
+    )
 
 
 def _scripted_values() -> dict[str, Any]:
@@ -86,7 +101,17 @@ def _demo() -> dict[str, Any]:
         "extraEnv": [{"name": f"JAEGER_{name}", "value": value} for name, value in _JAEGER.items()],
         "redis": {
             "image": "localhost/tandem:worker",
-            "command": [f"{programs}/redis-server", "--save", "", "--appendonly", "no", "--port", "6379", "--protected-mode", "no"],
+            "command": [
+                f"{programs}/redis-server",
+                "--save",
+                "",
+                "--appendonly",
+                "no",
+                "--port",
+                "6379",
+                "--protected-mode",
+                "no",
+            ],
         },
         "temporal": {
             "image": "localhost/tandem:worker",
@@ -96,7 +121,7 @@ def _demo() -> dict[str, Any]:
             "image": "localhost/tandem:worker",
             "command": [f"{programs}/jaeger", "--config", f"{programs}/jaeger.yaml"],
         },
-    }  # fmt: skip
+    }
 
 
 def before() -> dict[str, Any]:

@@ -1,4 +1,6 @@
-"""A way out for the nodes and pods of the test cluster, which have none of their own, for as long as a test needs it."""
+"""A way out for the nodes and pods of the test cluster, which have none of their own, for as long as a test needs
+it.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,9 @@ _FORWARDING = "net.ipv4.ip_forward"
 
 @contextmanager
 def way_out(cluster: Cluster) -> Iterator[None]:
-    """Pods reach what this machine reaches, and resolve its names. Other tests than those in the block should not run beside it."""
+    """Pods reach what this machine reaches, and resolve its names. Other tests than those in the block should not run
+    beside it.
+    """
     before = _outside("sysctl", "-n", _FORWARDING).strip()
     with ExitStack() as undo:
         undo.callback(call, "ip", "-n", "kn1", "route", "replace", "default", "via", NODES[1].address)

@@ -22,7 +22,9 @@ _BOUND_SECONDS = 120.0
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """`make`: the messages, given the ids of what `tenant` has. `erases`: the field of Names that is gone afterwards."""
+    """`make`: the messages, given the ids of what `tenant` has. `erases`: the field of Names that is gone
+    afterwards.
+    """
 
     words: str
     method: str

@@ -57,7 +57,9 @@ class Guarded:
         return self.system.client.address
 
     async def names_for(self, caller: str, erased: str = "") -> Names:
-        """What `tenant` has, as this caller writes it: an admin writes whose it is. What a call is to erase is made anew."""
+        """What `tenant` has, as this caller writes it: an admin writes whose it is. What a call is to erase is made
+        anew.
+        """
         made = self.made
         if erased == "request":
             made = replace(made, request=(await self.clients["tenant"].ask(QUESTION)).request_id)

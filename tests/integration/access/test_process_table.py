@@ -113,7 +113,9 @@ async def health(channel: grpc.aio.Channel) -> None:
 
 
 async def reflection(channel: grpc.aio.Channel) -> None:
-    """A stream that the server refuses while the client still writes may end as INTERNAL, by its reset: it is asked again."""
+    """A stream that the server refuses while the client still writes may end as INTERNAL, by its reset: it is asked
+    again.
+    """
     try:
         await _reflect(channel)
     except grpc.aio.AioRpcError as error:

@@ -21,7 +21,9 @@ _PAUSE_SECONDS = 0.2
 
 @dataclass
 class Tally:
-    """`inputs` by method or path, `defects` the replies that say that a service did not expect this, `waits` in seconds."""
+    """`inputs` by method or path, `defects` the replies that say that a service did not expect this, `waits` in
+    seconds.
+    """
 
     inputs: Counter[str] = field(default_factory=Counter)
     defects: Counter[str] = field(default_factory=Counter)
@@ -46,7 +48,9 @@ TALLY = Tally()
 
 @asynccontextmanager
 async def asking(system: System, most_seconds: float) -> AsyncIterator[None]:
-    """Ask again and again. Raises AssertionError where an answer took longer than `most_seconds`, and what asking raises."""
+    """Ask again and again. Raises AssertionError where an answer took longer than `most_seconds`, and what asking
+    raises.
+    """
     is_over = asyncio.Event()
     waits: list[float] = []
 

@@ -15,7 +15,8 @@ from hypothesis import HealthCheck, settings
 
 from tests.contracts import Method
 
-# Hypothesis imports it in the thread of a claim with many inputs. Python 3.11 fails where two threads compile (gh-106905).
+# Hypothesis imports it in the thread of a claim with many inputs. Python 3.11 fails where two threads compile
+# (gh-106905).
 with contextlib.suppress(ImportError):
     importlib.import_module("hypothesis.internal.conjecture.optimiser")
 

@@ -1,5 +1,5 @@
-"""What a hostile caller may send: messages of a method with any values in their fields, broken bytes, JSON and HTTP requests of
-any form.
+"""What a hostile caller may send: messages of a method with any values in their fields, broken bytes, JSON and HTTP
+requests of any form.
 """
 
 from __future__ import annotations
@@ -28,10 +28,30 @@ _INTEGERS = {
 """By type: the least and the largest value. An enum of proto3 takes any int32."""
 # Values that some code gives a meaning to, and two of awkward length or content.
 TEXTS = (
-    "", "scripted-hostile", "user", "system", "code", "regex", "choice", "python_examples", "(a+)+$", "json_schema", "../../etc/passwd",
-    "{id}:state", "tandem:stops", "<|im_end|>", "[scores=0:0.9 slm_eos=3]", "-1.0.0", "0-0", '" or 1=1 --', "cost > 0 and", "\x00",
-    "é" * 300, "{" * 2000, "x" * 70_000,
-)  # fmt: skip
+    "",
+    "scripted-hostile",
+    "user",
+    "system",
+    "code",
+    "regex",
+    "choice",
+    "python_examples",
+    "(a+)+$",
+    "json_schema",
+    "../../etc/passwd",
+    "{id}:state",
+    "tandem:stops",
+    "<|im_end|>",
+    "[scores=0:0.9 slm_eos=3]",
+    "-1.0.0",
+    "0-0",
+    '" or 1=1 --',
+    "cost > 0 and",
+    "\x00",
+    "é" * 300,
+    "{" * 2000,
+    "x" * 70_000,
+)
 LONE = ("\ud800", "a\udfffb", "\udc00\ud800")
 """Halves of surrogate pairs, which JSON can say and no message can hold."""
 BIG = tuple(sign * number for power in (31, 32, 53, 63, 64) for number in (2**power - 1, 2**power) for sign in (1, -1))
@@ -93,7 +113,9 @@ def broken_bytes(descriptor: Descriptor) -> st.SearchStrategy[bytes]:
 
 
 def json_bodies(valid: dict[str, Any]) -> st.SearchStrategy[str]:
-    """`valid` with some of its values, or others, replaced by any JSON; or any JSON. As Python's parser takes it: with NaN too."""
+    """`valid` with some of its values, or others, replaced by any JSON; or any JSON. As Python's parser takes it: with
+    NaN too.
+    """
     scalars = st.none() | st.booleans() | st.integers() | st.sampled_from((*BIG, 10**40)) | _number | _any_text
     anything = st.recursive(
         scalars, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(_any_text, inner, max_size=3), max_leaves=8

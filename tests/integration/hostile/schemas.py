@@ -1,4 +1,5 @@
-"""JSON schemas by what they cost: small texts whose grammars take seconds and gigabytes, and others at the edge of the bounds.
+"""JSON schemas by what they cost: small texts whose grammars take seconds and gigabytes, and others at the edge of the
+bounds.
 
 Each was measured with the library that compiles them (llguidance). The comments say what a schema cost without bounds.
 """

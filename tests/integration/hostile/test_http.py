@@ -1,4 +1,6 @@
-"""Whatever a caller sends to any route of the HTTP gateway, it is answered in time, and a refusal has OpenAI's form, or Anthropic's."""
+"""Whatever a caller sends to any route of the HTTP gateway, it is answered in time, and a refusal has OpenAI's form, or
+Anthropic's.
+"""
 
 from __future__ import annotations
 

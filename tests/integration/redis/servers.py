@@ -197,7 +197,9 @@ def _program() -> str:
 
 @contextlib.contextmanager
 def run_server_with_users(folder: Path, lines: Callable[[int], Sequence[str]]) -> Iterator[int]:
-    """One that knows only the users of an ACL file, whose `lines` depend on Redis's major version, and `tester`, who may all."""
+    """One that knows only the users of an ACL file, whose `lines` depend on Redis's major version, and `tester`, who
+    may all.
+    """
     version = subprocess.run([_program(), "--version"], capture_output=True, text=True, check=True).stdout
     [major] = re.findall(r"v=(\d+)\.", version)
     file = folder / "users.acl"

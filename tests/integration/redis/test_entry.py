@@ -1,4 +1,6 @@
-"""Redis over TLS with certificates and a password from files. The packaged servers speak no TLS: a proxy speaks it for them."""
+"""Redis over TLS with certificates and a password from files. The packaged servers speak no TLS: a proxy speaks it for
+them.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""A process that only ever publishes finds the node that has taken a dead primary's place: redis-py's pipelines alone would not."""
+"""A process that only ever publishes finds the node that has taken a dead primary's place: redis-py's pipelines alone
+would not.
+"""
 
 from __future__ import annotations
 

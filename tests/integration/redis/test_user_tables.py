@@ -1,4 +1,6 @@
-"""What each user may do in Redis: docs/redis.md has the tables of tandem/redis_users.py, and a real server keeps to them."""
+"""What each user may do in Redis: docs/redis.md has the tables of tandem/redis_users.py, and a real server keeps to
+them.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""The users of tandem/redis_users.py on a real Redis: every path of a request works under them, and nothing else does."""
+"""The users of tandem/redis_users.py on a real Redis: every path of a request works under them, and nothing else
+does.
+"""
 
 from __future__ import annotations
 
@@ -32,10 +34,32 @@ from tests.integration.test_batch import plain, read, run
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 # What no process needs: to see, empty, stop, reconfigure or copy the whole of Redis, or to listen to others.
 DANGEROUS = (
-    "FLUSHALL", "FLUSHDB", "CONFIG GET *", "KEYS *", "SCAN 0", "SHUTDOWN", "DEBUG OBJECT x", "MONITOR", "ACL LIST", "SAVE",
-    "CLIENT LIST", "REPLICAOF NO ONE", "RANDOMKEY", "DBSIZE", "SUBSCRIBE x", "PUBLISH x y", "GET {x}:state", "SET {x}:state y",
-    "EVAL return(1) 0", "SCRIPT FLUSH", "MIGRATE h 1 k 0 1", "SWAPDB 0 1", "MODULE LIST", "CLUSTER RESET", "INFO",
-)  # fmt: skip
+    "FLUSHALL",
+    "FLUSHDB",
+    "CONFIG GET *",
+    "KEYS *",
+    "SCAN 0",
+    "SHUTDOWN",
+    "DEBUG OBJECT x",
+    "MONITOR",
+    "ACL LIST",
+    "SAVE",
+    "CLIENT LIST",
+    "REPLICAOF NO ONE",
+    "RANDOMKEY",
+    "DBSIZE",
+    "SUBSCRIBE x",
+    "PUBLISH x y",
+    "GET {x}:state",
+    "SET {x}:state y",
+    "EVAL return(1) 0",
+    "SCRIPT FLUSH",
+    "MIGRATE h 1 k 0 1",
+    "SWAPDB 0 1",
+    "MODULE LIST",
+    "CLUSTER RESET",
+    "INFO",
+)
 
 
 @dataclass

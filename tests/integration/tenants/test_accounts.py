@@ -188,7 +188,9 @@ async def test_callers_that_find_an_account_lost_at_once_rebuild_it_once(
 
 
 async def restored_as_running(limited: Limited) -> tuple[str, str, int]:
-    """A tenant, its request that has ended, and the bill in nano USD, where the lost account was restored with the bound instead."""
+    """A tenant, its request that has ended, and the bill in nano USD, where the lost account was restored with the
+    bound instead.
+    """
     tenant, name = limited.tenant(usd_per_day=1.0), uuid4().hex
     bill = nano((await served(limited, tenant, request_id=name))["cost"]["usd"])
     await ended_timeline(limited.system, name)

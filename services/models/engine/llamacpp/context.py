@@ -18,7 +18,9 @@ _TENSOR_BYTES = 1024  # more than the struct has
 
 
 class LlamaContext:
-    """The rows have one pool of cells: a row that is copied from another shares its cells. One thread at a time may use it."""
+    """The rows have one pool of cells: a row that is copied from another shares its cells. One thread at a time may use
+    it.
+    """
 
     def __init__(
         self, interface: Any, library: Any, pointer: Any, interrupt: LlamaInterrupt, max_step: int, vocabulary_size: int
@@ -117,10 +119,11 @@ class _Batch:
 
 
 class LlamaInterrupt:
-    """llama.cpp asks a C function after each operation of a pass whether to go on. One of Python would wait for the interpreter.
+    """llama.cpp asks a C function after each operation of a pass whether to go on. One of Python would wait for the
+    interpreter.
 
-    So that it need not, the function is `ggml_is_empty`: has this tensor a dimension of 0? The tensor is memory full of ones,
-    until a pass shall end. `set` may be called from any thread.
+    So that it need not, the function is `ggml_is_empty`: has this tensor a dimension of 0? The tensor is memory full of
+    ones, until a pass shall end. `set` may be called from any thread.
     """
 
     def __init__(self, interface: Any, library: Any) -> None:

@@ -24,7 +24,9 @@ from services.models.engine.tokenizer import FileTokenizer
 
 
 class LlamaCppEngine(ThreadedEngine):
-    """An Engine (services.models.engine.api) of a GGUF file, in the settings' path or that path itself, with its tokenizer beside it."""
+    """An Engine (services.models.engine.api) of a GGUF file, in the settings' path or that path itself, with its
+    tokenizer beside it.
+    """
 
     def __init__(self, settings: EngineSettings) -> None:
         self._runner = LlamaRunner(settings)
@@ -51,8 +53,8 @@ def make(arguments: dict[str, Any]) -> LlamaCppEngine:
 
 
 class LlamaRunner:
-    """Generation and scoring each have keys and values of their own, which take memory when first needed. Only the engine's thread
-    calls it.
+    """Generation and scoring each have keys and values of their own, which take memory when first needed. Only the
+    engine's thread calls it.
     """
 
     model: LlamaModel
@@ -63,7 +65,9 @@ class LlamaRunner:
         self.cache = LlamaRows(lambda: self._context)
 
     def load(self) -> None:
-        """In the thread that computes: OpenMP has a pool for each such thread. Raises OSError where there is no model."""
+        """In the thread that computes: OpenMP has a pool for each such thread. Raises OSError where there is no
+        model.
+        """
         settings = self._settings
         self.model = LlamaModel(settings.path, settings.device, settings.kv_cache_tokens, repack=settings.repack)
 
@@ -84,7 +88,8 @@ class LlamaRunner:
             _ = self._context
 
     def run(self, chunks: list[ScheduledChunk]) -> list[int]:
-        """One pass over `chunks`, in rows 0, 1, ... of the cache: the next token of each that generates one, in their order.
+        """One pass over `chunks`, in rows 0, 1, ... of the cache: the next token of each that generates one, in their
+        order.
 
         Raises Interrupted.
         """

@@ -1,12 +1,13 @@
 """What a GGUF file has besides weights that llama.cpp runs, in a folder in Hugging Face layout.
 
-Run as `python -m services.models.engine.llamacpp.gguf GGUF FOLDER`, it writes the files that services.models.engine.tokenizer reads, without
-transformers and torch. A GGUF file has vocabulary, merges and chat template, and names the rule that splits a text into words
-(`tokenizer.ggml.pre`). The rules are those of llama.cpp (src/llama-vocab.cpp) for byte-level BPE. Where another kind of tokenizer is
-needed (SentencePiece, Unigram), transformers reads the file if it is installed.
+Run as `python -m services.models.engine.llamacpp.gguf GGUF FOLDER`, it writes the files that
+services.models.engine.tokenizer reads, without transformers and torch. A GGUF file has vocabulary, merges and chat
+template, and names the rule that splits a text into words (`tokenizer.ggml.pre`). The rules are those of llama.cpp
+(src/llama-vocab.cpp) for byte-level BPE. Where another kind of tokenizer is needed (SentencePiece, Unigram),
+transformers reads the file if it is installed.
 
-With `--convert` transformers writes tokenizer and weights for the engine of its name, which loads them in seconds. Dequantising needs
-several times the file's size in memory, and a process of its own returns all of it.
+With `--convert` transformers writes tokenizer and weights for the engine of its name, which loads them in seconds.
+Dequantising needs several times the file's size in memory, and a process of its own returns all of it.
 """
 
 from __future__ import annotations
@@ -35,7 +36,9 @@ _GPT2 = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)
 
 @dataclass(frozen=True, slots=True)
 class WordRule:
-    """A text is split by each pattern in turn. With `nfc` it is composed before, as the tokenizer of the model's authors does."""
+    """A text is split by each pattern in turn. With `nfc` it is composed before, as the tokenizer of the model's
+    authors does.
+    """
 
     patterns: tuple[str, ...]
     nfc: bool = False
@@ -49,7 +52,10 @@ def _as_llama3(digits: str) -> str:
 def _by_case(suffix: str, digits: str) -> str:
     """A word ends before a capital letter that follows a small one."""
     before = r"[^\r\n\p{L}\p{N}]?"
-    return rf"{before}[{_UPPER}]*[{_LOWER}]+{suffix}|{before}[{_UPPER}]+[{_LOWER}]*{suffix}|{digits}| ?[^\s\p{{L}}\p{{N}}]+[\r\n/]*|{_REST}"
+    return (
+        rf"{before}[{_UPPER}]*[{_LOWER}]+{suffix}|{before}[{_UPPER}]+[{_LOWER}]*{suffix}|{digits}| "
+        rf"?[^\s\p{{L}}\p{{N}}]+[\r\n/]*|{_REST}"
+    )
 
 
 _QWEN2 = WordRule((_as_llama3(r"\p{N}"),), nfc=True)
@@ -72,7 +78,9 @@ class UnknownTokenizer(OSError):
 
 
 def write_tokenizer(gguf: Path, folder: Path) -> None:
-    """Write tokenizer.json, tokenizer_config.json and chat_template.jinja. Raises OSError for a file that cannot be read."""
+    """Write tokenizer.json, tokenizer_config.json and chat_template.jinja. Raises OSError for a file that cannot be
+    read.
+    """
     fields = read_metadata(gguf)
     tokenizer = _build(fields)
     folder.mkdir(parents=True, exist_ok=True)
@@ -107,7 +115,9 @@ def _build(fields: dict[str, Any]) -> Tokenizer:
 
 
 def _spelled(token: str, kind: int) -> str:
-    """In the byte alphabet, whose characters each stand for a byte, as the merges have it. Some files name unused places otherwise."""
+    """In the byte alphabet, whose characters each stand for a byte, as the merges have it. Some files name unused
+    places otherwise.
+    """
     if kind == _USER_DEFINED or _ALPHABET.issuperset(token):
         return token
     return "".join(word for word, _ in _BYTES.pre_tokenize_str(token))

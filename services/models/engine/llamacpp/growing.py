@@ -1,4 +1,6 @@
-"""Keys and values of llama.cpp that take memory as they are needed: a context is made for a number of tokens, and keeps it."""
+"""Keys and values of llama.cpp that take memory as they are needed: a context is made for a number of tokens, and keeps
+it.
+"""
 
 from __future__ import annotations
 
@@ -15,8 +17,8 @@ _FIRST_TOKENS = 4096
 
 
 class GrowingContext:
-    """A LlamaContext for `max_tokens`, which begins with a few thousand. Where its rows come to more, a larger one takes its place, and
-    what the rows hold moves there.
+    """A LlamaContext for `max_tokens`, which begins with a few thousand. Where its rows come to more, a larger one
+    takes its place, and what the rows hold moves there.
     """
 
     def __init__(self, make: Callable[[int], LlamaContext], max_tokens: int) -> None:

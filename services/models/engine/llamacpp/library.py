@@ -1,9 +1,9 @@
 """llama.cpp's C functions, from the shared library in the wheel of xllamacpp.
 
-The wheel's own classes wrap llama.cpp's server, which hides what an Engine promises: token ids, what an aborted request has
-computed, and the logits of a prompt. Its library exports the functions of llama.h as well, and cffi calls them without a
-compiler. The declarations below are those of llama.h at BUILD, with enums as integers. A struct that grows in another build
-would be read wrongly, so no other build is opened, and the defaults are compared with the ones of BUILD.
+The wheel's own classes wrap llama.cpp's server, which hides what an Engine promises: token ids, what an aborted request
+has computed, and the logits of a prompt. Its library exports the functions of llama.h as well, and cffi calls them
+without a compiler. The declarations below are those of llama.h at BUILD, with enums as integers. A struct that grows in
+another build would be read wrongly, so no other build is opened, and the defaults are compared with the ones of BUILD.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ float * llama_get_logits(void * context);
 size_t llama_state_seq_get_size(void * context, int32_t sequence);
 size_t llama_state_seq_get_data(void * context, uint8_t * target, size_t size, int32_t sequence);
 size_t llama_state_seq_set_data(void * context, uint8_t * source, size_t size, int32_t sequence);
-"""
+"""  # noqa: E501
 _MODEL_DEFAULTS = {"n_gpu_layers": -1, "split_mode": 1, "load_mode": -1, "lazy_mode": 1, "use_extra_bufts": True}
 _CONTEXT_DEFAULTS = {
     "n_ctx": 512, "n_batch": 2048, "n_ubatch": 512, "n_seq_max": 1, "rope_scaling_type": -1, "flash_attn_type": -1,
@@ -111,7 +111,9 @@ def open_library() -> tuple[Any, Any]:
 
 @contextmanager
 def in_pass() -> Iterator[None]:
-    """llama.cpp's messages are for debugging: a pass that fails says so by its code, and one that was interrupted has not failed."""
+    """llama.cpp's messages are for debugging: a pass that fails says so by its code, and one that was interrupted has
+    not failed.
+    """
     _thread.is_in_pass = True
     try:
         yield

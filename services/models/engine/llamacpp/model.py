@@ -19,8 +19,8 @@ _FLOAT32, _FLOAT16 = 0, 1  # of ggml's types
 class LlamaModel:
     """The model in `path`, a GGUF file or a folder with one. `device` "cpu" uses no GPU that the library can use.
 
-    On a CPU a row's result does not depend on the other rows of a pass, bit by bit. With `repack` it does, because llama.cpp then
-    copies weights into layouts with one kernel for a row and another for several, which are faster.
+    On a CPU a row's result does not depend on the other rows of a pass, bit by bit. With `repack` it does, because
+    llama.cpp then copies weights into layouts with one kernel for a row and another for several, which are faster.
     """
 
     def __init__(self, path: Path, device: str, max_tokens: int, *, repack: bool) -> None:

@@ -1,7 +1,7 @@
 """The scoring pass on llama.cpp: exact log-probabilities and entropies of the model as it is quantized.
 
-llama.cpp computes the logits of some tokens of a pass; from them both follow, in float32, in nats. It returns no hidden states
-of a layer, so `PromptScores.states` is empty.
+llama.cpp computes the logits of some tokens of a pass; from them both follow, in float32, in nats. It returns no hidden
+states of a layer, so `PromptScores.states` is empty.
 """
 
 from __future__ import annotations
@@ -39,7 +39,9 @@ class LlamaPromptScorer(IncrementalScorer):
             self._context.drop_row(_ROW)
 
     def _compute(self, text: ScoredText, tokens: list[int]) -> None:
-        """Row i of the logits predicts token i + 1: the last one of the text so far comes first, the new last one is stored."""
+        """Row i of the logits predicts token i + 1: the last one of the text so far comes first, the new last one is
+        stored.
+        """
         logits = self._context.run([Chunk(_ROW, len(text.ids), len(tokens))], tokens, range(len(tokens)))
         last = logits[-1:].copy()
         if text.last is not None:
@@ -58,7 +60,8 @@ class LlamaPromptScorer(IncrementalScorer):
 def logits_statistics(logits: Logits, targets: Sequence[int]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Log-probability of each target and entropy of its distribution, float32[n] each, in nats.
 
-    `logits` is float32[n, vocabulary], and is changed. With z less its maximum: log p = z_target - log Z, H = log Z - E[z].
+    `logits` is float32[n, vocabulary], and is changed. With z less its maximum: log p = z_target - log Z, H = log Z -
+    E[z].
     """
     logits -= logits.max(axis=1, keepdims=True)
     chosen = logits[np.arange(len(logits)), np.array(targets, np.int64)]

@@ -1,7 +1,8 @@
 """What an engine needs of the vocabulary in a GGUF file, kept beside the file from the first start on.
 
-The engine has a tokenizer of its own. llama.cpp takes half a second and 50 MB to read the same vocabulary once more, and is asked
-only for its size and the tokens that end an answer. Where those are known, it is told that the file has no vocabulary.
+The engine has a tokenizer of its own. llama.cpp takes half a second and 50 MB to read the same vocabulary once more,
+and is asked only for its size and the tokens that end an answer. Where those are known, it is told that the file has no
+vocabulary.
 """
 
 from __future__ import annotations

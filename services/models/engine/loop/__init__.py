@@ -1,1 +1,3 @@
-"""Continuous batching in a thread of its own, for engines that only compute passes: queue, scheduler, aborts, usage, sampling."""
+"""Continuous batching in a thread of its own, for engines that only compute passes: queue, scheduler, aborts, usage,
+sampling.
+"""

@@ -1,4 +1,6 @@
-"""The tools that conversations begin with: their keys and values outlive the conversations, and with files the process."""
+"""The tools that conversations begin with: their keys and values outlive the conversations, and with files the
+process.
+"""
 
 from __future__ import annotations
 

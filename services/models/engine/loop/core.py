@@ -21,8 +21,8 @@ from tandem.method.tokens import TokenCounts
 class EngineCore:
     """`_step` is the engine. Other threads reach it through `queue` and `end_unneeded_pass` alone.
 
-    Aborts take effect between two steps, so a sequence never outlives the step under way. A step of aborted sequences alone is
-    ended, where the runner can.
+    Aborts take effect between two steps, so a sequence never outlives the step under way. A step of aborted sequences
+    alone is ended, where the runner can.
     """
 
     def __init__(self, settings: EngineSettings, runner: ModelRunner) -> None:

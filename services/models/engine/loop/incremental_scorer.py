@@ -1,7 +1,7 @@
 """What all scoring passes have in common: texts that grow, of which only the new tokens are computed.
 
-A later stage's prompt begins with the earlier one's. Where it does not (a retried attempt generated other text), the common
-prefix is reused and the rest computed again.
+A later stage's prompt begins with the earlier one's. Where it does not (a retried attempt generated other text), the
+common prefix is reused and the rest computed again.
 """
 
 from __future__ import annotations
@@ -23,7 +23,9 @@ _MAX_NEW_TOKENS = 512  # of jobs in one pass: a longer pass is no faster per tok
 
 @dataclass(slots=True)
 class ScoredText:
-    """What is cached for one key: the tokens so far, their keys and values, the results, and what predicts the next token."""
+    """What is cached for one key: the tokens so far, their keys and values, the results, and what predicts the next
+    token.
+    """
 
     ids: list[int] = field(default_factory=list)
     keys_values: Any = field(default_factory=list)

@@ -55,8 +55,8 @@ class _Prefix:
 
 
 class PrefixCache:
-    """Keys and values of prompts that were computed ahead of their generations, or of conversations that may go on, the most
-    recently used within `max_bytes`. Each owner has its own.
+    """Keys and values of prompts that were computed ahead of their generations, or of conversations that may go on, the
+    most recently used within `max_bytes`. Each owner has its own.
     """
 
     def __init__(self, max_bytes: int) -> None:

@@ -31,11 +31,11 @@ class SavedPrefix:
 
 
 class PrefixFiles:
-    """In `folder`, which only this user may read, at most `max_bytes`, the most recently used. What a model of another `identity` saved
-    is removed.
+    """In `folder`, which only this user may read, at most `max_bytes`, the most recently used. What a model of another
+    `identity` saved is removed.
 
-    A prefix is a header `NAME.json`, written last, and arrays `NAME.0.0.npy` and so on, as KeysValues has them. No link is followed, and
-    what is written has a name of its own until it is whole.
+    A prefix is a header `NAME.json`, written last, and arrays `NAME.0.0.npy` and so on, as KeysValues has them. No link
+    is followed, and what is written has a name of its own until it is whole.
     """
 
     def __init__(self, folder: Path, identity: str, max_bytes: int) -> None:
@@ -124,7 +124,9 @@ class PrefixFiles:
             del sizes[name]
 
     def _files(self) -> dict[str, dict[str, os.stat_result]]:
-        """All in the folder by the prefix that they belong to, finished or not: what was used last comes last, without a header first."""
+        """All in the folder by the prefix that they belong to, finished or not: what was used last comes last, without
+        a header first.
+        """
         found: dict[str, dict[str, os.stat_result]] = {}
         with os.scandir(self._folder) as entries:
             for entry in entries:

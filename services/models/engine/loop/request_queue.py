@@ -97,7 +97,9 @@ class RequestQueue:
         return [job for job in jobs if job.scores.set_running_or_notify_cancel()]
 
     def wait(self, is_busy: bool) -> bool:
-        """Block until there is work, which there is at once where the engine `is_busy`. False: the engine is to stop."""
+        """Block until there is work, which there is at once where the engine `is_busy`. False: the engine is to
+        stop.
+        """
         with self.changed:
             self.changed.wait_for(
                 lambda: is_busy or self._is_stopping or self._waiting or self._waiting_prefill_only or self._jobs

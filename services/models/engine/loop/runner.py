@@ -34,7 +34,9 @@ class ServedModel(Protocol):
 
 
 class Interrupted(Exception):
-    """A pass that ended in its middle, because nobody needs it any more, has computed nothing: its sequences are where they were."""
+    """A pass that ended in its middle, because nobody needs it any more, has computed nothing: its sequences are where
+    they were.
+    """
 
 
 class ModelRunner(Protocol):
@@ -50,7 +52,9 @@ class ModelRunner(Protocol):
 
     @property
     def identity(self) -> str:
-        """After `load`: of a model whose rows' extracts, arrays of numpy, mean the same in a later process; empty: of none."""
+        """After `load`: of a model whose rows' extracts, arrays of numpy, mean the same in a later process; empty: of
+        none.
+        """
         ...
 
     @property
@@ -73,7 +77,8 @@ class ModelRunner(Protocol):
     def warm_up(self) -> None: ...
 
     def run(self, chunks: list[ScheduledChunk]) -> list[int]:
-        """One pass over `chunks`, in rows 0, 1, ... of the cache: the next token of each that generates one, in their order.
+        """One pass over `chunks`, in rows 0, 1, ... of the cache: the next token of each that generates one, in their
+        order.
 
         Raises Interrupted after `interrupt`.
         """
@@ -96,8 +101,8 @@ class ModelRunner(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """What a pass computes of one sequence: tokens `start` to `start + length` of the one in `row` of the KV cache, which holds the
-    tokens before them.
+    """What a pass computes of one sequence: tokens `start` to `start + length` of the one in `row` of the KV cache,
+    which holds the tokens before them.
     """
 
     row: int
@@ -107,8 +112,8 @@ class Chunk:
 
 @dataclass(frozen=True, slots=True)
 class Pass:
-    """What a scheduler chose. `tokens` are those of all `chunks`, concatenated. The token of index `ends[i]` predicts the next one of
-    `sequences[i]`.
+    """What a scheduler chose. `tokens` are those of all `chunks`, concatenated. The token of index `ends[i]` predicts
+    the next one of `sequences[i]`.
     """
 
     chunks: list[Chunk]
@@ -128,8 +133,8 @@ class Pass:
         )
 
     def next_tokens(self, logits: NDArray[np.float32]) -> list[int]:
-        """Of each sequence, by a grammar's mask, then the likeliest token or a draw. `logits` is float32[sequences, vocabulary], and is
-        changed. A sequence that wants it gets the token's log-probability, as it was before that.
+        """Of each sequence, by a grammar's mask, then the likeliest token or a draw. `logits` is float32[sequences,
+        vocabulary], and is changed. A sequence that wants it gets the token's log-probability, as it was before that.
         """
         wanted = {
             row: _log_probabilities(logits[row]) for row, each in enumerate(self.sequences) if each.wants_logprobs

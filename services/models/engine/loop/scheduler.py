@@ -71,7 +71,9 @@ class Scheduler:
         return len(self.running) + (self.prefilling is not None)
 
     def drop_aborted(self) -> list[Sequence]:
-        """Remove what was aborted, wherever it is. What was prefilled of a prefill-only request stays in the prefix cache."""
+        """Remove what was aborted, wherever it is. What was prefilled of a prefill-only request stays in the prefix
+        cache.
+        """
         prefilling = [self._end_prefilling()] if self.prefilling and self.prefilling.is_aborted else []
         running = [sequence for sequence in reversed(self.running) if sequence.is_aborted]
         for sequence in running:
@@ -91,7 +93,9 @@ class Scheduler:
         return list(self.running)
 
     def keep_rows(self, chunks: list[ScheduledChunk]) -> None:
-        """The sequences of a pass run in its rows. Alone after one that was interrupted: `drop_aborted` finds them there."""
+        """The sequences of a pass run in its rows. Alone after one that was interrupted: `drop_aborted` finds them
+        there.
+        """
         self.running = [chunk.sequence for chunk in chunks if chunk.generates]
 
     def pop_prefilled(self) -> Sequence | None:
@@ -153,8 +157,8 @@ class Scheduler:
     def _reuse_prefix(self, sequence: Sequence, prefilled_now: list[Sequence]) -> bool:
         """Copy the longest common prefix from a running sequence or from a cache, of the same owner.
 
-        The last token of a prompt is computed where a completion follows. False: the sequence should wait for the next step,
-        because one of those `prefilled_now` will have more to copy.
+        The last token of a prompt is computed where a completion follows. False: the sequence should wait for the next
+        step, because one of those `prefilled_now` will have more to copy.
         """
         prompt = sequence.prompt_ids
         reusable = prompt if sequence.is_prefill_only else prompt[:-1]
@@ -198,5 +202,7 @@ class Scheduler:
 
 
 def _shared(other: Sequence, owner: str, ids: tuple[int, ...]) -> int:
-    """How many of the `ids` of an owner's prompt the `other` sequence begins with: none of another owner's, which usage would tell."""
+    """How many of the `ids` of an owner's prompt the `other` sequence begins with: none of another owner's, which usage
+    would tell.
+    """
     return common_prefix(other.prompt_ids, ids) if other.owner == owner else 0

@@ -122,7 +122,8 @@ class Sampler:
         scaled = (logits - logits.max()).astype(np.float64) / max(self._sampling.temperature, _MIN_TEMPERATURE)
         probabilities = np.exp(scaled)
         probabilities /= probabilities.sum()
-        # All tokens below this together have less than 1 - top_p, so the nucleus has none of them: few are left to sort.
+        # All tokens below this together have less than 1 - top_p, so the nucleus has none of them: few are left to
+        # sort.
         least = (1 - self._sampling.top_p) / len(logits)
         candidates = np.flatnonzero(probabilities >= least)
         is_cut = self._sampling.top_p < 1

@@ -1,4 +1,6 @@
-"""Admission for back ends that run on the caller's event loop: which requests run and which wait, and aborts of both."""
+"""Admission for back ends that run on the caller's event loop: which requests run and which wait, and aborts of
+both.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""A model behind an API of others, whatever its protocol: streamed, aborted by closing the connection, counted as the API reports."""
+"""A model behind an API of others, whatever its protocol: streamed, aborted by closing the connection, counted as the
+API reports.
+"""
 
 from __future__ import annotations
 
@@ -46,15 +48,17 @@ from tandem.method.tokens import TokenCounts
 logger = logging.getLogger(__name__)
 CONTINUE = "Go on exactly where you stopped, without repeating anything."
 CONNECT_SECONDS, SILENT_SECONDS = 10.0, 120.0
-"""How long an API may take to be reached, and to send the next piece: a hanging one fails long before the attempt's own limit."""
+"""How long an API may take to be reached, and to send the next piece: a hanging one fails long before the attempt's own
+limit.
+"""
 _NO_TOOLS = "the model's API calls no tools (`tandem profile check` asks it), so this model cannot be given any"
 _CLOSE_SECONDS, _DRAIN_SECONDS, _LIST_SECONDS = 5.0, 0.1, 20.0
 
 
 @dataclass(frozen=True, slots=True)
 class ApiSettings:
-    """`max_batch` requests are open at once, `max_waiting` wait. `base_url` and `api_key` of None: the SDK's environment. `model` is the
-    API's name of the model, where that is not `name`.
+    """`max_batch` requests are open at once, `max_waiting` wait. `base_url` and `api_key` of None: the SDK's
+    environment. `model` is the API's name of the model, where that is not `name`.
     """
 
     name: str
@@ -232,7 +236,9 @@ class ApiWriter(QueuedModel):
                 self._limits.give_back(most, requests=1)
 
     async def _events(self, writing: Writing, aborted: asyncio.Event) -> AsyncGenerator[Event, None]:
-        """The API's events until their end, or the abort. The SDK's own reading has no bounds, so it only opens the stream."""
+        """The API's events until their end, or the abort. The SDK's own reading has no bounds, so it only opens the
+        stream.
+        """
         opening = asyncio.ensure_future(self._api.open(writing))
         if not await unless_aborted(opening, aborted):
             return  # the API may or may not have prefilled the prompt by now
@@ -281,7 +287,9 @@ class ApiWriter(QueuedModel):
 
 
 async def _drain(chunks: AsyncGenerator[bytes, None]) -> None:
-    """Behind the last event: a connection that is read to its end is used again. Whatever fails here, the reply is whole."""
+    """Behind the last event: a connection that is read to its end is used again. Whatever fails here, the reply is
+    whole.
+    """
     with suppress(Exception):
         async with asyncio.timeout(_DRAIN_SECONDS):
             async for _ in chunks:

@@ -31,8 +31,8 @@ def seconds_until(moment: datetime) -> float:
 
 
 class Circuit:
-    """Closed, until an API says how long to wait or has failed five times in a row. Then each request fails at once, with the time that is
-    left, and after that one may try: it closes the circuit or doubles the pause.
+    """Closed, until an API says how long to wait or has failed five times in a row. Then each request fails at once,
+    with the time that is left, and after that one may try: it closes the circuit or doubles the pause.
 
     Refusals of a request are no failures: the next one may be fine.
     """

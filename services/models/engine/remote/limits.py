@@ -1,4 +1,6 @@
-"""The limits of an API, kept before it has to refuse: its requests and tokens per minute, from its replies or from the profile."""
+"""The limits of an API, kept before it has to refuse: its requests and tokens per minute, from its replies or from the
+profile.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,9 @@ _HEADERS = (
 
 @dataclass
 class Bucket:
-    """At most `most` at once, refilled by `per_second`. Below 0 it owes what waiting requests have reserved. `most` of 0: no limit is known."""
+    """At most `most` at once, refilled by `per_second`. Below 0 it owes what waiting requests have reserved. `most` of
+    0: no limit is known.
+    """
 
     most: float = 0.0
     per_second: float = 0.0
@@ -50,8 +54,8 @@ class Bucket:
         self.level = min(self.most, self.level - min(amount, self.most))
 
     def correct(self, most: float, left: float, whole_in: float, now: float) -> None:
-        """By what the API says. What is reserved here it may not have seen, so that its figure never raises the level. Whatever it says,
-        the bucket is full again within an hour.
+        """By what the API says. What is reserved here it may not have seen, so that its figure never raises the level.
+        Whatever it says, the bucket is full again within an hour.
         """
         self.wait(0, now)
         self.level = min(self.level, left) if self.most else left

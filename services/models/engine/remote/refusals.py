@@ -1,4 +1,6 @@
-"""What the errors of both vendors' SDKs mean, by HTTP's status: refusals of one request, limits, and failures of the API."""
+"""What the errors of both vendors' SDKs mean, by HTTP's status: refusals of one request, limits, and failures of the
+API.
+"""
 
 from __future__ import annotations
 
@@ -98,7 +100,9 @@ def _is_of_transport(error: Exception) -> bool:
 
 
 def may_be_paid(error: Exception) -> bool:
-    """Whether the API may have read the prompt of a request that failed so: it was sent whole, and no reply has refused it."""
+    """Whether the API may have read the prompt of a request that failed so: it was sent whole, and no reply has refused
+    it.
+    """
     if isinstance(error, ErrorReply):
         return error.status in _ENDED_BY_A_PROXY
     return type(error.__cause__).__name__ not in _UNSENT
@@ -128,8 +132,8 @@ def _of_status(error: ErrorReply) -> EngineError:
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:
-    """Seconds, an hour at most, from OpenAI's `retry-after-ms` and HTTP's `Retry-After` (a number or a date); None where the API does
-    not say.
+    """Seconds, an hour at most, from OpenAI's `retry-after-ms` and HTTP's `Retry-After` (a number or a date); None
+    where the API does not say.
     """
     try:
         if "retry-after-ms" in headers:

@@ -1,4 +1,6 @@
-"""One streamed reply of an API as tokens and counts: what came, what the API reports of it, and what is therefore exact."""
+"""One streamed reply of an API as tokens and counts: what came, what the API reports of it, and what is therefore
+exact.
+"""
 
 from __future__ import annotations
 
@@ -63,9 +65,11 @@ class Reply:
         return self._tokens([""] if is_counted else []) + self._counted()
 
     def report(self, prompt: int | None, cached: int, completion: int) -> None:
-        """What the API has counted so far: of the prompt what it computed (None: as before), and what it had in a cache.
+        """What the API has counted so far: of the prompt what it computed (None: as before), and what it had in a
+        cache.
 
-        What cannot be true of the prompt makes it an estimate. No count of the text is taken for true beyond its pieces and the cap.
+        What cannot be true of the prompt makes it an estimate. No count of the text is taken for true beyond its pieces
+        and the cap.
         """
         read = self._reported or TokenCounts(self._bounds.estimated_prompt)
         if prompt is not None:
@@ -77,7 +81,9 @@ class Reply:
         self.reason = reason
 
     def finish(self) -> list[Token]:
-        """The stream is over: tokens that were counted and have no text. Raises ApiUnavailable where it ended before the text did."""
+        """The stream is over: tokens that were counted and have no text. Raises ApiUnavailable where it ended before
+        the text did.
+        """
         if self.reason is None:
             raise ApiUnavailable("the API closed its stream before the end of the text")
         return self._uncounted()
@@ -124,7 +130,9 @@ class Reply:
 
     @property
     def whole(self) -> TokenCounts:
-        """At the end: what the API reports; an estimate where it reports nothing, or another number than it sent pieces."""
+        """At the end: what the API reports; an estimate where it reports nothing, or another number than it sent
+        pieces.
+        """
         if self._reported is None:
             return self.cut
         is_guess = self._is_guess or self.is_over or self._num_tokens != self._reported.completion
@@ -134,7 +142,9 @@ class Reply:
         return self._uncounted() if self._can.cut_bill == "exact" else []
 
     def _uncounted(self) -> list[Token]:
-        """Tokens that the API counts beyond the pieces: a piece may carry several, and the stop token none. None beyond the cap."""
+        """Tokens that the API counts beyond the pieces: a piece may carry several, and the stop token none. None beyond
+        the cap.
+        """
         reported = min(self._reported.completion, self._bounds.completion) if self._reported else 0
         return self._tokens([""] * (reported - self._num_tokens))
 

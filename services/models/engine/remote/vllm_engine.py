@@ -1,7 +1,8 @@
 """vLLM as a back end, for GPU pools: its scheduler batches, its prefix cache holds what was prefilled ahead.
 
-An optional extra (`tandem-insights[vllm]`), because it needs a torch version of its own. It has no scoring pass: vLLM returns
-log-probabilities of a prompt, but not the entropy over the whole vocabulary, so the scorer stays on transformers.
+An optional extra (`tandem-insights[vllm]`), because it needs a torch version of its own. It has no scoring pass: vLLM
+returns log-probabilities of a prompt, but not the entropy over the whole vocabulary, so the scorer stays on
+transformers.
 """
 
 from __future__ import annotations
@@ -42,7 +43,9 @@ _CLOSE_SECONDS = 5.0
 
 @dataclass(frozen=True, slots=True)
 class VllmSettings:
-    """`path` is a folder in Hugging Face layout, `arguments` more fields of vllm.AsyncEngineArgs, which override ours."""
+    """`path` is a folder in Hugging Face layout, `arguments` more fields of vllm.AsyncEngineArgs, which override
+    ours.
+    """
 
     path: Path
     name: str
@@ -56,10 +59,11 @@ class VllmSettings:
 class VllmEngine(QueuedModel):
     """`Engine`; it scores no prompt.
 
-    vLLM ends an aborted stream before its scheduler has ended the steps under way, and does not report what they compute: the
-    usage of an aborted stream is marked as an estimate. After the first token the prompt is exact, and at most two tokens are
-    missing: vLLM has two steps under way at most. Before it, the whole prompt is reported, of which the scheduler has computed
-    what its chunks reached (tests/integration/test_vllm_engine.py counts at the scheduler).
+    vLLM ends an aborted stream before its scheduler has ended the steps under way, and does not report what they
+    compute: the usage of an aborted stream is marked as an estimate. After the first token the prompt is exact, and at
+    most two tokens are
+    missing: vLLM has two steps under way at most. Before it, the whole prompt is reported, of which the scheduler has
+    computed what its chunks reached (tests/integration/test_vllm_engine.py counts at the scheduler).
     """
 
     continues_json = False

@@ -85,7 +85,9 @@ class Runner:
         self._forward([Chunk(0, 0, 1)], [0], [0])
 
     def run(self, chunks: list[ScheduledChunk]) -> list[int]:
-        """One pass over `chunks`, in rows 0, 1, ... of the cache: the next token of each that generates one, in their order."""
+        """One pass over `chunks`, in rows 0, 1, ... of the cache: the next token of each that generates one, in their
+        order.
+        """
         if not chunks:
             return []
         one = Pass.of(chunks)

@@ -1,9 +1,9 @@
 """Weights and activations in int8 on a CPU: half the memory traffic of bfloat16 and twice its arithmetic.
 
-Every linear layer's weight is quantized once, with one scale for each output row; activations are quantized at each pass with
-one scale for each token, so that a token's result does not depend on the rest of its batch. oneDNN computes the products, with
-AVX-512 VNNI or AMX, and accumulates in int32. Layers with the same input (query, key and value; gate and up
-projection) are fused into one product, and their input is quantized once.
+Every linear layer's weight is quantized once, with one scale for each output row; activations are quantized at each
+pass with one scale for each token, so that a token's result does not depend on the rest of its batch. oneDNN computes
+the products, with AVX-512 VNNI or AMX, and accumulates in int32. Layers with the same input (query, key and value; gate
+and up projection) are fused into one product, and their input is quantized once.
 """
 
 from __future__ import annotations
@@ -33,7 +33,9 @@ def _rescale(product: Tensor, largest: Tensor, bias: Tensor | None) -> Tensor:
 
 
 class Int8Linear(nn.Module):
-    """Replaces one nn.Linear, or several with the same input, whose outputs it concatenates; bfloat16 or float32 in and out."""
+    """Replaces one nn.Linear, or several with the same input, whose outputs it concatenates; bfloat16 or float32 in and
+    out.
+    """
 
     scale: Tensor
     zero: Tensor
@@ -103,8 +105,8 @@ class Int8FusedPart(nn.Module):
 def is_supported() -> bool:
     """Whether oneDNN has exact and fast int8 products here, which takes an x86 processor with AVX-512 VNNI.
 
-    On others its bfloat16 results come from reference code, hundreds of times slower, and those in float32 are wrong by a tenth,
-    because sums of two products saturate in int16.
+    On others its bfloat16 results come from reference code, hundreds of times slower, and those in float32 are wrong by
+    a tenth, because sums of two products saturate in int16.
     """
     has_vnni = torch.cpu.get_capabilities().get("avx512_vnni", False)
     return bool(has_vnni) and "onednn" in torch.backends.quantized.supported_engines

@@ -1,7 +1,7 @@
 """Keys and values of the running batch: one row for each sequence, the running ones in rows 0 to n - 1.
 
-The rows in use have no gaps, so a decode step reads plain slices: one sequence needs no copy, and a batch is padded only to
-its longest member. A pass reads and writes them in segments.
+The rows in use have no gaps, so a decode step reads plain slices: one sequence needs no copy, and a batch is padded
+only to its longest member. A pass reads and writes them in segments.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ KeysValues = list[tuple[Tensor, Tensor]]
 class Segment:
     """Consecutive rows that attention computes at once, each with `query_length` new tokens.
 
-    `tokens` are their places in the pass, `positions` int64[rows, query_length] those in their sequences. `key_length` is the
-    length of the longest sequence after the pass. `mask` is bool[rows, 1, query_length, key_length], or None where a plain
-    causal mask is enough.
+    `tokens` are their places in the pass, `positions` int64[rows, query_length] those in their sequences. `key_length`
+    is the length of the longest sequence after the pass. `mask` is bool[rows, 1, query_length, key_length], or None
+    where a plain causal mask is enough.
     """
 
     rows: slice

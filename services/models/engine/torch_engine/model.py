@@ -1,4 +1,6 @@
-"""A decoder-only transformers model as the engine runs it: its configuration and its layers, in int8 where that applies."""
+"""A decoder-only transformers model as the engine runs it: its configuration and its layers, in int8 where that
+applies.
+"""
 
 from __future__ import annotations
 
@@ -81,7 +83,9 @@ class LogitsModel(nn.Module):
         self.decoder, self.head = model.get_decoder(), model.get_output_embeddings()
 
     def forward(self, ids: Tensor, positions: Tensor, ends: Tensor) -> Tensor:
-        """int64[1, tokens] twice and int64[n], indices into the tokens -> float[n, vocabulary], of the model's dtype."""
+        """int64[1, tokens] twice and int64[n], indices into the tokens -> float[n, vocabulary], of the model's
+        dtype.
+        """
         hidden = self.decoder(input_ids=ids, position_ids=positions, use_cache=False).last_hidden_state
         logits: Tensor = self.head(hidden[0, ends])
         return logits

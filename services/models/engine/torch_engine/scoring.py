@@ -1,7 +1,7 @@
 """The scoring pass: exact log-probabilities and entropies of prompts, computed incrementally and several at once.
 
-One forward pass over question and insight gives the features (docs/method.md, Features). Entropy is over the full vocabulary,
-in float32, in nats.
+One forward pass over question and insight gives the features (docs/method.md, Features). Entropy is over the full
+vocabulary, in float32, in nats.
 """
 
 from __future__ import annotations
@@ -45,7 +45,9 @@ class PromptScorer(IncrementalScorer):
             text.keys_values = self._rows.extract(row, len(text.ids))
 
     def _forward(self, texts: Sequence[ScoredText], new: Sequence[list[int]]) -> tuple[Tensor, Tensor]:
-        """The output of the last layer and of the one for `states`, float[n, d] each, for the jobs' new tokens concatenated."""
+        """The output of the last layer and of the one for `states`, float[n, d] each, for the jobs' new tokens
+        concatenated.
+        """
         for row, text in enumerate(texts):
             if text.ids:
                 self._rows.insert(row, text.keys_values, len(text.ids))
@@ -58,7 +60,9 @@ class PromptScorer(IncrementalScorer):
         return hidden
 
     def _add_scores(self, text: ScoredText, hidden: Tensor, tokens: list[int]) -> None:
-        """Hidden state i predicts token i + 1: the last one of the text so far comes first, the new last one is stored."""
+        """Hidden state i predicts token i + 1: the last one of the text so far comes first, the new last one is
+        stored.
+        """
         targets = torch.tensor(tokens, device=hidden.device)
         if text.last is None:
             predictors, targets = hidden[:-1], targets[1:]
@@ -73,9 +77,9 @@ class PromptScorer(IncrementalScorer):
 def head_statistics(hidden: Tensor, weight: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
     """Log-probability of each target and entropy of its distribution, float32[n] each, in nats.
 
-    `hidden` is [n, d], `weight` the output head [vocabulary, d], `targets` int64[n]. The head is processed in tiles with a
-    running maximum m, so the n x vocabulary logits never exist: log p = z_target - log Z and H = log Z - E[z], with
-    Z exp(-m) = `total` and the sum of (z - m) exp(z - m) = `weighted` carried from tile to tile.
+    `hidden` is [n, d], `weight` the output head [vocabulary, d], `targets` int64[n]. The head is processed in tiles
+    with a running maximum m, so the n x vocabulary logits never exist: log p = z_target - log Z and H = log Z - E[z],
+    with Z exp(-m) = `total` and the sum of (z - m) exp(z - m) = `weighted` carried from tile to tile.
     """
     logprobs, entropies = [], []
     for rows, wanted in zip(hidden.split(_ROWS), targets.split(_ROWS), strict=True):
