@@ -157,6 +157,7 @@ CHAT: Table = {
         ),
         _SHAPES,
     ),
+    "stop_sequences": _refused("use `stop`", []),
     **dict.fromkeys(("best_of", "echo", "suffix"), _refused("there is one answer, which is new text")),
 }
 
@@ -185,6 +186,8 @@ RESPONSES: Table = {
     "prompt": _refused("there are no stored prompts"),
     "image": _refused("text only"),
     "top_logprobs": _refused(_LOGPROBS, 0),
+    "stop": _refused("answers of this API end by themselves: use chat completions", []),
+    "max_tokens": _refused("use `max_output_tokens`"),
     **_BOTH,
     "reasoning": _LENGTH,
     "text.verbosity": _hint("say it in a message"),
@@ -225,6 +228,7 @@ MESSAGES: Table = {
     "container": _refused("nothing is run here"),
     "inference_geo": _refused("there is one place"),
     "thread": _refused(_STATELESS),
+    "stop": _refused("use `stop_sequences`", []),
     "top_k": _hint("not followed by every engine"),
     "thinking": _hint(_LENGTH.about, {"type": "disabled"}),
     "output_config.effort": _LENGTH,
