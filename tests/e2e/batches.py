@@ -113,7 +113,8 @@ class _Watcher:
 
     def __init__(self, stack: Stack, total: int, victims: Sequence[str]) -> None:
         self._stack, self._victims = stack, list(victims)
-        self._marks = [total * (number + 1) // (len(victims) + 1) for number in range(len(victims))]
+        # In the first half: while one is healed others may already work on.
+        self._marks = [total * (number + 1) // (2 * len(victims) + 1) for number in range(len(victims))]
         self.killed: dict[str, int] = {}
         self.num_seen = self.num_missed = 0
         self.is_over = threading.Event()
