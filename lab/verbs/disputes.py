@@ -39,7 +39,7 @@ def are_requests(files: Sequence[Path]) -> bool:
 
 def disputes(
     file: FileOfRequests,
-    label: Annotated[
+    take: Annotated[
         list[str] | None,
         typer.Option(
             help="Label a dispute without being asked: ID=left, right, both or neither. Several times for several."
@@ -58,13 +58,13 @@ def disputes(
 
         found = disputes_of(asyncio.run(compare_all(read_asked(file))))
         kept = Labels(file)
-        _take(label or (), found, kept)
+        _take(take or (), found, kept)
         labels = kept.read()
         if json:
             print_json({"file": str(kept.path), "disputes": [_plain(each, labels.get(each.digest)) for each in found]})
             return
         missing = [each for each in found if each.digest not in labels]
-        if not label:
+        if not take:
             _ask_each(missing, len(found), kept)
             labels = kept.read()
     told = sum(each.digest in labels for each in found)
@@ -83,7 +83,7 @@ def _take(words: Sequence[str], found: Sequence[Compared], kept: Any) -> None:
     for word in words:
         name, _, said = word.rpartition("=")
         if name not in by_id or said not in LABELS:
-            raise typer.BadParameter(f"{word!r}: a label is ID={'|'.join(LABELS)}, of a dispute", param_hint="--label")
+            raise typer.BadParameter(f"{word!r}: a label is ID={'|'.join(LABELS)}, of a dispute", param_hint="--take")
         taken.append((by_id[name], said))
     for dispute, said in taken:
         kept.add(dispute, said)

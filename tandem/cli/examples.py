@@ -73,6 +73,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "collect": ("tandem collect mine.jsonl", "tandem collect math_train --n 200"),
     "train": ("tandem train collected/PROFILE/mine.parquet",),
     "calibrate": ("tandem calibrate collected/PROFILE/mine.parquet --below 0.01 --cost usd --write",),
+    "disputes": ("tandem disputes mine.jsonl", "tandem disputes mine.jsonl --take r17=left --json"),
     "eval": (
         "tandem eval --data mine.jsonl",
         "tandem eval --data gsm8k --n 100 --methods tandem,llm,slm --json figures.json",

@@ -110,15 +110,15 @@ def test_disputes_are_shown_and_labelled_without_a_terminal(answered: Path) -> N
     assert len(others) == 5
     assert (first["kind"], first["label"]) == ("calls", None)
     assert first["left"] != first["right"]
-    run("disputes", answered, "--label", f"{first['id']}=neither")
+    run("disputes", answered, "--take", f"{first['id']}=neither")
     assert json.loads(run("disputes", answered, "--json"))["disputes"][0]["label"] == "neither"
-    run("disputes", answered, "--label", f"{first['id']}=perhaps", code=2)
-    run("disputes", answered, "--label", "r150=left", code=2)  # no dispute: they differ
+    run("disputes", answered, "--take", f"{first['id']}=perhaps", code=2)
+    run("disputes", answered, "--take", "r150=left", code=2)  # no dispute: they differ
     assert len(Labels(answered).read()) == 1
 
 
 def test_a_label_is_of_the_answers_that_it_was_given_for(answered: Path) -> None:
-    run("disputes", answered, "--label", "r1=left")
+    run("disputes", answered, "--take", "r1=left")
     text = answered.read_text().replace('{\\"n\\": -1}', '{\\"n\\": -100}')
     answered.write_text(text)
     assert [each["label"] for each in json.loads(run("disputes", answered, "--json"))["disputes"]] == [None] * 6

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from datetime import datetime
 from uuid import uuid4
 
@@ -12,6 +12,7 @@ import pytest
 from temporalio.api.common.v1 import WorkflowExecution
 from temporalio.api.workflowservice.v1 import DeleteWorkflowExecutionRequest
 from temporalio.client import WorkflowExecutionStatus
+from temporalio.service import RPCError
 
 from services.gateway.tenancy import LOOK_AFTER
 from services.gateway.visibility import Spent
@@ -105,7 +106,13 @@ async def test_a_terminated_request_is_charged_its_bound(limited: Limited) -> No
     task = asyncio.create_task(limited.system.client.ask("[llm_hold=5]", tenant=tenant, request_id=name))
     held = (await limited.has(tenant, lambda standing: standing.concurrent_requests == 1)).usd_per_day
     handle = limited.system.temporal.get_workflow_handle(name)
-    await until(handle.describe, lambda found: found.status == WorkflowExecutionStatus.RUNNING)
+
+    async def status() -> WorkflowExecutionStatus | None:
+        with suppress(RPCError):  # the hold is there before the workflow
+            return (await handle.describe()).status
+        return None
+
+    await until(status, lambda found: found is WorkflowExecutionStatus.RUNNING)
     await handle.terminate()
     with pytest.raises(RequestError):
         await task
