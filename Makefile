@@ -275,7 +275,7 @@ docs: $(filter .tools/bin/uv,$(UV))  ## build the documentation into site/; fail
 	@NO_MKDOCS_2_WARNING=1 $(UV) run --isolated --locked --only-group docs mkdocs build --strict
 
 # Accepted by the scan for secrets: checksums and commits, names of Kubernetes secrets and of their keys, words of tests.
-NO_SECRETS := ^([0-9a-f]{40}|[0-9a-f]{64}|(tandem|temporal)-[a-z-]+|redis-(acl|users)|ai-tls|url|api-key|((payload-)?keys|tenants)\.json|none|secret|passwords?|tester|guessed|s3|p%40)$$
+NO_SECRETS := ^([0-9a-f]{40}|[0-9a-f]{64}|(tandem|temporal)-[a-z-]+|redis-(acl|users)|ai-tls|url|api-key|headers|((payload-)?keys|tenants)\.json|none|secret|passwords?|tester|guessed|s3|p%40)$$
 security: $(filter .tools/bin/uv,$(UV))  ## scan for unsafe code, secrets and copyleft licences; list all packages in dist/sbom.json and dist/licenses.md
 	@$(call sync,--extra local --extra training --group dev --group security)
 	@$(RUN) bandit -q -c pyproject.toml -r tandem services workflows deploy lab
