@@ -20,13 +20,8 @@ from tandem.method.tools import ToolUse
 class Abilities:
     """What a writer can do beyond a free text. What it cannot, and would change the text's meaning, it refuses."""
 
-    continues: bool = True  # it goes on from a turn that is begun; else it is asked in words to
-    schema: bool = True  # holds a whole text to a JSON schema
-    continues_schema: bool = True  # holds one to it that is begun
-    tools: bool = True
-    logprobs: bool = True  # says how likely each token was
+    continues_schema: bool = True  # holds a text to a JSON schema that is begun
     exact_usage: bool = True  # counts itself, so that an attempt which was lost is no estimate
-    blocks: str = ""  # the protocol whose own content blocks pass as they are; empty: it takes texts alone
 
 
 @dataclass(frozen=True, slots=True)

@@ -127,16 +127,7 @@ class ApiWriter(QueuedModel):
 
     @property
     def can(self) -> Abilities:
-        can = self._settings.can
-        return Abilities(
-            continues=can.continues != "no",
-            schema=can.json_schema,
-            continues_schema=False,
-            tools=can.tools,
-            logprobs=False,
-            exact_usage=False,
-            blocks=self._api.name,
-        )
+        return Abilities(continues_schema=False, exact_usage=False)
 
     @property
     def calls(self) -> CallFormat:
