@@ -35,7 +35,7 @@ class SolveOptions(TypedDict, total=False):
     stop: str | Sequence[str] | None
     """Strings that end the answer before the first of them: at most 4, each of 1 to 64 characters."""
     temperature: float | None
-    """0 is greedy, the default."""
+    """0 is greedy. None: an API is told nothing, and any other model is greedy."""
     top_p: float | None
     """Nucleus, in (0, 1]."""
     seed: int | None

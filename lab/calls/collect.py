@@ -28,7 +28,7 @@ from services.models.engine.tool_grammar import tool_grammar
 from tandem.method.conversation import split_conversation
 from tandem.method.profile.profile import Profile, load_profile
 from tandem.method.request.prompts import answer_prompt, llm_alone_prompt
-from tandem.method.tokens import Sampling
+from tandem.method.tokens import GREEDY, Sampling
 from tandem.paths import DEFAULT_PROFILE, models_folder, profile_folders
 
 _ENGINE = "llamacpp"
@@ -88,7 +88,7 @@ class CallCollector:
             request_id=f"{task.id}/{role}/{sample}",
             prompt_ids=ids,
             max_new_tokens=_MAX_TOKENS,
-            sampling=Sampling(_TEMPERATURE, seed=sample) if sample else Sampling(),
+            sampling=Sampling(_TEMPERATURE, seed=sample) if sample else GREEDY,
             held_to=tool_grammar(engine.tokenizer.calls, task.tools),
             wants_logprobs=True,
             cache=CacheUse(is_kept=True),  # the samples read the prompt once

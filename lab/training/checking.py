@@ -26,6 +26,7 @@ from tandem.method.names import DISTRIBUTION
 from tandem.method.profile.profile import Profile
 from tandem.method.request.prompts import repair_prompt
 from tandem.method.request.tasks import CheckTask
+from tandem.method.tokens import GREEDY
 
 CHECKED = "llm", "slm", "repair", SECOND
 """The kinds of runs that serving would check."""
@@ -134,7 +135,7 @@ def repair_all(
     async def repair(run: Run) -> Run:
         item = items[run.question]
         asked = repair_prompt(profile, item.question, Repair(run.text, run.failure), item.task)
-        done = await written(slm, Writing(f"{item.id}/repair", asked, profile.execution.max_tokens))
+        done = await written(slm, Writing(f"{item.id}/repair", asked, profile.execution.max_tokens, GREEDY))
         return run_of(item, "repair", Insight(), done)
 
     return run_all(repair, failed, width)

@@ -28,6 +28,7 @@ from services.models.engine.writer import Earlier, Writing
 from services.sufficiency_scorer.scorer_inputs import NAMES, ScorerInputs, features
 from tandem.method.profile.profile import Profile
 from tandem.method.request.prompts import Conversation, answer_prompt, insight_prompt, llm_alone_prompt
+from tandem.method.tokens import GREEDY
 
 CONCISE = "{question}\n\nReason briefly, and put your final answer within \\boxed{}."
 _FORCED = "\n\nThe final answer is \\boxed{"
@@ -128,15 +129,15 @@ class Collector:
     async def _llm_runs(self, item: Item) -> tuple[list[Run], list[Insight]]:
         asked = llm_alone_prompt(self._profile, item.question, item.task, item.json_schema)
         most = self._max_tokens
-        jobs = [written(self._llm, Writing(f"{item.id}/llm", asked, most, json_schema=item.json_schema))]
+        jobs = [written(self._llm, Writing(f"{item.id}/llm", asked, most, GREEDY, item.json_schema))]
         if self._is_brief:
             brief = insight_prompt(self._profile, item.question, item.task, item.json_schema)
             cap = self._profile.stages[-1].max_tokens
-            jobs.append(written(self._llm, Writing(f"{item.id}/brief", brief, cap)))
+            jobs.append(written(self._llm, Writing(f"{item.id}/brief", brief, cap, GREEDY)))
         has_extras = self._extras and item.task == "answer" and not item.json_schema
         if has_extras:
             concise = llm_alone_prompt(self._concise, item.question)
-            jobs.append(written(self._llm, Writing(f"{item.id}/concise", concise, most)))
+            jobs.append(written(self._llm, Writing(f"{item.id}/concise", concise, most, GREEDY)))
         done = await asyncio.gather(*jobs)
         insights = self._insights(done[1] if self._is_brief else done[0])
         runs = [replace(run_of(item, "llm", Insight(), done[0]), asked=item.question)]
@@ -165,7 +166,7 @@ class Collector:
         """Budget forcing: the large model is cut off after `insight` and must answer."""
         more = () if self._llm.info.provider else self._llm.tokenizer.encode(_FORCED)
         cut = Earlier(insight.text + _FORCED, (*ids[: insight.tokens], *more))
-        forced = Writing(f"{item.id}/forced{insight.stage}", asked, _FORCED_TOKENS, earlier=cut)
+        forced = Writing(f"{item.id}/forced{insight.stage}", asked, _FORCED_TOKENS, GREEDY, earlier=cut)
         done = await written(self._llm, forced)
         return run_of(item, "forced", insight, done, text="\\boxed{" + done.text)
 
@@ -187,7 +188,7 @@ class Collector:
         schema = "" if self._is_brief else item.json_schema
         is_begun = bool(schema) and await can_continue(writer_of(self._slm), schema, insight.text)
         key = f"{item.id}/slm{insight.stage}"
-        work = Writing(key, asked, self._max_tokens, json_schema=item.json_schema, is_continued=is_begun)
+        work = Writing(key, asked, self._max_tokens, GREEDY, item.json_schema, is_continued=is_begun)
         return await written(self._slm, work)
 
 

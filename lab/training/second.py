@@ -22,6 +22,7 @@ from tandem.method.evidence.checks import CheckSpec, Verdict
 from tandem.method.profile.profile import Profile
 from tandem.method.request.prompts import answer_prompt
 from tandem.method.request.tasks import CheckTask
+from tandem.method.tokens import GREEDY
 
 
 def unasked(runs: Sequence[Run], items: Mapping[str, Item]) -> list[Item]:
@@ -37,7 +38,7 @@ def answer_all(items: Sequence[Item], profile: Profile, engine: RunningModel, wi
     async def answer(item: Item) -> Run:
         asked = answer_prompt(profile, item.question, "", item.task, item.json_schema)
         key, most = f"{item.id}/second", profile.execution.max_tokens
-        done = await written(engine, Writing(key, asked, most, json_schema=item.json_schema))
+        done = await written(engine, Writing(key, asked, most, GREEDY, item.json_schema))
         return run_of(item, SECOND, Insight(), done)
 
     return run_all(answer, items, width)

@@ -34,6 +34,7 @@ _MAX_STOP_LENGTH = 64
 _MAX_CHARACTERS_PER_TOKEN = 32  # on average; the longest tokens, of white space, have some hundred
 # Below, logits divided by it leave the range of a float16; every back end takes what lies between.
 _MIN_TEMPERATURE, _MAX_TEMPERATURE = 0.01, 2.0
+_UNSAID = {"temperature": 0.0, "top_p": 1.0, "seed": 0}  # in fingerprints, as they were before it was told apart
 
 
 class Admission:
@@ -176,6 +177,7 @@ def request_fingerprint(task: SolveInput, asked: Budget) -> str:
     identity += f"\0max_answer_tokens:{request.max_answer_tokens}" if request.max_answer_tokens is not None else ""
     identity += f"\0tools:{json.dumps(asdict(request.tools), sort_keys=True)}" if request.tools.tools else ""
     terms = asdict(_Terms(request.tenant, asked, request.stop, request.sampling))
+    terms["sampling"] = _UNSAID | request.sampling.said
     identity += f"\0{json.dumps(terms, sort_keys=True)}"
     return hashlib.sha256(identity.encode()).hexdigest()[:16]
 
@@ -283,7 +285,7 @@ def _check_stop_strings(strings: Sequence[str]) -> None:
 
 
 def _check_sampling(sampling: Sampling) -> None:
-    temperature, top_p = sampling.temperature, sampling.top_p
+    temperature, top_p = sampling.temperature or 0, 1 if sampling.top_p is None else sampling.top_p
     if temperature != 0 and not _MIN_TEMPERATURE <= temperature <= _MAX_TEMPERATURE:
         limits = f"{_MIN_TEMPERATURE}..{_MAX_TEMPERATURE}"
         raise InvalidArgument(

@@ -17,7 +17,7 @@ MaxLlmTokens = Annotated[
     int | None, typer.Option(min=0, help="Upper bound of the tokens that the large model generates for a question.")
 ]
 MaxTokens = Annotated[int | None, typer.Option(min=1, help="Upper bound of an answer's tokens.")]
-Temperature = Annotated[float | None, typer.Option(help="0 is greedy (the default).")]
+Temperature = Annotated[float | None, typer.Option(help="0 is greedy, as every model but an API's is by default.")]
 TopP = Annotated[float | None, typer.Option(help="Nucleus, in (0, 1].")]
 Seed = Annotated[int | None, typer.Option(min=0, help="Seed of the draw.")]
 Stop = Annotated[

@@ -1,6 +1,6 @@
 """Tokens: their counts, one type from the engine to the bill, and how they are drawn, in both models."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Self
 
 
@@ -48,8 +48,18 @@ class TokenCounts:
 
 @dataclass(frozen=True, slots=True)
 class Sampling:
-    """Temperature 0 is greedy; then `top_p` (nucleus, in (0, 1]) and `seed` have no effect."""
+    """None: nothing was said, and an API is told nothing. An engine that reads tokens is then greedy, as with
+    temperature 0, where `top_p` (nucleus, in (0, 1]) and `seed` have no effect; else it draws with 1.0 and 0.
+    """
 
-    temperature: float = 0.0
-    top_p: float = 1.0
-    seed: int = 0
+    temperature: float | None = None
+    top_p: float | None = None
+    seed: int | None = None
+
+    @property
+    def said(self) -> dict[str, float | int]:
+        return {name: value for name, value in asdict(self).items() if value is not None}
+
+
+GREEDY = Sampling(0.0)
+"""Of what is measured: a text that is drawn again is the same."""

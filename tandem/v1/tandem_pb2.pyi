@@ -701,7 +701,7 @@ Global___StopOverrides: _TypeAlias = StopOverrides  # noqa: Y015
 
 @_typing.final
 class Sampling(_message.Message):
-    """How tokens are drawn, in both models. Unset: greedy."""
+    """How tokens are drawn, in both models. A field that is unset is not told to an API; any other model is then greedy."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -713,7 +713,7 @@ class Sampling(_message.Message):
     top_p: _builtins.float
     """Nucleus, in (0, 1]."""
     seed: _builtins.int
-    """Seed of the draw. Unset: 0."""
+    """Seed of the draw."""
     def __init__(
         self,
         *,

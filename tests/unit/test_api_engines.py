@@ -26,7 +26,7 @@ from services.models.engine.writer import Writing
 from services.shared.process.status import from_engine
 from tandem.method.errors import ResourceExhausted
 from tandem.method.profile.endpoint import Capabilities
-from tandem.method.tokens import TokenCounts
+from tandem.method.tokens import Sampling, TokenCounts
 from tests.conversations import conversation
 from tests.recorded_api import Answer, RecordedApi, anthropic_events, openai_chunks, openai_usage, recorded_api
 
@@ -83,7 +83,30 @@ async def test_openais_stream_is_counted_as_its_last_chunk_says() -> None:
     assert end.usage == TokenCounts(prompt=8, cached=12, completion=5)
     body = api.asked[0][1]
     assert body["stream_options"] == {"include_usage": True}
-    assert (body["max_tokens"], body["temperature"]) == (64, 0.0)
+    assert body["max_tokens"] == 64
+
+
+@pytest.mark.parametrize(
+    ("sampling", "openai", "anthropic"),
+    [
+        (Sampling(), {}, {}),
+        (Sampling(0.0), {"temperature": 0.0}, {"temperature": 0.0}),
+        (Sampling(1.5, 0.5, 3), {"temperature": 1.5, "top_p": 0.5, "seed": 3}, {"temperature": 1.0, "top_p": 0.5}),
+    ],
+)
+async def test_an_api_is_told_of_drawing_what_was_said_and_nothing_else(
+    sampling: Sampling, openai: dict[str, float], anthropic: dict[str, float]
+) -> None:
+    for kind, events, expected in (
+        (OpenAIWriter, openai_chunks(TEXTS, openai_usage(20, 5)), openai),
+        (AnthropicWriter, anthropic_events(TEXTS, 20, 5), anthropic),
+    ):
+        with recorded_api(answers(Answer(events=events), kind=kind)) as api:
+            engine = started(kind, api)
+            await whole(engine, replace(request(), sampling=sampling))
+            engine.stop()
+        sent = api.asked[0][1]
+        assert {name: sent[name] for name in ("temperature", "top_p", "seed") if name in sent} == expected
 
 
 async def test_a_model_that_thinks_gets_its_limit_by_the_newer_name_and_no_temperature() -> None:

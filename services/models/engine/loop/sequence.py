@@ -38,7 +38,7 @@ class Sequence:
         self.computed = 0  # tokens of prompt and completion in the KV cache
         self.cached = 0  # those of them that were copied from another sequence or from the prefix cache
         self.completion: list[int] = []
-        self.sampler = Sampler(generation.sampling) if generation.sampling.temperature > 0 else None
+        self.sampler = Sampler(generation.sampling) if generation.sampling.temperature else None
         self.last_logprob: float | None = None  # of the last token, where that is wanted
         self.failure: EngineError | None = None  # its stream ends with this instead of Finished
 
@@ -114,20 +114,21 @@ class Sampler:
 
     def __init__(self, sampling: Sampling) -> None:
         """`sampling.temperature` is above 0."""
-        self._sampling = sampling
-        self._random = np.random.default_rng(sampling.seed)
+        self._sampling, self._temperature = sampling, max(sampling.temperature or 0.0, _MIN_TEMPERATURE)
+        self._top_p = 1.0 if sampling.top_p is None else sampling.top_p
+        self._random = np.random.default_rng(sampling.seed or 0)
 
     def draw(self, logits: NDArray[np.float32]) -> int:
         """A token from `logits`, float32[vocabulary], by nucleus sampling."""
-        scaled = (logits - logits.max()).astype(np.float64) / max(self._sampling.temperature, _MIN_TEMPERATURE)
+        scaled = (logits - logits.max()).astype(np.float64) / self._temperature
         probabilities = np.exp(scaled)
         probabilities /= probabilities.sum()
         # All tokens below this together have less than 1 - top_p, so the nucleus has none of them: few are left to
         # sort.
-        least = (1 - self._sampling.top_p) / len(logits)
+        least = (1 - self._top_p) / len(logits)
         candidates = np.flatnonzero(probabilities >= least)
-        is_cut = self._sampling.top_p < 1
+        is_cut = self._top_p < 1
         order = candidates[np.argsort(-probabilities[candidates], kind="stable")] if is_cut else candidates
         sums = probabilities[order].cumsum()
-        nucleus = sums[: np.searchsorted(sums, self._sampling.top_p) + 1]
+        nucleus = sums[: np.searchsorted(sums, self._top_p) + 1]
         return int(order[np.searchsorted(nucleus, self._random.random() * nucleus[-1], side="right")])

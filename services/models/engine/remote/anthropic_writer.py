@@ -127,8 +127,11 @@ class _Anthropic(Dialect):
             arguments["output_config"] = {"format": {"type": "json_schema", "schema": json.loads(writing.json_schema)}}
         if stops := [stop for stop in writing.stop_strings if stop.strip()]:  # the API takes no white space alone
             arguments["stop_sequences"] = stops
-        if can.takes_temperature:  # the SDK names it no longer, because newer models refuse it
-            arguments["extra_body"] = {"temperature": min(sampling.temperature, 1.0)}
+        if can.takes_temperature:  # the SDK names them no longer, because newer models refuse them
+            said = {name: value for name, value in sampling.said.items() if name != "seed"}
+            arguments["extra_body"] = said | (
+                {"temperature": min(said["temperature"], 1.0)} if said.get("temperature") else {}
+            )
         return arguments
 
     def read(self, event: _Event, reply: Reply) -> list[Token]:

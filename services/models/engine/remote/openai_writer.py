@@ -143,8 +143,7 @@ class _OpenAI(Dialect):
         if writing.stop_strings:  # the API ends, and bills, at the very token
             arguments["stop"] = list(writing.stop_strings)
         if can.takes_temperature:
-            arguments["temperature"] = sampling.temperature
-            arguments |= {"top_p": sampling.top_p, "seed": sampling.seed} if sampling.temperature else {}
+            arguments |= sampling.said
         return arguments
 
     def read(self, event: _Event, reply: Reply) -> list[Token]:

@@ -219,9 +219,9 @@ def _sampling(generation: GenerationRequest) -> Any:
     sampling, schema = generation.sampling, generation.held_to
     return SamplingParams(
         max_tokens=max(1, generation.max_new_tokens),
-        temperature=sampling.temperature,
-        top_p=sampling.top_p if sampling.temperature else 1.0,
-        seed=sampling.seed if sampling.temperature else None,
+        temperature=sampling.temperature or 0.0,
+        top_p=sampling.top_p if sampling.temperature and sampling.top_p is not None else 1.0,
+        seed=(sampling.seed or 0) if sampling.temperature else None,
         structured_outputs=StructuredOutputsParams(json=schema) if schema else None,
         detokenize=False,
         output_kind=RequestOutputKind.DELTA,
