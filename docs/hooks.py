@@ -25,7 +25,10 @@ PAGES = {
 }
 COPIED = ("CHANGELOG.md", "CONTRIBUTING.md", "README.md", "helm/README.md")
 # The public Python modules, in the order of the page; the method's are found by themselves.
-CLIENT = ("client", "unary_calls", "batches", "request", "events", "errors", "results")
+CLIENT = (
+    *("tandem.client.clients", "tandem.client.unary_calls", "tandem.client.batches", "tandem.client.request"),
+    *("tandem.client.events", "tandem.client.results", "tandem.client.tools", "tandem.errors"),
+)
 _LINK = re.compile(r"(?<!!)\[(?P<text>[^\]]*)\]\((?P<target>[^)\s]+)\)")
 
 
@@ -47,7 +50,6 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
 
 
 def python_page() -> str:
-    modules = [f"tandem.{name}" for name in CLIENT if (ROOT / "tandem" / f"{name}.py").is_file()]
     rooms = [
         ROOT / "tandem" / "method",
         *sorted(file.parent for file in (ROOT / "tandem" / "method").glob("*/__init__.py")),
@@ -61,7 +63,7 @@ def python_page() -> str:
         "and dataclasses that know neither gRPC nor Redis nor Temporal. Made from the docstrings.",
         "",
     ]
-    for module in [*modules, *(".".join(file.relative_to(ROOT).with_suffix("").parts) for file in files)]:
+    for module in [*CLIENT, *(".".join(file.relative_to(ROOT).with_suffix("").parts) for file in files)]:
         lines += [f"## {module}", "", f"::: {module}", ""]
     return "\n".join(lines)
 

@@ -11,7 +11,7 @@ from contextlib import closing
 from uuid import uuid4
 
 from tandem import Client
-from tandem.events import InsightDelta
+from tandem.client.events import InsightDelta
 
 
 def main(question: str) -> None:

@@ -7,7 +7,16 @@ import sys
 from contextlib import aclosing
 
 from tandem import AsyncClient
-from tandem.events import Accepted, AnswerDelta, Completed, InsightDelta, LlmStopped, Restarted, Scored, StageCompleted
+from tandem.client.events import (
+    Accepted,
+    AnswerDelta,
+    Completed,
+    InsightDelta,
+    LlmStopped,
+    Restarted,
+    Scored,
+    StageCompleted,
+)
 
 
 async def main(question: str) -> None:

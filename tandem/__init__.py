@@ -11,9 +11,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from tandem.client import AsyncClient, Client
-    from tandem.errors import RequestError
-    from tandem.events import (
+    from tandem.client.clients import AsyncClient, Client
+    from tandem.client.events import (
         Accepted,
         AnswerDelta,
         Checked,
@@ -25,8 +24,9 @@ if TYPE_CHECKING:
         Scored,
         StageCompleted,
     )
-    from tandem.request import SolveOptions
-    from tandem.results import to_dict
+    from tandem.client.request import SolveOptions
+    from tandem.client.results import to_dict
+    from tandem.errors import RequestError
 
 __all__ = [
     "Accepted",
@@ -46,11 +46,11 @@ __all__ = [
     "to_dict",
 ]
 _MODULES = {
-    "AsyncClient": "client",
-    "Client": "client",
+    "AsyncClient": "client.clients",
+    "Client": "client.clients",
     "RequestError": "errors",
-    "SolveOptions": "request",
-    "to_dict": "results",
+    "SolveOptions": "client.request",
+    "to_dict": "client.results",
 }
 
 
@@ -58,4 +58,4 @@ def __getattr__(name: str) -> Any:
     """Import on first use: `tandem.method` and `tandem --help` must not load gRPC."""
     if name not in __all__:
         raise AttributeError(f"module 'tandem' has no attribute {name!r}")
-    return getattr(import_module(f"tandem.{_MODULES.get(name, 'events')}"), name)
+    return getattr(import_module(f"tandem.{_MODULES.get(name, 'client.events')}"), name)

@@ -2,14 +2,14 @@
 
 UserError               the message says what to do; the command line prints it without a traceback
 ├── RequestError        a gRPC status of the gateway
-├── TraceError          tandem.jaeger
+├── TraceError          tandem.tracing.jaeger
 ├── MissingParts        this installation lacks a package or the repository
 ├── ModelError          tandem.local.catalogue
 ├── StackError          tandem.local.layout
 └── SetupError          a port, a setting or a file of a process
     ├── CertificateError    services.shared.process.certificate
-    ├── KeyFileError        tandem.keys
-    └── TenantFileError     tandem.tenants
+    ├── KeyFileError        tandem.access.keys
+    └── TenantFileError     tandem.access.tenants
 """
 
 from __future__ import annotations

@@ -28,7 +28,7 @@ from rich.progress import track
 from lab.bench.common import Figures, default_profile, report
 from lab.training import datasets
 from tandem import Client
-from tandem.events import AnswerDelta, InsightDelta
+from tandem.client.events import AnswerDelta, InsightDelta
 from tandem.paths import models_folder
 from tandem.v1 import tandem_pb2
 from tests.llama_server import llama_server

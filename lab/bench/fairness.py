@@ -30,7 +30,7 @@ import numpy as np
 from lab.bench.common import Figures, quantiles, report
 from lab.training.metrics import bootstrap
 from tandem import AsyncClient, RequestError
-from tandem.tenants import TenantFile
+from tandem.access.tenants import TenantFile
 from tests import stacks
 
 _CALLERS_A_SLOT = 8

@@ -24,12 +24,12 @@ from lab.training.pricing import LLM
 from lab.training.store import read
 from lab.training.table import Table, make_table
 from tandem import Client
-from tandem.jaeger import Trace, fetch_recent
+from tandem.client.results import to_dict
 from tandem.local.layout import engine_name
 from tandem.method.profile.profile import Profile
 from tandem.method.request.plan import make_plan
 from tandem.paths import DEFAULT_PROFILE
-from tandem.results import to_dict
+from tandem.tracing.jaeger import Trace, fetch_recent
 from tandem.v1 import tandem_pb2
 from tests.stacks import started_stack
 

@@ -24,10 +24,10 @@ from lab.calls.tasks import CallTask, load
 from lab.collecting import in_order_of_chance
 from lab.training.metrics import ratio_of_means
 from tandem import Client
+from tandem.client.tools import calls_as_data
 from tandem.local.layout import engine_name
 from tandem.method.rule.stop_rule import NEVER
 from tandem.paths import DEFAULT_PROFILE
-from tandem.tools import calls_as_data
 from tandem.v1 import tandem_pb2
 from tests.stacks import started_stack
 

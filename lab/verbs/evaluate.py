@@ -20,10 +20,10 @@ from tandem.cli.batch_progress import summary
 from tandem.cli.batch_start import Terms
 from tandem.cli.output import console, console_error
 from tandem.cli.tables import print_table
-from tandem.client import Client
+from tandem.client.clients import Client
+from tandem.client.results import to_dict
 from tandem.method.profile.profile import Profile
 from tandem.paths import DEFAULT_PROFILE
-from tandem.results import to_dict
 
 if TYPE_CHECKING:
     from lab.training.collected import Collected

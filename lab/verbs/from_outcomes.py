@@ -13,7 +13,7 @@ from rich.table import Table
 from lab.verbs.offline import explained, find_profile, new_study
 from tandem.cli.output import console, console_error, print_json
 from tandem.cli.tables import print_table
-from tandem.client import Client
+from tandem.client.clients import Client
 from tandem.method.conversation import Kind
 from tandem.method.profile.profile import Profile
 from tandem.v1 import tandem_pb2

@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING, Any
 import typer
 from rich.table import Table
 
-from tandem.batches import Batches
 from tandem.cli import batch_start
 from tandem.cli.batch_progress import follow, is_over, summary
 from tandem.cli.batch_start import Terms
 from tandem.cli.output import console, console_note
 from tandem.cli.running import noticed
 from tandem.cli.tables import print_table
-from tandem.client import Client
+from tandem.client.batches import Batches
+from tandem.client.clients import Client
+from tandem.client.results import to_dict
 from tandem.errors import UserError
-from tandem.results import to_dict
 from tandem.v1 import batch_pb2
 
 if TYPE_CHECKING:

@@ -44,12 +44,12 @@ from services.shared.process.temporal import connect
 from services.shared.process.temporal_renewal import keep_certificate
 from services.shared.process.transport import PLAIN, Transport, own_transport
 from services.shared.request_log.log import RequestLog
-from tandem.contract import MAX_REQUEST_BYTES
+from tandem.access.tenants import TenantFile, Tenants
+from tandem.access.watched_file import WatchedFile
+from tandem.client.contract import MAX_REQUEST_BYTES
 from tandem.errors import SetupError
 from tandem.method.profile.profile import Profile, load_profile
-from tandem.tenants import TenantFile, Tenants
 from tandem.v1 import batch_pb2_grpc, tandem_pb2_grpc
-from tandem.watched_file import WatchedFile
 
 # A credential decides about every call, also of the HTTP gateway.
 CALLERS = Callers(frozenset({"http-gateway"}), anyone=True)

@@ -14,8 +14,8 @@ from uuid import uuid4
 from services.gateway.bounds import check_bounds
 from services.gateway.checks import applicable_checks, check_call_checks, check_profile
 from services.gateway.policies import Serving
+from tandem.access.keys import TENANT
 from tandem.convert.requests import solve_request_from_pb
-from tandem.keys import TENANT
 from tandem.method.conversation import TOKENS_PER_MESSAGE, Message
 from tandem.method.cost.allowance import allowance
 from tandem.method.errors import FailedPrecondition, InvalidArgument, ResourceExhausted

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sized
 
-from tandem.contract import MOST_CALLS, MOST_MESSAGES, MOST_TOOLS
+from tandem.client.contract import MOST_CALLS, MOST_MESSAGES, MOST_TOOLS
 from tandem.method.errors import InvalidArgument
 from tandem.v1 import tandem_pb2
 

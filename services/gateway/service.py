@@ -29,9 +29,9 @@ from services.gateway.visibility import Listed, visibility_query
 from services.shared.identity.authentication import ApiKeys
 from services.shared.identity.caller import Caller, current_caller
 from services.shared.request_log.log import RequestLog
+from tandem.access.keys import ApiKey
 from tandem.convert.results import event_to_pb, profile_to_pb, result_to_pb, shadow_to_pb, timeline_to_pb
 from tandem.convert.values import stop_reason_to_pb
-from tandem.keys import ApiKey
 from tandem.method.errors import FailedPrecondition, InvalidArgument
 from tandem.method.request.result import SolveResult, StopReason
 from tandem.v1 import tandem_pb2, tandem_pb2_grpc

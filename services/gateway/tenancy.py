@@ -25,12 +25,12 @@ from services.shared.request_log.accounts import (
     resets,
     start_of_month,
 )
+from tandem.access.tenants import NO_LIMITS, TenantLimits, Tenants
+from tandem.access.watched_file import WatchedFile
 from tandem.method.cost.bound import upper_bound
 from tandem.method.errors import FailedPrecondition, InvalidArgument, LimitReached, PermissionDenied, Unavailable
 from tandem.method.request.charge import nano_usd
 from tandem.method.request.request import SolveInput, SolveRequest
-from tandem.tenants import NO_LIMITS, TenantLimits, Tenants
-from tandem.watched_file import WatchedFile
 
 LOOK_AFTER = timedelta(seconds=30)
 """When a hold that has not settled is looked into: the longest that one of a dead gateway stays."""

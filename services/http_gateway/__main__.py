@@ -18,9 +18,9 @@ from services.shared.process.settings import Names, ProcessSettings, read_settin
 from services.shared.process.start import bound_socket, run
 from services.shared.process.transport import own_transport
 from services.shared.process.web_pages import WebPages
-from tandem.client import AsyncClient
-from tandem.contract import MAX_REQUEST_BYTES
-from tandem.gateway import Gateway
+from tandem.client.clients import AsyncClient
+from tandem.client.contract import MAX_REQUEST_BYTES
+from tandem.client.gateway import Gateway
 
 # Longer than clients and load balancers keep idle connections: who closes first must not be the one that may be asked
 # again.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from tandem.results import to_dict
+from tandem.client.results import to_dict
 from tandem.v1 import batch_pb2
 
 ENDPOINT = "/v1/chat/completions"

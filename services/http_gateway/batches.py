@@ -14,9 +14,9 @@ from starlette.datastructures import UploadFile
 from services.http_gateway.batch_objects import batch_object, file_object, page
 from services.http_gateway.reading import Bodies, BodyRoute, register_ids
 from services.shared.identity.caller import bearer
-from tandem.batches import AsyncBatches, new_batch
-from tandem.client import AsyncClient
-from tandem.contract import MOST_COUNT, Count
+from tandem.client.batches import AsyncBatches, new_batch
+from tandem.client.clients import AsyncClient
+from tandem.client.contract import MOST_COUNT, Count
 from tandem.openai.json_body import JsonBody
 from tandem.openai.parameters import RefusedParameter
 

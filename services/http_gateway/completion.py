@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from services.http_gateway.errors import HttpError
-from tandem.live_text import Piece
+from tandem.client.live_text import Piece
+from tandem.client.results import to_dict
+from tandem.client.tools import calls_as_data
 from tandem.openai.chat_request import MEMBERS
 from tandem.openai.completion import completion, completion_object, finish_reason, own_fields, usage
-from tandem.results import to_dict
-from tandem.tools import calls_as_data
 from tandem.v1 import tandem_pb2
 
 

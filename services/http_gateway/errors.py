@@ -10,7 +10,7 @@ from typing import Any
 
 from starlette.exceptions import HTTPException
 
-from tandem.contract import readable
+from tandem.client.contract import readable
 from tandem.errors import RequestError
 from tandem.openai.parameters import RefusedParameter
 

@@ -8,9 +8,9 @@ from contextlib import aclosing
 
 from opentelemetry import trace
 
-from tandem.client import AsyncClient
-from tandem.events import Accepted, Completed, Event
-from tandem.live_text import LiveText, Piece
+from tandem.client.clients import AsyncClient
+from tandem.client.events import Accepted, Completed, Event
+from tandem.client.live_text import LiveText, Piece
 from tandem.v1 import tandem_pb2
 
 

@@ -18,8 +18,8 @@ from services.http_gateway.exchange import Cancelled
 from services.http_gateway.messages import error_body
 from services.http_gateway.replies import failure
 from services.shared.process.web_pages import Refusal
+from tandem.client.live_text import TextWasLost
 from tandem.errors import RequestError
-from tandem.live_text import TextWasLost
 from tandem.openai.parameters import RefusedParameter
 
 _METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")

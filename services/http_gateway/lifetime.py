@@ -9,7 +9,7 @@ from typing import Any
 from fastapi.responses import JSONResponse
 
 from services.http_gateway.errors import HttpError
-from tandem.client import AsyncClient
+from tandem.client.clients import AsyncClient
 from tandem.errors import RequestError
 
 CLOSE_SECONDS = 5

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from services.http_gateway.errors import HttpError
-from tandem.live_text import Piece
+from tandem.client.live_text import Piece
 from tandem.openai import completion
 from tandem.v1 import tandem_pb2
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from tandem.contract import MOST_COUNT, MOST_MESSAGES, MOST_TOOLS
+from tandem.client.contract import MOST_COUNT, MOST_MESSAGES, MOST_TOOLS
 from tandem.openai.body import ApiBody, Hint, Part, Strict, Unread, loosened
 from tandem.openai.chat_request import ChatCompletionRequest, TandemOptions
 from tandem.openai.parameters import MESSAGES, Table

@@ -9,8 +9,8 @@ from pydantic import Field, model_validator
 
 from services.http_gateway.page import Caller
 from services.http_gateway.reading import BodyRoute
+from tandem.client.results import to_dict, to_dict_or_none
 from tandem.openai.json_body import JsonBody
-from tandem.results import to_dict, to_dict_or_none
 
 router = APIRouter(prefix="/v1/tandem", route_class=BodyRoute)
 

@@ -17,16 +17,16 @@ from services.http_gateway import sse
 from services.http_gateway.lifetime import Ending, ServerEnds
 from services.http_gateway.reading import BodyRoute, register_ids
 from services.shared.identity.caller import bearer
-from tandem.client import AsyncClient
-from tandem.contract import MOST_MESSAGES, MOST_TOOLS, to_message
+from tandem.client.clients import AsyncClient
+from tandem.client.contract import MOST_MESSAGES, MOST_TOOLS, to_message
+from tandem.client.request import Question, solve_request
+from tandem.client.results import to_dict, to_dict_or_none
 from tandem.errors import RequestError
 from tandem.method.conversation import Task
 from tandem.openai.chat_request import ChatMessage, as_conversation
 from tandem.openai.json_body import JsonBody
 from tandem.openai.parameters import RefusedParameter
 from tandem.openai.tools import ToolBody
-from tandem.request import Question, solve_request
-from tandem.results import to_dict, to_dict_or_none
 from tandem.v1 import tandem_pb2
 
 _FILES = Path(__file__).parent / "assets"

@@ -26,7 +26,7 @@ from starlette.requests import ClientDisconnect
 
 from services.http_gateway import errors
 from services.shared.identity.caller import credential_of
-from tandem.client import AsyncClient
+from tandem.client.clients import AsyncClient
 from tandem.openai.body import ApiBody
 from tandem.openai.json_body import read_json
 

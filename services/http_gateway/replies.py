@@ -13,8 +13,8 @@ from services.http_gateway import completion, errors, sse
 from services.http_gateway.errors import HttpError
 from services.http_gateway.exchange import Cancelled, Exchange
 from services.http_gateway.lifetime import SERVER_ENDS, Ending, ServerEnds
+from tandem.client.live_text import Piece, TextWasLost
 from tandem.errors import RequestError
-from tandem.live_text import Piece, TextWasLost
 from tandem.v1 import tandem_pb2
 
 _FAILURES = (RequestError, TextWasLost, Cancelled, ServerEnds)

@@ -7,7 +7,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from tandem.contract import MOST_COUNT, MOST_MESSAGES, MOST_TOOLS
+from tandem.client.contract import MOST_COUNT, MOST_MESSAGES, MOST_TOOLS
 from tandem.openai.body import ApiBody, Hint, Part, Strict, Unread
 from tandem.openai.chat_request import ChatCompletionRequest, JsonSchema, ResponseFormat, TandemOptions
 from tandem.openai.parameters import RESPONSES, Table

@@ -33,10 +33,10 @@ from services.shared.observability import availability, text
 from services.shared.observability.tracing import tracer
 from services.shared.process.body_limit import BodyLimit
 from services.shared.process.web_pages import PageGuard, WebPages
-from tandem.client import AsyncClient
-from tandem.contract import MAX_REQUEST_BYTES
+from tandem.client.clients import AsyncClient
+from tandem.client.contract import MAX_REQUEST_BYTES
+from tandem.client.events import Accepted
 from tandem.errors import RequestError
-from tandem.events import Accepted
 from tandem.openai.body import ApiBody
 from tandem.openai.chat_request import ChatCompletionRequest
 

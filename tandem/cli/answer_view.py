@@ -8,8 +8,8 @@ from rich.status import Status
 
 from tandem.cli.output import Screen, console_note, progress
 from tandem.cli.summary import lacks, one_line
-from tandem.events import Accepted, AnswerDelta, Checked, Completed, Event, InsightDelta, Scored
-from tandem.live_text import LiveText, TextWasLost
+from tandem.client.events import Accepted, AnswerDelta, Checked, Completed, Event, InsightDelta, Scored
+from tandem.client.live_text import LiveText, TextWasLost
 from tandem.method.request.events import AnswerText
 from tandem.v1 import tandem_pb2
 

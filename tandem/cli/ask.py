@@ -16,11 +16,11 @@ from tandem.cli.output import JsonFlag, console, print_json
 from tandem.cli.running import cancels, explained_silence, heard, leaves
 from tandem.cli.session import file_text, piped_text, stack_for, stdin_text, traced
 from tandem.cli.view import LiveView
-from tandem.client import Client
-from tandem.events import Accepted, Completed, Event
+from tandem.client.clients import Client
+from tandem.client.events import Accepted, Completed, Event
+from tandem.client.request import solve_request
+from tandem.client.results import to_dict
 from tandem.paths import read_stack
-from tandem.request import solve_request
-from tandem.results import to_dict
 from tandem.v1 import tandem_pb2
 
 

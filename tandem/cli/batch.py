@@ -10,7 +10,6 @@ import typer
 from rich.table import Column, Table
 from typer.core import TyperGroup
 
-from tandem.batches import Batches
 from tandem.cli import batch_start
 from tandem.cli.batch_progress import follow as follow_batch
 from tandem.cli.batch_progress import is_over, summary
@@ -20,9 +19,10 @@ from tandem.cli.parts import new_app
 from tandem.cli.running import noticed
 from tandem.cli.session import stack_for
 from tandem.cli.tables import print_table
-from tandem.client import Client
+from tandem.client.batches import Batches
+from tandem.client.clients import Client
+from tandem.client.results import to_dict
 from tandem.errors import UserError
-from tandem.results import to_dict
 from tandem.v1 import batch_pb2
 
 BatchId = Annotated[str, typer.Argument(metavar="BATCH", help="The batch's id.")]

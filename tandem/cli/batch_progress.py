@@ -10,8 +10,8 @@ from datetime import timedelta
 import grpc
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from tandem.batches import Batches
 from tandem.cli.output import console, console_note, dollars
+from tandem.client.batches import Batches
 from tandem.errors import RequestError
 from tandem.v1 import batch_pb2
 

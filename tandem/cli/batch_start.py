@@ -13,9 +13,9 @@ from uuid import uuid4
 
 import grpc
 
-from tandem.batches import Batches, new_batch
 from tandem.cli.batch_progress import is_over
 from tandem.cli.output import console_note
+from tandem.client.batches import Batches, new_batch
 from tandem.errors import RequestError
 from tandem.v1 import batch_pb2
 

@@ -8,7 +8,7 @@ from rich.text import Text
 
 from tandem.cli.output import Screen, dollars
 from tandem.cli.summary import not_compared, steps
-from tandem.results import bill_lines, to_dict
+from tandem.client.results import bill_lines, to_dict
 from tandem.v1 import tandem_pb2
 
 _FINISHED = "llm_finished"

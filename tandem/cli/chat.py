@@ -16,12 +16,12 @@ from tandem.cli.output import JsonFlag, console, console_error, console_note, pr
 from tandem.cli.running import cancels, explained_silence, heard
 from tandem.cli.session import stack_for, stdin_lines, traced
 from tandem.cli.summary import one_line
-from tandem.client import Client
+from tandem.client.clients import Client
+from tandem.client.events import Accepted, Completed, Event
+from tandem.client.live_text import LiveText, TextWasLost
+from tandem.client.request import SolveOptions, solve_request
+from tandem.client.results import to_dict
 from tandem.errors import RequestError, UserError
-from tandem.events import Accepted, Completed, Event
-from tandem.live_text import LiveText, TextWasLost
-from tandem.request import SolveOptions, solve_request
-from tandem.results import to_dict
 from tandem.v1 import tandem_pb2
 
 _GREETING = "Ctrl-C stops an answer, /help lists commands, Ctrl-D or /exit ends"

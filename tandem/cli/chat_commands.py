@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 from tandem.cli.conversation_file import Conversation
-from tandem.client import Client
+from tandem.client.clients import Client
 from tandem.errors import UserError
 
 HELP = """\

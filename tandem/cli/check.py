@@ -15,11 +15,11 @@ import typer
 from rich.text import Text
 
 from tandem.cli.output import JsonFlag, console, print_json
-from tandem.client import Client
+from tandem.client.clients import Client
+from tandem.client.events import InsightDelta
+from tandem.client.results import bill_lines
 from tandem.errors import RequestError
-from tandem.events import InsightDelta
-from tandem.jaeger import TraceError, fetch_trace
-from tandem.results import bill_lines
+from tandem.tracing.jaeger import TraceError, fetch_trace
 from tandem.v1 import tandem_pb2
 
 _QUESTION = "What is 17 + 25?"

@@ -14,7 +14,7 @@ from rich.text import Text
 from tandem.cli.defaults import config_file
 from tandem.cli.local_checks import MachineCheck, local_checks
 from tandem.cli.output import JsonFlag, console, print_json
-from tandem.client import Client
+from tandem.client.clients import Client
 from tandem.errors import RequestError
 from tandem.method.errors import TandemError
 from tandem.method.profile.profile import load_profile

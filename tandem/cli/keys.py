@@ -10,10 +10,10 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
+from tandem.access.keys import ROLES, ApiKey, KeyFile
 from tandem.cli.output import JsonFlag, console, print_json
 from tandem.cli.parts import new_app
 from tandem.cli.tables import print_table
-from tandem.keys import ROLES, ApiKey, KeyFile
 from tandem.paths import config_folder
 
 app = new_app(no_args_is_help=True)

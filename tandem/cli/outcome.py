@@ -9,9 +9,9 @@ from rich.table import Table
 
 from tandem.cli.output import JsonFlag, console, print_json
 from tandem.cli.tables import print_table
-from tandem.client import Client
+from tandem.client.clients import Client
+from tandem.client.results import to_dict, to_dict_or_none
 from tandem.errors import UserError
-from tandem.results import to_dict, to_dict_or_none
 
 _WORDS = {"right": True, "wrong": False}
 _SAID = {

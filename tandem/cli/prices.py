@@ -10,7 +10,7 @@ from rich.table import Table
 
 from tandem.cli.output import JsonFlag, console, print_json
 from tandem.cli.tables import print_table
-from tandem.price_list import SOURCE, ListPrice, PriceListError, download, own_file, price_list, write
+from tandem.endpoints.price_list import SOURCE, ListPrice, PriceListError, download, own_file, price_list, write
 
 _SHOWN = 40
 

@@ -6,8 +6,8 @@ from rich.table import Table
 
 from tandem.cli.output import JsonFlag, print_json
 from tandem.cli.tables import print_table
-from tandem.client import Client
-from tandem.results import to_dict
+from tandem.client.clients import Client
+from tandem.client.results import to_dict
 
 
 def profiles(json: JsonFlag = False) -> None:

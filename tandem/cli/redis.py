@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
+from tandem.access.redis_users import USERS, acl_lines, passwords_in
 from tandem.cli.output import JsonFlag, print_json
 from tandem.cli.parts import new_app
-from tandem.redis_users import USERS, acl_lines, passwords_in
 
 app = new_app(no_args_is_help=True)
 

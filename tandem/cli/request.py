@@ -14,8 +14,8 @@ from tandem.cli.bill import print_result
 from tandem.cli.output import JsonFlag, console, dollars, print_json
 from tandem.cli.parts import new_app
 from tandem.cli.tables import print_table
-from tandem.client import Client
-from tandem.results import to_dict, to_dict_or_none
+from tandem.client.clients import Client
+from tandem.client.results import to_dict, to_dict_or_none
 from tandem.v1 import tandem_pb2
 
 app = new_app(no_args_is_help=True)

@@ -13,9 +13,9 @@ import grpc
 import typer
 
 from tandem.cli.output import console_note
-from tandem.client import Client
+from tandem.client.clients import Client
+from tandem.client.events import Event
 from tandem.errors import RequestError, UserError
-from tandem.events import Event
 from tandem.paths import read_stack
 
 _SILENT_SECONDS = 3.0

@@ -17,8 +17,8 @@ import typer
 
 from tandem.cli.parts import needs
 from tandem.cli.running import explained_wait
-from tandem.otlp import ENDPOINT, GRPC, PROTOCOL, span_exporter
 from tandem.paths import read_stack
+from tandem.tracing.otlp import ENDPOINT, GRPC, PROTOCOL, span_exporter
 
 _BINARY = "binary and no text: byte 0 at place {}"
 

@@ -10,8 +10,8 @@ from rich.table import Table
 
 from tandem.cli.output import JsonFlag, print_json
 from tandem.cli.tables import print_table
-from tandem.client import Client
-from tandem.spending import GROUPS, spending
+from tandem.client.clients import Client
+from tandem.client.spending import GROUPS, spending
 
 
 def spend(

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from tandem.cli.output import dollars
+from tandem.client.results import bill_lines, role_name
 from tandem.method.roles import title
-from tandem.results import bill_lines, role_name
 from tandem.v1 import tandem_pb2
 
 _CUT = "the answer was cut at its limit"

@@ -10,11 +10,11 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
+from tandem.access.tenants import LIMITS, TenantFile, TenantFileError, shown
 from tandem.cli.output import JsonFlag, console, print_json
 from tandem.cli.parts import new_app
 from tandem.cli.tables import print_table
 from tandem.paths import config_folder
-from tandem.tenants import LIMITS, TenantFile, TenantFileError, shown
 
 app = new_app(no_args_is_help=True)
 DEFAULT = "default"

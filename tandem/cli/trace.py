@@ -17,10 +17,10 @@ from rich.text import Text
 from tandem.cli.output import JsonFlag, console, console_error, print_json
 from tandem.cli.parts import new_app
 from tandem.cli.tables import print_table
-from tandem.client import Client
+from tandem.client.clients import Client
 from tandem.errors import RequestError
-from tandem.jaeger import Span, Trace, fetch_recent, fetch_trace
 from tandem.paths import read_stack
+from tandem.tracing.jaeger import Span, Trace, fetch_recent, fetch_trace
 
 
 class Grouping(StrEnum):

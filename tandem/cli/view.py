@@ -8,7 +8,7 @@ from rich.text import Text
 
 from tandem.cli.bill import VERDICTS, print_result
 from tandem.cli.output import Screen
-from tandem.events import (
+from tandem.client.events import (
     Accepted,
     AnswerDelta,
     Checked,

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from tandem.endpoints.price_list import ListPrice, price_list
 from tandem.errors import UserError
 from tandem.method.profile.endpoint import PROTOCOLS, Api
-from tandem.price_list import ListPrice, price_list
 
 
 class AddressError(UserError):

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 import httpx
 
-from tandem.endpoint_key import endpoint_key
+from tandem.endpoints.key import endpoint_key
 from tandem.endpoints.requests import EndpointError, Loading, Requests
 from tandem.errors import SetupError
 from tandem.method.profile.endpoint import Api, Capabilities

@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from tandem.endpoints.address import Address, AddressError
+from tandem.endpoints.price_list import price_list
 from tandem.endpoints.probe import Found
 from tandem.gguf_metadata import read_metadata
 from tandem.method.errors import InvalidArgument
 from tandem.method.profile.prices import RolePrices
 from tandem.method.profile.profile import profile_of
-from tandem.price_list import price_list
 
 _CONTEXT = 16384  # where nobody says
 _LOCAL_QUESTION, _LOCAL_ANSWER = 32768, 2048  # more takes a model that runs here minutes

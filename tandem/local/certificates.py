@@ -22,8 +22,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from tandem.access.redis_users import USERS, acl_lines, passwords_in, user_of
 from tandem.local.layout import StackError
-from tandem.redis_users import USERS, acl_lines, passwords_in, user_of
 
 PROBE = "probe"
 """Who asks for the health of the others: it may call nothing else."""

@@ -10,15 +10,15 @@ from dataclasses import fields
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from tandem import jaeger as jaeger_api
 from tandem.local.layout import LOCAL_PROCESSES, Layout, StackError, engine_name, engine_threads
 from tandem.local.ports import OwnPorts
 from tandem.local.programs import left_out, require_binary, require_jaeger
 from tandem.local.supervisor import EVERY, PortTaken, Report, Stack
 from tandem.method.errors import TandemError
 from tandem.method.profile.profile import Profile, load_profile
-from tandem.otlp import ENDPOINT, GRPC, HTTP, PROTOCOL
 from tandem.paths import DEFAULT_PROFILE, REPOSITORY, models_folder, profile_folders, read_stack, state_folder
+from tandem.tracing import jaeger as jaeger_api
+from tandem.tracing.otlp import ENDPOINT, GRPC, HTTP, PROTOCOL
 
 _START_ATTEMPTS = 3
 

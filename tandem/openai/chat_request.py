@@ -9,13 +9,13 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, StringConstraints, model_validator
 
-from tandem.contract import MOST_CALLS, MOST_COUNT, MOST_MESSAGES, MOST_TOOLS, Count, Seed
+from tandem.client.contract import MOST_CALLS, MOST_COUNT, MOST_MESSAGES, MOST_TOOLS, Count, Seed
+from tandem.client.request import SolveOptions, solve_request
 from tandem.method.conversation import Task
 from tandem.method.rule.stop_rule import NEVER
 from tandem.openai.body import ApiBody, Part, Strict
 from tandem.openai.parameters import CHAT, RefusedParameter, Table
 from tandem.openai.tools import CallBody, Choice, OtherTool, ToolBody, as_options
-from tandem.request import SolveOptions, solve_request
 from tandem.v1 import tandem_pb2
 
 _MOST_METADATA = 16

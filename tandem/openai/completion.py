@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from tandem.client.results import bill_lines, to_dict
+from tandem.client.tools import calls_as_data
 from tandem.method.roles import LLM
-from tandem.results import bill_lines, to_dict
-from tandem.tools import calls_as_data
 from tandem.v1 import tandem_pb2
 
 _SHOWN = (

@@ -13,7 +13,7 @@ from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, ModelWrapValidatorHandler, model_validator
 
-from tandem.contract import lone_surrogate, readable
+from tandem.client.contract import lone_surrogate, readable
 from tandem.method.json_text import read_json_text
 from tandem.openai.parameters import RefusedParameter
 

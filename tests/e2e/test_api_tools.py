@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from tandem import Client, Completed
+from tandem.client.tools import calls_as_data
 from tandem.errors import RequestError
-from tandem.tools import calls_as_data
 from tandem.v1 import tandem_pb2
 from tests.e2e.test_api_stack import LARGE, SMALL, Endpoints, api, api_stack, client, endpoints, lean  # noqa: F401
 from tests.recorded_api import Answer, RecordedApi, openai_call, openai_chunks, openai_usage

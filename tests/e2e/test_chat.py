@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 
-from tandem.client import Client
+from tandem.client.clients import Client
 from tandem.local.supervisor import Stack
 
 COMMAND = [sys.executable, "-c", "from tandem.cli import main; main()", "chat", "--threshold", "0.8"]

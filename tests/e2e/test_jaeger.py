@@ -15,11 +15,11 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.trace import format_trace_id
 
 from tandem import AnswerDelta, Completed, InsightDelta, RequestError
-from tandem.jaeger import TraceError, fetch_trace
 from tandem.local.layout import StackError
 from tandem.local.planning import plan_stack
-from tandem.otlp import HTTP, span_exporter
 from tandem.paths import find_binary
+from tandem.tracing.jaeger import TraceError, fetch_trace
+from tandem.tracing.otlp import HTTP, span_exporter
 from tandem.v1 import tandem_pb2
 from tests.conftest import Hold, wait_until
 from tests.e2e.collector import Collector

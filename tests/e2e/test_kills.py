@@ -196,7 +196,9 @@ def test_an_executor_that_stays_dead_is_a_clear_error_with_a_bill(local: LocalSt
 def test_a_client_reads_on_when_the_gateway_comes_back(
     local: LocalStack, hold: Hold, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tandem.client._GIVE_UP_AFTER_SECONDS", 600.0)  # until it is back, on a machine of any speed
+    monkeypatch.setattr(
+        "tandem.client.clients._GIVE_UP_AFTER_SECONDS", 600.0
+    )  # until it is back, on a machine of any speed
 
     def kill_and_start() -> None:
         kill_and_start_beside_temporal(local, hold, "gateway")

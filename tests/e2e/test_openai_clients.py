@@ -15,7 +15,7 @@ from langchain_core.messages import AIMessage, HumanMessage, SystemMessage, Tool
 from langchain_openai import ChatOpenAI
 from pydantic import BaseModel
 
-from tandem.client import Client
+from tandem.client.clients import Client
 from tandem.local.supervisor import Stack
 from tests.conftest import wait_until
 from tests.stacks import heal, kill, pid_of, start

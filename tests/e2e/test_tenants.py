@@ -12,10 +12,10 @@ import pytest
 from services.shared.request_log.accounts import Standing
 from services.shared.request_log.log import RequestLog
 from tandem import Client, RequestError
+from tandem.access.tenants import TenantFile
+from tandem.client.request import solve_request
 from tandem.local.supervisor import Stack
 from tandem.method.request.charge import nano_usd
-from tandem.request import solve_request
-from tandem.tenants import TenantFile
 from tandem.v1 import tandem_pb2
 from tests import stacks
 from tests.conftest import Hold, wait_until

@@ -20,12 +20,12 @@ from redis.exceptions import AuthenticationError, NoPermissionError
 
 from services.sufficiency_scorer.service import MODEL_NAME
 from tandem import Client
+from tandem.access.redis_users import USERS
 from tandem.local.certificates import Authority, authority_file
 from tandem.local.layout import OWN_PROCESSES
 from tandem.local.planning import open_stack
 from tandem.local.ports import listens
 from tandem.local.supervisor import Stack
-from tandem.redis_users import USERS
 from tandem.v1 import (
     checking_pb2,
     checking_pb2_grpc,

@@ -14,7 +14,7 @@ import httpx
 
 from services.http_gateway.__main__ import HttpGateway, HttpGatewaySettings
 from services.http_gateway.service import make_app
-from tandem.client import AsyncClient
+from tandem.client.clients import AsyncClient
 from tandem.local.ports import free_port
 
 Chunks = list[dict[str, Any]]

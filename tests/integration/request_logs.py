@@ -9,7 +9,7 @@ from pathlib import Path
 
 from services.shared.request_log.log import RequestLog
 from services.shared.sealing.sealer import Sealer
-from tandem.redis_users import USERS
+from tandem.access.redis_users import USERS
 from tests.conftest import run_redis
 
 Logs = Mapping[str, RequestLog]

@@ -16,7 +16,7 @@ from temporalio.api.workflowservice.v1 import DeleteWorkflowExecutionRequest
 from temporalio.service import RPCError, RPCStatusCode
 
 from tandem import RequestError
-from tandem.batches import new_batch
+from tandem.client.batches import new_batch
 from tandem.method.request.batch import PAGE_SIZE
 from tandem.v1 import batch_pb2
 from tests.conftest import Hold

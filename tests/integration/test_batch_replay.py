@@ -16,7 +16,7 @@ from temporalio.client import WorkflowHistory
 from temporalio.worker import Replayer
 
 from services.shared.process.temporal import NOT_ENCRYPTED
-from tandem.batches import new_batch
+from tandem.client.batches import new_batch
 from tandem.local.ports import free_port
 from tandem.local.probes import is_serving
 from tandem.local.programs import TEMPORAL_FLAGS

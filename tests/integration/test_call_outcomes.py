@@ -14,8 +14,8 @@ from prometheus_client import REGISTRY
 from services.gateway.workers import Patience
 from services.shared.observability.availability import Outcome
 from tandem import RequestError
+from tandem.client.request import solve_request
 from tandem.method.names import solve_queue
-from tandem.request import solve_request
 from tandem.v1 import tandem_pb2_grpc
 from tests.conftest import Hold
 from tests.integration.asking import ask

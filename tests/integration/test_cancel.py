@@ -17,8 +17,8 @@ from services.gateway.readers import Limits
 from services.shared.identity.caller import ANONYMOUS, set_caller
 from services.shared.request_log.decisions import RESULT_SLOT
 from tandem import Completed, InsightDelta, RequestError, to_dict
+from tandem.client.request import solve_request
 from tandem.method.request.result import SolveResult, StopReason
-from tandem.request import solve_request
 from tandem.v1 import tandem_pb2
 from tests.conftest import Hold
 from tests.integration.asking import ask, generated, idle

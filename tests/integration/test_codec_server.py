@@ -25,7 +25,7 @@ from temporalio.client import Client as TemporalClient
 from services.codec_server.__main__ import authentication
 from services.shared.identity.authentication import IdentitySettings
 from services.shared.process.temporal import data_converter
-from tandem.keys import KeyFile
+from tandem.access.keys import KeyFile
 from tandem.local.ports import free_port
 from tandem.paths import REPOSITORY, find_binary
 from tests.conftest import wait_until

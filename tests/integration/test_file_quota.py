@@ -18,7 +18,7 @@ from services.shared.file_store.store import FileStore
 from services.shared.identity.authentication import ApiKeys, Authentication
 from services.shared.process.server import Server
 from tandem import AsyncClient, RequestError
-from tandem.keys import KeyFile
+from tandem.access.keys import KeyFile
 from tandem.v1 import batch_pb2, batch_pb2_grpc
 from tests.integration.edge import serving
 

@@ -15,7 +15,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from services.shared.process.channels import open_channel
 from services.shared.process.server import SERVER_OPTIONS
-from tandem.gateway import Gateway
+from tandem.client.gateway import Gateway
 from tests.links import Links
 
 _SECONDS = 45.0  # 20 s to the ping and 5 s to its reply, or 10 s for gRPC's own, and a busy machine

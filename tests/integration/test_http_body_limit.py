@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tandem.contract import MAX_REQUEST_BYTES
+from tandem.client.contract import MAX_REQUEST_BYTES
 from tests.integration.edge import ask, body
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")

@@ -13,7 +13,7 @@ import pytest_asyncio
 from services.http_gateway.lifetime import Readiness
 from services.shared.identity.authentication import ApiKeys, Authentication
 from tandem import AsyncClient
-from tandem.keys import KeyFile
+from tandem.access.keys import KeyFile
 from tests.integration.conftest import System, run_system
 from tests.integration.edge import body, serving
 

@@ -17,7 +17,7 @@ import pytest
 import pytest_asyncio
 
 from services.shared.identity.authentication import ApiKeys, Authentication
-from tandem.keys import KeyFile
+from tandem.access.keys import KeyFile
 from tandem.local.ports import free_port
 from tandem.paths import REPOSITORY
 from tests.integration.conftest import System, run_system

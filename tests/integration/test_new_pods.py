@@ -18,7 +18,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from services.shared.process import server, service_channel
 from services.shared.process.server import SERVER_OPTIONS
 from services.shared.request_log.log import RequestLog
-from tandem.gateway import Gateway
+from tandem.client.gateway import Gateway
 from tandem.local.ports import free_port
 from tandem.method.request.tasks import ModelTask
 from tandem.method.timeouts import Timeouts

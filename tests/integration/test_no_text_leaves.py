@@ -16,7 +16,7 @@ from prometheus_client import generate_latest
 
 from services.shared.observability.text import LOG_FORMAT, TextlessFormatter
 from tandem import RequestError
-from tandem.batches import new_batch
+from tandem.client.batches import new_batch
 from tests.integration.asking import ask, idle
 from tests.integration.conftest import SPANS, System, run_system
 from tests.integration.edge import body, serving

@@ -16,7 +16,7 @@ import pytest_asyncio
 from openai.types import Batch
 
 from services.shared.identity.authentication import ApiKeys, Authentication
-from tandem.keys import KeyFile
+from tandem.access.keys import KeyFile
 from tests.integration.conftest import run_system
 from tests.integration.edge import serving
 from tests.integration.test_batch import QUICK

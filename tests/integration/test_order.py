@@ -15,8 +15,9 @@ import pytest
 import pytest_asyncio
 from typer.testing import CliRunner
 
-from tandem import Client, spending
+from tandem import Client
 from tandem.cli import app
+from tandem.client import spending
 from tests.browser import needs_browser
 from tests.conftest import Hold
 from tests.integration.conftest import System

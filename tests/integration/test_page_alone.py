@@ -8,7 +8,7 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import expect
 
-from tandem.contract import MAX_REQUEST_BYTES
+from tandem.client.contract import MAX_REQUEST_BYTES
 from tests.browser import Visit, a_browser, needs_browser, visit
 from tests.conftest import free_port
 from tests.integration.conftest import System

@@ -12,7 +12,7 @@ from playwright.async_api import expect
 
 from services.shared.identity.authentication import ApiKeys, Authentication
 from tandem import AsyncClient
-from tandem.keys import KeyFile
+from tandem.access.keys import KeyFile
 from tests.browser import a_browser, needs_browser, visit
 from tests.integration.conftest import run_system
 from tests.integration.edge import serving

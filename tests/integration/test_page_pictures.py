@@ -22,9 +22,9 @@ from playwright.async_api import Browser, Route, expect
 
 from services.shared.identity.authentication import ApiKeys, Authentication
 from tandem import AsyncClient
-from tandem.batches import new_batch
-from tandem.keys import KeyFile
-from tandem.tenants import TenantFile
+from tandem.access.keys import KeyFile
+from tandem.access.tenants import TenantFile
+from tandem.client.batches import new_batch
 from tests.browser import NARROW, WIDE, Visit, needs_browser, visit
 from tests.integration.conftest import System, run_system
 from tests.integration.edge import serving

@@ -11,7 +11,7 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Route, expect
 
-from tandem.tools import calls_as_data
+from tandem.client.tools import calls_as_data
 from tests.browser import Visit, needs_browser
 from tests.integration.conftest import System
 from tests.integration.tabs import own_tab

@@ -14,8 +14,8 @@ from playwright.async_api import Browser, expect
 
 from services.shared.identity.authentication import ApiKeys, Authentication
 from tandem import AsyncClient, to_dict
-from tandem.keys import KeyFile
-from tandem.tenants import TenantFile
+from tandem.access.keys import KeyFile
+from tandem.access.tenants import TenantFile
 from tests.browser import Visit, needs_browser, visit
 from tests.integration.conftest import run_system
 from tests.integration.edge import serving

@@ -12,7 +12,7 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import expect
 
-from tandem.tools import calls_as_data
+from tandem.client.tools import calls_as_data
 from tests.browser import Visit, needs_browser
 from tests.integration.conftest import System, run_system
 from tests.integration.tabs import asked_bodies, own_tab

@@ -15,8 +15,8 @@ from playwright.async_api import Browser, expect
 
 from services.shared.identity.authentication import ApiKeys, Authentication
 from tandem import AsyncClient
-from tandem.batches import new_batch
-from tandem.keys import KeyFile
+from tandem.access.keys import KeyFile
+from tandem.client.batches import new_batch
 from tests.browser import Visit, needs_browser, needs_downloads, visit
 from tests.conftest import Hold
 from tests.integration.conftest import System, run_system

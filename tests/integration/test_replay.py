@@ -17,7 +17,7 @@ from temporalio.worker import Replayer
 
 from services.shared.process.temporal import NOT_ENCRYPTED
 from tandem import InsightDelta, RequestError
-from tandem.request import Question
+from tandem.client.request import Question
 from tests.integration.conftest import CheckedSystems, System
 from workflows.solve import SolveWorkflow
 

@@ -24,7 +24,7 @@ from services.shared.file_store import paths
 from services.shared.file_store.records import BatchRecord, Records
 from services.shared.file_store.store import FileStore
 from tandem import RequestError
-from tandem.batches import new_batch
+from tandem.client.batches import new_batch
 from tandem.local import planning
 from tandem.local.layout import StackError
 from tests.conftest import Hold

@@ -21,7 +21,7 @@ from services.shared.request_log.decisions import scored_slot
 from services.shared.request_log.streams import Closing
 from services.shared.sealing.sealer import Sealer
 from tandem import RequestError
-from tandem.batches import new_batch
+from tandem.client.batches import new_batch
 from tandem.method.errors import FailedPrecondition
 from tandem.method.request.events import Scored
 from tests.conftest import Hold

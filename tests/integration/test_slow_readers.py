@@ -13,7 +13,7 @@ import pytest
 from services.gateway.readers import Limits
 from services.shared.process import interceptors
 from tandem import RequestError
-from tandem.request import solve_request
+from tandem.client.request import solve_request
 from tests.conftest import Hold
 from tests.integration.asking import BOUND_SECONDS, ask, idle
 from tests.integration.conftest import System

@@ -16,11 +16,11 @@ import pytest
 from services.models.engine.api import EngineStopped, Finished, GenerationRequest, Token
 from services.shared.request_log.connection import Role
 from tandem import RequestError
-from tandem.events import event_from_pb
-from tandem.live_text import LiveText
+from tandem.client.events import event_from_pb
+from tandem.client.live_text import LiveText
+from tandem.client.request import solve_request
+from tandem.client.results import to_dict
 from tandem.method.request.events import AnswerText
-from tandem.request import solve_request
-from tandem.results import to_dict
 from tests.integration.asking import BOUND_SECONDS, ask, idle, shadow_of
 from tests.integration.conftest import CheckedSystems, System
 

@@ -11,7 +11,7 @@ import pytest
 from temporalio.client import WorkflowHandle
 
 from tandem import AnswerDelta, InsightDelta, RequestError, StageCompleted
-from tandem.request import solve_request
+from tandem.client.request import solve_request
 from tandem.v1 import tandem_pb2
 from tests.conftest import Hold
 from tests.integration.asking import ask, events, generated

@@ -9,7 +9,7 @@ import grpc
 import pytest
 
 from tandem import RequestError
-from tandem.events import InsightDelta, Scored
+from tandem.client.events import InsightDelta, Scored
 from tandem.v1 import tandem_pb2
 from tests.conftest import Hold
 from tests.integration.asking import ended_timeline, idle

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
+from tandem.client.tools import calls_as_data
 from tandem.method.evidence.call_scorer import Regression
-from tandem.tools import calls_as_data
 from tests.integration.asking import ask
 from tests.integration.conftest import System, run_system
 from tests.integration.test_tools import PARIS, ROME, WEATHER, called, script

@@ -9,9 +9,9 @@ import pytest
 
 from services.models.engine.api import GenerationRequest
 from tandem import Completed, RequestError, Scored, to_dict
-from tandem.live_text import LiveText
+from tandem.client.live_text import LiveText
+from tandem.client.tools import calls_as_data
 from tandem.method.request.events import AnswerText
-from tandem.tools import calls_as_data
 from tandem.v1 import tandem_pb2
 from tests.conftest import Hold
 from tests.integration.asking import ask

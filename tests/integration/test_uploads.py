@@ -20,7 +20,7 @@ from services.shared.identity.authentication import ApiKeys, Authentication
 from services.shared.identity.caller import Caller
 from services.shared.process.server import Server
 from tandem import AsyncClient, RequestError
-from tandem.keys import KeyFile
+from tandem.access.keys import KeyFile
 from tandem.method.errors import FailedPrecondition
 from tandem.v1 import batch_pb2, batch_pb2_grpc
 

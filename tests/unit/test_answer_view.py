@@ -15,7 +15,16 @@ from tandem.cli.answer_view import AnswerView
 from tandem.cli.bill import print_result
 from tandem.cli.output import Screen
 from tandem.cli.view import LiveView
-from tandem.events import Accepted, AnswerDelta, Completed, Event, InsightDelta, LlmStopped, Scored, StageCompleted
+from tandem.client.events import (
+    Accepted,
+    AnswerDelta,
+    Completed,
+    Event,
+    InsightDelta,
+    LlmStopped,
+    Scored,
+    StageCompleted,
+)
 from tandem.method.request.events import AnswerText
 from tandem.v1 import tandem_pb2
 

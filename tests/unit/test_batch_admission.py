@@ -23,9 +23,9 @@ from services.gateway.tenancy import Tenancy
 from services.shared.file_store.records import BatchRecord, Records
 from services.shared.file_store.store import FileStore
 from services.shared.identity.caller import ADMIN, ANONYMOUS, Caller, Owned
+from tandem.access.tenants import TenantFile
 from tandem.method.errors import FailedPrecondition, NotFound
 from tandem.method.request.batch import BatchProgress
-from tandem.tenants import TenantFile
 
 BOUND_SECONDS = 20.0
 MORE_THAN_ANY_POOL = 40

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tandem.redis_users import USERS
+from tandem.access.redis_users import USERS
 from tests.chart import CHECKER, COMPONENTS, EDGE, named, needs_helm, pod_specs, refusal, render
 
 pytestmark = needs_helm

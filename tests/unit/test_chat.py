@@ -17,7 +17,7 @@ from prompt_toolkit.output import DummyOutput
 from tandem.cli import prompt
 from tandem.cli.chat_commands import HELP, Commands
 from tandem.cli.conversation_file import Conversation, last_conversation
-from tandem.client import Client
+from tandem.client.clients import Client
 from tandem.errors import UserError
 
 

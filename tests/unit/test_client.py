@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import fields
+from importlib import import_module
 from typing import get_args
 
 import pytest
 
-from tandem import Event, SolveOptions, client, events
+from tandem import Event, SolveOptions
+from tandem.client import clients, events
+from tandem.client.request import solve_request
 from tandem.method.request.result import StopReason
 from tandem.method.timeouts import Timeouts
-from tandem.request import solve_request
 from tandem.v1 import tandem_pb2
 
 CLASSES = {each.kind: each for each in get_args(Event)}
@@ -105,4 +107,20 @@ def test_what_is_not_asked_for_is_left_to_the_profile() -> None:
 
 
 def test_the_clients_deadline_is_the_outermost_timeout() -> None:
-    assert client._DEADLINE_SECONDS == Timeouts.client_deadline.total_seconds() > Timeouts.workflow.total_seconds()
+    assert clients._DEADLINE_SECONDS == Timeouts.client_deadline.total_seconds() > Timeouts.workflow.total_seconds()
+
+
+@pytest.mark.parametrize(
+    ("module", "name"),
+    [
+        ("tandem", "Client"),
+        ("tandem.client", "AsyncClient"),
+        ("tandem.errors", "RequestError"),
+        ("tandem.events", "Completed"),
+        ("tandem.request", "SolveOptions"),
+        ("tandem.results", "to_dict"),
+        ("tandem.tools", "calls_as_data"),
+    ],
+)
+def test_what_callers_import_is_found_by_its_name(module: str, name: str) -> None:
+    assert getattr(import_module(module), name)

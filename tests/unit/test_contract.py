@@ -15,11 +15,11 @@ from google.rpc import error_details_pb2
 from services.gateway.batches.lines import BadLine, parse
 from services.shared.process.status import to_status
 from tandem import Client, RequestError
-from tandem.batches import new_batch
-from tandem.contract import lone_surrogate, readable, to_message
+from tandem.client.batches import new_batch
+from tandem.client.contract import lone_surrogate, readable, to_message
+from tandem.client.request import solve_request
 from tandem.method.errors import InvalidArgument
 from tandem.openai.json_body import find_fault
-from tandem.request import solve_request
 from tandem.v1 import tandem_pb2
 
 LONE, NOWHERE = "a\ud800b", "127.0.0.1:1"

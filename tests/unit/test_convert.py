@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from google.protobuf.message import Message
 
+from tandem.client.results import role_name, to_dict
 from tandem.convert import outcomes, requests, results, values
 from tandem.method import conversation
 from tandem.method.errors import InvalidArgument
@@ -37,7 +38,6 @@ from tandem.method.request.tasks import Certainty, CheckTask, GenerationOutcome,
 from tandem.method.roles import BILL_ROLES
 from tandem.method.tokens import Sampling, TokenCounts
 from tandem.method.tools import Tool, ToolCall, ToolUse
-from tandem.results import role_name, to_dict
 from tandem.v1 import execution_pb2, insight_pb2, tandem_pb2
 
 SAID = conversation.Message

@@ -11,8 +11,8 @@ from services.gateway.admission import Admission
 from services.models.engine.api import ApiUnavailable, QueueFull
 from services.models.engine.remote.circuit import Circuit
 from services.models.engine.remote.refusals import retry_after
-from tandem.endpoint_key import endpoint_key
 from tandem.endpoints.address import AddressError, parse
+from tandem.endpoints.key import endpoint_key
 from tandem.endpoints.probe import Found
 from tandem.endpoints.profile import Role, pair_name, parse_prices, profile_text, write_profile
 from tandem.errors import SetupError

@@ -26,8 +26,8 @@ from services.http_gateway.responses_request import ResponsesRequest
 from services.models.engine.api import InvalidSchema
 from services.models.engine.json_schema import compiled, cost_of_text
 from services.models.engine.tool_grammar import tool_grammar
+from tandem.client.live_text import Piece
 from tandem.errors import RequestError
-from tandem.live_text import Piece
 from tandem.method.errors import TandemError
 from tandem.method.profile.profile import load_profile
 from tandem.method.tools import Tool, ToolUse

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from tandem.cli.trace import Grouping, _grouped
-from tandem.jaeger import TraceError, fetch_trace, parse_trace
+from tandem.tracing.jaeger import TraceError, fetch_trace, parse_trace
 
 
 def raw(span: str, parent: str = "", **tags: Any) -> dict[str, Any]:

@@ -16,8 +16,8 @@ from typer.testing import CliRunner
 
 from services.shared.identity.authentication import ApiKeys
 from services.shared.identity.caller import Caller
+from tandem.access.keys import KeyFile, KeyFileError, find_key
 from tandem.cli import app
-from tandem.keys import KeyFile, KeyFileError, find_key
 from tandem.paths import REPOSITORY
 
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from tandem.events import AnswerDelta, Completed, Event, InsightDelta, Restarted, Scored, StageCompleted
-from tandem.live_text import LiveText, TextWasLost
+from tandem.client.events import AnswerDelta, Completed, Event, InsightDelta, Restarted, Scored, StageCompleted
+from tandem.client.live_text import LiveText, TextWasLost
 from tandem.method.request.events import AnswerText
 from tandem.v1 import tandem_pb2
 

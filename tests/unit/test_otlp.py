@@ -15,7 +15,7 @@ from opentelemetry.proto.collector.trace.v1 import trace_service_pb2
 
 from tandem.errors import SetupError
 from tandem.local.planning import _trace_export
-from tandem.otlp import ENDPOINT, HTTP, PROTOCOL, span_exporter
+from tandem.tracing.otlp import ENDPOINT, HTTP, PROTOCOL, span_exporter
 from tests.e2e.collector import Collector, attributes
 
 SCRIPT = """

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from tandem import price_list
 from tandem.cli import app
+from tandem.endpoints import price_list
+from tandem.endpoints.price_list import SHIPPED, ListPrice, PriceListError, download, read, write
 from tandem.errors import UserError
-from tandem.price_list import SHIPPED, ListPrice, PriceListError, download, read, write
 
 GIVEN = {
     "sample_spec": {"mode": "one of: chat, ...", "litellm_provider": "openai", "input_cost_per_token": 0.0},

@@ -10,6 +10,7 @@ import pytest
 from services.shared.observability.spans import Inference, cost_bucket
 from services.shared.observability.spans import _usage as usage_attributes
 from tandem.cli.output import dollars
+from tandem.client.results import to_dict
 from tandem.convert.results import result_to_pb
 from tandem.convert.values import prices_from_pb, prices_to_pb
 from tandem.method.cost.bound import upper_bound
@@ -20,7 +21,6 @@ from tandem.method.profile.prices import UNKNOWN, RolePrices, total
 from tandem.method.request.charge import nano_usd
 from tandem.method.tokens import TokenCounts
 from tandem.openai.completion import usage as openai_usage
-from tandem.results import to_dict
 from tandem.v1 import tandem_pb2
 from tests.planned import changed, used
 from tests.unit.test_convert import RESULT

@@ -5,8 +5,8 @@ from __future__ import annotations
 import grpc
 import pytest
 
-from tandem import client
-from tandem.client import _Progress
+from tandem.client import clients
+from tandem.client.clients import _Progress
 from tandem.errors import RequestError
 from tandem.v1 import tandem_pb2
 
@@ -23,7 +23,7 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
-    monkeypatch.setattr(client, "time", clock)  # the clock alone
+    monkeypatch.setattr(clients, "time", clock)  # the clock alone
     return clock
 
 

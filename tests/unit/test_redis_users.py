@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from tandem.access.redis_users import USERS, RedisUsersError, acl_lines, passwords_in, user_of
 from tandem.cli import app
 from tandem.local.layout import OWN_PROCESSES
-from tandem.redis_users import USERS, RedisUsersError, acl_lines, passwords_in, user_of
 
 
 def test_each_process_that_uses_redis_has_a_user_and_no_other() -> None:

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from tandem.results import to_dict, to_dict_or_none
+from tandem.client.results import to_dict, to_dict_or_none
 from tandem.v1 import tandem_pb2
 
 

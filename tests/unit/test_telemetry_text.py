@@ -16,10 +16,10 @@ from opentelemetry.trace import StatusCode
 
 from services.shared.observability.text import LOG_FORMAT, TextlessExporter, TextlessFormatter
 from services.shared.process.certificate import CertificateError
+from tandem.access.keys import KeyFileError
+from tandem.access.tenants import TenantFileError
 from tandem.errors import SetupError
-from tandem.keys import KeyFileError
 from tandem.paths import REPOSITORY
-from tandem.tenants import TenantFileError
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner, Result
 
+from tandem.access.tenants import NO_LIMITS, TenantFile, TenantFileError, TenantLimits
 from tandem.cli import app
 from tandem.method.cost.allowance import TEMPLATE_TOKENS, allowance
 from tandem.method.cost.bound import upper_bound
@@ -20,7 +21,6 @@ from tandem.method.request.charge import nano_usd
 from tandem.method.request.plan import Plan
 from tandem.method.request.request import Budget, SolveInput, SolveRequest
 from tandem.method.tokens import TokenCounts
-from tandem.tenants import NO_LIMITS, TenantFile, TenantFileError, TenantLimits
 from tests.planned import used
 from tests.unit.test_cost import PLAN
 

@@ -25,7 +25,16 @@ from tandem.cli.bill import print_result
 from tandem.cli.output import Screen, print_json
 from tandem.cli.tables import print_table
 from tandem.cli.view import LiveView
-from tandem.events import Accepted, AnswerDelta, Checked, Completed, InsightDelta, Restarted, Scored, StageCompleted
+from tandem.client.events import (
+    Accepted,
+    AnswerDelta,
+    Checked,
+    Completed,
+    InsightDelta,
+    Restarted,
+    Scored,
+    StageCompleted,
+)
 from tandem.method.evidence.checks import Verdict
 from tandem.method.request.events import AnswerText
 from tandem.v1 import tandem_pb2

@@ -7,14 +7,14 @@ from dataclasses import replace
 import pytest
 
 from services.gateway.admission import Admission, check_request, request_fingerprint
+from tandem.client.request import solve_request
+from tandem.client.tools import calls_as_data
 from tandem.convert.requests import solve_request_from_pb
 from tandem.method.conversation import Message, kind_of, split_conversation
 from tandem.method.errors import InvalidArgument
 from tandem.method.profile.profile import load_profile
 from tandem.method.request.request import Budget, SolveRequest
 from tandem.method.tools import Tool, ToolCall, ToolUse, call_id, check_tools
-from tandem.request import solve_request
-from tandem.tools import calls_as_data
 from tests.unit.test_conversation import PROFILES
 
 SCHEMA = '{"type": "object", "properties": {"city": {"type": "string"}}}'

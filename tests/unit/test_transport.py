@@ -14,7 +14,7 @@ import pytest
 from services.shared.process.callers import Callers, spiffe_id
 from services.shared.process.certificate import CertificateError
 from services.shared.process.transport import TransportSettings, own_transport
-from tandem.gateway import Gateway
+from tandem.client.gateway import Gateway
 from tandem.local.certificates import PROBE, Authority, authority_file, write_certificates
 from tandem.local.layout import OWN_PROCESSES, PROCESSES, Layout, StackError
 from tandem.local.planning import require_same

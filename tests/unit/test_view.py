@@ -10,7 +10,7 @@ import pytest
 from tandem.cli.bill import print_result
 from tandem.cli.output import Screen
 from tandem.cli.view import LiveView
-from tandem.events import Checked
+from tandem.client.events import Checked
 from tandem.method.evidence.checks import Verdict
 from tandem.v1 import tandem_pb2
 

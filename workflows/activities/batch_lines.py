@@ -13,11 +13,11 @@ from temporalio.converter import value_to_type
 from temporalio.exceptions import ApplicationError
 
 from services.shared.file_store.paths import ANSWERS, ERRORS
+from tandem.client.results import to_dict
 from tandem.convert.results import result_to_pb
 from tandem.method.request.batch import AdmittedLine, AskOutcome
 from tandem.method.request.result import SolveResult, StopReason
 from tandem.openai.completion import completion
-from tandem.results import to_dict
 
 Handle = WorkflowHandle[Any, SolveResult]
 _SHOWN = (

@@ -9,14 +9,14 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, field_validator, model_validator
 
-from tandem.contract import MOST_COUNT, Count, Seed
+from tandem.client.contract import MOST_COUNT, Count, Seed
+from tandem.client.request import SolveOptions, solve_request
 from tandem.errors import RequestError
 from tandem.method.conversation import Task
 from tandem.method.json_text import read_json_text
 from tandem.openai.chat_request import ChatCompletionRequest
 from tandem.openai.json_body import find_fault
 from tandem.openai.parameters import RefusedParameter
-from tandem.request import SolveOptions, solve_request
 from tandem.v1 import tandem_pb2
 
 ENDPOINT = "/v1/chat/completions"

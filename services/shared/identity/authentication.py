@@ -14,9 +14,9 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from services.shared.identity.caller import ADMIN, ANONYMOUS, Caller, bearer, set_caller
 from services.shared.identity.tokens import Issuer, Tokens
-from tandem.keys import ApiKey, KeyFile, find_key
+from tandem.access.keys import ApiKey, KeyFile, find_key
+from tandem.access.watched_file import WatchedFile
 from tandem.method.errors import PermissionDenied, Unauthenticated
-from tandem.watched_file import WatchedFile
 
 _HTTP_URL_OR_EMPTY = r"^(https?://.+)?$"
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
 
-from tandem.keys import TENANT
+from tandem.access.keys import TENANT
 from tandem.method.errors import NotFound, PermissionDenied
 
 ADMIN = "admin"

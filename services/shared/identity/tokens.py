@@ -13,8 +13,8 @@ from urllib.request import urlopen
 import jwt
 
 from services.shared.identity.caller import Caller
-from tandem.contract import readable
-from tandem.keys import ROLES, TENANT
+from tandem.access.keys import ROLES, TENANT
+from tandem.client.contract import readable
 from tandem.method.errors import Unauthenticated, Unavailable
 
 logger = logging.getLogger(__name__)

@@ -32,7 +32,7 @@ from services.shared.observability.json_logs import JsonFormatter
 from services.shared.observability.text import LOG_FORMAT, TextlessExporter, TextlessFormatter
 from tandem.errors import SetupError
 from tandem.method.names import DISTRIBUTION
-from tandem.otlp import GRPC, span_exporter
+from tandem.tracing.otlp import GRPC, span_exporter
 
 _FLUSH_SECONDS = 5.0
 _NOT_TRACED = filters.any_of(

@@ -17,7 +17,7 @@ from typing import Any
 import grpc
 
 from services.shared.process.certificate import Certificate
-from tandem.watched_file import WatchedFile
+from tandem.access.watched_file import WatchedFile
 
 RESOLVE_SECONDS = 5.0  # as long as a cluster's DNS lets an answer live
 _MORE_THAN_MEAN = 1.5

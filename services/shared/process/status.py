@@ -11,7 +11,7 @@ from google.protobuf import any_pb2, duration_pb2
 from google.rpc import error_details_pb2, status_pb2
 from grpc_status import rpc_status
 
-from tandem.contract import readable
+from tandem.client.contract import readable
 from tandem.method.errors import (
     PROMPT_REFUSED,
     FailedPrecondition,

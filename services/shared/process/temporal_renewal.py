@@ -18,8 +18,8 @@ from temporalio.service import ConnectConfig, ServiceClient, TLSConfig
 from temporalio.worker import Worker
 
 from services.shared.observability.availability import export_certificate_end
+from tandem.access.watched_file import WatchedFile
 from tandem.errors import SetupError
-from tandem.watched_file import WatchedFile
 
 logger = logging.getLogger(__name__)
 LOOK_SECONDS = 10.0

@@ -17,7 +17,7 @@ from services.shared.process.certificate import Certificate, CertificateError, C
 from services.shared.process.service_channel import ServiceChannel
 from services.shared.process.settings import read_settings
 from services.shared.process.start import require_bound
-from tandem.watched_file import WatchedFile
+from tandem.access.watched_file import WatchedFile
 
 _CHANGE_PAUSE_SECONDS = 0.02
 

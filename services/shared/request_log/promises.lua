@@ -5,7 +5,7 @@
 -- policy:  "step", "outcomes", "lost", "all_outcomes", "all_lost", "kept" (how many ever were), "a1".."aN" -> evidence of each alternative
 -- changes: "step outcomes lost at": when the policy became stricter, and by what
 -- kept:    "number loss who step strength score" by when it was told: outcomes for a calibration, where the tenant lets them be kept;
---          a sorted set and no stream, since who may XADD here could write requests' streams too (tandem/redis_users.py)
+--          a sorted set and no stream, since who may XADD here could write requests' streams too (tandem/access/redis_users.py)
 local outcome, policy, changes, kept = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local MILLION = 1000000
 

@@ -8,8 +8,8 @@ import time
 import grpc
 
 from tandem import RequestError
-from tandem.batches import Batches, new_batch
 from tandem.cli.batch_progress import is_over
+from tandem.client.batches import Batches, new_batch
 from tandem.method.names import batched_id
 
 _POLL_SECONDS = 0.5

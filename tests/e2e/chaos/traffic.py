@@ -14,7 +14,7 @@ from typing import Any
 import grpc
 
 from tandem import AnswerDelta, Client, InsightDelta, RequestError, to_dict
-from tandem.request import solve_request
+from tandem.client.request import solve_request
 from tandem.v1 import tandem_pb2
 from tests.e2e.chaos import batch_caller, http_caller
 from tests.e2e.chaos.system import System

@@ -12,7 +12,7 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from tandem import Client, StageCompleted, to_dict
-from tandem.jaeger import fetch_trace
+from tandem.tracing.jaeger import fetch_trace
 from tandem.v1 import execution_pb2, insight_pb2_grpc, tandem_pb2
 from tests.e2e.k8s.layout import NODES
 from tests.e2e.k8s.pods import run_python, start_idle_pod

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tandem.keys import KeyFile
+from tandem.access.keys import KeyFile
 from tests.e2e.k8s.cluster import Cluster
 from tests.e2e.k8s.pods import run_python, start_idle_pod
 from tests.e2e.k8s.release import CHART, Release, eventually

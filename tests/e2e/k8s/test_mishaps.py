@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from tandem import Client, RequestError
-from tandem.keys import KeyFile
+from tandem.access.keys import KeyFile
 from tests.e2e.k8s.cluster import Cluster
 from tests.e2e.k8s.load import under_load
 from tests.e2e.k8s.release import Release, eventually

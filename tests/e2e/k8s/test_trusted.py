@@ -17,11 +17,11 @@ import pytest
 from cryptography import x509
 
 from tandem import AsyncClient, Client, RequestError
-from tandem.keys import KeyFile
+from tandem.access.keys import KeyFile
+from tandem.access.redis_users import USERS, acl_lines, passwords_in
 from tandem.local import certificates
 from tandem.local.certificates import Authority
 from tandem.local.layout import OWN_PROCESSES
-from tandem.redis_users import USERS, acl_lines, passwords_in
 from tests.e2e.k8s.cluster import Cluster
 from tests.e2e.k8s.pods import run_python
 from tests.e2e.k8s.release import CHECKER, MODELS, NAME, Release, eventually

@@ -8,7 +8,7 @@ import pytest_asyncio
 
 from services.shared.identity.authentication import ApiKeys, Authentication
 from tandem import AsyncClient
-from tandem.keys import KeyFile
+from tandem.access.keys import KeyFile
 from tests.integration.access.guarded import CALLERS, Guarded, make_one_of_each
 from tests.integration.conftest import run_system
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass, fields, replace
 from uuid import uuid4
 
 from tandem import AsyncClient
-from tandem.batches import new_batch
-from tandem.keys import KeyFile
+from tandem.access.keys import KeyFile
+from tandem.client.batches import new_batch
 from tests.integration.conftest import System
 from tests.integration.test_batch import end
 

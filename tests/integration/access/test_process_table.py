@@ -23,7 +23,7 @@ from services.shared.process.channels import open_channel
 from services.shared.process.server import Server
 from services.shared.process.transport import Transport
 from services.sufficiency_scorer.service import MODEL_NAME
-from tandem.keys import KeyFile
+from tandem.access.keys import KeyFile
 from tandem.local.certificates import Authority
 from tandem.local.layout import OWN_PROCESSES
 from tandem.local.ports import free_port

@@ -17,7 +17,7 @@ from google.protobuf.message import Message
 from services.gateway.batches.service import BATCHES, FILES
 from services.gateway.service import NAME as GATEWAY
 from tandem import RequestError
-from tandem.contract import MAX_REQUEST_BYTES
+from tandem.client.contract import MAX_REQUEST_BYTES
 from tandem.v1 import batch_pb2 as batches
 from tandem.v1 import tandem_pb2 as tandem
 from tests.contracts import methods

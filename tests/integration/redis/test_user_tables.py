@@ -1,5 +1,5 @@
-"""What each user may do in Redis: docs/redis.md has the tables of tandem/redis_users.py, and a real server keeps to
-them.
+"""What each user may do in Redis: docs/redis.md has the tables of tandem/access/redis_users.py, and a real server
+keeps to them.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import pytest
 from redis import Redis
 from redis.exceptions import NoPermissionError, ResponseError
 
-from tandem.redis_users import USERS, RedisUser, acl_lines, passwords_in
+from tandem.access.redis_users import USERS, RedisUser, acl_lines, passwords_in
 from tests.integration.redis.servers import call, run_server_with_users
 from tests.tables import assert_table
 

@@ -1,4 +1,4 @@
-"""The users of tandem/redis_users.py on a real Redis: every path of a request works under them, and nothing else
+"""The users of tandem/access/redis_users.py on a real Redis: every path of a request works under them, and nothing else
 does.
 """
 
@@ -22,9 +22,9 @@ from services.shared.request_log.log import RequestLog
 from services.shared.request_log.promises import Counting, PolicyOf, Report
 from services.shared.request_log.servers import Access, Login
 from services.shared.request_log.stops import StopSignal
+from tandem.access.redis_users import USERS, acl_lines, passwords_in, user_of
+from tandem.access.tenants import TenantFile
 from tandem.method.profile.watched_promise import Watched
-from tandem.redis_users import USERS, acl_lines, passwords_in, user_of
-from tandem.tenants import TenantFile
 from tests.conftest import Hold
 from tests.integration.asking import BOUND_SECONDS, ask, events, kinds, shadow_of
 from tests.integration.conftest import TTL, System, run_system

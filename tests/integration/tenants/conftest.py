@@ -8,7 +8,7 @@ import pytest
 import pytest_asyncio
 from redis.asyncio import Redis
 
-from tandem.tenants import TenantFile
+from tandem.access.tenants import TenantFile
 from tests.conftest import run_redis
 from tests.integration.conftest import run_system
 from tests.integration.tenants.limiting import Clock, Limited

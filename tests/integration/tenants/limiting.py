@@ -16,8 +16,8 @@ from redis.asyncio import Redis
 from services.gateway.chores import OverdueHolds
 from services.shared.request_log.accounts import Standing
 from tandem import RequestError, to_dict
-from tandem.client import AsyncClient
-from tandem.tenants import TenantFile
+from tandem.access.tenants import TenantFile
+from tandem.client.clients import AsyncClient
 from tests.integration.asking import BOUND_SECONDS
 from tests.integration.conftest import System
 

@@ -18,9 +18,9 @@ from services.gateway.tenancy import LOOK_AFTER
 from services.gateway.visibility import Spent
 from services.shared.request_log.accounts import AccountLimits, Hold
 from tandem import InsightDelta, RequestError
+from tandem.client.request import solve_request
 from tandem.method.request.charge import Charge
 from tandem.method.tokens import TokenCounts
-from tandem.request import solve_request
 from tandem.v1 import tandem_pb2
 from tests.conftest import Hold as HoldFile
 from tests.integration.asking import ended_timeline

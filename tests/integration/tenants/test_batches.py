@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from tandem import RequestError
-from tandem.batches import new_batch
+from tandem.client.batches import new_batch
 from tandem.v1 import batch_pb2
 from tests.integration.edge import serving
 from tests.integration.tenants.limiting import BRIEF, Limited, until

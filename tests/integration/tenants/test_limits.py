@@ -14,7 +14,7 @@ from prometheus_client import REGISTRY
 
 from services.shared.observability.tenant_metrics import OTHERS
 from tandem import RequestError
-from tandem.request import solve_request
+from tandem.client.request import solve_request
 from tests.conftest import Hold as HoldFile
 from tests.integration.edge import ask as ask_http
 from tests.integration.edge import serving

@@ -9,7 +9,8 @@ from uuid import uuid4
 
 import pytest
 
-from tandem import Client, spending
+from tandem import Client
+from tandem.client import spending
 from tests.integration.tenants.limiting import BRIEF, Limited, refused, served, until
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")

@@ -15,8 +15,8 @@ from temporalio.service import RPCError
 
 from services.gateway import turns
 from services.gateway.readers import Limits
+from tandem.client.request import solve_request
 from tandem.method.names import llm_queue
-from tandem.request import solve_request
 from tandem.v1 import tandem_pb2
 from tests.conftest import Hold
 from tests.integration.asking import BOUND_SECONDS

@@ -37,8 +37,8 @@ from services.models.engine.remote.refusals import explain, may_be_paid, origin_
 from services.models.engine.remote.reply import Reply
 from services.models.engine.settings import from_arguments
 from services.models.engine.writer import Abilities, Writing
-from tandem.endpoint_key import endpoint_key
 from tandem.endpoints.event_stream import BadStream, EventStream
+from tandem.endpoints.key import endpoint_key
 from tandem.endpoints.probe import require_model
 from tandem.endpoints.requests import EndpointError
 from tandem.method.profile.endpoint import Api, Capabilities, Limits

@@ -17,8 +17,8 @@ from typing import Any
 
 from filelock import FileLock
 
+from tandem.access.keys import TENANT
 from tandem.errors import SetupError
-from tandem.keys import TENANT
 
 _WHOLE = ("requests_per_minute", "concurrent_requests", "tokens_per_minute", "keep_outcomes_days")
 _KEYS = {"default", "tenants"}

@@ -7,9 +7,9 @@ from typing import TypeVar
 
 import grpc
 
-from tandem.contract import to_message
+from tandem.client.contract import to_message
+from tandem.client.gateway import Gateway
 from tandem.errors import from_rpc
-from tandem.gateway import Gateway
 from tandem.v1 import tandem_pb2, tandem_pb2_grpc
 
 Metadata = tuple[tuple[str, str], ...]

@@ -9,9 +9,9 @@ from typing import TypeVar
 
 import grpc
 
-from tandem.contract import to_message
+from tandem.client.contract import to_message
+from tandem.client.unary_calls import Metadata, async_unary_call, unary_call
 from tandem.errors import from_rpc
-from tandem.unary_calls import Metadata, async_unary_call, unary_call
 from tandem.v1 import batch_pb2, batch_pb2_grpc
 
 _CALL_SECONDS = 30.0

@@ -15,13 +15,13 @@ from typing import Unpack
 
 import grpc
 
-from tandem.batches import AsyncBatches, Batches
+from tandem.client.batches import AsyncBatches, Batches
+from tandem.client.events import Completed, Event, event_from_pb
+from tandem.client.gateway import Gateway
+from tandem.client.request import Question, SolveOptions, solve_request
+from tandem.client.unary_calls import AsyncUnaryCalls, Metadata, UnaryCalls, trace_context
 from tandem.errors import RequestError, from_rpc
-from tandem.events import Completed, Event, event_from_pb
-from tandem.gateway import Gateway
 from tandem.method.timeouts import Timeouts
-from tandem.request import Question, SolveOptions, solve_request
-from tandem.unary_calls import AsyncUnaryCalls, Metadata, UnaryCalls, trace_context
 from tandem.v1 import tandem_pb2, tandem_pb2_grpc
 
 logger = logging.getLogger(__name__)

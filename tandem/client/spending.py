@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from tandem.client import Client
+from tandem.client.clients import Client
 from tandem.v1 import tandem_pb2
 
 _PAGE = 1000

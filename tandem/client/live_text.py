@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from tandem.events import AnswerDelta, Completed, Event, InsightDelta, Restarted, Scored, StageCompleted
+from tandem.client.events import AnswerDelta, Completed, Event, InsightDelta, Restarted, Scored, StageCompleted
 from tandem.method.request.events import AnswerText
 from tandem.v1 import tandem_pb2
 

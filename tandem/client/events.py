@@ -1,0 +1,106 @@
+"""The events that a client receives, in the order in which they happen. `Completed` is the last one.
+
+match event:
+    case AnswerDelta():
+        print(event.text, end="")
+    case Completed():
+        print(event.result.cost.usd)
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from tandem.method.evidence.checks import Verdict
+from tandem.method.request.events import (
+    Accepted,
+    AnswerDelta,
+    AnswerText,
+    Checked,
+    InsightDelta,
+    LlmStopped,
+    Restarted,
+    Scored,
+    StageCompleted,
+)
+from tandem.v1 import tandem_pb2
+
+__all__ = [
+    "Accepted",
+    "AnswerDelta",
+    "Checked",
+    "Completed",
+    "Event",
+    "InsightDelta",
+    "LlmStopped",
+    "Restarted",
+    "Scored",
+    "StageCompleted",
+    "event_from_pb",
+]
+
+_ANSWER_TEXTS = {tandem_pb2.AnswerText.Value(f"ANSWER_TEXT_{text.upper()}"): text for text in AnswerText}
+_VERDICTS = {tandem_pb2.Verdict.Value(f"VERDICT_{verdict.upper()}"): verdict for verdict in Verdict}
+
+
+@dataclass(frozen=True, slots=True)
+class Completed:
+    """Answer, stop, usage and bill. `tandem.to_dict(event.result)` is what `tandem ask --json` prints."""
+
+    kind: ClassVar[str] = "completed"
+    result: tandem_pb2.SolveResult
+
+
+Event = Accepted | InsightDelta | StageCompleted | Scored | Checked | LlmStopped | AnswerDelta | Restarted | Completed
+
+
+def event_from_pb(message: tandem_pb2.SolveEvent) -> Event | None:
+    """None for an event that this version of the client does not know."""
+    match message.WhichOneof("event"):
+        case "accepted":
+            accepted = message.accepted
+            source = _ANSWER_TEXTS.get(accepted.answer_text, AnswerText.UNSPECIFIED)
+            return Accepted(accepted.request_id, accepted.trace_id, accepted.profile, accepted.stages, source)
+        case "insight_delta":
+            return InsightDelta(message.insight_delta.text, message.insight_delta.tokens, message.insight_delta.said)
+        case "answer_delta":
+            return AnswerDelta(message.answer_delta.text, message.answer_delta.tokens, message.answer_delta.said)
+        case "stage_completed":
+            stage = message.stage_completed
+            return StageCompleted(stage.stage, stage.name, stage.tokens)
+        case "scored":
+            return _scored(message.scored)
+        case "checked":
+            return _checked(message.checked)
+        case "llm_stopped":
+            return _llm_stopped(message.llm_stopped)
+        case "restarted":
+            role = "llm" if message.restarted.role == tandem_pb2.ROLE_LLM else "slm"
+            return Restarted(role, message.restarted.tokens, message.restarted.epoch)
+        case "completed":
+            return Completed(message.completed)
+    return None
+
+
+def _scored(message: tandem_pb2.Scored) -> Scored:
+    score = message.score if message.HasField("score") else None
+    return Scored(message.stage, score, message.threshold, message.sufficient, message.scorer, message.trained)
+
+
+def _checked(message: tandem_pb2.CheckResult) -> Checked:
+    return Checked(
+        message.name,
+        message.stage,
+        "llm" if message.role == tandem_pb2.ROLE_LLM else "slm",
+        _VERDICTS.get(message.verdict, Verdict.UNKNOWN),
+        message.detail,
+        message.score,
+        message.seconds,
+        message.trial,
+    )
+
+
+def _llm_stopped(message: tandem_pb2.LlmStopped) -> LlmStopped:
+    name = tandem_pb2.StopReason.Name(message.reason).removeprefix("STOP_REASON_").lower()
+    return LlmStopped(name, message.cancel_latency_ms, message.overrun_tokens)

@@ -1,0 +1,1 @@
+"""Spans: sent over OTLP, and read from Jaeger."""
