@@ -1,7 +1,7 @@
 # `make help` lists every target. A new machine needs git, make and Python 3.11 or newer.
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
-.PHONY: gpu-check release workflows buildx bench-endpoints bench-time-to-call scale-simulation calls calls-judged images kind-images paper pairs scaling-curves bench-conformance soak chaos bench-live chaos-short fuzz security audit browser lighthouse pictures docs bench-compare bench-fairness bench-batch bench-batch-real bench-checks package e2e-k8s jaeger litellm-proxy k8s-tools tables chart report collect savings collect-savings help setup develop models run test-all test unit integration e2e bench bench-stop bench-stop-real bench-orchestration bench-engine bench-scaling bench-weight peers bench-ledger cost-tree check lint fmt types protos protos-check histories plan-map clean bench-answers
+.PHONY: agents bench-session bench-agents gpu-check release workflows buildx bench-endpoints bench-time-to-call scale-simulation calls calls-judged images kind-images paper pairs scaling-curves bench-conformance soak chaos bench-live chaos-short fuzz security audit browser lighthouse pictures docs bench-compare bench-fairness bench-batch bench-batch-real bench-checks package e2e-k8s jaeger litellm-proxy k8s-tools tables chart report collect savings collect-savings help setup develop models run test-all test unit integration e2e bench bench-stop bench-stop-real bench-orchestration bench-engine bench-scaling bench-weight peers bench-ledger cost-tree check lint fmt types protos protos-check histories plan-map clean bench-answers
 
 # uv from PATH, or one that is installed into .tools/
 UV := $(shell command -v uv 2>/dev/null || echo .tools/bin/uv)
@@ -112,6 +112,9 @@ litellm-proxy: develop  ## install LiteLLM's proxy into the cache folder, in an 
 
 k8s-tools: develop  ## download kubectl, helm and promtool (Debian) into the cache folder (once)
 	@$(RUN) python -m tests.e2e.k8s.get_tools
+
+agents: develop  ## ten coding agents as people install them (npm, PyPI), each through Tandem and directly before a scripted vendor: the table of docs/coding-agents.md (half an hour; ONLY=codex,aider)
+	@UV=$(UV) $(RUN) python -m lab.bench.agents $(if $(ONLY),--only $(ONLY)) $(if $(JSON),--json)
 
 pairs: develop  ## compute docs/pairs.md, real pairs by published answers, from the facts again (seconds)
 	@$(RUN) python -m lab.pairs
@@ -244,6 +247,12 @@ bench-endpoints: models develop  ## 60 functions of HumanEval to the pair behind
 
 bench-time-to-call: models develop  ## seconds to a call with tools, in first and later turns: small model first, and large model alone (half an hour)
 	@$(RUN) python -m lab.bench.time_to_call $(if $(THRESHOLD),--threshold $(THRESHOLD))
+
+bench-session: develop  ## a session of 100 turns growing to 150,000 tokens, directly and through Tandem, also with the process before the API killed
+	@$(RUN) python -m lab.bench.agents.session
+
+bench-agents: litellm-proxy  ## what Tandem and LiteLLM's proxy add to requests of agents' sizes, in turns before the same vendor
+	@$(RUN) python -m lab.bench.agents.added_time
 
 bench-fairness: develop  ## how much slower a tenant's requests are while another tenant floods the system
 	@$(RUN) python -m lab.bench.fairness

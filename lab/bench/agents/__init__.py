@@ -1,0 +1,1 @@
+"""Coding agents as people install them, before a scripted vendor: `make agents`."""
