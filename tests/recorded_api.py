@@ -183,18 +183,22 @@ def anthropic_events(
     *,
     cached: int = 0,
     written: int = 0,
+    hour: int | None = None,
     stop: str = "end_turn",
     blocks: Events | None = None,
 ) -> Events:
     """A stream of /v1/messages as docs.claude.com/en/docs/build-with-claude/streaming has it; `blocks` follow that of
-    the texts.
+    the texts. Of `written` tokens `hour` stay cached for one; the last event repeats the counts, but not this one.
     """
-    usage = {
+    usage: dict[str, Any] = {
         "input_tokens": prompt,
         "cache_read_input_tokens": cached,
         "cache_creation_input_tokens": written,
         "output_tokens": 1,
     }
+    repeated = {} if hour is None else {name: usage[name] for name in usage if name != "output_tokens"}
+    if hour is not None:
+        usage["cache_creation"] = {"ephemeral_5m_input_tokens": written - hour, "ephemeral_1h_input_tokens": hour}
     message = {
         "id": "msg_1",
         "type": "message",
@@ -216,7 +220,7 @@ def anthropic_events(
     last = {
         "type": "message_delta",
         "delta": {"stop_reason": stop, "stop_sequence": None},
-        "usage": {"output_tokens": completion},
+        "usage": {"output_tokens": completion, **repeated},
     }
     return [
         ("message_start", {"type": "message_start", "message": message}),

@@ -99,6 +99,7 @@ class RequestState:
                 check_seconds=self._check_seconds,
                 is_comparable=is_complete and stop.reason not in _LIMITED,
                 read_by={trial.role: _insight_read(self, trial.role) for trial in self.trials},
+                repeated=self.input.request.repeated_share,
             ),
             timings_ms=self._timings(answer, now),
             trace_id=self.input.trace_id,
@@ -149,7 +150,13 @@ class RequestState:
         return sum(check.seconds for check in self.checks)
 
     def _estimates(self) -> list[str]:
-        return [
+        unpriced = [
+            f"{tokens} tokens that the {title(role)} model's vendor put into its cache are billed at the input's "
+            "price: the profile has no price of cache writes ([prices], cache_write)"
+            for role, counts in self._usage().items()
+            if (tokens := self.plan.models[role].prices.unpriced_writes(counts))
+        ]
+        return unpriced + [
             f"the {title(role)} model's token counts are an estimate: its API reported none, as for a stream that "
             "was cut, or none that can be true"
             for role, counts in self._usage().items()

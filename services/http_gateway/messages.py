@@ -8,6 +8,7 @@ from typing import Any
 
 from services.http_gateway.errors import HttpError
 from tandem.client.live_text import Piece
+from tandem.client.results import bill_lines
 from tandem.openai import completion
 from tandem.v1 import tandem_pb2
 
@@ -122,12 +123,14 @@ def _stop_reason(result: tandem_pb2.SolveResult) -> str:
 
 
 def _usage(result: tandem_pb2.SolveResult) -> Data:
-    """All that was paid for, of both models. What came from a cache is no input here."""
+    """All that was paid for, of both models. What came from a cache, or was put into one, is no input here."""
     counted = completion.usage(result)
-    cached = counted["prompt_tokens_details"]["cached_tokens"]
+    cached, written = counted["prompt_tokens_details"].values()
+    hour = sum(line.usage.cache_write_hour_tokens for line in bill_lines(result))
     return {
-        "input_tokens": counted["prompt_tokens"] - cached,
+        "input_tokens": counted["prompt_tokens"] - cached - written,
         "cache_read_input_tokens": cached,
-        "cache_creation_input_tokens": 0,
+        "cache_creation_input_tokens": written,
+        "cache_creation": {"ephemeral_5m_input_tokens": written - hour, "ephemeral_1h_input_tokens": hour},
         "output_tokens": counted["completion_tokens"],
     }

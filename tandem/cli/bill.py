@@ -65,7 +65,9 @@ def _bill(result: tandem_pb2.SolveResult, data: dict[str, Any], saving: str) -> 
         about = "≈ " if usage.is_estimated else ""
         extra = f", {usage.overrun_tokens} overrun" if usage.overrun_tokens else ""
         extra += f", {usage.discarded_tokens} discarded" if usage.discarded_tokens else ""
-        cached = f" (+{usage.cached_input_tokens} cached)" if usage.cached_input_tokens else ""
+        parts = [f"+{usage.cached_input_tokens} cached"] if usage.cached_input_tokens else []
+        parts += [f"{line.cache_writes} put into the cache"] if line.cache_writes else []
+        cached = f" ({', '.join(parts)})" if parts else ""
         lines.append(
             Text(f"{line.title.removesuffix(' small'):8} ", style="bold")
             + Text(

@@ -41,11 +41,11 @@ def prices(
     if json:
         print_json({"version": known.version, "prices": [asdict(price) for price in found]})
         return
-    table = Table("model", "input", "cached", "cache write", "output", "context", box=None)
+    table = Table("model", "input", "cached", "cache write", "for an hour", "output", "context", box=None)
     for price in found[:_SHOWN]:
-        amounts = (price.input, price.cached_input, price.cache_write, price.output)
+        amounts = (price.input, price.cached_input, price.cache_write, price.cache_write_hour, price.output)
         table.add_row(price.model, *map(_amount, amounts), _limit(price))
-    print_table(table, optional=("context", "cache write"))
+    print_table(table, optional=("context", "for an hour", "cache write"))
     more = f"; {len(found) - _SHOWN} more: name a part of the model's name" if len(found) > _SHOWN else ""
     console.print(f"USD per million tokens, list {known.version}{more}", style="dim")
 

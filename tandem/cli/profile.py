@@ -48,7 +48,7 @@ SecondKey = Annotated[str, typer.Option("--second-key", help="The same for the s
 LargePrice = Annotated[
     str,
     typer.Option(
-        "--large-price", help="USD per million tokens, INPUT/OUTPUT or INPUT/CACHED/OUTPUT. Default: the vendor's."
+        "--large-price", help="USD per million tokens, INPUT[/CACHED[/CACHE WRITE]]/OUTPUT. Default: the vendor's."
     ),
 ]
 SmallPrice = Annotated[str, typer.Option("--small-price", help="The same for the small model.")]

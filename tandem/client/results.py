@@ -31,6 +31,11 @@ class BillLine:
     def generated(self) -> int:
         return self.usage.output_tokens + self.usage.overrun_tokens + self.usage.discarded_tokens
 
+    @property
+    def cache_writes(self) -> int:
+        """Of the input: what a vendor also put into its cache."""
+        return self.usage.cache_write_tokens + self.usage.cache_write_hour_tokens
+
 
 def role_name(role: int) -> str:
     """Of the enum Role: ROLE_SECOND_SLM is `second_slm`."""

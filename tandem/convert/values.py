@@ -114,14 +114,17 @@ def prices_from_pb(message: Any, field: str = "prices") -> RolePrices:
     if not message.HasField(field):
         return UNKNOWN
     prices = getattr(message, field)
-    return RolePrices(prices.input, prices.cached_input, prices.output)
+    writes = {name: optional(prices, name) for name in ("cache_write", "cache_write_hour")}
+    return RolePrices(prices.input, prices.cached_input, prices.output, **writes)
 
 
 def prices_to_pb(prices: RolePrices) -> tandem_pb2.RolePrices | None:
     """None, which sets no field, for a price that is not known."""
     if not prices.is_known:
         return None
-    return tandem_pb2.RolePrices(input=prices.input, cached_input=prices.cached_input, output=prices.output)
+    amounts = asdict(prices)
+    del amounts["is_known"]
+    return tandem_pb2.RolePrices(**amounts)
 
 
 def role_to_pb(role: str) -> tandem_pb2.Role.ValueType:
@@ -157,6 +160,8 @@ def counts_to_pb(model: str, counts: TokenCounts) -> tandem_pb2.TokenUsage:
         overrun_tokens=counts.overrun,
         discarded_tokens=counts.discarded,
         is_estimated=counts.is_estimated,
+        cache_write_tokens=counts.written,
+        cache_write_hour_tokens=counts.written_hour,
     )
 
 
@@ -168,6 +173,8 @@ def counts_from_pb(usage: tandem_pb2.TokenUsage) -> TokenCounts:
         overrun=usage.overrun_tokens,
         discarded=usage.discarded_tokens,
         is_estimated=usage.is_estimated,
+        written=usage.cache_write_tokens,
+        written_hour=usage.cache_write_hour_tokens,
     )
 
 

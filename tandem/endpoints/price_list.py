@@ -39,9 +39,13 @@ VENDORS = (
     "together_ai",
     "xai",
 )
-_AMOUNTS = (
-    "input_cost_per_token", "output_cost_per_token", "cache_read_input_token_cost", "cache_creation_input_token_cost",
-)  # fmt: skip
+_AMOUNTS = {
+    "input": "input_cost_per_token",
+    "output": "output_cost_per_token",
+    "cached_input": "cache_read_input_token_cost",
+    "cache_write": "cache_creation_input_token_cost",
+    "cache_write_hour": "cache_creation_input_token_cost_above_1hr",
+}
 _MILLION = 1_000_000
 _TIMEOUT_SECONDS = 30
 
@@ -53,7 +57,7 @@ class PriceListError(UserError):
 @dataclass(frozen=True, slots=True)
 class ListPrice:
     """USD per million tokens, and the model's limits in tokens; None where the list does not say. Prices by day, by
-    context length and by batch are left out.
+    context length and by batch are left out. `cache_write_hour`: of what a cache keeps for an hour.
     """
 
     model: str
@@ -62,6 +66,7 @@ class ListPrice:
     output: float
     cached_input: float | None = None
     cache_write: float | None = None
+    cache_write_hour: float | None = None
     max_input_tokens: int | None = None
     max_output_tokens: int | None = None
 
@@ -140,7 +145,7 @@ def _of_litellm(given: Mapping[str, Mapping[str, Any]]) -> Iterator[ListPrice]:
             continue
         if "input_cost_per_token" not in entry or "output_cost_per_token" not in entry or name.startswith("ft:"):
             continue
-        amounts = [_per_million(entry.get(name)) for name in _AMOUNTS]
+        amounts = [_per_million(entry.get(name)) for name in _AMOUNTS.values()]
         limits = [_whole(entry.get(f"max_{kind}_tokens")) for kind in ("input", "output")]
         yield ListPrice(name, entry["litellm_provider"], *amounts, *limits)  # type: ignore[arg-type]
 
@@ -159,7 +164,7 @@ def _shortest(value: Any) -> str:
 
 def _from_row(row: dict[str, str]) -> ListPrice:
     def of(kind: type[Any], names: Iterable[str]) -> list[Any]:
-        return [kind(row[name]) if row[name] else None for name in names]
+        return [kind(row[name]) if row.get(name) else None for name in names]  # an older download has fewer
 
-    prices = of(float, ("input", "output", "cached_input", "cache_write"))
+    prices = of(float, _AMOUNTS)
     return ListPrice(row["model"], row["vendor"], *prices, *of(int, ("max_input_tokens", "max_output_tokens")))

@@ -15,6 +15,7 @@ from tandem.endpoints.key import endpoint_key
 from tandem.endpoints.requests import EndpointError, Loading, Requests
 from tandem.errors import SetupError
 from tandem.method.profile.endpoint import Api, Capabilities
+from tandem.method.profile.prices import RolePrices
 
 _AGAIN_SECONDS = 2.0
 _CONTEXTS = range(256, 1 << 31)
@@ -35,14 +36,12 @@ class Probe(Protocol):
 
 @dataclass(frozen=True)
 class Found:
-    """`context_length`, `output_tokens` (the most of an answer) and `usd` (input, cached input and output, per million
-    tokens) where the endpoint says them itself.
-    """
+    """`context_length`, `output_tokens` (the most of an answer) and `usd` where the endpoint says them itself."""
 
     can: Capabilities
     context_length: int | None = None
     output_tokens: int | None = None
-    usd: tuple[float, float | None, float] | None = None
+    usd: RolePrices | None = None
     told: dict[str, Any] = field(default_factory=dict)
 
 
@@ -115,13 +114,16 @@ def _length(*said: Any) -> int | None:
     return next((value for value in said if isinstance(value, int) and value in _CONTEXTS), None)
 
 
-def _usd(listed: Mapping[str, Any]) -> tuple[float, float | None, float] | None:
+def _usd(listed: Mapping[str, Any]) -> RolePrices | None:
     """OpenRouter's list of models has prices per token, as texts; -1 where it depends on the request."""
     given = listed.get("pricing")
     if not isinstance(given, dict):
         return None
-    read, cached, written = (_million(given.get(name)) for name in ("prompt", "input_cache_read", "completion"))
-    return None if read is None or written is None else (read, cached, written)
+    names = ("prompt", "input_cache_read", "completion", "input_cache_write")
+    read, cached, output, write = (_million(given.get(name)) for name in names)
+    if read is None or output is None:
+        return None
+    return RolePrices(read, read if cached is None else cached, output, cache_write=write)
 
 
 def _million(per_token: Any) -> float | None:

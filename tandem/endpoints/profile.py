@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from math import inf
 from pathlib import Path
@@ -68,11 +68,11 @@ class Role:
         if self.prices is not None:
             return self.prices, "given"
         if self.found and self.found.usd:
-            read, cached, written = self.found.usd
-            return RolePrices(read, read if cached is None else cached, written), "the endpoint's own list"
+            return self.found.usd, "the endpoint's own list"
         if listed := self.address.price:
             cached = listed.input if listed.cached_input is None else listed.cached_input
-            return RolePrices(listed.input, cached, listed.output), price_list().version
+            writes = (listed.cache_write, listed.cache_write_hour)
+            return RolePrices(listed.input, cached, listed.output, True, *writes), price_list().version
         return None, "unknown"
 
     @property
@@ -96,14 +96,20 @@ def _context_of(file: Path) -> int:
 
 
 def parse_prices(text: str) -> RolePrices:
-    """`INPUT/OUTPUT` or `INPUT/CACHED/OUTPUT`, USD per million tokens. Raises AddressError."""
+    """`INPUT/OUTPUT`, `INPUT/CACHED/OUTPUT` or, with a price of cache writes, `INPUT/CACHED/WRITE/OUTPUT`, USD per
+    million tokens. Raises AddressError.
+    """
     try:
         amounts = [float(part) for part in text.split("/")]
     except ValueError:
         amounts = []
-    if len(amounts) not in (2, 3) or not all(0 <= amount < inf for amount in amounts):
-        raise AddressError(f"{text!r} is no price: give INPUT/OUTPUT or INPUT/CACHED/OUTPUT, in USD per million tokens")
-    return RolePrices(amounts[0], amounts[1] if len(amounts) == 3 else amounts[0], amounts[-1])
+    if len(amounts) not in (2, 3, 4) or not all(0 <= amount < inf for amount in amounts):
+        raise AddressError(
+            f"{text!r} is no price: give INPUT/OUTPUT, INPUT/CACHED/OUTPUT or INPUT/CACHED/WRITE/OUTPUT, in USD per "
+            "million tokens"
+        )
+    write = amounts[2] if len(amounts) == 4 else None
+    return RolePrices(amounts[0], amounts[0] if len(amounts) == 2 else amounts[1], amounts[-1], cache_write=write)
 
 
 def pair_name(*addresses: Address) -> str:
@@ -166,8 +172,13 @@ def _prices(roles: dict[str, Role]) -> str:
             )
             lines.append(f"# {role} = {{ input = 0.10, cached_input = 0.05, output = 0.40 }}")
         else:
-            amounts = f"input = {prices.input:g}, cached_input = {prices.cached_input:g}, output = {prices.output:g}"
-            lines.append(f"{role} = {{ {amounts} }}")
+            known = {name: amount for name, amount in asdict(prices).items() if amount is not None}
+            del known["is_known"]
+            if prices.cache_write is None and given.address.api and given.address.api.protocol == "anthropic":
+                named = f"# {role}: nobody says what a cache write of {given.address.name} costs"
+                lines.append(f"{named}: bills take the input's price, with a note.")
+                lines.append("# Such vendors ask more: add cache_write = ... here.")
+            lines.append(f"{role} = {{ {', '.join(f'{name} = {amount:g}' for name, amount in known.items())} }}")
     version = " with ".join(dict.fromkeys(sources))
     return "\n".join([f"version = {json.dumps(version)}", *lines])
 

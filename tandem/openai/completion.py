@@ -79,7 +79,10 @@ def usage(result: tandem_pb2.SolveResult) -> dict[str, Any]:
         "prompt_tokens": prompt,
         "completion_tokens": generated,
         "total_tokens": prompt + generated,
-        "prompt_tokens_details": {"cached_tokens": cached},
+        "prompt_tokens_details": {
+            "cached_tokens": cached,
+            "cache_write_tokens": sum(line.cache_writes for line in lines),
+        },
         "completion_tokens_details": {
             "reasoning_tokens": 0 if is_llms else sum(line.generated for line in lines if line.role == LLM)
         },

@@ -59,6 +59,21 @@ async def test_cached_tokens_beyond_the_prompt_are_not_believed() -> None:
     assert (end.usage.cached, end.usage.is_estimated) == (0, True)
 
 
+@pytest.mark.parametrize("written", [-1, 21, 10**9])
+async def test_more_tokens_put_into_a_cache_than_were_computed_are_not_believed(
+    kind: type[ApiWriter], written: int
+) -> None:
+    usage = openai_usage(20, 3) | {"prompt_tokens_details": {"cached_tokens": 0, "cache_write_tokens": written}}
+    answer = Answer(events=openai_chunks(TEXTS, usage))
+    if kind is AnthropicWriter:
+        answer = Answer(events=anthropic_events(TEXTS, 20 - written, 3, written=written, hour=written + 1))
+    with recorded_api(answers(answer, kind=kind)) as api:
+        engine = started(kind, api)
+        _, _, end = await whole(engine, request())
+        engine.stop()
+    assert (end.usage.written, end.usage.written_hour, end.usage.is_estimated) == (0, 0, True)
+
+
 @pytest.mark.parametrize("usage", ["at_end", "timings"])
 async def test_a_stream_that_goes_on_behind_the_cap_is_ended_there(kind: type[ApiWriter], usage: Any) -> None:
     with recorded_api(answers(replied(kind, ["x"] * 30_000, 20, 30_000), kind=kind)) as api:

@@ -44,7 +44,9 @@ SAID = conversation.Message
 CALL = ToolCall("call_1", "f", '{"a": 1}')
 TOOLS = ToolUse((Tool("f", "does", '{"type": "object"}', True),), "required", ("f",), True)
 EITHER = ["history.tool_call_id", "history.tool_calls"]  # a message has one of them
-COUNTS = TokenCounts(prompt=1, cached=2, completion=3, overrun=4, discarded=5, is_estimated=True)
+COUNTS = TokenCounts(
+    prompt=1, cached=2, completion=3, overrun=4, discarded=5, is_estimated=True, written=1, written_hour=1
+)
 CHECK = CheckResult("regex", 1, "slm", Verdict.FAIL, "no match", 0.5, 0.25, 2)
 RESULT = SolveResult(
     request_id="r",
@@ -81,7 +83,7 @@ TASK = ModelTask(
     max_tokens=(7,),
     epoch=3,
     sampling=Sampling(0.5, 0.25, 9),
-    prices=RolePrices(1.0, 2.0, 3.0),
+    prices=RolePrices(1.0, 2.0, 3.0, cache_write=4.0, cache_write_hour=5.0),
     task="code",
     trial=2,
     repair=Repair("wrong", "f(1) is 2"),

@@ -2,9 +2,11 @@ from __future__ import annotations
 
 import pytest
 
+from tandem.method.conversation import Message
 from tandem.method.cost.cost import cost, tflops_full, tflops_paper, worst_case_usd
 from tandem.method.profile.prices import RolePrices
 from tandem.method.request.plan import Plan, PlannedModel, StagePlan
+from tandem.method.request.request import SolveRequest
 from tandem.method.tokens import TokenCounts
 from tests.planned import pair, used
 
@@ -15,6 +17,16 @@ PLAN = Plan(
     answer_max_tokens=200, answer_format="boxed",
     llm_alone_output_tokens=1000,
 )  # fmt: skip
+
+
+def test_alone_the_large_model_would_have_had_the_turns_before_in_its_cache() -> None:
+    said = [Message("user", "a" * 3000), Message("assistant", "b" * 500), Message("user", "c" * 500)]
+    share = SolveRequest("r", "", history=said).repeated_share
+    assert share == 0.75
+    assert SolveRequest("r", "first", history=said[:1]).repeated_share == 0
+    bills = [cost(PLAN, used(slm=TokenCounts(30)), tokens, repeated=share) for tokens in (1000, 2000)]
+    short, long = ((bill.usd_llm_alone or 0) * 1e6 - 1000 * 6 for bill in bills)
+    assert (short, long) == (pytest.approx(1000 * 3), pytest.approx(500 * 3 + 1500 * 1))
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,7 @@ from tandem.local.layout import FURTHER_EXECUTORS, LOCAL_PROCESSES, Layout
 from tandem.local.programs import left_out, program, withheld
 from tandem.method.errors import InvalidArgument
 from tandem.method.profile.endpoint import Api, Capabilities
+from tandem.method.profile.prices import RolePrices
 from tandem.method.profile.profile import Profile, load_profile, profile_of
 from tandem.method.request.plan import Plan
 from tandem.openai.chat_request import ChatCompletionRequest
@@ -180,7 +181,7 @@ def test_each_role_has_a_process_where_one_model_runs_here_and_where_each_has_a_
 
 
 def test_prices_of_ones_own_and_the_endpoints_own_list_come_before_the_vendors() -> None:
-    found = Found(Capabilities(), usd=(1.0, None, 2.0))
+    found = Found(Capabilities(), usd=RolePrices(1.0, 1.0, 2.0))
     own = Role(parse("openai:gpt-4o"), found, parse_prices("3/4"))
     text = tomllib.loads(profile_text("p", own, Role(parse("openai:gpt-4o"), found)))
     assert text["prices"]["llm"] == {"input": 3.0, "cached_input": 3.0, "output": 4.0}

@@ -23,7 +23,7 @@ GIVEN = {
     "m-4": {"mode": "chat", "litellm_provider": "openai", "input_cost_per_token": 1e-06},
     "bedrock/m-5": {"mode": "chat", "litellm_provider": "bedrock", "input_cost_per_token": 1e-06, "output_cost_per_token": 1e-06},
 }  # fmt: skip
-FIRST = ListPrice("m-1", "openai", 0.15, 0.6, 0.075, None, 128000, 16384)
+FIRST = ListPrice("m-1", "openai", 0.15, 0.6, 0.075, None, None, 128000, 16384)
 
 
 @pytest.fixture

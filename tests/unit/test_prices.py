@@ -3,28 +3,36 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import UTC, datetime
 from types import SimpleNamespace
 
 import pytest
 
+from services.http_gateway.messages import _usage as anthropic_usage
+from services.shared.observability.metrics import _by_state
 from services.shared.observability.spans import Inference, cost_bucket
 from services.shared.observability.spans import _usage as usage_attributes
+from tandem.cli.bill import _bill
 from tandem.cli.output import dollars
 from tandem.client.results import to_dict
 from tandem.convert.results import result_to_pb
 from tandem.convert.values import prices_from_pb, prices_to_pb
+from tandem.endpoints import price_list as price_list_module
 from tandem.method.cost.bound import upper_bound
 from tandem.method.cost.cost import cost
 from tandem.method.errors import InvalidArgument
 from tandem.method.profile.price_sections import parse_prices
 from tandem.method.profile.prices import UNKNOWN, RolePrices, total
 from tandem.method.request.charge import nano_usd
+from tandem.method.request.request import SolveInput, SolveRequest
+from tandem.method.request.result import Stop, StopReason
 from tandem.method.tokens import TokenCounts
 from tandem.openai.completion import usage as openai_usage
 from tandem.v1 import tandem_pb2
 from tests.planned import changed, used
 from tests.unit.test_convert import RESULT
 from tests.unit.test_cost import PLAN
+from workflows.request_state import RequestState
 
 HALF_KNOWN = changed(PLAN, "llm", prices=UNKNOWN)
 USAGE = used(llm=TokenCounts(10, 0, 20, 3), slm=TokenCounts(30, 0, 40), scorer=TokenCounts(50))
@@ -52,6 +60,45 @@ def test_a_role_that_a_profile_names_no_price_of_has_none_and_the_scorer_has_the
     assert prices.of("llm") == UNKNOWN
     assert prices.of("scorer") == prices.of("slm") == RolePrices(1, 0.5, 2)
     assert prices.unknown == ["llm"]
+
+
+def test_what_a_vendor_puts_into_its_cache_has_a_price_of_its_own_and_without_one_the_inputs() -> None:
+    read = TokenCounts(100, 50, 10, written=60, written_hour=30)
+    known = RolePrices(4, 0.4, 20, cache_write=5, cache_write_hour=8)
+    assert known.usd(read) == pytest.approx((10 * 4 + 60 * 5 + 30 * 8 + 50 * 0.4 + 10 * 20) / 1e6)
+    assert (known.most_input, known.unpriced_writes(read)) == (8, 0)
+    half = replace(known, cache_write_hour=None)
+    assert half.usd(read) == pytest.approx((40 * 4 + 60 * 5 + 50 * 0.4 + 10 * 20) / 1e6)
+    assert (half.most_input, half.unpriced_writes(read)) == (5, 30)
+
+
+def test_a_bill_without_a_price_of_cache_writes_says_so() -> None:
+    state = RequestState(SolveInput(SolveRequest("r", "q"), PLAN, 7), datetime(2026, 1, 1, tzinfo=UTC))
+    state.llm_counts = TokenCounts(100, written=60)
+    (note,) = state.result(Stop(0, StopReason.CANCELLED), None, state.started_at).notes
+    assert note.startswith("60 tokens that the large model's vendor put into its cache are billed at the input's price")
+
+
+def test_the_shipped_list_knows_what_anthropics_caches_cost() -> None:
+    listed = price_list_module.read(price_list_module.SHIPPED).find("claude-opus-4-7", "anthropic")
+    assert listed is not None
+    assert (listed.cached_input, listed.cache_write, listed.cache_write_hour) == (0.5, 6.25, 10)
+
+
+def test_every_display_of_a_bill_has_what_was_put_into_a_cache() -> None:
+    usage = USAGE | {"llm": TokenCounts(100, 50, 10, written=60, written_hour=30)}
+    message = result_to_pb(replace(RESULT, usage=usage, cost=cost(PLAN, usage, 10)))
+    assert openai_usage(message)["prompt_tokens_details"] == {"cached_tokens": 50, "cache_write_tokens": 90}
+    told = anthropic_usage(message)
+    assert told["cache_creation"] == {"ephemeral_5m_input_tokens": 60, "ephemeral_1h_input_tokens": 30}
+    assert told["input_tokens"] + told["cache_creation_input_tokens"] == 100 + 30 + 50
+    assert "100 prompt tokens (+50 cached, 90 put into the cache)" in str(_bill(message, to_dict(message), "")[0])
+    span = usage_attributes(Inference("m", "llm", "r", 1, PLAN.llm.prices), usage["llm"])
+    assert span["gen_ai.usage.cache_creation.input_tokens"] == 90
+    assert _by_state(usage["llm"]) | {"output": 0} == {
+        "input": 10, "cached_input": 50, "cache_write": 60, "cache_write_hour": 30,
+        "output": 0, "overrun": 0, "discarded": 0,
+    }  # fmt: skip
 
 
 def test_a_limit_in_usd_is_refused_where_a_price_is_not_known() -> None:

@@ -24,7 +24,8 @@ IDENTITY = {
     "tandem.attempt",
 }  # fmt: skip
 USAGE = {
-    "gen_ai.usage.input_tokens", "gen_ai.usage.cache_read.input_tokens", "gen_ai.usage.output_tokens",
+    "gen_ai.usage.input_tokens", "gen_ai.usage.cache_read.input_tokens",
+    "gen_ai.usage.cache_creation.input_tokens", "gen_ai.usage.output_tokens",
     "gen_ai.usage.cost.amount", "gen_ai.usage.cost.currency", "gen_ai.usage.cost.source",
 }  # fmt: skip
 

@@ -53,6 +53,8 @@ function Bar({ parts, scale }) {
 const STATES = [
   ["input_tokens", "Read"],
   ["cached_input_tokens", "From cache"],
+  ["cache_write_tokens", "Of read: put into a cache"],
+  ["cache_write_hour_tokens", "for an hour"],
   ["output_tokens", "Written"],
   ["overrun_tokens", "Overrun"],
   ["discarded_tokens", "Discarded"],
@@ -64,6 +66,9 @@ const TIMES = [
   ["first_answer_token", "Decision to first answer token"],
   ["total", "Whole request"],
 ];
+
+/** Rows of caches that vendors fill are there where one was. */
+const RARE = ["cache_write_tokens", "cache_write_hour_tokens"];
 
 /** A column for each role that the profile has: Large, Small, Scorer, Second, ... */
 const rolesOf = ({ usage }) => Object.keys(usage).filter((role) => usage[role].model).map((role) => [role, heading(role)]);
@@ -87,7 +92,7 @@ export function Bill({ result, jaeger, isOpen }) {
             <thead><tr><th scope="col">Tokens</th>
               ${roles.map(([role, label]) => html`<th scope="col" class=${role}>${label}</th>`)}<th scope="col">All</th></tr></thead>
             <tbody>
-              ${STATES.map(([name, label]) => html`
+              ${STATES.filter(([name]) => !RARE.includes(name) || sum(roles, usage, name)).map(([name, label]) => html`
                 <tr><th scope="row">${label}</th>
                   ${[...roles.map(([role]) => usage[role][name]), sum(roles, usage, name)].map((tokens) => html`
                     <td class=${tokens ? "" : "zero"}>${count(tokens)}</td>`)}</tr>`)}

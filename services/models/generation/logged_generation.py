@@ -207,11 +207,5 @@ class LoggedGeneration:
         decided_at = self._decided_at
         overrun = 0 if decided_at is None else sum(at > decided_at for at in self._generated_at)
         discarded = generated - logged if decided_at is None else 0
-        return TokenCounts(
-            prompt=end.usage.prompt,
-            cached=end.usage.cached,
-            completion=generated - overrun - discarded,
-            overrun=overrun,
-            discarded=discarded,
-            is_estimated=end.usage.is_estimated,
-        )
+        completion = generated - overrun - discarded
+        return replace(end.usage, completion=completion, overrun=overrun, discarded=discarded)

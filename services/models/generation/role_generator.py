@@ -275,7 +275,9 @@ def prompt_of(own: TokenCounts, kept: int) -> TokenCounts:
     """
     tokens = max(0, own.read - kept)
     cached = min(own.cached, tokens)
-    return TokenCounts(prompt=tokens - cached, cached=cached)
+    prompt = tokens - cached
+    hour = min(own.written_hour, prompt)
+    return TokenCounts(prompt=prompt, cached=cached, written=min(own.written, prompt - hour), written_hour=hour)
 
 
 def cache_use(task: ModelTask) -> CacheUse:

@@ -264,8 +264,10 @@ def _count_usage(result: SolveResult, exemplar: dict[str, str] | None) -> None:
 def _by_state(counts: TokenCounts) -> dict[str, int]:
     """Values of the label `state`."""
     return {
-        "input": counts.prompt,
+        "input": counts.prompt - counts.written - counts.written_hour,
         "cached_input": counts.cached,
+        "cache_write": counts.written,
+        "cache_write_hour": counts.written_hour,
         "output": counts.completion,
         "overrun": counts.overrun,
         "discarded": counts.discarded,

@@ -182,6 +182,7 @@ def _usage(inference: Inference, counts: TokenCounts) -> dict[str, Any]:
     return {
         "gen_ai.usage.input_tokens": counts.prompt,
         "gen_ai.usage.cache_read.input_tokens": counts.cached,
+        "gen_ai.usage.cache_creation.input_tokens": counts.written + counts.written_hour,
         "gen_ai.usage.output_tokens": counts.generated,
         **({} if usd is None else cost),
     }

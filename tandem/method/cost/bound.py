@@ -1,8 +1,10 @@
 """The most that a request can cost and compute, whatever the caches do: what is set aside before it begins."""
 
+from dataclasses import replace
+
 from tandem.method.cost.allowance import TEMPLATE_TOKENS, Allowance, allowance
 from tandem.method.cost.cost import TRIAL_FAILURE_TOKENS
-from tandem.method.profile.prices import total
+from tandem.method.profile.prices import RolePrices, total
 from tandem.method.request.charge import Charge, nano_usd
 from tandem.method.request.request import SolveInput
 from tandem.method.request.result import SolveResult, Usage
@@ -16,7 +18,7 @@ def upper_bound(task: SolveInput) -> Charge:
     A bill can be higher by what lost attempts generated; nobody can know that before.
     """
     usage = _worst_usage(task, allowance(task.plan, task.request.budget, task.question_tokens))
-    usd = total(*(task.plan.models[role].prices.usd(counts) for role, counts in usage.items()))
+    usd = total(*(_dearest(task.plan.models[role].prices).usd(counts) for role, counts in usage.items()))
     return Charge(nano_usd(usd), _computed(usage))
 
 
@@ -42,6 +44,10 @@ def _worst_usage(task: SolveInput, allowed: Allowance) -> Usage:
         for role in set(trial.order):
             usage[role] = sum([of_each] * trial.number_of(role), usage[role])
     return usage
+
+
+def _dearest(prices: RolePrices) -> RolePrices:
+    return replace(prices, input=prices.most_input)
 
 
 def _computed(usage: Usage) -> int:

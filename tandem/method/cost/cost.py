@@ -12,6 +12,7 @@ from tandem.method.roles import LLM, SCORER, SLM, SMALL_ROLES
 from tandem.method.tokens import TokenCounts
 
 _MILLION, _TERA = 1e6, 1e12
+_LEAST_CACHED = 1024  # tokens of a prompt: of a shorter one vendors keep nothing
 TRIAL_FAILURE_TOKENS = 256  # the words that tell the small model why its answer failed, at most
 
 
@@ -42,6 +43,7 @@ def cost(
     check_seconds: float = 0.0,
     is_comparable: bool = True,
     read_by: Mapping[str, int] | None = None,
+    repeated: float = 0.0,
 ) -> Cost:
     """The bill; amounts are None where a price is not known. `prompt_tokens` is the plain question's prompt, which the
     large model alone would have read; `check_seconds` is the processor time of the checks. Where it is not
@@ -52,12 +54,15 @@ def cost(
     exact.
     Elsewhere they are estimates: the profile's calibration says how many tokens that model needs by itself. `is_read`:
     the small model answers from what the large one wrote; `read_by`: tokens of it that trials of further small models
-    read, by role.
+    read, by role. `repeated`: the share of the prompt that the turn before it held too, which the large model alone
+    would have had in its cache.
     """
     by_role = {role: plan.models[role].prices.usd(counts) for role, counts in usage.items()}
     usd = total(*by_role.values())
-    alone = _exact(plan, llm_answer) if llm_answer else _estimated(plan, prompt_tokens)
-    low, high = (None, None) if llm_answer else _interval(plan, prompt_tokens)
+    cached = int(prompt_tokens * repeated) if prompt_tokens >= _LEAST_CACHED else 0
+    read = TokenCounts(prompt_tokens - cached, cached)
+    alone = _exact(plan, llm_answer) if llm_answer else _estimated(plan, read)
+    low, high = (None, None) if llm_answer else _interval(plan, read)
     return Cost(
         usd=usd,
         usd_by_role=by_role,
@@ -106,24 +111,23 @@ def _exact(plan: Plan, answer: TokenCounts) -> _Alone:
     return _Alone(plan.llm.prices.usd(answer), 2 * plan.llm.parameters * answer.computed / _TERA, seconds)
 
 
-def _estimated(plan: Plan, prompt_tokens: int) -> _Alone:
-    tokens = plan.expected_alone(prompt_tokens).tokens
-    seconds = plan.llm.rates.seconds(prompt_tokens, 0, tokens) if plan.llm.rates else None
-    usd = _usd_alone(plan, prompt_tokens, tokens)
-    return _Alone(usd, 2 * plan.llm.parameters * (prompt_tokens + tokens) / _TERA, seconds)
+def _estimated(plan: Plan, read: TokenCounts) -> _Alone:
+    tokens = plan.expected_alone(read.read).tokens
+    seconds = plan.llm.rates.seconds(read.prompt, read.cached, tokens) if plan.llm.rates else None
+    return _Alone(_usd_alone(plan, read, tokens), 2 * plan.llm.parameters * (read.prompt + tokens) / _TERA, seconds)
 
 
-def _interval(plan: Plan, prompt_tokens: int) -> tuple[float | None, float | None]:
+def _interval(plan: Plan, read: TokenCounts) -> tuple[float | None, float | None]:
     """95 %, of one answer, in USD; None where none is known."""
-    expected = plan.expected_alone(prompt_tokens)
-    return _usd_alone(plan, prompt_tokens, expected.low), _usd_alone(plan, prompt_tokens, expected.high)
+    expected = plan.expected_alone(read.read)
+    return _usd_alone(plan, read, expected.low), _usd_alone(plan, read, expected.high)
 
 
-def _usd_alone(plan: Plan, prompt_tokens: int, tokens: float | None) -> float | None:
+def _usd_alone(plan: Plan, read: TokenCounts, tokens: float | None) -> float | None:
     prices = plan.llm.prices
     if tokens is None or not prices.is_known:
         return None
-    return (prompt_tokens * prices.input + tokens * prices.output) / _MILLION
+    return total(prices.usd(read), tokens * prices.output / _MILLION)
 
 
 def _saved(usd: float | None, alone: float | None) -> float | None:
@@ -157,9 +161,9 @@ def worst_case_usd(plan: Plan, prompt_tokens: int, llm_tokens: int, answer_token
     cached = len(plan.stages) * prefilled if llm_tokens else 0
     llm, slm, scorer = (plan.models[role].prices for role in (LLM, SLM, SCORER))
     return (
-        prompt_llm * llm.input
+        prompt_llm * llm.most_input
         + llm_tokens * llm.output
-        + prefilled * (scorer.input + slm.input)
+        + prefilled * (scorer.most_input + slm.most_input)
         + cached * scorer.cached_input
         + (cached * slm.cached_input if plan.prefill_ahead else 0)
         + answer_tokens * slm.output
@@ -171,5 +175,5 @@ def worst_case_usd_of_trials(plan: Plan, prompt_tokens: int, llm_tokens: int) ->
     trial = plan.trial
     read = prompt_tokens + llm_tokens + trial.max_tokens + TRIAL_FAILURE_TOKENS
     priced = [(trial.number_of(role), plan.models[role].prices) for role in trial.order]
-    each = (number * (read * price.input + trial.max_tokens * price.output) for number, price in priced)
+    each = (number * (read * price.most_input + trial.max_tokens * price.output) for number, price in priced)
     return sum(each) / _MILLION

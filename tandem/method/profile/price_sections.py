@@ -43,6 +43,8 @@ class RolePricesSection(Section):
     input: float = Field(ge=0)
     cached_input: float = Field(ge=0)
     output: float = Field(ge=0)
+    cache_write: float | None = Field(default=None, ge=0)
+    cache_write_hour: float | None = Field(default=None, ge=0)
 
     @model_validator(mode="before")
     @classmethod
@@ -52,7 +54,7 @@ class RolePricesSection(Section):
         return given
 
     def as_prices(self) -> RolePrices:
-        return RolePrices(self.input, self.cached_input, self.output)
+        return RolePrices(**self.model_dump())
 
 
 _PricesSection = create_model(

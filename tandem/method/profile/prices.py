@@ -10,12 +10,18 @@ _MILLION = 1e6
 
 @dataclass(frozen=True)
 class RolePrices:
-    """USD per million tokens. Not `is_known`: nobody has said what the model costs, and its amounts mean nothing."""
+    """USD per million tokens. Not `is_known`: nobody has said what the model costs, and its amounts mean nothing.
+
+    `cache_write`, `cache_write_hour`: what is computed and also put into the vendor's cache, for its usual time or for
+    an hour; None: nobody has said, and the input's price stands in.
+    """
 
     input: float = 0.0
     cached_input: float = 0.0
     output: float = 0.0
     is_known: bool = True
+    cache_write: float | None = None
+    cache_write_hour: float | None = None
 
     def usd(self, counts: TokenCounts) -> float | None:
         """USD for tokens that were prefilled, cached and generated; every generated token is paid, whatever its state.
@@ -24,9 +30,20 @@ class RolePrices:
         """
         if not self.is_known and (counts.read or counts.generated):
             return None
-        return (
-            counts.prompt * self.input + counts.cached * self.cached_input + counts.generated * self.output
-        ) / _MILLION
+        plain = counts.prompt - counts.written - counts.written_hour
+        write, hour = (self.input if price is None else price for price in (self.cache_write, self.cache_write_hour))
+        read = plain * self.input + counts.written * write + counts.written_hour * hour
+        return (read + counts.cached * self.cached_input + counts.generated * self.output) / _MILLION
+
+    @property
+    def most_input(self) -> float:
+        """What a token of a prompt costs at most, whether it is put into a cache or not."""
+        return max(self.input, self.cache_write or 0.0, self.cache_write_hour or 0.0)
+
+    def unpriced_writes(self, counts: TokenCounts) -> int:
+        """Tokens that were put into a cache, of which nobody has said what that costs."""
+        short = counts.written if self.cache_write is None else 0
+        return short + (counts.written_hour if self.cache_write_hour is None else 0)
 
 
 UNKNOWN = RolePrices(is_known=False)

@@ -64,6 +64,20 @@ class SolveRequest:
         return self.question or (self.history[-1].text if self.history else "")
 
     @property
+    def repeated_share(self) -> float:
+        """Of what the models read, by its length: what the conversation's turn before this one had as well, so that a
+        vendor's cache has it. 0 of a first turn.
+        """
+        said = [len(message.text) + sum(len(call.arguments) for call in message.calls) for message in self.history]
+        answers = [n for n, message in enumerate(self.history) if message.speaker == "assistant"]
+        if not answers:
+            return 0.0
+        before = sum(said[: answers[-1]]) + sum(
+            len(tool.description) + len(tool.parameters) for tool in self.tools.tools
+        )
+        return before / max(1, before + sum(said[answers[-1] :]) + len(self.question))
+
+    @property
     def answered_calls(self) -> list[ToolCall]:
         """The calls whose results are answered, in the order of the results; none where the user has spoken last."""
         if not self.answers_tool:

@@ -1,7 +1,7 @@
 """What a model is asked to do for a request, and what it came to: input and output of every model activity."""
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from tandem.method.conversation import Message, Task
 from tandem.method.evidence.checks import CheckSpec, Repair
@@ -122,9 +122,9 @@ class GenerationOutcome:
     @property
     def uninterrupted(self) -> TokenCounts:
         """What the text takes without the work of lost attempts."""
-        read = self.prompt or TokenCounts(self.counts.prompt, self.counts.cached)
+        read = self.prompt or replace(self.counts, discarded=0)
         written = self.counts.completion + self.counts.overrun
-        return TokenCounts(read.prompt, read.cached, written, is_estimated=self.counts.is_estimated)
+        return replace(read, completion=written, overrun=0, is_estimated=self.counts.is_estimated)
 
 
 @dataclass(frozen=True)

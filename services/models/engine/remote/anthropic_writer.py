@@ -25,9 +25,16 @@ from services.models.engine.remote.refusals import client_options
 from services.models.engine.remote.reply import Reply
 from services.models.engine.writer import Writing
 from tandem.method.profile.endpoint import ANTHROPIC_VERSION
+from tandem.method.tokens import TokenCounts
 from tandem.method.tools import Tool, ToolMode, ToolUse, short_id
 
 _CHOICES: Mapping[ToolMode, str] = {"auto": "auto", "none": "none", "required": "any"}
+
+
+class _CacheCreation(Part):
+    """How long what was written stays; in all it is `cache_creation_input_tokens`."""
+
+    ephemeral_1h_input_tokens: int | None = None
 
 
 class _Usage(Part):
@@ -35,6 +42,19 @@ class _Usage(Part):
     input_tokens: int | None = None
     cache_creation_input_tokens: int | None = None
     cache_read_input_tokens: int | None = None
+    cache_creation: _CacheCreation | None = None
+
+    def prompt(self, hour: int) -> TokenCounts | None:
+        """What is written to the cache is computed as well. None: an event that names the text's tokens alone.
+
+        `hour` is what the stream has said before of tokens that stay for one: its last event leaves that out.
+        """
+        if self.input_tokens is None:
+            return None
+        written = self.cache_creation_input_tokens or 0
+        hour = hour if self.cache_creation is None else self.cache_creation.ephemeral_1h_input_tokens or 0
+        cached = self.cache_read_input_tokens or 0
+        return TokenCounts(self.input_tokens + written, cached, written=written - hour, written_hour=hour)
 
 
 class _Message(Part):
@@ -138,7 +158,7 @@ class _Anthropic(Dialect):
         if event.message:
             reply.model = event.message.model
         if usage := event.usage or (event.message and event.message.usage):
-            self._report(usage, reply)
+            reply.report(usage.prompt(reply.written_hour), usage.output_tokens)
         if (block := event.content_block) and block.type == "tool_use":
             return reply.call(event.index or 0, block.name)
         if not (delta := event.delta):
@@ -148,12 +168,6 @@ class _Anthropic(Dialect):
         if delta.type == "input_json_delta":
             return reply.call(event.index or 0, arguments=delta.partial_json)
         return reply.add(delta.text) if delta.type == "text_delta" else []
-
-    def _report(self, usage: _Usage, reply: Reply) -> None:
-        """What is written to the cache is computed; the last event may name the text's tokens alone."""
-        read = usage.input_tokens
-        prompt = None if read is None else read + (usage.cache_creation_input_tokens or 0)
-        reply.report(prompt, usage.cache_read_input_tokens or 0, usage.output_tokens)
 
 
 class AnthropicWriter(ApiWriter):

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from services.models.engine.writer import Writing
 from tandem.method.request.prompts import Conversation
+from tandem.method.tokens import TokenCounts
 
 _ADDED_TOKENS = 512  # by the API's template, its own system prompt and its description of tools
 _CHARACTERS_PER_TOKEN = 4  # of English
@@ -26,9 +27,10 @@ class CountBounds:
         sent = len(said.encode(errors="surrogatepass")) + len(writing.json_schema.encode())
         return cls(_estimated(said), sent + _ADDED_TOKENS, writing.max_tokens)
 
-    def can_hold(self, prompt: int, cached: int) -> bool:
-        """Whether a prompt can have had so many tokens that were computed, and so many that were cached."""
-        return min(prompt, cached) >= 0 and prompt + cached <= self.prompt
+    def can_hold(self, read: TokenCounts) -> bool:
+        """Whether a prompt can have had so many tokens that were computed, cached, and put into a cache."""
+        is_whole = min(read.prompt, read.cached, read.written, read.written_hour) >= 0
+        return is_whole and read.written + read.written_hour <= read.prompt and read.read <= self.prompt
 
 
 def estimated_tokens(conversation: Conversation) -> int:

@@ -27,6 +27,7 @@ from services.models.engine.remote.refusals import ErrorReply, client_options
 from services.models.engine.remote.reply import Reply
 from services.models.engine.writer import Writing
 from tandem.method.profile.endpoint import USAGE_FIELDS
+from tandem.method.tokens import TokenCounts
 from tandem.method.tools import ToolUse, short_id
 
 _MOST_CHOICES = 16
@@ -54,12 +55,19 @@ class _Choice(Part):
 
 class _CachedTokens(Part):
     cached_tokens: int | None = None
+    cache_write_tokens: int | None = None
 
 
 class _Usage(Part):
     prompt_tokens: int
     completion_tokens: int
     prompt_tokens_details: _CachedTokens | None = None
+
+    @property
+    def prompt(self) -> TokenCounts:
+        details = self.prompt_tokens_details or _CachedTokens()
+        cached, written = details.cached_tokens or 0, details.cache_write_tokens or 0
+        return TokenCounts(self.prompt_tokens - cached, cached, written=written)
 
 
 class _Timings(Part):
@@ -149,10 +157,9 @@ class _OpenAI(Dialect):
     def read(self, event: _Event, reply: Reply) -> list[Token]:
         reply.model = event.model or reply.model
         if usage := event.usage:
-            cached = (usage.prompt_tokens_details and usage.prompt_tokens_details.cached_tokens) or 0
-            reply.report(usage.prompt_tokens - cached, cached, usage.completion_tokens)
+            reply.report(usage.prompt, usage.completion_tokens)
         elif timings := event.timings:
-            reply.report(timings.prompt_n, timings.cache_n, timings.predicted_n)
+            reply.report(TokenCounts(timings.prompt_n, timings.cache_n), timings.predicted_n)
         tokens: list[Token] = []
         for choice in event.choices:
             tokens += reply.add(choice.delta.content or "")

@@ -38,6 +38,7 @@ class Reply:
         self.reason: FinishReason | None = None
         self.model = ""  # that answers, as the API says
         self.is_over = False
+        self.written_hour = 0  # tokens that the API has put into its cache for an hour, as far as it has said
         self._bounds, self._num_bytes, self._is_guess = CountBounds.of(writing), 0, False
         self._can, self._writing, self._num_tokens = can, writing, 0
         self._text = ""
@@ -64,18 +65,17 @@ class Reply:
         is_counted = arguments and self._can.cut_bill != "exact"
         return self._tokens([""] if is_counted else []) + self._counted()
 
-    def report(self, prompt: int | None, cached: int, completion: int) -> None:
-        """What the API has counted so far: of the prompt what it computed (None: as before), and what it had in a
-        cache.
+    def report(self, prompt: TokenCounts | None, completion: int) -> None:
+        """What the API has counted so far; None of the prompt: as before.
 
         What cannot be true of the prompt makes it an estimate. No count of the text is taken for true beyond its pieces
         and the cap.
         """
         read = self._reported or TokenCounts(self._bounds.estimated_prompt)
         if prompt is not None:
-            self._is_guess = not self._bounds.can_hold(prompt, cached)
-            read = TokenCounts(self._bounds.estimated_prompt) if self._is_guess else TokenCounts(prompt, cached)
-        self._reported = replace(read, completion=max(0, completion))
+            self._is_guess = not self._bounds.can_hold(prompt)
+            read = TokenCounts(self._bounds.estimated_prompt) if self._is_guess else prompt
+        self._reported, self.written_hour = replace(read, completion=max(0, completion)), read.written_hour
 
     def end(self, reason: FinishReason) -> None:
         self.reason = reason
@@ -126,7 +126,7 @@ class Reply:
         if known is None:
             return TokenCounts(self._bounds.estimated_prompt, 0, self._num_tokens, is_estimated=True)
         is_exact = self._can.cut_bill == "exact" and known.completion == self._num_tokens and not self._is_guess
-        return TokenCounts(known.prompt, known.cached, self._num_tokens, is_estimated=not is_exact)
+        return replace(known, completion=self._num_tokens, is_estimated=not is_exact)
 
     @property
     def whole(self) -> TokenCounts:
@@ -136,7 +136,7 @@ class Reply:
         if self._reported is None:
             return self.cut
         is_guess = self._is_guess or self.is_over or self._num_tokens != self._reported.completion
-        return TokenCounts(self._reported.prompt, self._reported.cached, self._num_tokens, is_estimated=is_guess)
+        return replace(self._reported, completion=self._num_tokens, is_estimated=is_guess)
 
     def _counted(self) -> list[Token]:
         return self._uncounted() if self._can.cut_bill == "exact" else []
