@@ -34,14 +34,14 @@ setup: $(filter .tools/bin/uv,$(UV))  ## install what `make run` needs into .ven
 # PyPI's torch for Linux on x86 brings CUDA's libraries (4 GB). Its build without them is on an index of its own, in the same version.
 TORCH ?= cuda
 TORCH_CPU_INDEX ?= https://download.pytorch.org/whl/cpu
-CUDA = $(UV) export --quiet --locked --no-hashes --no-emit-project --extra training | grep -oE '^(torch|triton|nvidia-[a-z0-9-]+|cuda-[a-z0-9-]+)=='
+CUDA = $(UV) export --quiet --locked --no-hashes --no-emit-workspace --group lab | grep -oE '^(torch|triton|nvidia-[a-z0-9-]+|cuda-[a-z0-9-]+)=='
 
 develop: $(filter .tools/bin/uv,$(UV))  ## setup, and what tests and training need; TORCH=cpu: without CUDA's 4 GB
 ifeq ($(TORCH),cpu)
-	@$(UV) sync --quiet --locked --inexact --extra local --extra training --group dev --group docs $$($(CUDA) | sed 's/==//; s/^/--no-install-package /')
-	@$(UV) pip install --quiet --no-deps --index-url $(TORCH_CPU_INDEX) "$$($(UV) export --quiet --locked --no-hashes --no-emit-project --extra training | grep -oE '^torch==[^ ]+')"
+	@$(UV) sync --quiet --locked --inexact --extra local --group lab --group dev --group docs $$($(CUDA) | sed 's/==//; s/^/--no-install-package /')
+	@$(UV) pip install --quiet --no-deps --index-url $(TORCH_CPU_INDEX) "$$($(UV) export --quiet --locked --no-hashes --no-emit-workspace --group lab | grep -oE '^torch==[^ ]+')"
 else
-	@$(call sync,--extra local --extra training --group dev --group docs)
+	@$(call sync,--extra local --group lab --group dev --group docs)
 endif
 
 models: setup  ## download and verify the default pair, and convert it where the engine needs that (once)
@@ -286,10 +286,10 @@ docs: $(filter .tools/bin/uv,$(UV))  ## build the documentation into site/; fail
 # Accepted by the scan for secrets: checksums and commits, names of Kubernetes secrets and of their keys, words of tests.
 NO_SECRETS := ^([0-9a-f]{40}|[0-9a-f]{64}|(tandem|temporal)-[a-z-]+|redis-(acl|users)|ai-tls|url|api-key|headers|((payload-)?keys|tenants)\.json|none|secret|passwords?|tester|guessed|s3|p%40)$$
 security: $(filter .tools/bin/uv,$(UV))  ## scan for unsafe code, secrets and copyleft licences; list all packages in dist/sbom.json and dist/licenses.md
-	@$(call sync,--extra local --extra training --group dev --group security)
+	@$(call sync,--extra local --group lab --group dev --group security)
 	@$(RUN) bandit -q -c pyproject.toml -r tandem services workflows deploy lab
 	@git ls-files | grep -vE '\.jsonl?$$|^uv\.lock$$|_pb2' | xargs $(RUN) detect-secrets-hook --no-verify --exclude-secrets '$(NO_SECRETS)'
-	@mkdir -p dist && $(UV) export --quiet --locked --no-dev --extra local --extra api --extra training --format cyclonedx1.5 --output-file dist/sbom.json >/dev/null
+	@mkdir -p dist && $(UV) export --quiet --locked --no-dev --extra local --extra api --group lab --format cyclonedx1.5 --output-file dist/sbom.json >/dev/null
 	@$(RUN) pip-licenses --format=markdown --with-urls --partial-match --fail-on 'GPL;General Public License' > dist/licenses.md
 
 audit: $(filter .tools/bin/uv,$(UV))  ## look the locked packages up in the OSV database of known vulnerabilities (network)

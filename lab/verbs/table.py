@@ -1,17 +1,13 @@
-"""The lab's verbs: `tandem` finds them by the entry points `tandem.verbs` (pyproject.toml)."""
+"""The lab's verbs: `tandem` finds them by the entry points `tandem.verbs` (lab/pyproject.toml)."""
 
 from __future__ import annotations
 
 from tandem.cli.parts import Verb
 
-PLAN = Verb("Forecast whether a pair of models pays.", "lab.verbs.plan:plan", "training")
-COLLECT = Verb("Collect both models' answers to a data set.", "lab.verbs.collect:collect", "training")
-TRAIN = Verb("Train a sufficiency scorer on collected answers.", "lab.verbs.train:train", "training")
-CALIBRATE = Verb("Choose the stop rule's thresholds.", "lab.verbs.calibrate:calibrate", "training")
-DISPUTES = Verb(
-    "Label answers of two small models that the large one disputes.", "lab.verbs.disputes:disputes", "training"
-)
-EVAL = Verb(
-    "Evaluate the stop rule on questions that it was not trained on.", "lab.verbs.evaluate:evaluate", "training"
-)
-BENCH = Verb("Run a benchmark of the repository.", "lab.verbs.bench:bench", "local")
+PLAN = Verb("Forecast whether a pair of models pays.", "lab.verbs.plan:plan", "lab")
+COLLECT = Verb("Collect both models' answers to a data set.", "lab.verbs.collect:collect", "lab")
+TRAIN = Verb("Train a sufficiency scorer on collected answers.", "lab.verbs.train:train", "lab")
+CALIBRATE = Verb("Choose the stop rule's thresholds.", "lab.verbs.calibrate:calibrate", "lab")
+DISPUTES = Verb("Label answers of two small models that the large one disputes.", "lab.verbs.disputes:disputes", "lab")
+EVAL = Verb("Evaluate the stop rule on questions that it was not trained on.", "lab.verbs.evaluate:evaluate", "lab")
+BENCH = Verb("Run a benchmark of the repository.", "lab.verbs.bench:bench", "lab")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import signal
 import sys
 from importlib import import_module
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import entry_points
 from typing import Annotated, Any
 
 import typer
@@ -52,16 +52,9 @@ VERBS = {
 }
 
 
-def _of_a_checkout(entry: EntryPoint) -> Verb:
-    """A verb of the lab, which the wheel does not contain."""
-    try:
-        verb: Verb = entry.load()
-    except ModuleNotFoundError:
-        return Verb("Needs a checkout of the repository.", "", "training")
-    return verb
-
-
-VERBS |= {entry.name: _of_a_checkout(entry) for entry in entry_points(group="tandem.verbs")}
+OF_THE_LAB = ("plan", "collect", "train", "calibrate", "disputes", "eval", "bench")
+VERBS |= {name: Verb("Needs `make develop` in a checkout.", "tandem-lab:", "lab") for name in OF_THE_LAB}
+VERBS |= {entry.name: entry.load() for entry in entry_points(group="tandem.verbs")}
 
 
 class LazyGroup(TyperGroup):

@@ -17,7 +17,7 @@ from tandem.paths import REPOSITORY, is_checkout
 
 @dataclass(frozen=True, slots=True)
 class Verb:
-    """`target` is `module:attribute`. `extra`: the verb needs the repository and this extra."""
+    """`target` is `module:attribute`. `extra`: the verb needs the repository, and this extra or the lab."""
 
     help: str
     target: str
@@ -58,12 +58,12 @@ def needs(command: str, extra: str) -> Iterator[None]:
         package = (error.name or "").partition(".")[0]
         if not extra or (REPOSITORY / package).is_dir():
             raise  # a fault of ours, not of the installation
+        with_pip = "" if extra == "lab" else f", or `pip install -e '.[{extra}]'` there"
         raise MissingParts(
-            f"`tandem {command}` needs the package {package}, which the extra {extra!r} installs: run "
-            f"`make {_target(extra)}` in {REPOSITORY}, or `pip install -e '.[{extra}]'` there"
+            f"`tandem {command}` needs the package {package}: run `make {_target(extra)}` in {REPOSITORY}{with_pip}"
         ) from error
 
 
 def _target(extra: str) -> str:
-    """The target of the Makefile that installs the extra."""
-    return "develop" if extra == "training" else "setup"
+    """The target of the Makefile that installs the extra, or the lab."""
+    return "develop" if extra == "lab" else "setup"

@@ -7,16 +7,21 @@ import re
 import shlex
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
+from importlib import import_module
 from typing import Any
 
 import pytest
 import typer
 from typer.testing import CliRunner
 
-from tandem.cli import VERBS, _load, _with_json_target, app
+from tandem.cli import OF_THE_LAB, VERBS, _load, _with_json_target, app
 from tandem.cli.examples import EXAMPLES
 from tandem.cli.overview import GROUPS
+from tandem.cli.parts import needs
+from tandem.errors import MissingParts
+from tandem.paths import REPOSITORY
 
 
 def leaves() -> Iterator[tuple[str, Any]]:
@@ -123,3 +128,11 @@ def test_a_message_in_a_pipe_is_one_line() -> None:
 def test_the_app_lists_every_verb() -> None:
     group = typer.main.get_command(app)
     assert set(group.commands) == set(VERBS)  # type: ignore[attr-defined]
+
+
+def test_the_verbs_that_only_the_lab_has_are_named_to_who_has_it_not() -> None:
+    project = tomllib.loads((REPOSITORY / "lab" / "pyproject.toml").read_text())["project"]
+    assert set(OF_THE_LAB) == project["entry-points"]["tandem.verbs"].keys()
+    words = r"`tandem plan` needs the package tandem-lab: run `make develop` in "
+    with pytest.raises(MissingParts, match=words), needs("plan", "lab"):
+        import_module("tandem-lab")
