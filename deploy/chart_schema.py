@@ -65,7 +65,7 @@ _MODELS = {
     "insightGenerator": ["auto", *BACK_ENDS],
     "sufficiencyScorer": ["auto", *(name for name, engine in BACK_ENDS.items() if engine.scores)],
     "slmExecutor": ["auto", *BACK_ENDS],
-    "secondSlmExecutor": ["auto", *BACK_ENDS],
+    **{process.key: ["auto", *BACK_ENDS] for process in FURTHER_EXECUTORS.values()},
 }
 _OWN_ENGINE = r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$"  # module:function
 _CACHES = ["shared", "pvc", "ephemeral", "hostPath", "emptyDir", "existingClaim"]
@@ -87,7 +87,7 @@ _RESOURCES: dict[str, Any] = {"requests": {}, "limits": {}}
 
 def schema(values: dict[str, Any]) -> dict[str, Any]:
     """JSON Schema draft 7 of the values: every key is listed; a component has the keys of the defaults and its own."""
-    components = {p.key: _component(p.key, values) for p in (*OWN_PROCESSES, FURTHER_EXECUTORS["second_slm"])}
+    components = {p.key: _component(p.key, values) for p in (*OWN_PROCESSES, *FURTHER_EXECUTORS.values())}
     properties = {name: components.get(name) or _schema(name, value) for name, value in values.items()}
     for key in _MODELS:
         properties[key] = {"allOf": [_of_pair(components[key])], "properties": {"sharedWith": False}}

@@ -78,8 +78,8 @@
 - {name: TANDEM_PAYLOAD_KEYS, value: /etc/tandem/payload-keys/{{ $v.temporal.payloadKeysSecretKey }}}
 {{- end }}
 {{- if $c.fixed.model }}
-{{- if eq $c.key "secondSlmExecutor" }}
-- {name: TANDEM_ROLE, value: second_slm}
+{{- if has $c.key (splitList " " (include "tandem.furtherExecutors" $root)) }}
+- {name: TANDEM_ROLE, value: {{ $c.fixed.runs }}}
 {{- end }}
 - {name: TANDEM_MODELS, value: /models}
 - {name: TANDEM_ENGINE, value: {{ $c.engine | quote }}}
@@ -116,8 +116,14 @@
 - {name: TANDEM_INSIGHT_GENERATOR, value: {{ include "tandem.target" (dict "root" $root "key" "insightGenerator" "pair" $c.pair) }}}
 - {name: TANDEM_SUFFICIENCY_SCORER, value: {{ include "tandem.target" (dict "root" $root "key" "sufficiencyScorer" "pair" $c.pair) }}}
 - {name: TANDEM_SLM_EXECUTOR, value: {{ include "tandem.target" (dict "root" $root "key" "slmExecutor" "pair" $c.pair) }}}
-{{- if (include "tandem.component" (dict "root" $root "key" "secondSlmExecutor" "pair" $c.pair) | fromYaml).enabled }}
-- {name: TANDEM_SLM_EXECUTORS, value: second_slm={{ include "tandem.target" (dict "root" $root "key" "secondSlmExecutor" "pair" $c.pair) }}}
+{{- $further := list }}
+{{- range splitList " " (include "tandem.furtherExecutors" $root) }}
+{{- $one := dict "root" $root "key" . "pair" $c.pair }}
+{{- $executor := include "tandem.component" $one | fromYaml }}
+{{- if $executor.enabled }}{{ $further = append $further (printf "%s=%s" $executor.fixed.runs (include "tandem.target" $one)) }}{{ end }}
+{{- end }}
+{{- with $further }}
+- {name: TANDEM_SLM_EXECUTORS, value: {{ join "," . | quote }}}
 {{- end }}
 - {name: TANDEM_ANSWER_CHECKER, value: {{ include "tandem.target" (dict "root" $root "key" "answerChecker" "pair" $c.pair) }}}
 - {name: TANDEM_MAX_LLM, value: {{ $c.maxLlm | quote }}}

@@ -7,7 +7,7 @@
 
 {{/* dict component: which of a profile's models it loads */}}
 {{- define "tandem.modelRole" -}}
-{{- get (dict "insightGenerator" "llm" "secondSlmExecutor" "second_slm") .component.key | default "slm" -}}
+{{- ternary "slm" .component.fixed.runs (eq .component.fixed.runs "scorer") -}}
 {{- end }}
 
 {{/* dict component: what `tandem models pull --engine` is told; an engine of one's own loads what transformers does, and so does `auto` on a GPU */}}

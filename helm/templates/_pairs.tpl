@@ -25,7 +25,7 @@
 {{- $found | toYaml -}}
 {{- end }}
 
-{{- define "tandem.perPair" -}}worker insightGenerator sufficiencyScorer slmExecutor secondSlmExecutor{{- end }}
+{{- define "tandem.perPair" -}}worker insightGenerator sufficiencyScorer slmExecutor {{ include "tandem.furtherExecutors" . }}{{- end }}
 
 {{/* dict root, key, pair (name) -> name of the pair whose pods serve it */}}
 {{- define "tandem.hostOf" -}}

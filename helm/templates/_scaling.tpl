@@ -55,9 +55,8 @@
 {{ include "tandem.temporalTrigger" (dict "root" $root "queue" (printf "%s-llm" $queue) "types" "activity" "target" $scaling.target) }}
 {{ include "tandem.temporalTrigger" (dict "root" $root "queue" (printf "%s/batch" $queue) "types" "workflow,activity" "target" $scaling.target) }}
 {{- else -}}
-{{- $roles := dict "insightGenerator" "llm" "sufficiencyScorer" "scorer" "slmExecutor" "slm" "secondSlmExecutor" "second_slm" -}}
 {{- $pods := printf ",pod=~\"%s\"" (include "tandem.podPattern" .target) -}}
-{{- $role := "" -}}{{- with index $roles $c.key }}{{ $role = printf ",role=\"%s\"" . }}{{ end -}}
+{{- $role := "" -}}{{- with $c.fixed.runs }}{{ $role = printf ",role=\"%s\"" . }}{{ end -}}
 {{- $namespace := printf "namespace=\"%s\"" $root.Release.Namespace -}}
 {{ include "tandem.prometheusTrigger" (dict "component" $c "query" (printf "sum(%s{%s%s%s})" (include "tandem.loadMetric" $c) $namespace $role $pods)) }}
 {{- if eq (int $scaling.minReplicas) 0 }}

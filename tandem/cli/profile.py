@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import chain
+from itertools import chain, zip_longest
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -34,7 +34,11 @@ Large = Annotated[
 ]
 Small = Annotated[str, typer.Option("--small", help="The small model, in the same forms.")]
 Second = Annotated[
-    str, typer.Option("--second", help="A second small model, which tries where the first one's answer does not pass.")
+    list[str] | None,
+    typer.Option(
+        "--second",
+        help="A further small model, which tries where the answers of those before it do not pass; may be repeated.",
+    ),
 ]
 LargeKey = Annotated[
     str,
@@ -44,7 +48,9 @@ LargeKey = Annotated[
     ),
 ]
 SmallKey = Annotated[str, typer.Option("--small-key", help="The same for the small model.")]
-SecondKey = Annotated[str, typer.Option("--second-key", help="The same for the second small model.")]
+SecondKey = Annotated[
+    list[str] | None, typer.Option("--second-key", help="The same for each --second, in their order.")
+]
 LargePrice = Annotated[
     str,
     typer.Option(
@@ -53,30 +59,33 @@ LargePrice = Annotated[
 ]
 SmallPrice = Annotated[str, typer.Option("--small-price", help="The same for the small model.")]
 
-SecondPrice = Annotated[str, typer.Option("--second-price", help="The same for the second small model.")]
+SecondPrice = Annotated[
+    list[str] | None, typer.Option("--second-price", help="The same for each --second, in their order.")
+]
 
 
 @app.command("new")
 def new_profile(
     large: Large = "",
     small: Small = "",
-    second: Second = "",
+    second: Second = None,
     name: Annotated[str, typer.Option(help="Default: both models' names.")] = "",
     large_key: LargeKey = "",
     small_key: SmallKey = "",
-    second_key: SecondKey = "",
+    second_key: SecondKey = None,
     large_price: LargePrice = "",
     small_price: SmallPrice = "",
-    second_price: SecondPrice = "",
+    second_price: SecondPrice = None,
     json: JsonFlag = False,
 ) -> None:
-    """Ask two endpoints, or three, what they can do, and write a profile with their prices, prompts and limits. Asks
+    """Ask the endpoints what they can do, and write a profile with their prices, prompts and limits. Asks
     for what is not given.
     """
     large = large or typer.prompt("Large model (such as anthropic:MODEL)")
     small = small or typer.prompt("Small model (such as http://127.0.0.1:8080/v1#MODEL)")
     given = [(large, large_key, large_price), (small, small_key, small_price)]
-    given += [(second, second_key, second_price)] if second else []
+    further = zip_longest(second or (), second_key or (), second_price or (), fillvalue="")
+    given += list(further)
     roles = _found_roles([(parse(text, key), price) for text, key, price in given], quiet=json)
     name = name or pair_name(*(role.address for role in roles))
     file = own_profiles() / name / "profile.toml"
@@ -112,11 +121,11 @@ def check_profile(
         raise typer.Exit(1)
 
 
-def pair_profile(name: str, large: str, small: str, second: str = "", *, quiet: bool) -> str:
+def pair_profile(name: str, large: str, small: str, further: Sequence[str] = (), *, quiet: bool) -> str:
     """The profile's name. The endpoints are asked what they can do. Raises EndpointError, AddressError, UserError."""
     if not large or not small:
         raise typer.BadParameter("give both --large and --small", param_hint="--small" if large else "--large")
-    addresses = [parse(text) for text in (large, small, second) if text]
+    addresses = [parse(text) for text in (large, small, *further)]
     name = name or pair_name(*addresses)
     roles = _found_roles([(address, "") for address in addresses], quiet=quiet)
     file = own_profiles() / name / "profile.toml"
@@ -168,14 +177,14 @@ def _found_role(address: Address, price: str, *, quiet: bool) -> Role:
     return role
 
 
-def made_profile(name: str, large: Role, small: Role, second: Role | None = None) -> Path:
+def made_profile(name: str, large: Role, *small: Role) -> Path:
     """The written profile; a GGUF file is put among the models."""
-    for role in (large, small, *([second] if second else [])):
+    for role in (large, *small):
         if role.address.file is not None:
             from tandem.local.models import adopt
 
             adopt(role.address.name, role.address.file)
-    return write_profile(own_profiles(), name, large, small, second)
+    return write_profile(own_profiles(), name, large, *small)
 
 
 def _say(role: Role) -> None:

@@ -38,9 +38,9 @@ def up(
     ] = "",
     small: Annotated[str, typer.Option(help="With it the small model's, in the same forms.")] = "",
     second: Annotated[
-        str,
-        typer.Option(help="A second small model's: it tries where the first one's answer does not pass its checks."),
-    ] = "",
+        list[str] | None,
+        typer.Option(help="A further small model's, which tries where those before it did not pass; may be repeated."),
+    ] = None,
     jaeger: Annotated[
         bool,
         typer.Option(
@@ -73,7 +73,7 @@ def up(
     if large or small or second:
         from tandem.cli.profile import pair_profile
 
-        profile = pair_profile(profile, large, small, second, quiet=json)
+        profile = pair_profile(profile, large, small, second or (), quiet=json)
     elif not json:
         _say_losses(profile)
     stack = open_stack()

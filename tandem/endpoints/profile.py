@@ -1,5 +1,5 @@
-"""A profile from endpoints: small tries first where its answer can be checked, then a second one; else the large one
-answers.
+"""A profile from endpoints: small tries first where its answer can be checked, then others in order; else the large
+one answers.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from tandem.gguf_metadata import read_metadata
 from tandem.method.errors import InvalidArgument
 from tandem.method.profile.prices import RolePrices
 from tandem.method.profile.profile import profile_of
+from tandem.method.roles import LLM, MODEL_ROLES, SLM, SMALL_ROLES
 
 _CONTEXT = 16384  # where nobody says
 _LOCAL_QUESTION, _LOCAL_ANSWER = 32768, 2048  # more takes a model that runs here minutes
@@ -113,51 +114,57 @@ def parse_prices(text: str) -> RolePrices:
 
 
 def pair_name(*addresses: Address) -> str:
-    """Of the large, the small and, where there is one, the second small model."""
+    """Of the large model and its small ones."""
     return "--".join(address.name for address in addresses)
 
 
-def write_profile(folder: Path, name: str, large: Role, small: Role, second: Role | None = None) -> Path:
+def write_profile(folder: Path, name: str, large: Role, *small: Role) -> Path:
     """`folder`/`name`/profile.toml, and models.toml for models of Hugging Face. Raises AddressError where it could not
     be loaded.
     """
     home = folder / name
-    text = profile_text(name, large, small, second)
+    text = profile_text(name, large, *small)
     try:
         profile_of(text, home / "profile.toml")
     except InvalidArgument as error:
         raise AddressError(f"no profile follows from these models: {error}") from error
     home.mkdir(parents=True, exist_ok=True)
     (home / "profile.toml").write_text(text)
-    roles = (large, small, *([second] if second else []))
-    if entries := [_catalogue_entry(role.address) for role in roles if role.address.repository]:
+    if entries := [_catalogue_entry(role.address) for role in (large, *small) if role.address.repository]:
         (home / "models.toml").write_text("\n".join(entries))
     return home / "profile.toml"
 
 
-def profile_text(name: str, large: Role, small: Role, second: Role | None = None) -> str:
-    roles = {"llm": large, "slm": small} | ({"second_slm": second} if second else {})
+def profile_text(name: str, large: Role, *small: Role) -> str:
+    """Raises AddressError where there are more small models than roles."""
+    if len(small) > len(SMALL_ROLES):
+        raise AddressError(f"a profile has {len(SMALL_ROLES)} small models at most")
+    roles = dict(zip(MODEL_ROLES, (large, *small), strict=False))
     answer = min(role.output_tokens for role in roles.values())
     question = min(role.question_tokens for role in roles.values())
     return _TEMPLATE.format(
         name=json.dumps(name),
         description=json.dumps(" with ".join(role.address.name for role in roles.values())),
         question=question,
-        models="\n\n".join(_model(role, given) for role, given in roles.items()),
+        models="\n\n".join(
+            _model(role, given, is_one_of_several=role != LLM and len(small) > 1) for role, given in roles.items()
+        ),
         stage=min(256, answer // 2),
         answer=answer,
         trial=min(1024, answer),
-        order=_ORDER if second else "",
+        order=_ORDER.format(order=json.dumps([*roles][1:])) if len(small) > 1 else "",
         prices=_prices(roles),
     )
 
 
-def _model(role: str, given: Role) -> str:
-    lines = [f"[{role}]", f"name = {json.dumps(given.address.name)}", f"parameters = {given.parameters:g}"]
+def _model(role: str, given: Role, *, is_one_of_several: bool) -> str:
+    table = LLM if role == LLM else SLM
+    head = f"[[{table}]]" if is_one_of_several else f"[{table}]"
+    lines = [head, f"name = {json.dumps(given.address.name)}", f"parameters = {given.parameters:g}"]
     if given.address.api is not None:
         assert given.found is not None
-        lines += ["", f"[{role}.api]", *_assignments(given.address.api.model_dump(exclude={"can", "limits"}))]
-        lines += ["", f"[{role}.api.can]", *_assignments(given.found.can.model_dump())]
+        lines += ["", f"[{table}.api]", *_assignments(given.address.api.model_dump(exclude={"can", "limits"}))]
+        lines += ["", f"[{table}.api.can]", *_assignments(given.found.can.model_dump())]
     return "\n".join(lines)
 
 
@@ -199,7 +206,7 @@ def _catalogue_entry(address: Address) -> str:
 
 _ORDER = """\
 # Who tries, each where those before it did not pass. With "python_agreement" among the checks above, programs of both must agree as well.
-order = ["slm", "second_slm"]
+order = {order}
 """  # noqa: E501
 _TEMPLATE = """\
 # Written by `tandem profile new`; yours to change. `tandem profile check` asks the endpoints again what they can do.

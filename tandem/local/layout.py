@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tandem.errors import UserError
-from tandem.method.roles import SMALL_ROLES, executor_of
+from tandem.method.roles import LLM, SCORER, SLM, SMALL_ROLES, executor_of
 
 
 class StackError(UserError):
@@ -36,11 +36,16 @@ class Process:
     ports: Mapping[str, int]
     health: str = ""
     module: str = ""
-    runs_model: bool = False
     uses_temporal: bool = False
     isolated: bool = False
     waits_for: str = ""
     acts_as: str = ""
+    runs: tuple[str, ...] = ()
+    """Roles whose model it runs."""
+
+    @property
+    def runs_model(self) -> bool:
+        return bool(self.runs)
 
     @property
     def speaks_http(self) -> bool:
@@ -61,15 +66,15 @@ PROCESSES = (
     ),
     Process(
         "insight-generator", 1, {"main": 50051, "metrics": 9451},
-        "tandem.v1.InsightGenerator", "services.insight_generator", runs_model=True,
+        "tandem.v1.InsightGenerator", "services.insight_generator", runs=(LLM,),
     ),
     Process(
         "sufficiency-scorer", 1, {"main": 50052, "http": 50062, "metrics": 9452},
-        "inference.GRPCInferenceService", "services.sufficiency_scorer", runs_model=True,
+        "inference.GRPCInferenceService", "services.sufficiency_scorer", runs=(SCORER,),
     ),
     Process(
         "slm-executor", 1, {"main": 50053, "metrics": 9453},
-        "tandem.v1.SlmExecutor", "services.slm_executor", runs_model=True,
+        "tandem.v1.SlmExecutor", "services.slm_executor", runs=(SLM,),
     ),
     Process(
         "answer-checker", 1, {"main": 50055, "metrics": 9455},
@@ -90,7 +95,7 @@ PROCESSES = (
 OWN_PROCESSES = tuple(process for process in PROCESSES if process.module)
 MODEL_APIS = Process(
     "model-apis", 1, {"main": 50057, "metrics": 9457},
-    "tandem.v1.InsightGenerator", "services.model_apis", runs_model=True,
+    "tandem.v1.InsightGenerator", "services.model_apis", runs=(LLM, SLM),
 )  # fmt: skip
 """Serves both models where others run them, in place of their two processes. In a cluster each has pods and a secret of
 its own.
@@ -99,7 +104,7 @@ JOINED = frozenset({"insight-generator", "slm-executor"})
 FURTHER_EXECUTORS = {
     role: Process(
         executor_of(role), 1, {"main": 50058 + number, "metrics": 9458 + number},
-        "tandem.v1.SlmExecutor", "services.slm_executor", runs_model=True, acts_as="slm-executor",
+        "tandem.v1.SlmExecutor", "services.slm_executor", runs=(role,), acts_as="slm-executor",
     )
     for number, role in enumerate(SMALL_ROLES[1:])
 }  # fmt: skip

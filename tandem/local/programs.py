@@ -60,21 +60,13 @@ def program(layout: Layout, process: Process) -> Program:
     return Program([sys.executable, "-m", LAUNCHER, process.module], _environment(layout, process))
 
 
-_ROLES = {
-    "insight-generator": {"llm"},
-    "slm-executor": {"slm"},
-    MODEL_APIS.name: {"llm", "slm"},
-    **{process.name: {role} for role, process in FURTHER_EXECUTORS.items()},
-}
-
-
 def withheld(layout: Layout, process: Process) -> dict[str, str]:
     """Keys of endpoints come from the environment of `tandem up`, which every process inherits: only the role's own
     gets one.
     """
     profile = load_profile(layout.profile, tuple(profile_folders()))
     keys = {role: model.api.key for role, model in profile.models.items() if model.api}
-    own = {keys.get(role) for role in _ROLES.get(process.name, ())}
+    own = {keys.get(role) for role in process.runs}
     return {key: "" for key in keys.values() if key and not key.startswith(FILE) and key not in own}
 
 

@@ -13,6 +13,7 @@ pytestmark = needs_helm
 SECOND = "second-slm-executor"
 NAMES_ONE = 'name = \\"two-small\\"\n[second_slm]\nname = \\"b\\"'
 NAMES_IN_ORDER = 'name = \\"two-small\\"\n[[slm]]\nname = \\"a\\"\n[[slm]]\nname = \\"b\\"'
+NAMES_THREE = f'{NAMES_IN_ORDER}\n[[slm]]\nname = \\"c\\"'
 NAMES_NONE = 'name = \\"two-small\\"\n[slm]\nname = \\"b\\"'
 FILE = "profile.files.profile\\.toml="
 
@@ -70,9 +71,22 @@ def test_without_a_second_model_there_is_nothing_of_it(values: str) -> None:
 def test_a_profile_and_its_executor_are_there_together() -> None:
     assert render("two-small", f"{FILE}{NAMES_ONE}")
     assert render("two-small", f"{FILE}{NAMES_IN_ORDER}")
-    assert "at most" in refusal("two-small", f'{FILE}{NAMES_IN_ORDER}\n[[slm]]\nname = \\"c\\"')
     assert "names no second_slm" in refusal("two-small", f"{FILE}{NAMES_NONE}")
+    assert "set thirdSlmExecutor.enabled" in refusal("two-small", f"{FILE}{NAMES_THREE}")
     assert "set secondSlmExecutor.enabled" in refusal("hosted", f"{FILE}{NAMES_ONE}")
+
+
+def test_a_third_model_is_values_alone() -> None:
+    third = (
+        "thirdSlmExecutor.enabled=true", "thirdSlmExecutor.engine=openai",
+        "thirdSlmExecutor.api.baseUrl=http://third.models.svc:8000/v1", f"{FILE}{NAMES_THREE}",
+    )  # fmt: skip
+    objects = render("two-small", *third)
+    specs = pod_specs(objects)
+    assert variables(specs["Deployment/t-tandem-third-slm-executor"])["TANDEM_ROLE"]["value"] == "third_slm"
+    known = variables(specs["Deployment/t-tandem-worker"])["TANDEM_SLM_EXECUTORS"]["value"]
+    assert [each.partition("=")[0] for each in known.split(",")] == ["second_slm", "third_slm"]
+    assert named(objects, "NetworkPolicy", "third-slm-executor")["spec"]["ingress"]
 
 
 def test_of_several_pairs_one_alone_may_have_a_second_model() -> None:

@@ -153,12 +153,10 @@ def test_compose_runs_temporal_and_jaeger_as_the_local_stack_does() -> None:
 
 def test_the_chart_has_values_for_each_process_and_no_other() -> None:
     with_resources = {name for name, value in VALUES.items() if isinstance(value, dict) and "resources" in value}
-    assert with_resources - {"defaults"} == {
-        process.key for process in (*OWN_PROCESSES, FURTHER_EXECUTORS["second_slm"])
-    }
-    facts = yaml.safe_load("\n".join(chart.processes().splitlines()[2:-1]))
+    assert with_resources - {"defaults"} == {process.key for process in (*OWN_PROCESSES, *FURTHER_EXECUTORS.values())}
+    facts = yaml.safe_load("\n".join(chart.processes().splitlines()[2:-3]))
     assert {key: fact["module"] for key, fact in facts.items()} == {
-        p.key: p.module for p in (*OWN_PROCESSES, FURTHER_EXECUTORS["second_slm"])
+        p.key: p.module for p in (*OWN_PROCESSES, *FURTHER_EXECUTORS.values())
     }
 
 

@@ -16,7 +16,7 @@ from lab.training.table import Table
 from services.gateway.checks import check_profile
 from services.slm_executor.service import model_role
 from tandem.convert.results import profile_to_pb
-from tandem.endpoints.address import parse
+from tandem.endpoints.address import AddressError, parse
 from tandem.endpoints.probe import Found
 from tandem.endpoints.profile import Role, write_profile
 from tandem.errors import SetupError
@@ -122,6 +122,17 @@ def test_a_profile_whose_programs_are_to_agree_needs_a_second_model_that_tries(t
     check_profile(load_profile("scripted-agreeing", (FOLDER,)))
     with pytest.raises(InvalidArgument, match="no other program"):
         check_profile(written(tmp_path, "scripted-agreeing", ('"slm", "second_slm"', '"slm"')))
+
+
+def test_a_profile_is_written_for_as_many_small_models_as_there_are_roles(tmp_path: Path) -> None:
+    large, *small = (Role(parse(f"openai:model-{number}"), Found(Capabilities())) for number in range(7))
+    for number in range(1, 6):
+        write_profile(tmp_path, f"of-{number}", large, *small[:number])
+        written = load_profile(f"of-{number}", (tmp_path,))
+        assert [model.name for model in written.small] == [role.address.name for role in small[:number]]
+        assert len(written.trial_order) == number
+    with pytest.raises(AddressError, match="5 small models at most"):
+        write_profile(tmp_path, "of-6", large, *small)
 
 
 def three_apis(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Profile:
