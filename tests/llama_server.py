@@ -25,7 +25,7 @@ def llama_server(model: Path, name: str, api_key: str = "") -> Iterator[str]:
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     url = f"http://127.0.0.1:{port}"
 
-    with serving(process, f"{url}/health", 60):
+    with serving(process, f"{url}/health", 300):
         yield f"{url}/v1"
 
 

@@ -151,7 +151,7 @@ def serve_api(checkpoint: Path) -> Iterator[int]:
     command += ["--dtype", "float32", "--port", str(port), "--host", "127.0.0.1", "--log-level", "error"]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
-    with serving(process, f"http://127.0.0.1:{port}/v1/models", 90):
+    with serving(process, f"http://127.0.0.1:{port}/v1/models", 300):
         yield port
 
 

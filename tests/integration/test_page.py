@@ -165,8 +165,8 @@ async def test_an_opened_request_shows_its_steps_over_time(tab: Visit, system: S
     await expect(steps.filter(has_text="Score stage 1")).to_have_count(1)
     answers = steps.filter(has_text="Small model answers from stage 1")
     [step] = [step for step in timeline.steps if step.name == "execute"]
-    await expect(answers.get_by_role("cell").first).to_have_text(f"{step.started:.0f} ms")
-    await expect(answers.get_by_role("cell").last).to_have_text(f"{step.ended - step.started:.0f} ms")
+    await expect(answers.get_by_role("cell").first).to_have_text(written(step.started))
+    await expect(answers.get_by_role("cell").last).to_have_text(written(step.ended - step.started))
     bar = await answers.locator(".bar").evaluate("bar => [bar.style.left, bar.style.width].map(parseFloat)")
     shares = [100 * step.started / timeline.duration_ms, 100 * (step.ended - step.started) / timeline.duration_ms]
     assert bar == pytest.approx(shares, abs=0.01)
@@ -200,7 +200,7 @@ async def test_savings_show_how_long_requests_take_for_one_tenant(tab: Visit, sy
     quantiles = dict(zip(("p50", "p95", "p99"), (took[1], took[2], took[2]), strict=True))
     for name, ms in quantiles.items():
         shown = tab.page.locator(f".figures > div:has(dt:text-is('{name}')) dd")
-        await expect(shown).to_have_text(f"{ms:.0f} ms" if ms < 1000 else f"{ms / 1000:.1f} s")
+        await expect(shown).to_have_text(written(ms))
     row = tab.page.get_by_role("table", name="Time by tenant").get_by_role("row", name=tenant)
     await expect(row).to_contain_text("3")
     endings = tab.page.get_by_role("table", name="How requests ended").get_by_role("row")
@@ -271,6 +271,11 @@ async def test_what_a_model_writes_is_shown_and_never_runs(tab: Visit) -> None:
     await tab.done()
     await expect(tab.page.locator(ANSWER)).to_contain_text("<script>alert(2)</script>")
     await expect(tab.page.locator(".board img, .board script")).to_have_count(0)
+
+
+def written(ms: float) -> str:
+    """As the page writes a duration."""
+    return f"{ms:.0f} ms" if ms < 1000 else f"{ms / 1000:.1f} s"
 
 
 async def _until_listed(tab: Visit, rows: int) -> None:

@@ -105,6 +105,7 @@ async def test_a_slider_changes_the_verdict_the_command_and_the_address(tab: Vis
 @needs_browser
 async def test_both_right_stays_possible_when_an_accuracy_moves(tab: Visit) -> None:
     await tab.open("#/plan?small=0.5&large=0.8&both=0.49&ratio=8&check=0.5&auroc=0.7")
+    await expect(tab.page.get_by_label("Both right")).to_have_attribute("aria-valuetext", "49 %")
     await tab.page.get_by_label("Small model right").focus()
     await tab.page.keyboard.press("Home")
     await expect(tab.page.get_by_label("Both right")).to_have_attribute("aria-valuetext", "1 %")
