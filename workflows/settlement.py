@@ -56,7 +56,10 @@ class Settlement:
         # The day of the request's beginning, as its hold was: a request belongs to one day, however long it takes.
         day = self._state.started_at.strftime("%Y-%m-%d") if source.bound else ""
         published: SolveResult | None = await self._calls.locally(
-            PublishingActivities.publish_result, result, failed, Payer(source.request.tenant, day)
+            PublishingActivities.publish_result,
+            result,
+            failed,
+            Payer(source.request.tenant, day, source.request.session),
         )
         return published
 

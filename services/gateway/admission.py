@@ -22,6 +22,7 @@ from tandem.method.errors import FailedPrecondition, InvalidArgument, ResourceEx
 from tandem.method.profile.profile import Profile
 from tandem.method.request.plan import Judge, Plan, make_plan
 from tandem.method.request.request import Budget, SolveInput, SolveRequest, StopOverrides
+from tandem.method.request.session import NAME
 from tandem.method.roles import LLM
 from tandem.method.rule.stop_rule import NEVER
 from tandem.method.tokens import Sampling
@@ -96,6 +97,10 @@ class Admission:
                 "served here",
                 reason="PROFILE_WITHDRAWN",
             )
+
+    def max_session_usd(self, profile: str) -> float | None:
+        """What a session of the profile may cost; None does not limit."""
+        return self._profile(profile).max_session_usd
 
     def _judge(self, profile: Profile) -> Judge | None:
         """Of the answers of the profile's shadows."""
@@ -254,6 +259,11 @@ def check_request(request: SolveRequest) -> None:
         )
     if request.tenant and not TENANT.fullmatch(request.tenant):
         raise InvalidArgument("a tenant has 1 to 64 of the characters A-Z a-z 0-9 . _ -", field="tenant")
+    if request.session and not NAME.fullmatch(request.session):
+        raise InvalidArgument("a session has 1 to 128 of the characters A-Z a-z 0-9 . _ : -", field="session")
+    most = request.max_session_usd
+    if most is not None and not (math.isfinite(most) and most >= 0):
+        raise InvalidArgument(f"a session's limit is a number from 0, not {most}", field="max_session_usd")
     if request.max_answer_tokens == 0:
         raise InvalidArgument("an answer has at least one token", field="max_answer_tokens")
     cost = request.budget.max_cost_usd

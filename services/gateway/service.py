@@ -63,7 +63,7 @@ class TandemService(tandem_pb2_grpc.TandemServiceServicer):
             return tenancy.tenants.keep_days(tenant)
 
         self.policies = Policies(admission.profiles, log.promises, keep_days)
-        self._starting = Starting(admission, workflows, tenancy, self.policies)
+        self._starting = Starting(admission, workflows, tenancy, self.policies, log.sessions)
         self._states = States(admission.profiles, workflows, log)
         self._outcomes = Outcomes(admission.profiles, self.policies, log.promises, workflows, keep_days, tenancy.clock)
         self._turns = Turns(limits.max_starting)
@@ -94,7 +94,7 @@ class TandemService(tandem_pb2_grpc.TandemServiceServicer):
                 try:
                     admitted = await self._starting.start_or_join(request)
                     is_admitted = True
-                    yield _accepted(admitted, str(position), caller)
+                    yield _accepted(admitted, str(position), caller, await self._starting.spent(admitted))
                     async with aclosing(reader.read(admitted, position)) as events:
                         async for event in events:
                             turn.end_soon()
@@ -241,13 +241,17 @@ def _for(caller: Caller, event: E) -> E:
     return event
 
 
-def _accepted(request: AdmittedRequest, cursor: str, caller: Caller) -> tandem_pb2.SolveEvent:
+def _accepted(
+    request: AdmittedRequest, cursor: str, caller: Caller, session_usd: float | None
+) -> tandem_pb2.SolveEvent:
     accepted = tandem_pb2.Accepted(
         request_id=caller.public_id(request.request_id),
         trace_id=request.trace_id,
         profile=request.profile,
         stages=len(request.stages),
         answer_text=tandem_pb2.AnswerText.Value(f"ANSWER_TEXT_{request.answer_text.upper()}"),
+        session=request.session,
+        session_usd=session_usd,
     )
     return tandem_pb2.SolveEvent(cursor=cursor, accepted=accepted)
 
@@ -269,6 +273,7 @@ def _summary(listed: Listed, caller: Caller) -> tandem_pb2.RequestSummary:
         trace_id=listed.trace_id,
         question=listed.question,
         tool=listed.tool,
+        session=listed.session,
         duration_ms=None if listed.ended_at is None else (listed.ended_at - listed.started_at).total_seconds() * 1000,
     )
 

@@ -3,21 +3,33 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
+from functools import partial
+
+from opentelemetry import trace
 
 from services.gateway.admission import Admission, check_request_id, request_fingerprint
 from services.gateway.checks import check_schemas
 from services.gateway.policies import Policies
 from services.gateway.temporal import AdmittedRequest, Workflows
 from services.gateway.tenancy import Tenancy
+from services.shared.observability.spans import set_attributes
 from services.shared.observability.tracing import current_trace_id
-from tandem.method.errors import NotFound
+from services.shared.request_log.sessions import Sessions
+from tandem.method.errors import FailedPrecondition, NotFound, Unavailable
 from tandem.method.request.request import SolveInput
+from tandem.method.request.session import session_of
 from tandem.v1 import tandem_pb2
 
 
 class Starting:
-    def __init__(self, admission: Admission, workflows: Workflows, tenancy: Tenancy, policies: Policies) -> None:
+    def __init__(
+        self, admission: Admission, workflows: Workflows, tenancy: Tenancy, policies: Policies, sessions: Sessions
+    ) -> None:
         self._admission, self._workflows, self._tenancy, self._policies = admission, workflows, tenancy, policies
+        self._sessions = sessions
 
     async def begins(self, request: tandem_pb2.SolveRequest) -> bool:
         """Whether it may begin work: then it waits for its tenant's turn. Who comes back to a request that there is
@@ -39,26 +51,58 @@ class Starting:
             return await self._workflows.join(check_request_id(request.request_id))
         asked = self._admission.checked(request)
         permitted = self._tenancy.permit(asked, request.profile or self._admission.default)
+        permitted = replace(permitted, session=session_of(permitted))
         serving = await self._policies.serving(permitted, request.profile or self._admission.default)
         # In a thread: tokenising a question would delay all other requests.
         task = await asyncio.to_thread(self._admission.admit, permitted, current_trace_id(), serving)
         await check_schemas(task.request)
         fingerprint = request_fingerprint(task, asked.budget)
         if task.plan.profile in self._admission.withdrawn:
-            return await self._join_withdrawn(task, fingerprint)
+            return await self._join_ended(task, fingerprint, lambda: self._admission.must_begin(task.plan.profile))
+        if refusal := await self._spent(task):
+            return await self._join_ended(task, fingerprint, refusal)
 
         async def start(task: SolveInput) -> AdmittedRequest:
             return await self._workflows.start_or_join(task, fingerprint, keep_running=request.keep_running)
 
         return await self._tenancy.begin(task, start)
 
-    async def _join_withdrawn(self, task: SolveInput, fingerprint: str) -> AdmittedRequest:
-        """The request of this id, which began before. Raises FailedPrecondition for a new one."""
+    async def _spent(self, task: SolveInput) -> Callable[[], None] | None:
+        """What refuses the turn where its session has cost all that it may. Raises Unavailable where that is not known,
+        and InvalidArgument where a price is not.
+        """
+        request = task.request
+        of_tenant = self._tenancy.tenants.limits(request.tenant).usd_per_session
+        limits = (request.max_session_usd, self._admission.max_session_usd(task.plan.profile), of_tenant)
+        most = min((limit for limit in limits if limit is not None), default=None)
+        if most is None or not request.session:
+            return None
+        task.plan.prices.require_known("max_session_usd")
+        spent = await self._sessions.spent(request.tenant, request.session)
+        return partial(_refuse, request.session, spent, most) if spent >= most else None
+
+    async def spent(self, admitted: AdmittedRequest) -> float | None:
+        """What the session of a request has cost so far, in USD; None: it has none, or that is not known."""
+        set_attributes(trace.get_current_span(), {"tandem.session": admitted.session or None})
+        with suppress(Unavailable):
+            return await self._sessions.spent(admitted.tenant, admitted.session) if admitted.session else None
+        return None
+
+    async def _join_ended(self, task: SolveInput, fingerprint: str, refuse: Callable[[], None]) -> AdmittedRequest:
+        """The request of this id, which began before; a new one is refused."""
         try:
             return await self._workflows.join_own(task.request_id, fingerprint)
         except NotFound:
-            self._admission.must_begin(task.plan.profile)
+            refuse()
             raise
+
+
+def _refuse(session: str, spent: float, most: float) -> None:
+    raise FailedPrecondition(
+        f"session {session!r} has cost ${spent:.6f} of the ${most:g} that it may cost, so no further turn begins: "
+        "raise max_session_usd, or begin another session",
+        reason="SESSION_BUDGET_SPENT",
+    )
 
 
 def _asks(request: tandem_pb2.SolveRequest) -> bool:

@@ -77,6 +77,7 @@ class AdmittedRequest:
     answer_text: str = AnswerText.UNSPECIFIED
     began_at: datetime | None = None
     watched: Watched | None = None
+    session: str = ""
 
 
 class Workflows:
@@ -125,6 +126,7 @@ class Workflows:
         stages = tuple(stage.name for stage in task.plan.stages)
         whose = (task.request_id, task.trace_id, task.plan.profile, stages, task.request.tenant)
         admitted = AdmittedRequest(*whose, keep_running, answer_text(task), watched=task.plan.watched)
+        admitted = replace(admitted, session=task.request.session)
         return replace(task, is_searchable=self.visibility.is_searchable), admitted
 
     async def join(self, request_id: str) -> AdmittedRequest:
@@ -278,6 +280,7 @@ def _admitted(request_id: str, memo: Mapping[str, Any]) -> AdmittedRequest:
         bool(memo.get("keep_running", False)),
         str(memo.get("answer_text", AnswerText.UNSPECIFIED)),
         watched=Watched(**watched) if (watched := memo.get("watched")) else None,
+        session=str(memo.get("session", "")),
     )
 
 

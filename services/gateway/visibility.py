@@ -51,6 +51,7 @@ class Listed:
     tenant: str
     question: str
     tool: str
+    session: str
     attributes: dict[str, Any]
 
 
@@ -175,6 +176,7 @@ async def _listed(execution: WorkflowExecution) -> Listed:
         tenant=str(memo.get("tenant", "")),
         question=str(memo.get("asked", "")),
         tool=str(memo.get("tool", "")),
+        session=str(memo.get("session", "")),
         attributes={name: found[key] for name, key in SEARCH_ATTRIBUTES.items() if key in found},
     )
 

@@ -13,6 +13,7 @@ from services.http_gateway import completion, errors, sse
 from services.http_gateway.errors import HttpError
 from services.http_gateway.exchange import Cancelled, Exchange
 from services.http_gateway.lifetime import SERVER_ENDS, Ending, ServerEnds
+from services.http_gateway.sessions import session_headers
 from tandem.client.live_text import Piece, TextWasLost
 from tandem.errors import RequestError
 from tandem.v1 import tandem_pb2
@@ -70,6 +71,7 @@ async def send_whole(exchange: Exchange, reply: Reply, headers: dict[str, str], 
         exchange.close()
     assert exchange.result is not None
     whole = reply.whole(exchange.result, exchange.reasoning)
+    headers |= session_headers(exchange.accepted, exchange.result.cost.usd)
     return JSONResponse(whole, headers={**headers, **completion.headers_of_result(exchange.result)})
 
 

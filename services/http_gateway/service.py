@@ -28,6 +28,7 @@ from services.http_gateway.reading import MOST_WAITING, Bodies, BodyRoute
 from services.http_gateway.replies import EventStream, Reply, send_whole
 from services.http_gateway.responses import ResponsesReply
 from services.http_gateway.responses_request import ResponsesRequest
+from services.http_gateway.sessions import session_headers, set_session
 from services.shared.identity.caller import bearer, credential_of
 from services.shared.observability import availability, text
 from services.shared.observability.tracing import tracer
@@ -117,12 +118,14 @@ class OpenAIService:
     ) -> Response:
         request_id = key or uuid4().hex
         asked = body.as_solve_request(request_id)
+        set_session(asked, request, given, body)
         named = ", ".join(given.dropped)
         notes = [f"not followed: {named}"] if named else []
         exchange = Exchange(client, asked, _span(request, body, request_id), cancels=not key, notes=notes)
         try:
             accepted = await exchange.start()
             headers = {"x-request-id": accepted.request_id, "x-tandem-trace-id": accepted.trace_id}
+            headers |= session_headers(accepted)
             if named:
                 headers["x-tandem-dropped"] = named
                 self._log_once(named)

@@ -36,7 +36,7 @@ _ACCOUNTS = (
 # Without `xadd`: a gateway that had it could write the streams of requests, whose keys it may delete.
 _OUTCOMES = ("rpush", "zadd", "zremrangebyscore", "hget", "hset", "hdel", "hexists", "hincrby", "pexpire")
 _ACCOUNT_KEYS = tuple(f"{{tenant:*}}:{name}" for name in ("account", "minute", "settled"))
-_OUTCOME_KEYS = tuple(f"{{tenant:*}}:{name}:*" for name in ("outcome", "policy", "changes", "kept"))
+_OUTCOME_KEYS = tuple(f"{{tenant:*}}:{name}:*" for name in ("outcome", "policy", "changes", "kept", "session"))
 
 
 class RedisUsersError(UserError):

@@ -32,7 +32,8 @@ class TenantFileError(SetupError):
 class TenantLimits:
     """None does not limit. Days and months are UTC; tokens are all that the models read anew or write.
 
-    `usd_per_request` is the largest budget of one request, and the budget of one that names none. `keep_outcomes_days`:
+    `usd_per_request` is the largest budget of one request, and the budget of one that names none. A turn of a session
+    begins only while that has cost less than `usd_per_session`. `keep_outcomes_days`:
     consent, for how long outcomes of requests are kept for a calibration, without text; None: not at all.
     """
 
@@ -42,6 +43,7 @@ class TenantLimits:
     usd_per_day: float | None = None
     usd_per_month: float | None = None
     usd_per_request: float | None = None
+    usd_per_session: float | None = None
     profiles: tuple[str, ...] | None = None
     keep_outcomes_days: int | None = None
 

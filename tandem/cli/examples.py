@@ -100,7 +100,12 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "tandem redis users --passwords secrets > users.acl",
         "tandem redis users --passwords secrets --version 6 --json",
     ),
-    "spend": ("tandem spend", "tandem spend --by tenant,day --since 2026-11-01", "tandem spend --by profile --json"),
+    "spend": (
+        "tandem spend",
+        "tandem spend --by tenant,day --since 2026-11-01",
+        "tandem spend --by session",
+        "tandem spend --by profile --json",
+    ),
     "doctor": ("tandem doctor", "tandem doctor --json | jq .ok"),
     "version": ("tandem version", "tandem --version"),
 }

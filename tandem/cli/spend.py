@@ -31,15 +31,25 @@ def spend(
     with Client() as client:
         sums = spending(client, first.replace(tzinfo=UTC), names)
     rows = [
-        {**dict(zip(names, key, strict=True)), "requests": found.requests, "open": found.open, "usd": found.usd}
+        {
+            **dict(zip(names, key, strict=True)),
+            "requests": found.requests,
+            "open": found.open,
+            "usd": found.usd,
+            "saved": found.saved,
+        }
         for key, found in sums.items()
     ]
     if json:
         print_json(rows)
         return
-    table = Table(*names, "requests", "without a bill", "USD", box=None)
+    table = Table(*names, "requests", "without a bill", "USD", "saved", box=None)
     for row in rows:
         table.add_row(
-            *(str(row[name]) for name in names), str(row["requests"]), str(row["open"] or ""), f"{row['usd']:.8f}"
+            *(str(row[name]) for name in names),
+            str(row["requests"]),
+            str(row["open"] or ""),
+            f"{row['usd']:.8f}",
+            f"{row['saved']:.8f}",
         )
-    print_table(table, optional=("without a bill",))
+    print_table(table, optional=("without a bill", "saved"))

@@ -61,7 +61,9 @@ def event_from_pb(message: tandem_pb2.SolveEvent) -> Event | None:
         case "accepted":
             accepted = message.accepted
             source = _ANSWER_TEXTS.get(accepted.answer_text, AnswerText.UNSPECIFIED)
-            return Accepted(accepted.request_id, accepted.trace_id, accepted.profile, accepted.stages, source)
+            usd = accepted.session_usd if accepted.HasField("session_usd") else None
+            known = (accepted.request_id, accepted.trace_id, accepted.profile, accepted.stages, source)
+            return Accepted(*known, accepted.session, usd)
         case "insight_delta":
             return InsightDelta(message.insight_delta.text, message.insight_delta.tokens, message.insight_delta.said)
         case "answer_delta":

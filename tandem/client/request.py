@@ -60,6 +60,10 @@ class SolveOptions(TypedDict, total=False):
     """Names of the tools that may be called; all if not given."""
     parallel_tool_calls: bool | None
     """False: one call at most."""
+    session: str
+    """The session that this is a turn of; a conversation without one is recognised by the user's first turn."""
+    max_session_usd: float | None
+    """The turn begins only while the session has cost less."""
 
 
 Question = str | Sequence[Mapping[str, Any]]
@@ -103,6 +107,8 @@ def solve_request(question: Question, **options: Unpack[SolveOptions]) -> tandem
         stop_strings=_stop_strings(options.get("stop")),
         tools=[tool(given) for given in options.get("tools", ())],
         tool_choice=_tool_choice(options),
+        session=options.get("session", ""),
+        max_session_usd=options.get("max_session_usd"),
     )
 
 

@@ -15,11 +15,14 @@ _MILLISECOND = timedelta(milliseconds=1)
 
 @dataclass(slots=True)
 class Sum:
-    """`open`: requests that have no bill: they run, or ended without one."""
+    """`open`: requests that have no bill: they run, or ended without one. `saved`: USD less than the large model alone,
+    of those that say it.
+    """
 
     requests: int = 0
     open: int = 0
     usd: float = 0.0
+    saved: float = 0.0
 
 
 def _day(request: tandem_pb2.RequestSummary) -> str:
@@ -31,6 +34,7 @@ GROUPS: dict[str, Callable[[tandem_pb2.RequestSummary], str]] = {
     "profile": lambda request: request.profile,
     "day": _day,
     "month": lambda request: _day(request)[:7],
+    "session": lambda request: request.session,
 }
 
 
@@ -44,6 +48,8 @@ def spending(client: Client, since: datetime, by: Sequence[str]) -> dict[tuple[s
         found.requests += 1
         if request.HasField("usd"):
             found.usd += request.usd
+            if request.HasField("saved_ratio") and request.saved_ratio < 1:
+                found.saved += request.usd / (1 - request.saved_ratio) - request.usd
         else:
             found.open += 1
     return dict(sorted(sums.items()))

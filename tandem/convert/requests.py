@@ -55,6 +55,8 @@ def solve_request_from_pb(request: tandem_pb2.SolveRequest, default_task: Task =
         max_answer_tokens=optional(request, "max_answer_tokens"),
         stop_strings=list(request.stop_strings),
         tools=tools_from_pb(request.tools, request.tool_choice),
+        session=request.session,
+        max_session_usd=optional(request, "max_session_usd"),
     )
 
 

@@ -112,6 +112,8 @@ class TandemOptions(Strict):
     checks: list[str] = Field(default_factory=list)
     keep_running: bool = False
     tenant: str = ""
+    session: str = ""
+    max_session_usd: float | None = None
 
 
 class ChatCompletionRequest(ApiBody):
@@ -166,6 +168,8 @@ class ChatCompletionRequest(ApiBody):
             parallel_tool_calls=self.parallel_tool_calls,
             tool_choice=choice,
             allowed_tools=allowed,
+            session=own.session,
+            max_session_usd=own.max_session_usd,
         )
         if not tools and self.tool_choice not in ("auto", "none"):
             raise RefusedParameter("tool_choice", "a call is required, and there are no tools", "invalid_value")

@@ -317,6 +317,8 @@ class SolveRequest(_message.Message):
     STOP_STRINGS_FIELD_NUMBER: _builtins.int
     TOOLS_FIELD_NUMBER: _builtins.int
     TOOL_CHOICE_FIELD_NUMBER: _builtins.int
+    SESSION_FIELD_NUMBER: _builtins.int
+    MAX_SESSION_USD_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """Idempotency key and workflow id; [A-Za-z0-9._-], at most 128 characters. Empty: the gateway makes one."""
     question: _builtins.str
@@ -341,6 +343,12 @@ class SolveRequest(_message.Message):
     """Cap of the answer's tokens, > 0, where it is below the profile's. With the hand-off `continuation` no insight is longer, and in a
     chat the insight that the answer goes on from counts.
     """
+    session: _builtins.str
+    """The session that the request is a turn of: 1 to 128 of A-Z a-z 0-9 . _ : -. Empty: a conversation is recognised by the user's
+    first turn, and a question is of none.
+    """
+    max_session_usd: _builtins.float
+    """A turn begins only while the session's ended requests have cost less than this, in USD, >= 0."""
     @_builtins.property
     def budget(self) -> Global___Budget: ...
     @_builtins.property
@@ -391,14 +399,21 @@ class SolveRequest(_message.Message):
         stop_strings: _abc.Iterable[_builtins.str] | None = ...,
         tools: _abc.Iterable[Global___Tool] | None = ...,
         tool_choice: Global___ToolChoice | None = ...,
+        session: _builtins.str = ...,
+        max_session_usd: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_max_answer_tokens", b"_max_answer_tokens", "budget", b"budget", "max_answer_tokens", b"max_answer_tokens", "sampling", b"sampling", "stop", b"stop", "tool_choice", b"tool_choice"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_max_answer_tokens", b"_max_answer_tokens", "_max_session_usd", b"_max_session_usd", "budget", b"budget", "max_answer_tokens", b"max_answer_tokens", "max_session_usd", b"max_session_usd", "sampling", b"sampling", "stop", b"stop", "tool_choice", b"tool_choice"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_answer_tokens", b"_max_answer_tokens", "budget", b"budget", "checks", b"checks", "json_schema", b"json_schema", "keep_running", b"keep_running", "max_answer_tokens", b"max_answer_tokens", "messages", b"messages", "profile", b"profile", "question", b"question", "request_id", b"request_id", "resume_after", b"resume_after", "sampling", b"sampling", "stop", b"stop", "stop_strings", b"stop_strings", "task", b"task", "tenant", b"tenant", "tool_choice", b"tool_choice", "tools", b"tools"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_answer_tokens", b"_max_answer_tokens", "_max_session_usd", b"_max_session_usd", "budget", b"budget", "checks", b"checks", "json_schema", b"json_schema", "keep_running", b"keep_running", "max_answer_tokens", b"max_answer_tokens", "max_session_usd", b"max_session_usd", "messages", b"messages", "profile", b"profile", "question", b"question", "request_id", b"request_id", "resume_after", b"resume_after", "sampling", b"sampling", "session", b"session", "stop", b"stop", "stop_strings", b"stop_strings", "task", b"task", "tenant", b"tenant", "tool_choice", b"tool_choice", "tools", b"tools"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__max_answer_tokens: _TypeAlias = _typing.Literal["max_answer_tokens"]  # noqa: Y015
     _WhichOneofArgType__max_answer_tokens: _TypeAlias = _typing.Literal["_max_answer_tokens", b"_max_answer_tokens"]  # noqa: Y015
+    _WhichOneofReturnType__max_session_usd: _TypeAlias = _typing.Literal["max_session_usd"]  # noqa: Y015
+    _WhichOneofArgType__max_session_usd: _TypeAlias = _typing.Literal["_max_session_usd", b"_max_session_usd"]  # noqa: Y015
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__max_answer_tokens) -> _WhichOneofReturnType__max_answer_tokens | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__max_session_usd) -> _WhichOneofReturnType__max_session_usd | None: ...
 
 Global___SolveRequest: _TypeAlias = SolveRequest  # noqa: Y015
 
@@ -850,6 +865,8 @@ class Accepted(_message.Message):
     PROFILE_FIELD_NUMBER: _builtins.int
     STAGES_FIELD_NUMBER: _builtins.int
     ANSWER_TEXT_FIELD_NUMBER: _builtins.int
+    SESSION_FIELD_NUMBER: _builtins.int
+    SESSION_USD_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     trace_id: _builtins.str
     """W3C trace id, 32 hexadecimal digits."""
@@ -858,6 +875,10 @@ class Accepted(_message.Message):
     """Number of stages that the large model may write."""
     answer_text: Global___AnswerText.ValueType
     """Where the answer's text comes from, as far as that is known before it is written."""
+    session: _builtins.str
+    """The session that the request is a turn of; empty: of none."""
+    session_usd: _builtins.float
+    """What the session's ended requests have cost so far, in USD. Unset where that is not known."""
     def __init__(
         self,
         *,
@@ -866,12 +887,16 @@ class Accepted(_message.Message):
         profile: _builtins.str = ...,
         stages: _builtins.int = ...,
         answer_text: Global___AnswerText.ValueType = ...,
+        session: _builtins.str = ...,
+        session_usd: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_session_usd", b"_session_usd", "session_usd", b"session_usd"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["answer_text", b"answer_text", "profile", b"profile", "request_id", b"request_id", "stages", b"stages", "trace_id", b"trace_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_session_usd", b"_session_usd", "answer_text", b"answer_text", "profile", b"profile", "request_id", b"request_id", "session", b"session", "session_usd", b"session_usd", "stages", b"stages", "trace_id", b"trace_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__session_usd: _TypeAlias = _typing.Literal["session_usd"]  # noqa: Y015
+    _WhichOneofArgType__session_usd: _TypeAlias = _typing.Literal["_session_usd", b"_session_usd"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__session_usd) -> _WhichOneofReturnType__session_usd | None: ...
 
 Global___Accepted: _TypeAlias = Accepted  # noqa: Y015
 
@@ -1934,6 +1959,7 @@ class RequestSummary(_message.Message):
     DURATION_MS_FIELD_NUMBER: _builtins.int
     QUESTION_FIELD_NUMBER: _builtins.int
     TOOL_FIELD_NUMBER: _builtins.int
+    SESSION_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     state: Global___RequestState.ValueType
     profile: _builtins.str
@@ -1953,6 +1979,8 @@ class RequestSummary(_message.Message):
     """
     tool: _builtins.str
     """Where a tool's result is answered, the tool's name; empty: the question is the user's."""
+    session: _builtins.str
+    """The session that it is a turn of; empty: of none."""
     def __init__(
         self,
         *,
@@ -1969,10 +1997,11 @@ class RequestSummary(_message.Message):
         duration_ms: _builtins.float | None = ...,
         question: _builtins.str = ...,
         tool: _builtins.str = ...,
+        session: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_duration_ms", b"_duration_ms", "_saved_ratio", b"_saved_ratio", "_stage", b"_stage", "_usd", b"_usd", "duration_ms", b"duration_ms", "saved_ratio", b"saved_ratio", "stage", b"stage", "usd", b"usd"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_duration_ms", b"_duration_ms", "_saved_ratio", b"_saved_ratio", "_stage", b"_stage", "_usd", b"_usd", "duration_ms", b"duration_ms", "profile", b"profile", "question", b"question", "reason", b"reason", "request_id", b"request_id", "saved_ratio", b"saved_ratio", "stage", b"stage", "started_at_unix_ms", b"started_at_unix_ms", "state", b"state", "tenant", b"tenant", "tool", b"tool", "trace_id", b"trace_id", "usd", b"usd"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_duration_ms", b"_duration_ms", "_saved_ratio", b"_saved_ratio", "_stage", b"_stage", "_usd", b"_usd", "duration_ms", b"duration_ms", "profile", b"profile", "question", b"question", "reason", b"reason", "request_id", b"request_id", "saved_ratio", b"saved_ratio", "session", b"session", "stage", b"stage", "started_at_unix_ms", b"started_at_unix_ms", "state", b"state", "tenant", b"tenant", "tool", b"tool", "trace_id", b"trace_id", "usd", b"usd"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__duration_ms: _TypeAlias = _typing.Literal["duration_ms"]  # noqa: Y015
     _WhichOneofArgType__duration_ms: _TypeAlias = _typing.Literal["_duration_ms", b"_duration_ms"]  # noqa: Y015

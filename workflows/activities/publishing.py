@@ -53,8 +53,7 @@ class PublishingActivities:
         Returns the result that was published before, which is final: a cancel that comes after the end changes nothing.
         Readers of a failed request get the workflow's error instead.
         """
-        if payer.day:  # before readers hear of the end: what this request held is free for their next one
-            await self._charge(payer, result)
+        await self._charge(payer, result)  # before readers hear of the end: their next request is compared with it
         published = None if failed else await self._publish(result)
         with tracer.start_as_current_span("settle") as span:
             describe_result(span, published or result)
@@ -64,11 +63,15 @@ class PublishingActivities:
         return published
 
     async def _charge(self, payer: Payer, result: SolveResult) -> None:
-        """Once, however often it runs. Where Redis does not answer, the gateway finds the bill in Temporal."""
+        """Once, however often it runs. Where Redis does not answer, the gateway finds the bill in Temporal; a session's
+        sum then lacks it.
+        """
+        charge = charge_of(result)
         try:
-            await self._log.accounts.settle(
-                payer.tenant, result.request_id, charge_of(result), payer.day, datetime.now(UTC)
-            )
+            if payer.session:
+                await self._log.sessions.add(payer.tenant, payer.session, result.request_id, charge.nano_usd)
+            if payer.day:
+                await self._log.accounts.settle(payer.tenant, result.request_id, charge, payer.day, datetime.now(UTC))
         except TandemError as error:
             activity.logger.warning("the bill of %s is not on its account yet: %s", result.request_id, error)
 

@@ -18,6 +18,7 @@ from services.shared.request_log.ledger import Ledger
 from services.shared.request_log.promises import Promises
 from services.shared.request_log.sealed_text import SealedText
 from services.shared.request_log.servers import Access
+from services.shared.request_log.sessions import Sessions
 from services.shared.request_log.stops import StopFlags
 from services.shared.request_log.streams import Streams
 
@@ -43,6 +44,7 @@ class RequestLog:
         self.decisions = Decisions(self._connection, sealed)
         self.watchers = Watchers(self._connection)
         self.accounts = Accounts(self._connection)
+        self.sessions = Sessions(self._connection)
         self.promises = Promises(self._connection)
 
     async def close(self) -> None:

@@ -84,6 +84,9 @@ class Profile(Section):
     max_conversation_tokens: int = Field(
         default=0, ge=0, description="of a chat, or a question with what was said before it; 0: as max_question_tokens"
     )
+    max_session_usd: float | None = Field(
+        default=None, ge=0, description="a turn begins only while its session has cost less; none: no limit"
+    )
     llm: Model
     small: tuple[Model, ...] = Field(
         alias="slm",

@@ -28,7 +28,8 @@ class Accepted:
     """The request has begun, or was joined. `stages`: how many the large model may write. `trace_id`: 32 hex digits
     (W3C).
 
-    `answer_text`: where the answer's text comes from.
+    `answer_text`: where the answer's text comes from. `session`: which one it is a turn of, and what that has cost
+    before, in USD; None where that is not known.
     """
 
     kind: ClassVar[str] = "accepted"
@@ -37,6 +38,8 @@ class Accepted:
     profile: str
     stages: int
     answer_text: AnswerText = AnswerText.UNSPECIFIED
+    session: str = ""
+    session_usd: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

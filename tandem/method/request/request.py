@@ -36,7 +36,8 @@ class SolveRequest:
 
     `history` is what was said before the question: in a conversation the question is its last message. `stop_strings`
     end the answer before the first of them. Where a tool's result is to be answered, the history is the whole
-    conversation and the question is empty.
+    conversation and the question is empty. `session`: which one it is a turn of; it begins only while that has cost
+    less than `max_session_usd`.
     """
 
     request_id: str
@@ -53,6 +54,8 @@ class SolveRequest:
     max_answer_tokens: int | None = None
     stop_strings: list[str] = field(default_factory=list)
     tools: ToolUse = field(default_factory=ToolUse)
+    session: str = ""
+    max_session_usd: float | None = None
 
     @property
     def answers_tool(self) -> bool:

@@ -231,8 +231,9 @@ def model_task(task: SolveInput, prices: RolePrices, *, stage: int = 0, max_toke
 @dataclass(frozen=True)
 class Payer:
     """Whose bill it is, and the UTC day (YYYY-MM-DD) that it counts towards on the tenant's account; empty where it has
-    none.
+    none. `session`: whose sum it counts towards.
     """
 
     tenant: str
     day: str
+    session: str = ""

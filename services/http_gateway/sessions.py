@@ -1,0 +1,49 @@
+"""Which session an HTTP request is a turn of, and what its reply says of that."""
+
+from __future__ import annotations
+
+import json
+from contextlib import suppress
+
+from fastapi import Request
+
+from tandem.client.events import Accepted
+from tandem.method.request.session import session_name
+from tandem.openai.body import ApiBody
+from tandem.openai.chat_request import ChatCompletionRequest
+from tandem.openai.parameters import RefusedParameter
+from tandem.v1 import tandem_pb2
+
+NAME, LIMIT, SPENT = "x-tandem-session", "x-tandem-max-session-usd", "x-tandem-session-usd"
+_CLAUDE = "_session_"
+
+
+def set_session(asked: tandem_pb2.SolveRequest, request: Request, given: ApiBody, body: ChatCompletionRequest) -> None:
+    """As its caller names it, the nearest name first: header, own option, metadata, Claude Code's, the key of a
+    vendor's cache. Raises RefusedParameter for a limit that is no number.
+    """
+    named = request.headers.get(NAME) or asked.session or body.metadata.get("session") or _claudes(body.user)
+    key = getattr(given, "prompt_cache_key", None)
+    asked.session = session_name(named or (key if isinstance(key, str) else ""))
+    if limit := request.headers.get(LIMIT):
+        try:
+            asked.max_session_usd = float(limit)
+        except ValueError:
+            raise RefusedParameter(LIMIT, f"{LIMIT} is a number of USD, not {limit!r}", "invalid_value") from None
+
+
+def session_headers(accepted: Accepted, usd: float = 0.0) -> dict[str, str]:
+    """The session, and what it has cost; `usd`: of this turn, where it has ended."""
+    if not accepted.session:
+        return {}
+    spent = {} if accepted.session_usd is None else {SPENT: f"{accepted.session_usd + usd:.10f}"}
+    return {NAME: accepted.session, **spent}
+
+
+def _claudes(user: str) -> str:
+    """Claude Code names its session within its name of the user: as JSON, before 2.1 as a text."""
+    with suppress(ValueError, RecursionError):
+        told = json.loads(user)
+        found = told.get("session_id") if isinstance(told, dict) else None
+        return found if isinstance(found, str) else ""
+    return user.partition(_CLAUDE)[2]
