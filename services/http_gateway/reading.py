@@ -32,7 +32,7 @@ from tandem.openai.json_body import read_json
 
 MOST_WAITING = 256
 _SMALL_BYTES = 64 * 1024
-_LARGE_AT_ONCE = 16  # bodies of one address, which hold 2 MiB each
+_LARGE_AT_ONCE = 16  # bodies of one address, which hold 4 MiB each
 _UPLOADS_AT_ONCE = 16  # as many as a gateway takes from all
 _KNOWN_SECONDS = 5.0
 _MOST_KNOWN = 4096

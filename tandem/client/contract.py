@@ -16,8 +16,8 @@ MOST_MESSAGES = 1024
 MOST_TOOLS = 128
 MOST_CALLS = 128
 """Of a message."""
-MAX_REQUEST_BYTES = 2 * 2**20
-"""Of a message to the gateway, and of a body of JSON that becomes one. Temporal keeps no larger input either."""
+MAX_REQUEST_BYTES = 4 * 2**20
+"""Of a message to the gateway, and of a body of JSON that becomes one. Temporal keeps 2 MB of it, compressed."""
 MOST_COUNT = 2**32 - 1
 Count = Annotated[int, Field(ge=0, le=MOST_COUNT)]
 """A field of type uint32."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 
 from temporalio.contrib.pydantic import PydanticJSONPlainPayloadConverter
 
@@ -12,6 +13,7 @@ from tandem.method.evidence.checks import CheckResult, Verdict
 from tandem.method.profile.prices import RolePrices
 from tandem.method.request.tasks import Ahead, GenerationOutcome, ModelTask, PassOutcome, StageScore
 from tandem.method.tokens import TokenCounts
+from tandem.paths import REPOSITORY
 
 _SCORE = StageScore(2, 32, 0.25, scorer="probe", passes=PassOutcome(TokenCounts(40, 8)), ahead=PassOutcome())
 _TASK = ModelTask("r1", "why?", "pair", max_tokens=(16, 32), prices=RolePrices(3.0, 1.0, 6.0))
@@ -50,3 +52,16 @@ def test_lists_none_and_plain_values_pass() -> None:
     for value, kind in ((results, list[CheckResult]), (None, type(None)), (0.5, float), ((1, 2), tuple[int, ...])):
         [payload] = BriefPayloads().to_payloads([value])
         assert BriefPayloads().from_payloads([payload], [kind]) == [value]
+
+
+def test_a_conversation_of_4_mb_of_code_is_below_what_temporal_takes_and_read_as_it_was() -> None:
+    code = "".join(file.read_text() for file in sorted((REPOSITORY / "services").rglob("*.py")))
+    long = replace(_TASK, question=(code * 9)[:4_000_000])
+    [payload] = BriefPayloads().to_payloads([long])
+    assert len(payload.data) < 2_000_000
+    assert BriefPayloads().from_payloads([payload], [ModelTask]) == [long]
+
+
+def test_a_short_text_is_written_as_text() -> None:
+    [payload] = BriefPayloads().to_payloads([replace(_TASK, question="x" * 60_000)])
+    assert payload.metadata["encoding"] == b"json/plain"

@@ -19,13 +19,16 @@ from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import psutil
 from rich.progress import track
 
 from lab.bench.agents.stack import PAIR, http_address, vendor_stack
 from lab.bench.agents.vendor import LARGE, vendor_process
 from lab.bench.common import Figures, commit_of, quantiles, save
+from tandem.local.supervisor import Stack
 from tandem.paths import REPOSITORY
 from tests.litellm_proxy import KEY, PROXY, litellm_proxy
+from tests.stacks import pid_of
 
 _SIZES = {"4.5 KB": 4_500, "32 KB": 32_000, "350 KB": 350_000}
 _WARM_UP, _AT_ONCE = 5, 16
@@ -45,24 +48,26 @@ def main() -> None:
         raise SystemExit("LiteLLM's proxy is missing; run `make litellm-proxy`, or give --no-proxy")
     with ExitStack() as started:
         url = started.enter_context(vendor_process())
-        ways = {"direct": (url, _MODEL)}
-        ways["tandem"] = (http_address(started.enter_context(vendor_stack(url, "openai"))), PAIR)
+        stack = started.enter_context(vendor_stack(url, "openai"))
+        ways = {"direct": (url, _MODEL), "tandem": (http_address(stack), PAIR)}
         if not options.no_proxy:
             folder = Path(started.enter_context(tempfile.TemporaryDirectory()))
             deployment = {"model": f"openai/{_MODEL}", "api_base": f"{url}/v1", "api_key": "none"}
             proxy = started.enter_context(litellm_proxy(folder, {_MODEL: [deployment]}, {}))
             ways["litellm"] = (proxy.removesuffix("/v1"), _MODEL)
         sizes = options.sizes.split(",")
-        found = {name: _in_turns(ways, _SIZES[name], options.runs) for name in sizes}
+        found = {name: _in_turns(ways, _SIZES[name], options.runs, stack) for name in sizes}
         many = {name: _at_once(ways, _SIZES[name], options.at_once) for name in sizes if options.at_once}
     figures = {"command": "make bench-agents", "commit": commit_of(REPOSITORY), "one_by_one": found, "at_once": many}
     print(_table(save("agents-added-time", figures)))
 
 
-def _in_turns(ways: Ways, size: int, runs: int) -> Figures:
+def _in_turns(ways: Ways, size: int, runs: int, stack: Stack) -> Figures:
     taken: dict[str, list[float]] = {name: [] for name in ways}
     first: dict[str, list[float]] = {name: [] for name in ways}
+    busy: dict[str, float] = {}
     for number in track(range(_WARM_UP + runs), description=f"{size} bytes"):
+        busy = busy if number > _WARM_UP else _processor_seconds(stack)
         for name, (url, model) in ways.items():
             begun, ended = _ask(url, model, size, f"{name}{number}")
             if number >= _WARM_UP:
@@ -73,7 +78,16 @@ def _in_turns(ways: Ways, size: int, runs: int) -> Figures:
         "ms": {name: quantiles(values) for name, values in taken.items()},
         "first_byte_ms": {name: quantiles(values) for name, values in first.items()},
         "added_ms": {name: quantiles(values) for name, values in added.items()},
+        "processor_ms": {
+            name: round(1000 * (seconds - busy[name]) / runs, 1) for name, seconds in _processor_seconds(stack).items()
+        },
     }
+
+
+def _processor_seconds(stack: Stack) -> dict[str, float]:
+    """What each process of Tandem's has used since it began: the same on a busy machine."""
+    times = {row.name: psutil.Process(pid_of(stack, row.name)).cpu_times() for row in stack.status()}
+    return {name: taken.user + taken.system for name, taken in times.items()}
 
 
 def _at_once(ways: Ways, size: int, requests: int) -> Figures:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from contextlib import suppress
 from typing import Any
 
 from starlette.datastructures import Headers
@@ -12,7 +14,7 @@ MAX_HELD_BYTES = 128 * 2**20
 as JSON.
 """
 
-
+_LINGER_SECONDS, _LINGER_BYTES = 0.5, 16 * 2**20
 UPLOADS = "/v1/files"
 """Uploads are bounded by their own route, which passes them on without keeping them."""
 
@@ -37,29 +39,47 @@ class BodyLimit:
             return
         said = Headers(scope=scope).get("content-length", "")
         expected = int(said) if said.isdecimal() else 0
-        read = 0
+        read, is_refused = 0, False
 
         async def limited() -> Any:
-            nonlocal read
-            if expected > self._max_bytes:
-                raise self._too_large()
-            message = await receive()
-            size = len(message.get("body", b""))
-            read += size
-            self._held += size
-            if read > self._max_bytes:
+            nonlocal read, is_refused
+            is_refused = expected > self._max_bytes
+            if not is_refused:
+                message = await receive()
+                size = len(message.get("body", b""))
+                read += size
+                self._held += size
+                is_refused = read > self._max_bytes
+            if is_refused:
                 raise self._too_large()
             if self._held > self._max_held_bytes:
                 raise _refusal(503, "this process reads as much as it can hold; ask again")
             return message
 
+        async def lingering(message: Any) -> None:
+            """A connection that is closed while its client still writes is reset, and the reason is lost."""
+            if is_refused and message["type"] == "http.response.body":
+                await send({**message, "more_body": True})
+                await _discard(receive)
+                message = {"type": "http.response.body"}
+            await send(message)
+
         try:
-            await self._app(scope, limited, send)
+            await self._app(scope, limited, lingering)
         finally:
             self._held -= read
 
     def _too_large(self) -> HTTPException:
         return _refusal(413, f"the body has more than {self._max_bytes} bytes, which is the limit")
+
+
+async def _discard(receive: Any) -> None:
+    """What the client still sends, for a while."""
+    discarded = 0
+    with suppress(TimeoutError):
+        async with asyncio.timeout(_LINGER_SECONDS):
+            while discarded < _LINGER_BYTES and (message := await receive()).get("more_body"):
+                discarded += len(message["body"])
 
 
 def _refusal(status: int, detail: str) -> HTTPException:

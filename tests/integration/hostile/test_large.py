@@ -60,16 +60,16 @@ GRPC: dict[str, tuple[str, Callable[[], Message]]] = {
         "TandemService/Solve",
         lambda: _checked(tandem.Check(name="choice", argument="x" * (64 * KIB + 1))),
     ),
-    "an argument of 3 MiB": (
+    "an argument of 5 MiB": (
         "TandemService/Solve",
-        lambda: _checked(tandem.Check(name="choice", argument="yes\n" * (3 * MIB // 4))),
+        lambda: _checked(tandem.Check(name="choice", argument="yes\n" * (5 * MIB // 4))),
     ),
-    "a pattern of 3 MiB": (
+    "a pattern of 5 MiB": (
         "TandemService/Solve",
-        lambda: _checked(tandem.Check(name="regex", argument="(" * (3 * MIB))),
+        lambda: _checked(tandem.Check(name="regex", argument="(" * (5 * MIB))),
     ),
-    "a schema of 3 MiB": ("TandemService/Solve", lambda: tandem.SolveRequest(question="q", json_schema="[" * 3 * MIB)),
-    "a question of 3 MiB": ("TandemService/Solve", lambda: tandem.SolveRequest(question="x " * (3 * MIB // 2))),
+    "a schema of 5 MiB": ("TandemService/Solve", lambda: tandem.SolveRequest(question="q", json_schema="[" * 5 * MIB)),
+    "a question of 5 MiB": ("TandemService/Solve", lambda: tandem.SolveRequest(question="x " * (5 * MIB // 2))),
     "a request of 5 MiB": ("TandemService/Solve", lambda: tandem.SolveRequest(question="x" * 5 * MIB)),
     "a request of 20 MiB": ("TandemService/Solve", lambda: tandem.SolveRequest(question="x" * 20 * MIB)),
     "stop strings": ("TandemService/Solve", lambda: tandem.SolveRequest(question="q", stop_strings=["x"] * MANY)),
@@ -77,19 +77,19 @@ GRPC: dict[str, tuple[str, Callable[[], Message]]] = {
         "TandemService/Solve",
         lambda: tandem.SolveRequest(question="q", stop={"thresholds": dict.fromkeys(range(MANY), 0.5)}),
     ),
-    "an id of 3 MiB": ("TandemService/Solve", lambda: tandem.SolveRequest(question="q", request_id="x" * 3 * MIB)),
-    "an id to read of 3 MiB": (
+    "an id of 5 MiB": ("TandemService/Solve", lambda: tandem.SolveRequest(question="q", request_id="x" * 5 * MIB)),
+    "an id to read of 5 MiB": (
         "TandemService/GetRequest",
-        lambda: tandem.GetRequestRequest(request_id="x" * 3 * MIB),
+        lambda: tandem.GetRequestRequest(request_id="x" * 5 * MIB),
     ),
-    "a cursor of 3 MiB": ("TandemService/Solve", lambda: tandem.SolveRequest(resume_after="1" * 3 * MIB)),
-    "a profile of 3 MiB": ("TandemService/Solve", lambda: tandem.SolveRequest(question="q", profile="x" * 3 * MIB)),
+    "a cursor of 5 MiB": ("TandemService/Solve", lambda: tandem.SolveRequest(resume_after="1" * 5 * MIB)),
+    "a profile of 5 MiB": ("TandemService/Solve", lambda: tandem.SolveRequest(question="q", profile="x" * 5 * MIB)),
     "a query of 4 KiB and more": ("TandemService/ListRequests", lambda: _where(4 * KIB)),
     "a query of 64 KiB": ("TandemService/ListRequests", lambda: _where(64 * KIB)),
-    "a query of 3 MiB": ("TandemService/ListRequests", lambda: _where(3 * MIB)),
+    "a query of 5 MiB": ("TandemService/ListRequests", lambda: _where(5 * MIB)),
     "a query of one value": (
         "TandemService/ListRequests",
-        lambda: tandem.ListRequestsRequest(where=f"tenant = '{'x' * 3 * MIB}'"),
+        lambda: tandem.ListRequestsRequest(where=f"tenant = '{'x' * 5 * MIB}'"),
     ),
     "metadata of a batch": (
         "BatchService/CreateBatch",
@@ -99,7 +99,7 @@ GRPC: dict[str, tuple[str, Callable[[], Message]]] = {
     ),
     "an id of a batch": (
         "BatchService/CreateBatch",
-        lambda: batches.CreateBatchRequest(input_file_id="file-x", batch_id="x" * 3 * MIB),
+        lambda: batches.CreateBatchRequest(input_file_id="file-x", batch_id="x" * 5 * MIB),
     ),
 }
 HTTP: dict[str, tuple[str, Callable[[], dict[str, Any]]]] = {
@@ -118,9 +118,9 @@ HTTP: dict[str, tuple[str, Callable[[], dict[str, Any]]]] = {
         "/v1/chat/completions",
         lambda: body("q", model=MODEL, tandem={"checks": ["choice:a"] * MANY}),
     ),
-    "an argument of 3 MiB": (
+    "an argument of 5 MiB": (
         "/v1/chat/completions",
-        lambda: body("q", model=MODEL, tandem={"checks": ["choice:" + "yes\n" * (MIB // 2)]}),
+        lambda: body("q", model=MODEL, tandem={"checks": ["choice:" + "yes\n" * (5 * MIB // 4)]}),
     ),
     "items of a response": (
         "/v1/responses",
@@ -130,7 +130,7 @@ HTTP: dict[str, tuple[str, Callable[[], dict[str, Any]]]] = {
         "/v1/messages",
         lambda: BODIES["/v1/messages"] | {"messages": [{"role": "user", "content": "x"}] * (MANY + 1)},
     ),
-    "a question of 3 MiB": ("/api/requests", lambda: {"question": "x " * (3 * MIB // 2)}),
+    "a question of 5 MiB": ("/api/requests", lambda: {"question": "x " * (5 * MIB // 2)}),
     "a body of 5 MiB": ("/api/requests", lambda: {"question": "x" * 5 * MIB}),
     "metadata of a batch": (
         "/v1/batches",
