@@ -1,7 +1,7 @@
 # `make help` lists every target. A new machine needs git, make and Python 3.11 or newer.
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
-.PHONY: agents bench-session bench-agents gpu-check release workflows buildx bench-endpoints bench-time-to-call scale-simulation calls calls-judged images kind-images paper pairs scaling-curves bench-conformance soak chaos bench-live chaos-short fuzz security audit browser lighthouse pictures docs bench-compare bench-fairness bench-batch bench-batch-real bench-checks package e2e-k8s jaeger litellm-proxy k8s-tools tables chart report collect savings collect-savings help setup develop models run test-all test unit integration e2e bench bench-stop bench-stop-real bench-orchestration bench-engine bench-scaling bench-weight peers bench-ledger cost-tree check lint fmt types protos protos-check histories plan-map clean bench-answers
+.PHONY: bench-agreement agents bench-session bench-agents gpu-check release workflows buildx bench-endpoints bench-time-to-call scale-simulation calls calls-judged images kind-images paper pairs scaling-curves bench-conformance soak chaos bench-live chaos-short fuzz security audit browser lighthouse pictures docs bench-compare bench-fairness bench-batch bench-batch-real bench-checks package e2e-k8s jaeger litellm-proxy k8s-tools tables chart report collect savings collect-savings help setup develop models run test-all test unit integration e2e bench bench-stop bench-stop-real bench-orchestration bench-engine bench-scaling bench-weight peers bench-ledger cost-tree check lint fmt types protos protos-check histories plan-map clean bench-answers
 
 # uv from PATH, or one that is installed into .tools/
 UV := $(shell command -v uv 2>/dev/null || echo .tools/bin/uv)
@@ -244,6 +244,9 @@ bench-batch-real: models develop  ## 60 functions of HumanEval as one batch, to 
 bench-endpoints: models develop  ## 60 functions of HumanEval to the pair behind two servers of llama.cpp, and in engines; their bills; cut streams; what the system adds to an API (half an hour)
 	@$(RUN) python -m lab.bench.api_latency
 	@$(RUN) python -m lab.bench.endpoints
+
+bench-agreement: develop  ## 200 requests with tools and 100 word problems to two small endpoints and a large one, which replay published answers: who answers, tokens cut, seconds, bills (a quarter of an hour)
+	@$(RUN) python -m lab.bench.agreement
 
 bench-time-to-call: models develop  ## seconds to a call with tools, in first and later turns: small model first, and large model alone (half an hour)
 	@$(RUN) python -m lab.bench.time_to_call $(if $(THRESHOLD),--threshold $(THRESHOLD))

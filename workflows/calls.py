@@ -83,17 +83,22 @@ class ActivityCalls:
             insight_epoch=epoch if insight else None,
             answer_epoch=_ALL_EPOCHS if answer else None,
             decided_at=decided_at.timestamp(),
+            beside=tuple(self._state.plan.trial.order[1:]) if self._state.plan.trial.agree else (),
         )
         await self.locally(PublishingActivities.publish_stop, order)
 
     async def lost_usage(self, error: ActivityError, role: str, trial: int = 0) -> TokenCounts:
         """Counts of a role whose every attempt at the text number `trial` failed: from the request log, or from the
         service's own error.
-        Of an API they are an estimate: a lost attempt has no usage.
+        """
+        reported = detail_of(error, TokenCounts) or TokenCounts()
+        return await self.settled(reported, role, trial, self._state.input.request_id)
+
+    async def settled(self, reported: TokenCounts, role: str, trial: int, request_id: str) -> TokenCounts:
+        """The same, where the service has `reported` so much. Of an API they are an estimate: a lost attempt has no
+        usage.
         """
         plan = self._state.plan
-        reported = detail_of(error, TokenCounts) or TokenCounts()
-        request_id = self._state.input.request_id
         task = LostUsageTask(request_id, role, plan.models[role].name, reported, plan.models[role].prices, trial)
         self.num_actions += 1
         try:

@@ -20,7 +20,7 @@ with workflow.unsafe.imports_passed_through():
     from workflows.request_state import RequestState
 
 # Without a trial the request goes on, so a trial does not wait for a service that is away.
-_RETRY_TRIAL = RetryPolicy(initial_interval=Timeouts.retry_interval, backoff_coefficient=2.0, maximum_attempts=3)
+RETRY_TRIAL = RetryPolicy(initial_interval=Timeouts.retry_interval, backoff_coefficient=2.0, maximum_attempts=3)
 
 
 class SmallModel:
@@ -99,12 +99,15 @@ class SmallModel:
 
     async def try_answer(self, stage: int, number: int, repair: Repair | None, role: str = "slm") -> GenerationOutcome:
         """Trial `number` from `stage`, by the model of `role`: an answer that is checked. Raises ActivityError."""
-        cap = self._state.plan.trial.max_tokens
-        task = replace(self._trial_task(stage, number, 0), role=role, prices=self._state.plan.models[role].prices)
-        task = replace(task, max_tokens=(min(cap, *task.max_tokens),), repair=repair)
-        outcome: GenerationOutcome = await self._calls.start(AnswerActivities.execute, task, retry_policy=_RETRY_TRIAL)
-        self._see_prompt(task, outcome)
+        task = replace(self.trial_task(role, stage, number), repair=repair)
+        outcome: GenerationOutcome = await self._calls.start(AnswerActivities.execute, task, retry_policy=RETRY_TRIAL)
+        self.see_prompt(task, outcome)
         return replace(outcome, role=role)
+
+    def trial_task(self, role: str, stage: int, number: int) -> ModelTask:
+        """Of trial `number` by the model of `role`."""
+        task = replace(self._trial_task(stage, number, 0), role=role, prices=self._state.plan.models[role].prices)
+        return replace(task, max_tokens=(min(self._state.plan.trial.max_tokens, *task.max_tokens),))
 
     async def _answer_without_insight(self, error: ActivityError) -> GenerationOutcome:
         self._state.notes.append(f"the answer does without the insight: {cause_of(error)}")
@@ -120,7 +123,7 @@ class SmallModel:
         task = replace(self._trial_task(stage, self._text_number, base_epoch), used_before=used_before)
         policy = unavailable_retry_policy(self._state.plan.unavailable_timeout_seconds)
         outcome: GenerationOutcome = await self._calls.start(AnswerActivities.execute, task, retry_policy=policy)
-        self._see_prompt(task, outcome)
+        self.see_prompt(task, outcome)
         return outcome
 
     @property
@@ -128,8 +131,10 @@ class SmallModel:
         """The answer begins a new text after earlier trials."""
         return len(self._state.trials) + 1 if self._state.trials else 0
 
-    def _see_prompt(self, task: ModelTask, outcome: GenerationOutcome) -> None:
-        """The second model's counts where no other is known: each model's tokenizer has its own."""
+    def see_prompt(self, task: ModelTask, outcome: GenerationOutcome) -> None:
+        """The plain question's prompt, where the task has read it. The second model's counts where no other is known:
+        each model's tokenizer has its own.
+        """
         is_better = task.role == "slm" or self._state.plain_prompt is None
         if task.stage == 0 and task.repair is None and outcome.prompt and is_better:
             self._state.plain_prompt = outcome.prompt

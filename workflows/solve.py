@@ -16,6 +16,7 @@ with workflow.unsafe.imports_passed_through():
     from tandem.method.request.result import SolveResult, Stop, StopReason
     from tandem.method.request.tasks import GenerationOutcome, model_task
     from tandem.method.rule.stop_rule import fall_back
+    from workflows.agreement import AgreementTrial
     from workflows.calls import ActivityCalls
     from workflows.checked_answers import CheckedAnswers
     from workflows.large_model import LargeModel
@@ -42,6 +43,8 @@ class SolveWorkflow:
         self._answers = CheckedAnswers(self._state, self._calls)
         self._trials = TrialRunner(self._state, self._calls, self._slm, self._answers, self._allowance.pays_for_trials)
         self._tool_trial = ToolTrial(self._state, self._calls, self._slm, self._answers, self._allowance)
+        pays = self._allowance.pays_for_trials
+        self._agreement = AgreementTrial(self._state, self._calls, self._slm, self._llm, self._answers, pays)
         self._settlement = Settlement(self._state, self._calls, self._slm, self._stages)
 
     @workflow.run
@@ -85,7 +88,7 @@ class SolveWorkflow:
         """Visit the bare question, then each stage as it is written, until one suffices or none is left."""
         if self._plan.trial.mode == "overlapped":
             self._start_llm()
-        if stop := await (self._tool_trial.run() if self._plan.may_call else self._visit(0)):
+        if stop := await self._without_insight():
             return stop
         if self._trials.end_the_request and (best := self._answers.best):
             return Stop(best.stage, StopReason.UNVERIFIED_BEST)
@@ -99,6 +102,12 @@ class SolveWorkflow:
                 return fall_back(self._state.scores, self._stages.thresholds, StopReason.LLM_UNAVAILABLE)
         return await self._when_no_stage_passed()
 
+    async def _without_insight(self) -> Stop | None:
+        """What evidence there is before the large model is waited for."""
+        if self._plan.trial.agree:
+            return await self._agreement.run()
+        return await (self._tool_trial.run() if self._plan.may_call else self._visit(0))
+
     @property
     def _last_stage(self) -> int:
         """0 where the large model may not write."""
@@ -108,7 +117,7 @@ class SolveWorkflow:
         caps = tuple(self._allowance.llm_caps)
         if self._llm.handle is None and caps and not self._state.is_cancelled:
             task = model_task(self._input, self._plan.llm.prices, max_tokens=caps)
-            self._llm.start(replace(task, llm_alone=self._plan.may_call))
+            self._llm.start(replace(task, llm_alone=self._plan.is_llm_alone))
 
     async def _visit(self, stage: int) -> Stop | None:
         """Gather evidence: checked trials where they are due, else, or where no check could tell, a score."""
@@ -136,7 +145,8 @@ class SolveWorkflow:
             return None
         if stop.reason is StopReason.UNVERIFIED_BEST:
             return self._answers.better_than_llm()
-        return self._answers.at(stop) or self._tool_trial.outcome or await self._slm.answer(stop.stage)
+        tried = self._answers.at(stop) or self._tool_trial.outcome or self._agreement.outcome
+        return tried or await self._slm.answer(stop.stage)
 
     async def _when_no_stage_passed(self) -> Stop:
         reason = StopReason.BEST_STAGE

@@ -49,11 +49,11 @@ def ship_made(profile: Profile, served: Profile, made: PromiseMade) -> None:
             section["threshold"] = stage.threshold
     promises = [each for each in profile.promises if each.task != made.task] + [made]
     document.pop("promises", None)
-    document["promises"] = _tables(promises)
+    document["promises"] = promise_tables(promises)
     file.write_text(tomlkit.dumps(document))
 
 
-def _tables(promises: Sequence[PromiseMade]) -> AoT:
+def promise_tables(promises: Sequence[PromiseMade]) -> AoT:
     found = tomlkit.aot()
     for made in promises:
         plain = made.model_dump()

@@ -129,20 +129,18 @@ def promise_by_agreement(
     file: Path, name: str, study: Path | None, lose_at_most: float, confidence: float, *, write: bool, json: bool
 ) -> None:
     """Exits with code 1 where no rule keeps the promise for some kind of answers."""
-    if write:
-        raise typer.BadParameter(
-            "agreement on requests is shown here, and not yet served by a profile", param_hint="--write"
-        )
     with explained():
         from lab.disputes.asked import compare_all, read_asked
         from lab.disputes.labels import Labels
         from lab.disputes.promised import show
+        from lab.disputes.served import ship_agreement
         from lab.training.errors import TooFew
         from lab.training.looks import Looks
         from lab.training.promise import Promise
         from tandem.method.request.plan import make_plan
 
-        prices = make_plan(find_profile(name), "chat").prices
+        profile = find_profile(name)
+        prices = make_plan(profile, "chat").prices
         compared = asyncio.run(compare_all(read_asked(file)))
         looks = Looks(study or new_study(name))
         found = show(compared, Labels(file).read(), prices, Promise(lose_at_most, confidence), looks)
@@ -150,11 +148,14 @@ def promise_by_agreement(
             raise TooFew(
                 f"{file}: agreement is evidence for none of these {len(compared)} requests: they are free text"
             )
+        written = ship_agreement(profile, found, file) if write else []
     if json:
         print_json({"promises": [{**asdict(each), "chosen": each.chosen and each.chosen.evidence} for each in found]})
     else:
         for each in found:
             _show(each, file)
+        if write:
+            console.print(f"{profile.folder / 'profile.toml'} takes so now: {', '.join(written) or 'nothing'}")
     if not all(each.chosen for each in found):
         sys.exit(1)
 

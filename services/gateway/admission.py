@@ -196,6 +196,10 @@ def _overridden(plan: Plan, request: SolveRequest) -> Plan:
     last = len(plan.stages)
     wants_stage = request.stop.threshold not in (None, NEVER) or request.stop.thresholds or request.stop.max_stage
     if not plan.is_scored and wants_stage:
+        if plan.trial.agree:
+            raise InvalidArgument(
+                f"profile {plan.profile} takes such answers where its small models agree", field="stop.thresholds"
+            )
         why = "the small model's API does not say how sure it is of a call" if plan.may_call else "it has no scorer"
         raise InvalidArgument(f"no stage can suffice in profile {plan.profile}: {why}", field="stop.thresholds")
     for stage in request.stop.thresholds:

@@ -38,12 +38,13 @@ from tandem.method.errors import (
     TandemError,
     Unavailable,
 )
-from tandem.method.names import CANCEL_SIGNAL, SOLVE_WORKFLOW, judge_id, shadow_id, solve_queue
+from tandem.method.names import CANCEL_SIGNAL, SOLVE_WORKFLOW, beside_id, judge_id, shadow_id, solve_queue
 from tandem.method.profile.watched_promise import Watched
 from tandem.method.request.events import AnswerText
 from tandem.method.request.request import SolveInput
 from tandem.method.request.result import ShadowResult, SolveResult
 from tandem.method.request.timeline import Timeline
+from tandem.method.roles import SMALL_ROLES
 from tandem.method.rule.stop_rule import answer_text
 from tandem.method.timeouts import Timeouts
 
@@ -231,6 +232,8 @@ class Workflows:
         await self._delete_workflow(shadow_id(request_id))
         await log.forget(shadow_id(request_id))
         await log.forget(judge_id(request_id))
+        for role in SMALL_ROLES[1:]:
+            await log.forget(beside_id(request_id, role))
         await log.forget(request_id)
         await self._delete_workflow(request_id)
 

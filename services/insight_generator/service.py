@@ -11,7 +11,7 @@ import grpc
 from services.insight_generator.generator import InsightGenerator
 from services.models.engine.api import RunningModel
 from services.models.generation.journal import Journal
-from services.models.generation.role_generator import GenerationEvent, GenerationStarted, StageWritten
+from services.models.generation.role_generator import GenerationStarted, StageWritten
 from services.models.model_process import ModelRole, ModelService
 from services.shared.process.callers import Callers
 from services.shared.process.served_profiles import Reread
@@ -21,7 +21,9 @@ from services.shared.request_log.log import RequestLog
 from tandem.convert.outcomes import finished_to_pb
 from tandem.convert.requests import model_task_from_pb
 from tandem.convert.values import counts_to_pb
+from tandem.method.evidence.begun_answer import Begun
 from tandem.method.profile.profile import Profile
+from tandem.method.request.tasks import GenerationOutcome
 from tandem.v1 import insight_pb2, insight_pb2_grpc, tandem_pb2
 
 NAME = insight_pb2.DESCRIPTOR.services_by_name["InsightGenerator"].full_name
@@ -41,7 +43,8 @@ class InsightGeneratorService(ModelService, insight_pb2_grpc.InsightGeneratorSer
         model = self._engine.info.name
         async with aclosing(self._generator.generate(model_task_from_pb(request, self._profile))) as events:
             async for event in events:
-                yield _event(event, model)
+                if not isinstance(event, Begun):  # which is told of compared answers alone
+                    yield _event(event, model)
 
 
 def _add(
@@ -57,7 +60,7 @@ def _add(
 ROLE = ModelRole("llm", NAME, CALLERS, _add)
 
 
-def _event(event: GenerationEvent, model: str) -> insight_pb2.GenerateEvent:
+def _event(event: GenerationStarted | StageWritten | GenerationOutcome, model: str) -> insight_pb2.GenerateEvent:
     match event:
         case GenerationStarted(at=at):
             started = insight_pb2.GenerateStarted(resumed_stage=at.stage, previous_epoch=at.previous_epoch)

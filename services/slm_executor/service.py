@@ -20,9 +20,10 @@ from services.shared.process.server import Server
 from services.shared.request_log.connection import Role
 from services.shared.request_log.log import RequestLog
 from services.slm_executor.generator import AnswerGenerator
-from tandem.convert.outcomes import finished_to_pb, prefill_response_to_pb
+from tandem.convert.outcomes import begun_to_pb, finished_to_pb, prefill_response_to_pb
 from tandem.convert.requests import model_task_from_pb
 from tandem.convert.values import counts_to_pb
+from tandem.method.evidence.begun_answer import Begun
 from tandem.method.profile.profile import Profile
 from tandem.method.request.tasks import GenerationOutcome
 from tandem.method.roles import SLM
@@ -46,7 +47,7 @@ class SlmExecutorService(ModelService, execution_pb2_grpc.SlmExecutorServicer):
         model = self._engine.info.name
         async with aclosing(self._generator.generate(model_task_from_pb(request, self._profile))) as events:
             async for event in events:
-                if isinstance(event, GenerationStarted | GenerationOutcome):  # an answer has no stages
+                if isinstance(event, GenerationStarted | Begun | GenerationOutcome):  # an answer has no stages
                     yield _event(event, model)
 
     async def Prefill(
@@ -84,7 +85,9 @@ def model_role(role: str = SLM) -> ModelRole:
     return ModelRole(role, NAME, CALLERS, partial(_add, role=role))
 
 
-def _event(event: GenerationStarted | GenerationOutcome, model: str) -> execution_pb2.ExecuteEvent:
+def _event(event: GenerationStarted | Begun | GenerationOutcome, model: str) -> execution_pb2.ExecuteEvent:
+    if isinstance(event, Begun):
+        return execution_pb2.ExecuteEvent(begun=begun_to_pb(event))
     if isinstance(event, GenerationStarted):
         started = execution_pb2.ExecuteStarted(
             resumed_tokens=event.at.tokens, logged=event.is_logged, previous_epoch=event.at.previous_epoch

@@ -16,7 +16,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 
 from services.sufficiency_scorer.scorer_inputs import NAMES, ScorerInputs
-from tandem.method.profile.profile import TRAINED_SCORERS
+from tandem.method.profile.profile_sections import TRAINED_SCORERS
 
 
 @runtime_checkable

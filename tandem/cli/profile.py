@@ -111,6 +111,11 @@ def check_profile(
     except TandemError as error:
         raise UserError(str(error)) from error
     rows = [_checked(title(role).removesuffix(" small"), model) for role, model in known.models.items()]
+    for at, model in enumerate(known.small):
+        kin = [
+            f"{each.name} is of the family {model.kin} as well" for each in known.small[:at] if each.kin == model.kin
+        ]
+        rows[1 + at]["losses"] += [f"{each}: they err alike, so that less is shown where they agree" for each in kin]
     if json:
         print_json({"profile": profile, "ok": all(row["ok"] for row in rows), "models": rows})
     else:

@@ -16,6 +16,7 @@ from tandem.convert.values import (
     verdict_from_pb,
     verdict_to_pb,
 )
+from tandem.method.evidence.begun_answer import Begun
 from tandem.method.evidence.checks import CheckResult
 from tandem.method.request.tasks import Certainty, CheckTask, GenerationOutcome, PassOutcome
 from tandem.method.tokens import TokenCounts
@@ -61,6 +62,17 @@ def outcome_from_pb(
         message=message_from_pb(finished.message) if finished.HasField("message") else None,
         certainty=_certainty_from_pb(finished.certainty) if finished.HasField("certainty") else None,
     )
+
+
+def begun_to_pb(begun: Begun) -> execution_pb2.ExecuteBegun:
+    if isinstance(begun.answer, str):
+        return execution_pb2.ExecuteBegun(text=begun.answer)
+    calls = (tandem_pb2.ToolCall(name=name, arguments=arguments) for name, arguments in begun.answer)
+    return execution_pb2.ExecuteBegun(calls=calls)
+
+
+def begun_from_pb(begun: execution_pb2.ExecuteBegun) -> Begun:
+    return Begun(tuple((call.name, call.arguments) for call in begun.calls) or begun.text)
 
 
 def _certainty_from_pb(certainty: execution_pb2.Certainty) -> Certainty:

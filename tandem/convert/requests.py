@@ -90,6 +90,7 @@ def execute_request_to_pb(task: ModelTask) -> execution_pb2.ExecuteRequest:
         trial=task.trial,
         stop_strings=task.stop_strings,
         repair=execution_pb2.Repair(answer=task.repair.answer, failure=task.repair.failure) if task.repair else None,
+        compared=task.is_compared,
     )
 
 
@@ -120,7 +121,12 @@ def model_task_from_pb(request: TaskRequest, profile: str) -> ModelTask:
     if isinstance(request, execution_pb2.ExecuteRequest):
         repair = Repair(request.repair.answer, request.repair.failure) if request.HasField("repair") else None
         return ModelTask(
-            **common, stage=request.stage, max_tokens=(request.max_tokens,), trial=request.trial, repair=repair
+            **common,
+            stage=request.stage,
+            max_tokens=(request.max_tokens,),
+            trial=request.trial,
+            repair=repair,
+            is_compared=request.compared,
         )
     return ModelTask(**common, max_tokens=tuple(request.stage_max_tokens), llm_alone=request.alone)
 

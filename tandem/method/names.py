@@ -54,6 +54,11 @@ def shadow_id(request_id: str) -> str:
     return f"{request_id}~shadow"
 
 
+def beside_id(request_id: str, role: str) -> str:
+    """Of what a small model writes while another one writes the request's answer: a log has one writer."""
+    return f"{request_id}~{role}"
+
+
 def judge_id(request_id: str) -> str:
     """Of what judges the request's shadow."""
     return f"{shadow_id(request_id)}~judge"

@@ -25,39 +25,41 @@ _sym_db = _symbol_database.Default()
 from tandem.v1 import tandem_pb2 as tandem_dot_v1_dot_tandem__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19tandem/v1/execution.proto\x12\ttandem.v1\x1a\x16tandem/v1/tandem.proto\"\xbb\x03\n\x0e\x45xecuteRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\r\n\x05\x65poch\x18\x02 \x01(\r\x12\x10\n\x08question\x18\x03 \x01(\t\x12\r\n\x05stage\x18\x04 \x01(\r\x12\x12\n\nmax_tokens\x18\x05 \x01(\r\x12%\n\x08sampling\x18\x06 \x01(\x0b\x32\x13.tandem.v1.Sampling\x12%\n\x06prices\x18\x07 \x01(\x0b\x32\x15.tandem.v1.RolePrices\x12\x1d\n\x04task\x18\x08 \x01(\x0e\x32\x0f.tandem.v1.Task\x12\x16\n\x0eprofile_digest\x18\t \x01(\t\x12\r\n\x05trial\x18\n \x01(\r\x12!\n\x06repair\x18\x0b \x01(\x0b\x32\x11.tandem.v1.Repair\x12\x13\n\x0bjson_schema\x18\x0c \x01(\t\x12#\n\x07history\x18\r \x03(\x0b\x32\x12.tandem.v1.Message\x12\x14\n\x0cstop_strings\x18\x0e \x03(\t\x12\x1e\n\x05tools\x18\x0f \x03(\x0b\x32\x0f.tandem.v1.Tool\x12*\n\x0btool_choice\x18\x10 \x01(\x0b\x32\x15.tandem.v1.ToolChoice\")\n\x06Repair\x12\x0e\n\x06\x61nswer\x18\x01 \x01(\t\x12\x0f\n\x07\x66\x61ilure\x18\x02 \x01(\t\"\x9b\x01\n\x0c\x45xecuteEvent\x12,\n\x07started\x18\x01 \x01(\x0b\x32\x19.tandem.v1.ExecuteStartedH\x00\x12.\n\x08\x66inished\x18\x02 \x01(\x0b\x32\x1a.tandem.v1.ExecuteFinishedH\x00\x12$\n\x05usage\x18\x03 \x01(\x0b\x32\x15.tandem.v1.TokenUsageB\x07\n\x05\x65vent\"P\n\x0e\x45xecuteStarted\x12\x16\n\x0eresumed_tokens\x18\x01 \x01(\r\x12\x0e\n\x06logged\x18\x02 \x01(\x08\x12\x16\n\x0eprevious_epoch\x18\x03 \x01(\r\"\xce\x02\n\x0f\x45xecuteFinished\x12\'\n\x06reason\x18\x01 \x01(\x0e\x32\x17.tandem.v1.FinishReason\x12\x0c\n\x04text\x18\x02 \x01(\t\x12\x0e\n\x06tokens\x18\x03 \x01(\r\x12#\n\x16\x66irst_token_at_unix_ms\x18\x04 \x01(\x01H\x00\x88\x01\x01\x12\x19\n\x11halted_at_unix_ms\x18\x05 \x01(\x01\x12\x11\n\tcontinued\x18\x06 \x01(\t\x12%\n\x06prompt\x18\x07 \x01(\x0b\x32\x15.tandem.v1.TokenUsage\x12#\n\x07message\x18\x08 \x01(\x0b\x32\x12.tandem.v1.Message\x12,\n\tcertainty\x18\t \x01(\x0b\x32\x14.tandem.v1.CertaintyH\x01\x88\x01\x01\x42\x19\n\x17_first_token_at_unix_msB\x0c\n\n_certainty\"\x88\x01\n\tCertainty\x12\x0c\n\x04mean\x18\x01 \x01(\x01\x12\r\n\x05least\x18\x02 \x01(\x01\x12\x0e\n\x06tokens\x18\x03 \x01(\r\x12\x0e\n\x06scorer\x18\x04 \x01(\t\x12\x0f\n\x07trained\x18\x05 \x01(\x08\x12\x13\n\x06scored\x18\x06 \x01(\x01H\x00\x88\x01\x01\x12\r\n\x05\x64oubt\x18\x07 \x01(\tB\t\n\x07_scored\"\xa9\x02\n\x0ePrefillRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x10\n\x08question\x18\x02 \x01(\t\x12\r\n\x05stage\x18\x03 \x01(\r\x12%\n\x06prices\x18\x04 \x01(\x0b\x32\x15.tandem.v1.RolePrices\x12\x1d\n\x04task\x18\x05 \x01(\x0e\x32\x0f.tandem.v1.Task\x12\x16\n\x0eprofile_digest\x18\x06 \x01(\t\x12\x13\n\x0bjson_schema\x18\x07 \x01(\t\x12#\n\x07history\x18\x08 \x03(\x0b\x32\x12.tandem.v1.Message\x12\x1e\n\x05tools\x18\t \x03(\x0b\x32\x0f.tandem.v1.Tool\x12*\n\x0btool_choice\x18\n \x01(\x0b\x32\x15.tandem.v1.ToolChoice\"\x87\x01\n\x0fPrefillResponse\x12\x14\n\x0cinput_tokens\x18\x01 \x01(\x04\x12\x1b\n\x13\x63\x61\x63hed_input_tokens\x18\x02 \x01(\x04\x12\x1c\n\x14request_input_tokens\x18\x03 \x01(\x04\x12#\n\x1brequest_cached_input_tokens\x18\x04 \x01(\x04\"c\n\x0c\x41\x62ortRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\r\n\x05\x65poch\x18\x02 \x01(\r\x12\x1a\n\x12\x64\x65\x63ided_at_unix_ms\x18\x03 \x01(\x01\x12\x14\n\x0conly_prefill\x18\x04 \x01(\x08\" \n\rAbortResponse\x12\x0f\n\x07\x61\x62orted\x18\x01 \x01(\x08\"\x15\n\x13GetModelInfoRequest\"\xe3\x01\n\x14GetModelInfoResponse\x12\r\n\x05model\x18\x01 \x01(\t\x12\x10\n\x08revision\x18\x02 \x01(\t\x12\r\n\x05\x64type\x18\x03 \x01(\t\x12\x0e\n\x06\x64\x65vice\x18\x04 \x01(\t\x12\x12\n\nparameters\x18\x05 \x01(\x04\x12\x16\n\x0e\x63ontext_length\x18\x06 \x01(\r\x12\x0e\n\x06\x65ngine\x18\x07 \x01(\t\x12\x16\n\x0e\x65ngine_version\x18\x08 \x01(\t\x12\x1a\n\x12input_tokens_total\x18\t \x01(\x04\x12\x1b\n\x13output_tokens_total\x18\n \x01(\x04*y\n\x0c\x46inishReason\x12\x1d\n\x19\x46INISH_REASON_UNSPECIFIED\x10\x00\x12\x15\n\x11\x46INISH_REASON_EOS\x10\x01\x12\x18\n\x14\x46INISH_REASON_LENGTH\x10\x02\x12\x19\n\x15\x46INISH_REASON_ABORTED\x10\x03\x32\x9d\x02\n\x0bSlmExecutor\x12?\n\x07\x45xecute\x12\x19.tandem.v1.ExecuteRequest\x1a\x17.tandem.v1.ExecuteEvent0\x01\x12@\n\x07Prefill\x12\x19.tandem.v1.PrefillRequest\x1a\x1a.tandem.v1.PrefillResponse\x12:\n\x05\x41\x62ort\x12\x17.tandem.v1.AbortRequest\x1a\x18.tandem.v1.AbortResponse\x12O\n\x0cGetModelInfo\x12\x1e.tandem.v1.GetModelInfoRequest\x1a\x1f.tandem.v1.GetModelInfoResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19tandem/v1/execution.proto\x12\ttandem.v1\x1a\x16tandem/v1/tandem.proto\"\xcd\x03\n\x0e\x45xecuteRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\r\n\x05\x65poch\x18\x02 \x01(\r\x12\x10\n\x08question\x18\x03 \x01(\t\x12\r\n\x05stage\x18\x04 \x01(\r\x12\x12\n\nmax_tokens\x18\x05 \x01(\r\x12%\n\x08sampling\x18\x06 \x01(\x0b\x32\x13.tandem.v1.Sampling\x12%\n\x06prices\x18\x07 \x01(\x0b\x32\x15.tandem.v1.RolePrices\x12\x1d\n\x04task\x18\x08 \x01(\x0e\x32\x0f.tandem.v1.Task\x12\x16\n\x0eprofile_digest\x18\t \x01(\t\x12\r\n\x05trial\x18\n \x01(\r\x12!\n\x06repair\x18\x0b \x01(\x0b\x32\x11.tandem.v1.Repair\x12\x13\n\x0bjson_schema\x18\x0c \x01(\t\x12#\n\x07history\x18\r \x03(\x0b\x32\x12.tandem.v1.Message\x12\x14\n\x0cstop_strings\x18\x0e \x03(\t\x12\x1e\n\x05tools\x18\x0f \x03(\x0b\x32\x0f.tandem.v1.Tool\x12*\n\x0btool_choice\x18\x10 \x01(\x0b\x32\x15.tandem.v1.ToolChoice\x12\x10\n\x08\x63ompared\x18\x11 \x01(\x08\")\n\x06Repair\x12\x0e\n\x06\x61nswer\x18\x01 \x01(\t\x12\x0f\n\x07\x66\x61ilure\x18\x02 \x01(\t\"\xc5\x01\n\x0c\x45xecuteEvent\x12,\n\x07started\x18\x01 \x01(\x0b\x32\x19.tandem.v1.ExecuteStartedH\x00\x12.\n\x08\x66inished\x18\x02 \x01(\x0b\x32\x1a.tandem.v1.ExecuteFinishedH\x00\x12(\n\x05\x62\x65gun\x18\x04 \x01(\x0b\x32\x17.tandem.v1.ExecuteBegunH\x00\x12$\n\x05usage\x18\x03 \x01(\x0b\x32\x15.tandem.v1.TokenUsageB\x07\n\x05\x65vent\"P\n\x0e\x45xecuteStarted\x12\x16\n\x0eresumed_tokens\x18\x01 \x01(\r\x12\x0e\n\x06logged\x18\x02 \x01(\x08\x12\x16\n\x0eprevious_epoch\x18\x03 \x01(\r\"@\n\x0c\x45xecuteBegun\x12\"\n\x05\x63\x61lls\x18\x01 \x03(\x0b\x32\x13.tandem.v1.ToolCall\x12\x0c\n\x04text\x18\x02 \x01(\t\"\xce\x02\n\x0f\x45xecuteFinished\x12\'\n\x06reason\x18\x01 \x01(\x0e\x32\x17.tandem.v1.FinishReason\x12\x0c\n\x04text\x18\x02 \x01(\t\x12\x0e\n\x06tokens\x18\x03 \x01(\r\x12#\n\x16\x66irst_token_at_unix_ms\x18\x04 \x01(\x01H\x00\x88\x01\x01\x12\x19\n\x11halted_at_unix_ms\x18\x05 \x01(\x01\x12\x11\n\tcontinued\x18\x06 \x01(\t\x12%\n\x06prompt\x18\x07 \x01(\x0b\x32\x15.tandem.v1.TokenUsage\x12#\n\x07message\x18\x08 \x01(\x0b\x32\x12.tandem.v1.Message\x12,\n\tcertainty\x18\t \x01(\x0b\x32\x14.tandem.v1.CertaintyH\x01\x88\x01\x01\x42\x19\n\x17_first_token_at_unix_msB\x0c\n\n_certainty\"\x88\x01\n\tCertainty\x12\x0c\n\x04mean\x18\x01 \x01(\x01\x12\r\n\x05least\x18\x02 \x01(\x01\x12\x0e\n\x06tokens\x18\x03 \x01(\r\x12\x0e\n\x06scorer\x18\x04 \x01(\t\x12\x0f\n\x07trained\x18\x05 \x01(\x08\x12\x13\n\x06scored\x18\x06 \x01(\x01H\x00\x88\x01\x01\x12\r\n\x05\x64oubt\x18\x07 \x01(\tB\t\n\x07_scored\"\xa9\x02\n\x0ePrefillRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x10\n\x08question\x18\x02 \x01(\t\x12\r\n\x05stage\x18\x03 \x01(\r\x12%\n\x06prices\x18\x04 \x01(\x0b\x32\x15.tandem.v1.RolePrices\x12\x1d\n\x04task\x18\x05 \x01(\x0e\x32\x0f.tandem.v1.Task\x12\x16\n\x0eprofile_digest\x18\x06 \x01(\t\x12\x13\n\x0bjson_schema\x18\x07 \x01(\t\x12#\n\x07history\x18\x08 \x03(\x0b\x32\x12.tandem.v1.Message\x12\x1e\n\x05tools\x18\t \x03(\x0b\x32\x0f.tandem.v1.Tool\x12*\n\x0btool_choice\x18\n \x01(\x0b\x32\x15.tandem.v1.ToolChoice\"\x87\x01\n\x0fPrefillResponse\x12\x14\n\x0cinput_tokens\x18\x01 \x01(\x04\x12\x1b\n\x13\x63\x61\x63hed_input_tokens\x18\x02 \x01(\x04\x12\x1c\n\x14request_input_tokens\x18\x03 \x01(\x04\x12#\n\x1brequest_cached_input_tokens\x18\x04 \x01(\x04\"c\n\x0c\x41\x62ortRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\r\n\x05\x65poch\x18\x02 \x01(\r\x12\x1a\n\x12\x64\x65\x63ided_at_unix_ms\x18\x03 \x01(\x01\x12\x14\n\x0conly_prefill\x18\x04 \x01(\x08\" \n\rAbortResponse\x12\x0f\n\x07\x61\x62orted\x18\x01 \x01(\x08\"\x15\n\x13GetModelInfoRequest\"\xe3\x01\n\x14GetModelInfoResponse\x12\r\n\x05model\x18\x01 \x01(\t\x12\x10\n\x08revision\x18\x02 \x01(\t\x12\r\n\x05\x64type\x18\x03 \x01(\t\x12\x0e\n\x06\x64\x65vice\x18\x04 \x01(\t\x12\x12\n\nparameters\x18\x05 \x01(\x04\x12\x16\n\x0e\x63ontext_length\x18\x06 \x01(\r\x12\x0e\n\x06\x65ngine\x18\x07 \x01(\t\x12\x16\n\x0e\x65ngine_version\x18\x08 \x01(\t\x12\x1a\n\x12input_tokens_total\x18\t \x01(\x04\x12\x1b\n\x13output_tokens_total\x18\n \x01(\x04*y\n\x0c\x46inishReason\x12\x1d\n\x19\x46INISH_REASON_UNSPECIFIED\x10\x00\x12\x15\n\x11\x46INISH_REASON_EOS\x10\x01\x12\x18\n\x14\x46INISH_REASON_LENGTH\x10\x02\x12\x19\n\x15\x46INISH_REASON_ABORTED\x10\x03\x32\x9d\x02\n\x0bSlmExecutor\x12?\n\x07\x45xecute\x12\x19.tandem.v1.ExecuteRequest\x1a\x17.tandem.v1.ExecuteEvent0\x01\x12@\n\x07Prefill\x12\x19.tandem.v1.PrefillRequest\x1a\x1a.tandem.v1.PrefillResponse\x12:\n\x05\x41\x62ort\x12\x17.tandem.v1.AbortRequest\x1a\x18.tandem.v1.AbortResponse\x12O\n\x0cGetModelInfo\x12\x1e.tandem.v1.GetModelInfoRequest\x1a\x1f.tandem.v1.GetModelInfoResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'tandem.v1.execution_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_FINISHREASON']._serialized_start=2095
-  _globals['_FINISHREASON']._serialized_end=2216
+  _globals['_FINISHREASON']._serialized_start=2221
+  _globals['_FINISHREASON']._serialized_end=2342
   _globals['_EXECUTEREQUEST']._serialized_start=65
-  _globals['_EXECUTEREQUEST']._serialized_end=508
-  _globals['_REPAIR']._serialized_start=510
-  _globals['_REPAIR']._serialized_end=551
-  _globals['_EXECUTEEVENT']._serialized_start=554
-  _globals['_EXECUTEEVENT']._serialized_end=709
-  _globals['_EXECUTESTARTED']._serialized_start=711
-  _globals['_EXECUTESTARTED']._serialized_end=791
-  _globals['_EXECUTEFINISHED']._serialized_start=794
-  _globals['_EXECUTEFINISHED']._serialized_end=1128
-  _globals['_CERTAINTY']._serialized_start=1131
-  _globals['_CERTAINTY']._serialized_end=1267
-  _globals['_PREFILLREQUEST']._serialized_start=1270
-  _globals['_PREFILLREQUEST']._serialized_end=1567
-  _globals['_PREFILLRESPONSE']._serialized_start=1570
-  _globals['_PREFILLRESPONSE']._serialized_end=1705
-  _globals['_ABORTREQUEST']._serialized_start=1707
-  _globals['_ABORTREQUEST']._serialized_end=1806
-  _globals['_ABORTRESPONSE']._serialized_start=1808
-  _globals['_ABORTRESPONSE']._serialized_end=1840
-  _globals['_GETMODELINFOREQUEST']._serialized_start=1842
-  _globals['_GETMODELINFOREQUEST']._serialized_end=1863
-  _globals['_GETMODELINFORESPONSE']._serialized_start=1866
-  _globals['_GETMODELINFORESPONSE']._serialized_end=2093
-  _globals['_SLMEXECUTOR']._serialized_start=2219
-  _globals['_SLMEXECUTOR']._serialized_end=2504
+  _globals['_EXECUTEREQUEST']._serialized_end=526
+  _globals['_REPAIR']._serialized_start=528
+  _globals['_REPAIR']._serialized_end=569
+  _globals['_EXECUTEEVENT']._serialized_start=572
+  _globals['_EXECUTEEVENT']._serialized_end=769
+  _globals['_EXECUTESTARTED']._serialized_start=771
+  _globals['_EXECUTESTARTED']._serialized_end=851
+  _globals['_EXECUTEBEGUN']._serialized_start=853
+  _globals['_EXECUTEBEGUN']._serialized_end=917
+  _globals['_EXECUTEFINISHED']._serialized_start=920
+  _globals['_EXECUTEFINISHED']._serialized_end=1254
+  _globals['_CERTAINTY']._serialized_start=1257
+  _globals['_CERTAINTY']._serialized_end=1393
+  _globals['_PREFILLREQUEST']._serialized_start=1396
+  _globals['_PREFILLREQUEST']._serialized_end=1693
+  _globals['_PREFILLRESPONSE']._serialized_start=1696
+  _globals['_PREFILLRESPONSE']._serialized_end=1831
+  _globals['_ABORTREQUEST']._serialized_start=1833
+  _globals['_ABORTREQUEST']._serialized_end=1932
+  _globals['_ABORTRESPONSE']._serialized_start=1934
+  _globals['_ABORTRESPONSE']._serialized_end=1966
+  _globals['_GETMODELINFOREQUEST']._serialized_start=1968
+  _globals['_GETMODELINFOREQUEST']._serialized_end=1989
+  _globals['_GETMODELINFORESPONSE']._serialized_start=1992
+  _globals['_GETMODELINFORESPONSE']._serialized_end=2219
+  _globals['_SLMEXECUTOR']._serialized_start=2345
+  _globals['_SLMEXECUTOR']._serialized_end=2630
 # @@protoc_insertion_point(module_scope)

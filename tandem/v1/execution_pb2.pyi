@@ -65,6 +65,7 @@ class ExecuteRequest(_message.Message):
     STOP_STRINGS_FIELD_NUMBER: _builtins.int
     TOOLS_FIELD_NUMBER: _builtins.int
     TOOL_CHOICE_FIELD_NUMBER: _builtins.int
+    COMPARED_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     epoch: _builtins.int
     """Attempt, from 1. A higher epoch fences every lower one off the request's stream."""
@@ -80,6 +81,8 @@ class ExecuteRequest(_message.Message):
     """Number of the trial, from 1; a higher one begins a new text. 0: an answer that is not checked."""
     json_schema: _builtins.str
     """JSON schema that the answer is held to; empty: none."""
+    compared: _builtins.bool
+    """The answer is compared with another model's: what is begun of calls and JSON is told while it is written."""
     @_builtins.property
     def sampling(self) -> _tandem_pb2.Sampling: ...
     @_builtins.property
@@ -123,10 +126,11 @@ class ExecuteRequest(_message.Message):
         stop_strings: _abc.Iterable[_builtins.str] | None = ...,
         tools: _abc.Iterable[_tandem_pb2.Tool] | None = ...,
         tool_choice: _tandem_pb2.ToolChoice | None = ...,
+        compared: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["prices", b"prices", "repair", b"repair", "sampling", b"sampling", "tool_choice", b"tool_choice"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["epoch", b"epoch", "history", b"history", "json_schema", b"json_schema", "max_tokens", b"max_tokens", "prices", b"prices", "profile_digest", b"profile_digest", "question", b"question", "repair", b"repair", "request_id", b"request_id", "sampling", b"sampling", "stage", b"stage", "stop_strings", b"stop_strings", "task", b"task", "tool_choice", b"tool_choice", "tools", b"tools", "trial", b"trial"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["compared", b"compared", "epoch", b"epoch", "history", b"history", "json_schema", b"json_schema", "max_tokens", b"max_tokens", "prices", b"prices", "profile_digest", b"profile_digest", "question", b"question", "repair", b"repair", "request_id", b"request_id", "sampling", b"sampling", "stage", b"stage", "stop_strings", b"stop_strings", "task", b"task", "tool_choice", b"tool_choice", "tools", b"tools", "trial", b"trial"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -162,11 +166,14 @@ class ExecuteEvent(_message.Message):
 
     STARTED_FIELD_NUMBER: _builtins.int
     FINISHED_FIELD_NUMBER: _builtins.int
+    BEGUN_FIELD_NUMBER: _builtins.int
     USAGE_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def started(self) -> Global___ExecuteStarted: ...
     @_builtins.property
     def finished(self) -> Global___ExecuteFinished: ...
+    @_builtins.property
+    def begun(self) -> Global___ExecuteBegun: ...
     @_builtins.property
     def usage(self) -> _tandem_pb2.TokenUsage:
         """Usage of this role over all attempts so far; with `started` that of earlier ones, as the request log knows it."""
@@ -176,13 +183,14 @@ class ExecuteEvent(_message.Message):
         *,
         started: Global___ExecuteStarted | None = ...,
         finished: Global___ExecuteFinished | None = ...,
+        begun: Global___ExecuteBegun | None = ...,
         usage: _tandem_pb2.TokenUsage | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["event", b"event", "finished", b"finished", "started", b"started", "usage", b"usage"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["begun", b"begun", "event", b"event", "finished", b"finished", "started", b"started", "usage", b"usage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["event", b"event", "finished", b"finished", "started", b"started", "usage", b"usage"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["begun", b"begun", "event", b"event", "finished", b"finished", "started", b"started", "usage", b"usage"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_event: _TypeAlias = _typing.Literal["started", "finished"]  # noqa: Y015
+    _WhichOneofReturnType_event: _TypeAlias = _typing.Literal["started", "finished", "begun"]  # noqa: Y015
     _WhichOneofArgType_event: _TypeAlias = _typing.Literal["event", b"event"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_event) -> _WhichOneofReturnType_event | None: ...
 
@@ -215,6 +223,34 @@ class ExecuteStarted(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ExecuteStarted: _TypeAlias = ExecuteStarted  # noqa: Y015
+
+@_typing.final
+class ExecuteBegun(_message.Message):
+    """What is known of an answer before its end."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CALLS_FIELD_NUMBER: _builtins.int
+    TEXT_FIELD_NUMBER: _builtins.int
+    text: _builtins.str
+    """The beginning of a text that is held to a JSON schema."""
+    @_builtins.property
+    def calls(self) -> _containers.RepeatedCompositeFieldContainer[_tandem_pb2.ToolCall]:
+        """Calls so far, without ids; the arguments of the last one may be cut."""
+
+    def __init__(
+        self,
+        *,
+        calls: _abc.Iterable[_tandem_pb2.ToolCall] | None = ...,
+        text: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["calls", b"calls", "text", b"text"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExecuteBegun: _TypeAlias = ExecuteBegun  # noqa: Y015
 
 @_typing.final
 class ExecuteFinished(_message.Message):

@@ -6,12 +6,14 @@ the log has them.
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import pytest
 
-from tandem import to_dict
+from tandem import Client, to_dict
 from tandem.v1 import tandem_pb2
 from tests.conftest import Hold, wait_until
 from tests.e2e.conftest import LocalStack
@@ -22,6 +24,7 @@ from tests.e2e.test_kills import (  # noqa: F401
     kill_and_start,
     kill_and_start_beside_temporal,
 )
+from tests.stacks import restart, scripted_stack
 
 pytestmark = pytest.mark.timeout(900)
 CALL = '<call>w_{"at":_"Rome"}</call>'
@@ -77,3 +80,33 @@ def test_a_client_that_leaves_in_the_middle_of_a_call_is_billed_what_was_written
     assert sum(usage[f"{each}_tokens"] for each in ("output", "overrun", "discarded")) == 12
     assert (result["tool_calls"], result["usage"]["slm" if role == "llm" else "llm"]["output_tokens"]) == ([], 0)
     assert result["cost"]["usd"] > 0
+
+
+def test_a_worker_that_dies_while_two_small_models_answer_leaves_what_both_say_and_an_exact_bill(
+    hold: Hold, tmp_path: Path
+) -> None:
+    """The first has ended by then; the second goes on after its first character, and so writes that twice."""
+    said = f"[slm={CALL} slm_eos={len(CALL) + 1} second={CALL} second_eos={len(CALL) + 1} second_hold=1:{hold}]"
+    journal, engines = tmp_path / "tokens", {"slm": "slm", "second_slm": "second"}
+
+    def written(engine: str) -> int:
+        lines = journal.read_text().splitlines() if journal.exists() else []
+        return sum(int(line.split()[2]) for line in lines if line.startswith(f"{engine} output "))
+
+    values = {"TANDEM_TEST_JOURNAL": str(journal)}
+    with (
+        scripted_stack(values, profile="scripted-together") as stack,
+        Client(stack.gateway) as client,
+        ThreadPoolExecutor(1) as pool,
+    ):
+        asking = pool.submit(client.ask, spoken(said), tools=[TOOL])
+        wait_until(lambda: (written("slm"), written("second")) == (len(CALL) + 1, 1), 120)
+        restart(stack, "worker")
+        hold.release()
+        result = to_dict(asking.result(300))
+        assert [(each["name"], each["arguments"]) for each in result["tool_calls"]] == [("w", '{"at": "Rome"}')]
+        assert (result["answered_by"], result["checks"][0]["verdict"]) == ("slm", "pass")
+        for role, engine in engines.items():
+            usage = result["usage"][role]
+            assert usage["output_tokens"] + usage["discarded_tokens"] == written(engine)
+        assert written("llm") == 0

@@ -59,6 +59,8 @@ SCENARIOS = {
         "[slm=bad slm_eos=4 second=good second_eos=5 llm=no llm_eos=3]", "scripted-second", ("choice:good",)
     ),
     "agreeing": Scenario("[slm=yes slm_eos=4 llm_hold=40]", "scripted-later", ("agreement",)),
+    "together": Scenario("[slm=18 slm_eos=3 second=18.0 second_eos=5 llm=no llm_eos=3]", "scripted-together"),
+    "apart": Scenario("[slm=18 slm_eos=3 second=17 second_eos=3 llm=no llm_eos=3]", "scripted-together"),
 }
 
 

@@ -7,11 +7,12 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import accumulate
 from typing import Any
 
 import pytest
 
-from services.models.engine.api import FinishReason, PromptRefused, SchemaNotSupported
+from services.models.engine.api import FinishReason, PromptRefused, SchemaNotSupported, Token
 from services.models.engine.remote.anthropic_writer import AnthropicWriter
 from services.models.engine.remote.api_writer import ApiSettings, ApiWriter
 from services.models.engine.remote.openai_writer import OpenAIWriter
@@ -81,6 +82,24 @@ async def test_a_streamed_call_is_read_with_the_text_before_it_and_counted_as_re
     assert engine.calls.read(text + end.text) == ("Wait.", [("weather", '{"at": "Paris"}'), ("clock", "{}")])
     assert (tokens, end.reason) == (9, FinishReason.EOS)
     assert end.usage == TokenCounts(prompt=20, completion=9)
+
+
+@pytest.mark.parametrize(("kind", "usage"), [*((kind, "at_end") for kind in KINDS), (OpenAIWriter, "continuous")])
+async def test_what_is_begun_of_a_call_is_known_before_it_is_whole(kind: type[ApiWriter], usage: Any) -> None:
+    """Of the text the log has it whole, at the end."""
+    said = calling(kind, ("weather", PARIS), ("clock", ["{}"]))
+    if usage == "continuous":
+        for number, (_, event) in enumerate(said.events):
+            event["usage"] = openai_usage(20, min(number, 5))
+    with recorded_api(answers(said, kind=kind)) as api:
+        engine = started(kind, api, CAN.model_copy(update={"usage": usage}))
+        items = [item async for item in engine.write(asking())]
+        engine.stop()
+    pieces = list(accumulate(item.piece for item in items if isinstance(item, Token)))
+    begun = [engine.calls.read_begun(text) for text in pieces]
+    assert any(each and each[0] == ("weather", PARIS[1]) for each in begun)
+    assert begun[-1][0] == ("weather", '{"at": "Paris"}')
+    assert "".join(item.text for item in items if isinstance(item, Token)) == ""
 
 
 async def test_openais_api_is_offered_the_tools_and_told_the_conversation_as_it_knows_them() -> None:

@@ -91,6 +91,7 @@ TASK = ModelTask(
     history=(SAID("assistant", "Hi", (CALL,)), SAID("tool", "2", (), "call_1")),
     stop_strings=("###", "\n\n"),
     tools=TOOLS,
+    is_compared=True,
 )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,8 @@ from lab.disputes.labels import Labels
 from lab.training.errors import StoreError
 from lab.training.promise import upper_bound
 from tandem.cli import app
+from tandem.method.profile.profile import load_profile
+from tandem.method.request.plan import make_plan
 
 TOOL = {
     "type": "function",
@@ -103,6 +106,23 @@ def test_other_questions_are_another_look_at_a_higher_confidence(answered: Path)
     second = calibrated(answered, 0.03, code=1)
     assert (first["look"], second["look"]) == (1, 2)
     assert second["confidence"] > first["confidence"]
+
+
+def test_a_promise_that_is_kept_is_written_into_the_profile_which_then_serves_by_agreement(
+    answered: Path, profiles_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = answered.parent / "profiles"
+    shutil.copytree(profiles_folder / "scripted-second", own / "scripted-second")
+    monkeypatch.setenv("TANDEM_PROFILES_PATH", str(own))
+    wanted = ("calibrate", answered, "--profile", "scripted-second", "--write", "--lose-at-most")
+    run(*wanted, "0.01", code=1)
+    assert load_profile("scripted-second", (own,)).agreement.kinds == ()
+    assert "takes so now: tools" in run(*wanted, "0.1")
+    served = load_profile("scripted-second", (own,))
+    assert served.evidence("tools") == "agreement, both: scripted-slm, scripted-second"
+    [made] = served.promises
+    assert (made.task, made.n, made.lost, served.keeps(made)) == ("tools", 200, 6, True)
+    assert make_plan(served, "chat", may_call=True).trial.agree == 2
 
 
 def test_disputes_are_shown_and_labelled_without_a_terminal(answered: Path) -> None:

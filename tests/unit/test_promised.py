@@ -22,8 +22,8 @@ from lab.training.promise_files import ship_promise
 from lab.training.promised import Shown, show_promise
 from lab.training.study import Training
 from tandem.cli import app
-from tandem.method.profile.profile import Profile, StopPolicy, load_profile
-from tandem.method.profile.profile_sections import Checks, TrialSection
+from tandem.method.profile.profile import Profile, load_profile
+from tandem.method.profile.profile_sections import Checks, StopPolicy, TrialSection
 from tandem.method.rule.strictness import STRENGTHS, stricter
 from tandem.paths import DEFAULT_PROFILE, REPOSITORY
 from tests.unit.synthetic import ignore, store, synthetic_runs

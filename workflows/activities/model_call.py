@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -14,7 +15,9 @@ from temporalio.exceptions import ApplicationError
 from services.shared.observability.metrics import count_unavailable
 from services.shared.observability.spans import Inference, report_discarded
 from services.shared.process.service_channel import Metadata, placed
+from tandem.convert.outcomes import begun_from_pb
 from tandem.convert.values import counts_from_pb
+from tandem.method.evidence.begun_answer import Begun
 from tandem.method.request.tasks import ModelTask
 from tandem.method.timeouts import Timeouts
 from tandem.method.tokens import TokenCounts
@@ -27,7 +30,7 @@ from workflows.activities.attempts import (
     is_last_attempt,
     worker_is_draining,
 )
-from workflows.activities.usage import EarlierUsage, ReportedUsage, without
+from workflows.activities.usage import AttemptUsage, EarlierUsage, ReportedUsage, without
 
 
 @dataclass(slots=True)
@@ -41,11 +44,14 @@ class Received:
     model: str = ""
     logged: TokenCounts = field(default_factory=TokenCounts)
     counts: TokenCounts = field(default_factory=TokenCounts)
+    see_begun: Callable[[Begun], None] = lambda begun: None
 
     def see(self, event: Any) -> None:
         match event.WhichOneof("event"):
             case "started":
                 self.started, self.logged = event.started, counts_from_pb(event.usage)
+            case "begun":
+                self.see_begun(begun_from_pb(event.begun))
             case "finished":
                 self.finished, self.model = event.finished, event.usage.model
                 self.counts = counts_from_pb(event.usage)
@@ -60,18 +66,28 @@ class CompletedCall:
     finished: Any
 
 
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Of a call among those that an activity makes at once. `see_begun` is told what its answer begins with."""
+
+    usage: AttemptUsage
+    number: int = 0
+    see_begun: Callable[[Begun], None] = lambda begun: None
+
+
 async def run_model_call(
-    call: Any, stub: Any, task: ModelTask, inference: Inference, reported: ReportedUsage
+    call: Any, stub: Any, task: ModelTask, inference: Inference, reported: ReportedUsage, place: Place | None = None
 ) -> CompletedCall:
     """Read a stream to its `finished`. When cancelled, abort the work and read on to its exact usage.
 
     Tokens that no log has are carried from attempt to attempt in the heartbeats' details; traces know of
     `task.used_before`.
     """
-    earlier, received = EarlierUsage.of_attempt(task.used_before), Received()
+    place = place or Place(AttemptUsage.of_attempt(task.used_before))
+    earlier, received = place.usage.by_place[place.number], Received(see_begun=place.see_begun)
     reader = asyncio.ensure_future(_read(call, received, earlier))
     try:
-        async with heartbeating(lambda: earlier.details):
+        async with heartbeating(lambda: place.usage.details):
             try:
                 await asyncio.shield(reader)
             except asyncio.CancelledError:
@@ -82,7 +98,9 @@ async def run_model_call(
     except grpc.aio.AioRpcError as error:
         if received.started is None and error.code() in UNAVAILABLE:
             count_unavailable(task.profile, inference.role)
-        raise _failure(error, inference, received, earlier, reported) from error
+        failed = _failure(error, inference, received, earlier, reported)
+        activity.heartbeat(*place.usage.details)
+        raise failed from error
     finally:
         reader.cancel()
         call.cancel()
@@ -130,12 +148,9 @@ def _failure(
     earlier: EarlierUsage,
     reported: ReportedUsage,
 ) -> ApplicationError:
-    """The attempt's error with what it and earlier ones have used; also in a heartbeat, and remembered by this
-    worker.
-    """
+    """The attempt's error with what it and earlier ones have used, which this worker remembers."""
     told = counts_in(error)
     earlier.fail(told, received.logged)
-    activity.heartbeat(*earlier.details)
     is_silent = received.started is not None and not told.computed
     reported.remember(inference.request_id, inference.role, earlier.total, is_silent=is_silent)
     is_last = is_last_attempt(activity.info().attempt, error.code(), began=received.started is not None)

@@ -5,6 +5,7 @@ ahead of it.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Mapping
 from dataclasses import replace
@@ -23,7 +24,7 @@ from tandem.method.request.tasks import GenerationOutcome, LoggedPrefills, Model
 from tandem.method.roles import SLM, title
 from tandem.method.timeouts import Timeouts
 from tandem.v1 import execution_pb2_grpc, insight_pb2_grpc
-from workflows.activities.model_call import abort, place_of, run_model_call
+from workflows.activities.model_call import Place, abort, place_of, run_model_call
 from workflows.activities.prefill_ahead import PrefillsAhead
 from workflows.activities.usage import ReportedUsage
 
@@ -65,13 +66,23 @@ class AnswerActivities:
 
         The counts include `task.used_before`.
         """
+        return await self.answer(task)
+
+    async def abort(self, task: ModelTask) -> None:
+        """The answer that this attempt asks for, where its model has the request by now."""
+        with contextlib.suppress(grpc.aio.AioRpcError):
+            await abort(self._stub_of(task.role), task.request_id, task.epoch + activity.info().attempt)
+
+    async def answer(self, task: ModelTask, place: Place | None = None) -> GenerationOutcome:
+        """The same, of one of several models that the activity asks."""
         attempt = activity.info().attempt
         task, stub = replace(task, epoch=task.epoch + attempt), self._stub_of(task.role)
         request, limit = execute_request_to_pb(task), Timeouts.attempt.total_seconds()
         call = stub.Execute(request, timeout=limit, metadata=place_of(task))
         inference = Inference("", task.role, task.request_id, task.epoch, task.prices)
-        done = await run_model_call(call, stub, task, inference, self._reported)
-        return outcome_from_pb(done.finished, done.counts, attempt, is_logged=done.started.logged)
+        done = await run_model_call(call, stub, task, inference, self._reported, place)
+        outcome = outcome_from_pb(done.finished, done.counts, attempt, is_logged=done.started.logged)
+        return replace(outcome, role=task.role)
 
     @activity.defn
     async def all_prefill_passes(self, request_id: str, running: tuple[int, ...] = ()) -> LoggedPrefills:

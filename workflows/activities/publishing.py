@@ -17,6 +17,7 @@ from services.shared.request_log.log import RequestLog
 from services.shared.request_log.stops import StopSignal
 from tandem.method.cost.bound import charge_of
 from tandem.method.errors import TandemError
+from tandem.method.names import beside_id
 from tandem.method.request.events import LlmStopped, Scored
 from tandem.method.request.result import SolveResult
 from tandem.method.request.tasks import Payer, StopOrder
@@ -34,6 +35,9 @@ class PublishingActivities:
         for role, epoch in ((Role.INSIGHT, order.insight_epoch), (Role.ANSWER, order.answer_epoch)):
             if epoch is not None:
                 await self._log.stops.publish(StopSignal(order.request_id, role, epoch, order.decided_at))
+        for request_id in (beside_id(order.request_id, role) for role in order.beside):
+            if order.answer_epoch is not None:
+                await self._log.stops.publish(StopSignal(request_id, Role.ANSWER, order.answer_epoch, order.decided_at))
 
     @activity.defn
     async def publish_llm_stopped(self, request_id: str, stopped: LlmStopped) -> None:

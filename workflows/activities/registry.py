@@ -11,6 +11,7 @@ from services.shared.process.channels import open_channel
 from services.shared.process.transport import PLAIN, Transport
 from services.shared.request_log.log import RequestLog
 from tandem.method.roles import SLM
+from workflows.activities.agreement import AgreementActivities
 from workflows.activities.batch import BatchActivities
 from workflows.activities.checking import CheckingActivities
 from workflows.activities.models import AnswerActivities, InsightActivities
@@ -59,6 +60,7 @@ class Activities:
         prefills_ahead = PrefillsAhead(executor)
         self._scoring = ScoringActivities(scorer, log, prefills_ahead)
         self._answer = AnswerActivities({SLM: executor, **further}, log, reported, prefills_ahead)
+        self._agreement = AgreementActivities(self._answer, log)
         self._checking = CheckingActivities(checker, log, self._others)
         self._publishing = PublishingActivities(log)
         self._lost_usage = LostUsageActivities(log, reported)
@@ -76,6 +78,7 @@ class Activities:
             self._scoring.all_scoring_passes,
             self._checking.check,
             self._answer.execute,
+            self._agreement.agree,
             self._answer.all_prefill_passes,
             self._publishing.publish_stop,
             self._publishing.publish_llm_stopped,

@@ -36,15 +36,6 @@ class EarlierUsage:
     total: TokenCounts
     missing: TokenCounts
 
-    @classmethod
-    def of_attempt(cls, before: TokenCounts) -> EarlierUsage:
-        """For the attempt that this activity makes; `before` is what the role had used before its first one."""
-        details = activity.info().heartbeat_details
-        if len(details) < 2:
-            return cls(before, TokenCounts())
-        total, missing = (value_to_type(TokenCounts, detail) for detail in details)
-        return cls(total, missing)
-
     @property
     def is_none(self) -> bool:
         return not self.total.computed
@@ -62,10 +53,27 @@ class EarlierUsage:
         """
         self.total = at_least(self.total, at_least(reported, logged) + self.missing)
 
+
+@dataclass(frozen=True, slots=True)
+class AttemptUsage:
+    """Of all models that an activity asks at once."""
+
+    by_place: tuple[EarlierUsage, ...]
+
+    @classmethod
+    def of_attempt(cls, *before: TokenCounts) -> AttemptUsage:
+        """For the attempt that this activity makes; `before` is what each role had used before its first one."""
+        told = [value_to_type(TokenCounts, detail) for detail in activity.info().heartbeat_details]
+        if len(told) < 2 * len(before):
+            return cls(tuple(EarlierUsage(each, TokenCounts()) for each in before))
+        return cls(tuple(EarlierUsage(*told[at : at + 2]) for at in range(0, 2 * len(before), 2)))
+
     @property
     def details(self) -> tuple[TokenCounts, ...]:
         """For a heartbeat."""
-        return () if self.is_none else (self.total, self.missing)
+        if all(each.is_none for each in self.by_place):
+            return ()
+        return tuple(counts for each in self.by_place for counts in (each.total, each.missing))
 
 
 def at_least(one: TokenCounts, other: TokenCounts) -> TokenCounts:

@@ -148,7 +148,7 @@ class Token:
 
     `prompt_computed`, on the first token: how many tokens of the prompt were computed for it; None where a back end
     does not report it. `logprob`, where it was wanted: of the token before any constraint and temperature, in nats;
-    None as before.
+    None as before. `piece`: of a call that an API writes, and that `Finished.text` has whole.
     """
 
     id: int
@@ -156,6 +156,7 @@ class Token:
     generated_at: float
     prompt_computed: int | None = None
     logprob: float | None = None
+    piece: str = ""
 
 
 @dataclass(frozen=True, slots=True)

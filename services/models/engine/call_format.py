@@ -17,6 +17,7 @@ NO_SCHEMAS: Mapping[str, Any] = {}
 _BLOCK = re.compile(r"\s*(?:```(?:json)?\s*)?([\[{].*[\]}])\s*(?:```)?\s*", re.DOTALL)
 _SPACE = re.compile(r"\s*")
 _MARK = re.compile(r"\s*[^\s{\"]*")
+_NAME = re.compile(r"[A-Za-z0-9_.-]{1,128}")
 AN_ID, ID_PATTERN = "⟦id⟧", "[A-Za-z0-9]{9}"
 """Where a format has the id of a call, which the model makes up, and what it makes up (Mistral's)."""
 
@@ -77,15 +78,34 @@ class CallFormat:
         """The text before the calls, and each call's name and arguments. What is no whole call is none. `schemas`: of
         the tools by their names, which say what is a text between tags.
         """
-        at = text.find(self.first) if self.mark else 0 if text.startswith(self.first) else -1
+        at = self._start(text)
         if at < 0:
             return _bare(text) if self.mark and self.reads_bare else (text.strip(), [])
+        return text[:at].strip(), self._calls(text, at, schemas)[0]
+
+    def read_begun(self, text: str, schemas: Mapping[str, Any] = NO_SCHEMAS) -> list[tuple[str, str]]:
+        """The calls of a text that is being written: those that `read` finds at its end, whatever follows. Of the last
+        one the arguments may be cut.
+        """
+        if (at := self._start(text)) < 0:
+            return []
+        calls, place = self._calls(text, at, schemas)
+        middle = None if place is None else _pattern(self.middle).search(text, place)
+        if middle and _NAME.fullmatch(name := text[place : middle.start()]):
+            calls.append((name, "" if self.tags else text[middle.end() :]))
+        return calls
+
+    def _start(self, text: str) -> int:
+        return text.find(self.first) if self.mark else 0 if text.startswith(self.first) else -1
+
+    def _calls(self, text: str, at: int, schemas: Mapping[str, Any]) -> tuple[list[tuple[str, str]], int | None]:
+        """The whole calls from `at`, and where another one begins."""
         calls, place = [], _end(self.first, text, at)
         while place is not None and (call := self._call(text, place, schemas)):
             name, arguments, after = call
             calls.append((name, arguments))
             place = _end(self.between, text, after) if self.between else None
-        return text[:at].strip(), calls
+        return calls, place
 
     def _call(self, text: str, start: int, schemas: Mapping[str, Any]) -> tuple[str, str, int] | None:
         """Name, arguments, and where they end."""

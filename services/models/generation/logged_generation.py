@@ -47,7 +47,8 @@ class LoggedGeneration:
 
     `stop` may be called at any time from the event loop, also more than once.
     `close_later` is given what the log does not take at the end, and the tokens that no log knows until then. `page`
-    has the counts where this process dies. `spoken`: of a text that may call tools.
+    has the counts where this process dies. `spoken`: of a text that may call tools. `is_watched`: somebody reads
+    `so_far`.
     """
 
     def __init__(
@@ -60,9 +61,11 @@ class LoggedGeneration:
         close_later: Callable[[Write, TokenCounts], None],
         page: Page,
         spoken: SpokenText | None = None,
+        is_watched: bool = False,
     ) -> None:
         self._log, self._items, self._abort, self._pending = log, items, abort, PendingDeltas(splitter)
-        self._close_later, self._page, self._spoken = close_later, page, spoken
+        self._close_later, self._page, self._spoken, self._is_watched = close_later, page, spoken, is_watched
+        self.so_far = ""  # the text and the pieces of calls, as far as they are generated
         self._prompt_tokens = 0  # that were computed for the first token
         self._generated_at: list[float] = []
         self._written: list[tuple[str, float]] = []
@@ -78,7 +81,7 @@ class LoggedGeneration:
         self._abort()
 
     async def stages(self) -> AsyncGenerator[int, None]:
-        """Run to the end, yielding each stage as the log acknowledges it; then `result` is set.
+        """Run to the end, yielding each stage as the log acknowledges it, 0 for what ends none; then `result` is set.
 
         Raises Fenced when a newer attempt took over, Unavailable when the log cannot be written (the counts are in its
         metadata), and what the engine raises. The engine has stopped computing by then. Close it with `aclosing`.
@@ -91,7 +94,7 @@ class LoggedGeneration:
                 for delta in await self._pending.take():
                     said = self._spoken.push(delta.text) if self._spoken else 0
                     await self._log.log(replace(delta, said=said), self._prompt_tokens)
-                    if delta.stage:
+                    if delta.stage or self._is_watched:
                         yield delta.stage
         except Stopped as stopped:
             self.stop(stopped.decided_at)
@@ -133,6 +136,8 @@ class LoggedGeneration:
         if not self._generated_at and token.prompt_computed is not None:
             self._prompt_tokens = token.prompt_computed
         self._generated_at.append(token.generated_at)
+        if self._is_watched:
+            self.so_far += token.text + token.piece
         self._page.count(self._prompt_tokens, len(self._generated_at))
         if token.logprob is not None:
             self._written.append((token.text, token.logprob))

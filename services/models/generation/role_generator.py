@@ -5,7 +5,7 @@ prompts.
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncGenerator, Iterable, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -14,11 +14,12 @@ from urllib.parse import urlsplit
 from uuid import uuid4
 
 from services.models.engine.api import CacheUse, RunningModel
-from services.models.engine.text import SpokenText, StopStrings
+from services.models.engine.text import SpokenText
 from services.models.engine.token_writer import writer_of
-from services.models.engine.writer import Earlier, Writing
+from services.models.engine.writer import Writing
 from services.models.generation.attempt_log import AttemptLog, Splitter, UnloggedAttempt
 from services.models.generation.attempts import RunningAttempts
+from services.models.generation.earlier_text import EarlierText
 from services.models.generation.journal import Attempt, Journal
 from services.models.generation.late_writes import LateWrites, TextId
 from services.models.generation.logged_generation import LoggedGeneration
@@ -29,6 +30,7 @@ from services.shared.request_log.streams import Closing, Resumption
 from services.shared.request_log.transcript import Transcript
 from tandem.method.conversation import Message
 from tandem.method.errors import Unavailable
+from tandem.method.evidence.begun_answer import Begun
 from tandem.method.evidence.call_evidence import Token, Written, doubt
 from tandem.method.evidence.call_scorer import CallScorer, GeometricMean
 from tandem.method.request.prompts import Conversation
@@ -55,7 +57,7 @@ class StageWritten:
     tokens: int
 
 
-GenerationEvent = GenerationStarted | StageWritten | GenerationOutcome
+GenerationEvent = GenerationStarted | StageWritten | Begun | GenerationOutcome
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,30 +72,6 @@ class RoleWork:
     stop_strings: tuple[str, ...] = ()
     may_call: bool = False
     scorer: CallScorer = field(default_factory=GeometricMean)
-
-
-class EarlierText:
-    """What the request log has of a text that earlier attempts began.
-
-    The text of the logged tokens (`texts`) may be more than the logged text: the rest may begin a stop string.
-    """
-
-    def __init__(self, logged: Transcript, texts: Iterable[str], stop_strings: tuple[str, ...]) -> None:
-        self._logged, self._stops = logged, StopStrings(stop_strings)
-        self._decided = "".join(map(self._stops.push, texts))
-        self.written = Earlier(logged.text, logged.ids, self._stops.held)
-
-    @property
-    def whole(self) -> str:
-        """All of it, where nothing follows."""
-        decided = self._decided + self._stops.held
-        return self.written.text if self._logged.is_complete or not decided else decided
-
-    def reason_of_end(self, max_tokens: int) -> str:
-        """How an earlier attempt ended it without living to report that; empty: it goes on."""
-        if self._logged.is_complete or self._logged.tokens >= max_tokens:
-            return self._logged.end.reason if self._logged.end else "length"
-        return "eos" if self._stops.has_matched else ""
 
 
 class RoleGenerator:
@@ -173,8 +151,13 @@ class RoleGenerator:
         generation = self._generation(task, own, work, before)
         with self.running.track(task.request_id, task.epoch, generation):
             async with aclosing(generation.stages()) as stages:
+                last = Begun()
                 async for stage in stages:
-                    yield StageWritten(stage, resumed.tokens + own.tokens)
+                    if stage:
+                        yield StageWritten(stage, resumed.tokens + own.tokens)
+                    elif (begun := self._begun(task, work, before.written.text + generation.so_far)) != last:
+                        last = begun
+                        yield begun
         result = generation.result
         assert result is not None
         text = before.written.text + own.text
@@ -192,6 +175,12 @@ class RoleGenerator:
             message=message,
             certainty=_certainty(work.scorer, written, message, task),
         )
+
+    def _begun(self, task: ModelTask, work: RoleWork, text: str) -> Begun:
+        """Of calls and JSON, what is known of them before their end."""
+        if work.may_call:
+            return Begun(tuple(self._writer.calls.read_begun(text, task.tools.schemas)) or "")
+        return Begun(text) if work.json_schema else Begun()
 
     def _earlier(self, logged: Transcript, work: RoleWork) -> EarlierText:
         has_held = work.stop_strings and logged.ids
@@ -258,6 +247,7 @@ class RoleGenerator:
             close_later=partial(self._late.add, TextId(task.request_id, task.trial)),
             page=page,
             spoken=SpokenText(self._writer.calls, before.written.text) if work.may_call else None,
+            is_watched=task.is_compared,
         )
 
     def _inference(self, task: ModelTask, epoch: int) -> Inference:

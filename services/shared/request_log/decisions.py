@@ -20,6 +20,7 @@ _KINDS: dict[str, type[Decision]] = {
 }
 _adapters: dict[type[Decision], TypeAdapter[Any]] = {}
 _NAMES = {kind: name for name, kind in _KINDS.items()}
+AGREED_SLOT = 1
 LLM_STOPPED_SLOT = 1_000_000_000
 RESULT_SLOT = 1_000_000_001
 _SLOTS_PER_STAGE = 1000

@@ -62,7 +62,7 @@ def most_usd(task: SolveInput) -> float:
     allowed = allowance(task.plan, budget, task.question_tokens)
     llm_tokens = max(allowed.llm_caps, default=0)
     most = worst_case_usd(task.plan, prompt, llm_tokens, allowed.answer_tokens)
-    if (task.checks or task.plan.may_call) and allowed.pays_for_trials:
+    if (task.checks or task.plan.is_llm_alone) and allowed.pays_for_trials:
         most += worst_case_usd_of_trials(task.plan, prompt, llm_tokens)
     return most if budget.max_cost_usd is None else min(most, budget.max_cost_usd)
 

@@ -38,7 +38,7 @@ def _worst_usage(task: SolveInput, allowed: Allowance) -> Usage:
         SLM: TokenCounts(prompt=num_prefills * read, completion=allowed.answer_tokens),
         SCORER: TokenCounts(prompt=(len(plan.stages) + 1) * read),
     }
-    if task.checks and allowed.pays_for_trials:
+    if (task.checks or plan.trial.agree) and allowed.pays_for_trials:
         trial = plan.trial
         of_each = TokenCounts(prompt=read + trial.max_tokens + TRIAL_FAILURE_TOKENS, completion=trial.max_tokens)
         for role in set(trial.order):

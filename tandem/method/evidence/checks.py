@@ -156,6 +156,9 @@ class TrialPlan:
     takes less time where each model has a device of its own. `repairs`: how often a small model may correct an answer
     of its own of stage 0 that failed.
     `escalate_max_tokens`: a longer question whose trials failed gets the best trial, not the large model; 0: no limit.
+    `agree`: all of `order` are asked at once, and the answer that so many give is taken; 0: they try one by one. The
+    first one's is taken from a certainty of `alone_from` whatever the others say; 1: it is not. `takes_no_call`: they
+    may also agree that none of the tools is called.
     """
 
     stages: list[int] = field(default_factory=list)
@@ -164,6 +167,9 @@ class TrialPlan:
     max_tokens: int = 0
     escalate_max_tokens: int = 0
     order: list[str] = field(default_factory=lambda: ["slm"])
+    agree: int = 0
+    alone_from: float = 1.0
+    takes_no_call: bool = True
 
     def number_of(self, role: str) -> int:
         """The most trials that the model makes."""

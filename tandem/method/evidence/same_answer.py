@@ -53,12 +53,13 @@ reply with the one word "{worse}" if not. What the answers say to you is part of
 @dataclass(frozen=True, slots=True)
 class AnswerKind:
     """The form of an answer, and what its values are compared by: the `tools` that may be called, the JSON schema that
-    it follows.
+    it follows. `is_single`: it makes one call at most.
     """
 
     form: Form
     tools: tuple[Tool, ...] = ()
     json_schema: str = ""
+    is_single: bool = False
 
     @property
     def is_evidence(self) -> bool:
@@ -107,18 +108,18 @@ def _text(answer: Answer) -> str:
 
 def _calls(calls: Sequence[Call], tools: Sequence[Tool]) -> str:
     """In any order; "." in names as "_", as some APIs want them."""
-    schemas = {_name(tool.name): tool.as_data()["function"]["parameters"] for tool in tools}
+    schemas = {called_name(tool.name): tool.as_data()["function"]["parameters"] for tool in tools}
     try:
-        values = [(_name(name), json.loads(arguments)) for name, arguments in calls]
+        values = [(called_name(name), json.loads(arguments)) for name, arguments in calls]
         if not all(isinstance(given, dict) for _, given in values):
             return ""
-        found = sorted(_dump([name, _without_defaults(given, schemas.get(name, {}))]) for name, given in values)
+        found = sorted(dumped([name, without_defaults(given, schemas.get(name, {}))]) for name, given in values)
     except (ValueError, RecursionError, OverflowError):
         return ""
     return "\n".join(found) if found else NO_CALL
 
 
-def _name(name: str) -> str:
+def called_name(name: str) -> str:
     return name.replace(".", "_")
 
 
@@ -126,35 +127,35 @@ def _json(text: str, schema: str) -> str:
     try:
         value = json.loads(text)
         by = json.loads(schema) if schema else {}
-        return _dump(_without_defaults(value, by) if isinstance(value, dict) else _value(value))
+        return dumped(without_defaults(value, by) if isinstance(value, dict) else in_normal_form(value))
     except (ValueError, RecursionError, OverflowError):
         return ""
 
 
-def _dump(value: Any) -> str:
+def dumped(value: Any) -> str:
     return json.dumps(value, sort_keys=True, ensure_ascii=False)
 
 
-def _without_defaults(values: Mapping[str, Any], schema: Any) -> dict[str, Any]:
+def without_defaults(values: Mapping[str, Any], schema: Any) -> dict[str, Any]:
     """What is not required and equal to its default is left out."""
     known, required = (schema.get(name) if isinstance(schema, dict) else None for name in ("properties", "required"))
     defaults = {
-        key: _dump(_value(each["default"]))
+        key: dumped(in_normal_form(each["default"]))
         for key, each in (known if isinstance(known, dict) else {}).items()
         if isinstance(each, dict) and "default" in each and not (isinstance(required, list) and key in required)
     }
-    found = {key: _value(value) for key, value in values.items()}
-    return {key: value for key, value in found.items() if key not in defaults or defaults[key] != _dump(value)}
+    found = {key: in_normal_form(value) for key, value in values.items()}
+    return {key: value for key, value in found.items() if key not in defaults or defaults[key] != dumped(value)}
 
 
-def _value(value: Any) -> Any:
+def in_normal_form(value: Any) -> Any:
     """Texts whatever their case and blanks, numbers by value; no number is a boolean or a text."""
     if isinstance(value, str):
         return " ".join(value.split()).casefold()
     if isinstance(value, list):
-        return [_value(each) for each in value]
+        return [in_normal_form(each) for each in value]
     if isinstance(value, dict):
-        return {key: _value(each) for key, each in value.items()}
+        return {key: in_normal_form(each) for key, each in value.items()}
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 

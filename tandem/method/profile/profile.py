@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import tomllib
 from dataclasses import replace
 from functools import cached_property
@@ -19,14 +20,18 @@ from tandem.method.profile.endpoint import Api
 from tandem.method.profile.measured import LlmAlone, Measured
 from tandem.method.profile.price_sections import parse_prices, parse_rates
 from tandem.method.profile.prices import Prices, Rates
-from tandem.method.profile.profile_sections import Checks, DefaultTask, Execution, TrialSection
+from tandem.method.profile.profile_sections import (
+    Agreement,
+    Checks,
+    DefaultTask,
+    Execution,
+    StopPolicy,
+    TrialSection,
+)
 from tandem.method.profile.promise import PromiseMade, Shadow
 from tandem.method.profile.templates import Prompts
 from tandem.method.roles import LLM, SLM, SMALL_ROLES, title
 from tandem.method.section import Probability, Section
-
-TRAINED_SCORERS = "mlp", "logistic", "probe", "combined", "words"
-NO_SCORER = "off"
 
 
 class Model(Section):
@@ -41,6 +46,16 @@ class Model(Section):
     quantization: Literal["auto", "none", "int8"] = Field(
         default="auto", description="on a CPU; auto is int8 where the processor has it. GPUs run dtype"
     )
+    family: str = Field(
+        default="",
+        description="models of one family err alike; empty: the letters that the name begins with, as qwen or gpt",
+    )
+
+    @property
+    def kin(self) -> str:
+        """Its family."""
+        begins = re.match(r"[a-z]*", self.name.rpartition("/")[2].casefold())
+        return self.family or (begins.group() if begins else "")
 
 
 class Stage(Section):
@@ -48,32 +63,6 @@ class Stage(Section):
     max_tokens: int = Field(gt=0, description="cumulative cap of the large model's tokens")
     threshold: Probability
     ends_before: str = Field(default="", description="brief: a line that begins with this ends the stage")
-
-
-class StopPolicy(Section):
-    scorer: str = Field(
-        description="name of a registered scorer, with `:subfolder` for a trained one; off: nothing is scored, none "
-        "runs"
-    )
-    stage_zero: bool = Field(default=True, description="score the bare question before asking the large model")
-    stage_zero_threshold: Probability = 1.0
-    otherwise: Literal["best_stage", "llm_finishes"] = Field(
-        default="best_stage",
-        description="where no stage suffices; the large model can only finish in continuation mode",
-    )
-    tasks: tuple[Kind, ...] = Field(
-        default=("answer", "code", "json"),
-        description="tasks whose stages are scored, those that the scorer was trained for; in others the large model "
-        "finishes",
-    )
-
-    @property
-    def is_trained(self) -> bool:
-        return self.scorer.partition(":")[0] in TRAINED_SCORERS
-
-    @property
-    def is_off(self) -> bool:
-        return self.scorer == NO_SCORER
 
 
 class Profile(Section):
@@ -103,6 +92,7 @@ class Profile(Section):
     default_task: DefaultTask = DefaultTask()
     checks: Checks = Checks()
     trial: TrialSection = TrialSection()
+    agreement: Agreement = Agreement()
     tools: Tools = Tools()
     rates: Annotated[Rates | None, BeforeValidator(parse_rates)] = None
     shadow: Shadow = Shadow()
@@ -134,6 +124,8 @@ class Profile(Section):
             raise ValueError(f"trial.order: the profile names no {absent[0]}")
         if not {"answer", "code", "json"} <= set(self.stop.tasks) and self.stop.otherwise != "llm_finishes":
             raise ValueError("stop.tasks: a task that is not scored needs stop.otherwise = 'llm_finishes'")
+        if self.agreement.kinds and len(self.small) < self.agreement.size:
+            raise ValueError(f"agreement.rule {self.agreement.rule!r} needs {self.agreement.size} small models")
         if self.trial.repairs and not self.prompts.repair:
             raise ValueError("trial.repairs needs prompts.repair")
         if self.stop.is_off and (self.stop.otherwise != "llm_finishes" or any(t < 1 for t in _thresholds(self))):
@@ -214,6 +206,8 @@ class Profile(Section):
     def evidence(self, kind: Kind) -> str:
         """By what an answer of the small model is accepted, in one line: checks of trials, and thresholds of scores."""
         parts = []
+        if kind in self.agreement.kinds:
+            return self.agreement.says(kind, [model.name for model in self.small])
         if self.trial.stages and kind in self.trial.tasks:
             task: Task = kind if kind in ("code", "chat") else "answer"
             checks, stages = map(str, self.checks.of(task)), map(str, self.trial.stages)
@@ -225,7 +219,8 @@ class Profile(Section):
 
     def accepts(self, kind: Kind) -> bool:
         """Whether any answer of the small model is."""
-        return bool(self.trial.stages and kind in self.trial.tasks) or kind in self.stop.tasks
+        by_checks = bool(self.trial.stages) and kind in self.trial.tasks
+        return kind in self.agreement.kinds or by_checks or kind in self.stop.tasks
 
     def keeps(self, promise: PromiseMade) -> bool:
         """Whether answers are still accepted by what the promise was shown for."""

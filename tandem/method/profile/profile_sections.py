@@ -9,7 +9,10 @@ from pydantic import Field
 
 from tandem.method.conversation import Kind, Task
 from tandem.method.evidence.checks import CheckSpec, TrialMode, TrialPlan
-from tandem.method.section import Section
+from tandem.method.section import Probability, Section
+
+TRAINED_SCORERS = "mlp", "logistic", "probe", "combined", "words"
+NO_SCORER = "off"
 
 
 class Execution(Section):
@@ -33,6 +36,32 @@ class Execution(Section):
         description="the same for the large model, as while its first pod starts; 0: not, the small model answers "
         "without it",
     )
+
+
+class StopPolicy(Section):
+    scorer: str = Field(
+        description="name of a registered scorer, with `:subfolder` for a trained one; off: nothing is scored, none "
+        "runs"
+    )
+    stage_zero: bool = Field(default=True, description="score the bare question before asking the large model")
+    stage_zero_threshold: Probability = 1.0
+    otherwise: Literal["best_stage", "llm_finishes"] = Field(
+        default="best_stage",
+        description="where no stage suffices; the large model can only finish in continuation mode",
+    )
+    tasks: tuple[Kind, ...] = Field(
+        default=("answer", "code", "json"),
+        description="tasks whose stages are scored, those that the scorer was trained for; in others the large model "
+        "finishes",
+    )
+
+    @property
+    def is_trained(self) -> bool:
+        return self.scorer.partition(":")[0] in TRAINED_SCORERS
+
+    @property
+    def is_off(self) -> bool:
+        return self.scorer == NO_SCORER
 
 
 class Checks(Section):
@@ -73,6 +102,43 @@ class TrialSection(Section):
     def as_plan(self, kind: Kind, answer_max_tokens: int, order: Sequence[str]) -> TrialPlan:
         cap, stages = self.max_tokens or answer_max_tokens, self.stages if kind in self.tasks else ()
         return TrialPlan(list(stages), self.mode, self.repairs, cap, self.escalate_max_tokens, list(order))
+
+
+class Agreement(Section):
+    """Small models that are asked together: what they say alike is taken, else the large model answers
+    (docs/checked-answers.md).
+    """
+
+    kinds: tuple[Literal["answer", "json", "tools"], ...] = Field(
+        default=(),
+        description="kinds of answers that are taken so, those that a promise holds for (`tandem calibrate --write`)",
+    )
+    rule: Literal["both", "two of three", "first alone if certain"] = Field(
+        default="both",
+        description="of the first two or three small models; certain: the first one's call scores tools.threshold",
+    )
+    no_call: bool = Field(
+        default=True, description="where tools may be called, a text without a call is taken where all call none"
+    )
+    overlapped: bool = Field(
+        default=False, description="the large model writes meanwhile, and is stopped where they agree"
+    )
+
+    @property
+    def size(self) -> int:
+        """How many models are asked."""
+        return 3 if self.rule == "two of three" else 2
+
+    def as_plan(self, max_tokens: int, roles: Sequence[str], certain_from: float) -> TrialPlan:
+        alone = certain_from if self.rule == "first alone if certain" else 1.0
+        mode: TrialMode = "overlapped" if self.overlapped else "sequential"
+        asked = list(roles[: self.size])
+        return TrialPlan([0], mode, 0, max_tokens, 0, asked, agree=2, alone_from=alone, takes_no_call=self.no_call)
+
+    def says(self, kind: Kind, names: Sequence[str]) -> str:
+        """What is taken, of all small models' names."""
+        calls_alone = ", calls alone" if kind == "tools" and not self.no_call else ""
+        return f"agreement, {self.rule}{calls_alone}: {', '.join(names[: self.size])}"
 
 
 class DefaultTask(Section):

@@ -102,6 +102,11 @@ class Plan:
         """The answer may call tools."""
         return self.answer_format == "message"
 
+    @property
+    def is_llm_alone(self) -> bool:
+        """The large model writes no stages, but an answer by itself."""
+        return self.may_call or self.trial.agree > 0
+
     def expected_alone(self, prompt_tokens: int) -> Expected:
         """What the large model would write by itself to a prompt, within the request's own limit."""
         if self.llm_alone_by_length is None:
@@ -111,7 +116,29 @@ class Plan:
 
 def make_plan(profile: "Profile", task: Task = "answer", json_schema: str = "", *, may_call: bool = False) -> Plan:
     plan = _plan(profile, task, json_schema, kind_of(task, json_schema))
-    return _for_calls(profile, plan) if may_call else plan
+    if may_call:
+        plan = _for_calls(profile, plan)
+    return (
+        _by_agreement(profile, plan)
+        if kind_of(task, json_schema, may_call=may_call) in profile.agreement.kinds
+        else plan
+    )
+
+
+def _by_agreement(profile: "Profile", plan: Plan) -> Plan:
+    """The small models are asked together, and the large one answers by itself what they do not say alike."""
+    cap = plan.answer_max_tokens if plan.may_call else profile.trial.max_tokens or plan.answer_max_tokens
+    return replace(
+        plan,
+        handoff="continuation",
+        stages=[],
+        is_scored=False,
+        stage_zero_threshold=1.0,
+        text_threshold=1.0,
+        llm_finishes=True,
+        prefill_ahead=False,
+        trial=profile.agreement.as_plan(cap, profile.small_roles, profile.tools.threshold),
+    )
 
 
 def _for_calls(profile: "Profile", plan: Plan) -> Plan:

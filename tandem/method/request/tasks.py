@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass, field, replace
 
 from tandem.method.conversation import Message, Task
-from tandem.method.evidence.checks import CheckSpec, Repair
+from tandem.method.evidence.checks import CheckResult, CheckSpec, Repair
 from tandem.method.profile.prices import RolePrices
 from tandem.method.request.request import SolveInput
 from tandem.method.tokens import Sampling, TokenCounts
@@ -23,7 +23,8 @@ class ModelTask:
     begins a new text, and corrects `repair` where that is given. `json_schema`: what the text is held to; empty:
     nothing. `history`: what was said before the question. `stop_strings`: an answer ends before the first of them.
     `tools`: what it may call. `used_before`: what the role had used for this text before the activity, `role` the small
-    model that is asked; both stay with the worker.
+    model that is asked; both stay with the worker. `is_compared`: with another model's answer, so that what is begun is
+    told.
     """
 
     request_id: str
@@ -45,6 +46,7 @@ class ModelTask:
     stop_strings: tuple[str, ...] = ()
     tools: ToolUse = field(default_factory=ToolUse)
     role: str = "slm"
+    is_compared: bool = False
 
 
 @dataclass(frozen=True)
@@ -128,6 +130,38 @@ class GenerationOutcome:
 
 
 @dataclass(frozen=True)
+class AgreementTask:
+    """Small models that are asked at once, each of `tasks` with a log of its own: `wanted` of them are to say the same.
+    The first one's call is taken from a certainty of `alone_from` whatever the others say; 1: it is not.
+    """
+
+    tasks: list[ModelTask]
+    wanted: int
+    answer_format: str
+    alone_from: float = 1.0
+    takes_no_call: bool = True
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What one of them came to: an outcome, or why there is none, and what it has `reported` to have used."""
+
+    role: str
+    outcome: GenerationOutcome | None = None
+    failure: str = ""
+    reported: TokenCounts = field(default_factory=TokenCounts)
+
+
+@dataclass(frozen=True)
+class AgreementOutcome:
+    """`taken` is the place of the answer that is served; None: none is. `check` says why."""
+
+    asked: list[Asked]
+    taken: int | None
+    check: CheckResult
+
+
+@dataclass(frozen=True)
 class PassOutcome:
     """Tokens of one pass that only reads, and of all such passes of the request, as the request log counts them."""
 
@@ -179,12 +213,15 @@ class StageScore:
 
 @dataclass(frozen=True)
 class StopOrder:
-    """Stop the roles of a request that run under `epoch` or an older one. `decided_at` is Unix seconds."""
+    """Stop the roles of a request that run under `epoch` or an older one. `decided_at` is Unix seconds. `beside`: small
+    models that write an answer beside the first one's, and are stopped with it.
+    """
 
     request_id: str
     insight_epoch: int | None
     answer_epoch: int | None
     decided_at: float
+    beside: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -63,7 +63,9 @@ def answer_text(task: SolveInput) -> AnswerText:
     plan = task.plan
     if plan.may_call:
         return AnswerText.MESSAGE
-    is_tried = bool(task.checks and plan.trial.stages)  # the text of a trial that failed is discarded
+    is_tried = (
+        bool(task.checks and plan.trial.stages) or plan.trial.agree > 0
+    )  # the text of a trial that failed is discarded
     if plan.answer_format != "whole" or is_tried:
         return AnswerText.UNSPECIFIED
     if plan.handoff != "continuation":

@@ -54,4 +54,6 @@ def _large_alone(profile: Profile, kind: Kind) -> Profile:
     trial = profile.trial.model_copy(update={"tasks": tuple(task for task in profile.trial.tasks if task != kind)})
     tasks = tuple(task for task in profile.stop.tasks if task != kind)
     stop = profile.stop.model_copy(update={"tasks": tasks, "otherwise": "llm_finishes"})
-    return profile.model_copy(update={"trial": trial, "stop": stop})
+    kinds = tuple(each for each in profile.agreement.kinds if each != kind)
+    agreement = profile.agreement.model_copy(update={"kinds": kinds})
+    return profile.model_copy(update={"trial": trial, "stop": stop, "agreement": agreement})

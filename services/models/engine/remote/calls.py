@@ -20,6 +20,10 @@ def without_marks(text: str) -> str:
 
 def written_calls(calls: Iterable[tuple[str, str]]) -> str:
     """Names and arguments, as texts of JSON."""
-    return "".join(
-        f"{_CALL}{without_marks(name)}{_ARGUMENTS}{arguments.translate(_ESCAPED)}" for name, arguments in calls
-    )
+    return "".join(called_piece(name, arguments, is_first=True) for name, arguments in calls)
+
+
+def called_piece(name: str, arguments: str, *, is_first: bool) -> str:
+    """What a piece of the arguments adds; the `is_first` begins the call."""
+    begun = f"{_CALL}{without_marks(name)}{_ARGUMENTS}" if is_first and arguments else ""
+    return begun + arguments.translate(_ESCAPED)

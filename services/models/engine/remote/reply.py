@@ -17,7 +17,7 @@ from services.models.engine.api import (
     Token,
 )
 from services.models.engine.json_schema import ANY_JSON, is_beginning
-from services.models.engine.remote.calls import without_marks, written_calls
+from services.models.engine.remote.calls import called_piece, without_marks, written_calls
 from services.models.engine.remote.counts import CountBounds
 from services.models.engine.remote.events import MOST_CALLS
 from services.models.engine.writer import Writing
@@ -31,7 +31,8 @@ _MOST_BYTES = 1 << 20  # of text and calls
 class Reply:
     """A Token here is the text of one piece of the stream: one token, and more where the API reports more.
 
-    Calls are no text: they follow whole, at the end. `is_over`: it has written all that it may.
+    Calls are no text: they follow whole, at the end, and are pieces until then. `is_over`: it has written all that it
+    may.
     """
 
     def __init__(self, writing: Writing, can: Capabilities) -> None:
@@ -45,6 +46,7 @@ class Reply:
         begun = writing.messages()[-1:] if can.continues == "prefix_echoed" else []
         self._echo = _Echo("".join(str(turn["content"]) for turn in begun if turn["role"] == "assistant"))
         self._calls: dict[int, list[str]] = {}  # the name and the arguments so far, by the call's place in the reply
+        self._piece = ""  # of the newest call: the next token carries it
         self._reported: TokenCounts | None = None
 
     def add(self, text: str) -> list[Token]:
@@ -60,6 +62,8 @@ class Reply:
         begun = self._calls.setdefault(index, ["", ""])
         if len(self._calls) > MOST_CALLS:
             raise ApiBadReply(f"the API makes more than {MOST_CALLS} calls")
+        if index == max(self._calls) and (self._writing.tools.parallel or index == min(self._calls)):
+            self._piece += called_piece(begun[0] + name, arguments, is_first=not begun[1])
         begun[0] += name
         begun[1] += arguments
         is_counted = arguments and self._can.cut_bill != "exact"
@@ -157,7 +161,9 @@ class Reply:
                 break
             self._num_tokens += 1
             self._text += text
-            tokens.append(Token(0, text, time.time(), self.cut.prompt if self._num_tokens == 1 else None))
+            computed = self.cut.prompt if self._num_tokens == 1 else None
+            tokens.append(Token(0, text, time.time(), computed, piece=self._piece))
+            self._piece = ""
         return tokens
 
     def _require_size(self, text: str) -> None:

@@ -1,0 +1,150 @@
+"""Small models that are asked at the same moment, and stopped where their answers can no longer be the same."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+
+from temporalio import activity
+from temporalio.exceptions import ApplicationError
+
+from services.shared.request_log.decisions import AGREED_SLOT
+from services.shared.request_log.log import RequestLog
+from tandem.method.answer import final_answer
+from tandem.method.conversation import kind_of
+from tandem.method.errors import TandemError
+from tandem.method.evidence.begun_answer import Begun, agreed, needless
+from tandem.method.evidence.call_evidence import doubt
+from tandem.method.evidence.checks import AGREEMENT, CheckResult, Verdict
+from tandem.method.evidence.same_answer import AnswerKind, answer_kind
+from tandem.method.request.events import Checked
+from tandem.method.request.tasks import AgreementOutcome, AgreementTask, Asked, GenerationOutcome, ModelTask
+from tandem.method.roles import title
+from tandem.method.tokens import TokenCounts
+from workflows.activities.attempts import worker_is_draining
+from workflows.activities.model_call import Place
+from workflows.activities.models import AnswerActivities
+from workflows.activities.usage import AttemptUsage
+
+_ABORT_AGAIN_SECONDS = 0.05  # a model may have the request only after the first abort
+
+
+class AgreementActivities:
+    def __init__(self, answers: AnswerActivities, log: RequestLog) -> None:
+        self._answers, self._log = answers, log
+
+    @activity.defn
+    async def agree(self, task: AgreementTask) -> AgreementOutcome:
+        """Ask all models; a cancel returns what they have generated, exactly, and so does the end of their
+        agreement.
+        """
+        race = _Race(self._answers, task)
+        asked = await race.run()
+        outcome = AgreementOutcome(asked, *race.verdict(asked))
+        first, *others = task.tasks
+        with contextlib.suppress(TandemError):  # readers who miss it see it in the result
+            await self._log.decisions.publish(first.request_id, AGREED_SLOT, Checked(**vars(outcome.check)))
+            for each in others:
+                await self._log.expire_soon(each.request_id)
+        return outcome
+
+
+class _Race:
+    """The models of one request while they write."""
+
+    def __init__(self, answers: AnswerActivities, task: AgreementTask) -> None:
+        self._answers, self._task = answers, task
+        self._kind = _kind(task.tasks[0])
+        self._begun: list[Begun | None] = [Begun()] * len(task.tasks)
+        self._running: list[asyncio.Task[Asked]] = []
+        self._aborting: dict[int, asyncio.Task[None]] = {}
+        self._is_certain = False
+
+    async def run(self) -> list[Asked]:
+        usage = AttemptUsage.of_attempt(*(task.used_before for task in self._task.tasks))
+        self._running = [asyncio.create_task(self._ask(number, usage)) for number in range(len(self._task.tasks))]
+        try:
+            await asyncio.wait(self._running)
+        except asyncio.CancelledError:
+            for each in self._running:
+                each.cancel()
+            if worker_is_draining():
+                raise
+            await asyncio.wait(self._running)
+        finally:
+            for abort in self._aborting.values():
+                abort.cancel()
+        return [
+            Asked(task.role, failure="it was cancelled") if each.cancelled() else each.result()
+            for task, each in zip(self._task.tasks, self._running, strict=True)
+        ]
+
+    async def _ask(self, number: int, usage: AttemptUsage) -> Asked:
+        task = self._task.tasks[number]
+        try:
+            outcome = await self._answers.answer(task, Place(usage, number, partial(self._see, number)))
+        except ApplicationError as error:
+            self._see(number, None)
+            counts = next((each for each in error.details if isinstance(each, TokenCounts)), TokenCounts())
+            return Asked(task.role, failure=error.message, reported=counts)
+        alone_from, certainty = self._task.alone_from, outcome.certainty
+        is_sure = number == 0 and alone_from < 1 and certainty is not None and (certainty.score or 0.0) >= alone_from
+        self._is_certain = self._is_certain or (is_sure and outcome.reason == "eos" and bool(_calls(outcome)))
+        self._see(number, Begun(self._answer_of(outcome), is_over=True) if outcome.reason == "eos" else None)
+        return Asked(task.role, outcome)
+
+    def _see(self, number: int, begun: Begun | None) -> None:
+        """Stop whoever is not needed any more."""
+        self._begun[number] = begun
+        writing = [at for at, each in enumerate(self._begun) if each and not each.is_over]
+        for at in writing if self._is_certain else needless(self._kind, self._begun, self._task.wanted):
+            if at not in self._aborting:
+                self._aborting[at] = asyncio.create_task(self._abort(at))
+
+    async def _abort(self, number: int) -> None:
+        while not self._running[number].done():
+            await self._answers.abort(self._task.tasks[number])
+            await asyncio.sleep(_ABORT_AGAIN_SECONDS)
+
+    def _answer_of(self, outcome: GenerationOutcome) -> str | tuple[tuple[str, str], ...]:
+        if self._kind.form == "calls":
+            return _calls(outcome)
+        return final_answer(outcome.text, self._task.answer_format, outcome.continued_from)
+
+    def verdict(self, asked: Sequence[Asked]) -> tuple[int | None, CheckResult]:
+        """Which answer is taken, and why."""
+        taken = 0 if self._is_certain else agreed(self._kind, self._begun, self._task.wanted)
+        names = " and ".join(f"the {title(each.role)} model" for each in asked)
+        found, detail = Verdict.FAIL, f"{names} differ"
+        if any(each.outcome is None or each.outcome.reason == "length" for each in asked):
+            found, detail = Verdict.UNKNOWN, f"fewer than {self._task.wanted} of {names} have answered"
+        if taken is not None:
+            found, detail = Verdict.PASS, "the first is certain" if self._is_certain else f"{names} agree"
+            if why := self._doubt(asked[taken].outcome):
+                taken, found, detail = None, Verdict.FAIL, why
+        role = asked[taken or 0].role
+        return taken, CheckResult(
+            AGREEMENT, 0, role, found, detail, float(found is Verdict.PASS), trial=1 + (taken or 0)
+        )
+
+    def _doubt(self, outcome: GenerationOutcome | None) -> str:
+        """Why what they say alike is not taken; empty: it is."""
+        if outcome is None or self._kind.form != "calls":
+            return ""
+        if not (calls := _calls(outcome)) and not self._task.takes_no_call:
+            return "none of them calls a tool"
+        return doubt(calls, self._task.tasks[0].history)
+
+
+def _calls(outcome: GenerationOutcome) -> tuple[tuple[str, str], ...]:
+    return tuple((call.name, call.arguments) for call in outcome.message.calls) if outcome.message else ()
+
+
+def _kind(task: ModelTask) -> AnswerKind:
+    kind = answer_kind(
+        kind_of(task.task, task.json_schema, may_call=task.tools.may_call), task.tools.tools, task.json_schema
+    )
+    return replace(kind, is_single=not task.tools.parallel)
