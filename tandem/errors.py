@@ -100,6 +100,5 @@ def from_rpc(error: grpc.RpcError) -> RequestError:
 def _said_too_large(size: int, most: int) -> str:
     return (
         f"the question is too large: with all that belongs to it, it has {size:,} bytes, {size - most:,} more than "
-        f"the {most:,} that the "
-        "gateway takes; shorten it, or ask in parts"
+        f"the {most:,} that the gateway takes; shorten it, or ask in parts"
     )

@@ -239,6 +239,5 @@ def _ms(start: float | None, end: float | None) -> float | None:
 def _retry_note(model: str, attempts: int) -> str:
     return (
         f"the {model} model was started {attempts} times: it was waited for, or lost; tokens that a lost attempt "
-        "generated after "
-        "its last write to the request log, four at most, may be missing from the bill"
+        "generated after its last write to the request log, four at most, may be missing from the bill"
     )

@@ -35,8 +35,7 @@ def tables(pairs: list[PairFacts]) -> dict[str, str]:
     return {
         "fixed": table(
             "tasks | small with large | small, large right | accepted | less the large model, points | McNemar's p | "
-            "by lot at this cost"
-            " | lost | cost | small alone: points, cost | with `weight=2`: points, cost",
+            "by lot at this cost | lost | cost | small alone: points, cost | with `weight=2`: points, cost",
             [_fixed_row(facts) for facts in pairs],
         ),
         "promised": table(
@@ -75,8 +74,7 @@ def agreement_tables(found: Agreements) -> dict[str, str]:
         ),
         "agreed_promised": table(
             "tasks | triples | disputes, of all tasks | of these lost | 3 % shown without labels | with disputes "
-            "labelled | with all labelled"
-            " | halves that show it | lost on the other half | broken",
+            "labelled | with all labelled | halves that show it | lost on the other half | broken",
             [_promise_row(benchmark, rows) for benchmark, rows in zip(BENCHMARKS, found, strict=True)],
         ),
     }
@@ -146,8 +144,7 @@ def _fixed_row(facts: PairFacts) -> str:
         f"{_BENCHMARKS[facts.pair.data]}, n = {one.n}{runs} | {facts.pair.name} | {100 * one.small:.0f}, "
         f"{100 * one.large:.0f} %"
         f" | {one.accepted:.0%} | {_bold(one.difference)} | {p_value} | {_lot(one.lot)} | {one.lost / one.n:.1%}{bound}"
-        f" | {share(one.cost)} of {facts.pair.unit}"
-        f" | {signed(100 * (one.small - one.large))}, {one.small_cost:.0%}"
+        f" | {share(one.cost)} of {facts.pair.unit} | {signed(100 * (one.small - one.large))}, {one.small_cost:.0%}"
         f" | {signed(100 * two.difference.mean)}, {two.cost.mean:.0%}"
     )
 

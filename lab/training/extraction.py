@@ -167,8 +167,7 @@ def job(r: random.Random) -> tuple[str, Schema, dict[str, Any]]:
     content = (
         f"{title} ({kind}) at {firm}, {city}, {country}.\n"
         f"{r.choice(('You bring', 'We ask for'))} {years} {'year' if years == 1 else 'years'} of experience and: "
-        f"{', '.join(skills)}. "
-        f"{r.choice(('We pay', 'The salary is'))} {low:,} to {high:,} EUR a year. "
+        f"{', '.join(skills)}. {r.choice(('We pay', 'The salary is'))} {low:,} to {high:,} EUR a year. "
         f"{r.choice(('Remote work is possible.', 'Remote work is not possible.'))}"
     )
     schema = record(
@@ -254,8 +253,7 @@ def ticket(r: random.Random) -> tuple[str, Schema, dict[str, Any]]:
     bought = _day(r)
     content = (
         f"{r.choice(('Hi', 'Good morning'))}, the {item} of order {order}, which I bought on {_spoken(r, bought)}, "
-        f"{said}. "
-        f"{asked.capitalize() if asked[0] == 'p' else asked}. {tone} {who}, {_mail(who, 'post')}"
+        f"{said}. {asked.capitalize() if asked[0] == 'p' else asked}. {tone} {who}, {_mail(who, 'post')}"
     )
     schema = record(
         customer=text(40), email=text(50), order=integer(), product=text(30), bought=day(),

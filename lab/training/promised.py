@@ -165,8 +165,7 @@ def _by_order(profile: Profile, task: Task, table: Table, unit: Unit) -> list[Pr
         return [profile]
     raise StoreError(
         f"what {second.name} answers to these questions, or costs in {unit}, is not known: run `tandem collect` on "
-        "the files "
-        "again (trials at stage 0 without repairs are judged), or set trial.order = ['slm']"
+        "the files again (trials at stage 0 without repairs are judged), or set trial.order = ['slm']"
     )
 
 

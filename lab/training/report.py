@@ -46,8 +46,7 @@ def _lines(evaluation: Evaluation, study: Study, name: str) -> list[str]:
         *_table(evaluation.rows),
         "",
         "Intervals are 95 %: Wilson's for accuracies, paired bootstrap over questions for differences. Cascade, "
-        "router and ours "
-        "were tuned for the same objective.",
+        "router and ours were tuned for the same objective.",
         *_left_out(evaluation.left_out),
         "",
         *_costs(evaluation),
@@ -122,8 +121,7 @@ def _headroom(evaluation: Evaluation) -> list[str]:
         "## Headroom of a better scorer",
         "",
         "The least `full` cost at the LLM's accuracy if the bare questions were scored at no cost by a scorer of "
-        "this AUROC, with "
-        "the optimal threshold for these same questions (mean of 200 draws of simulated scores):",
+        "this AUROC, with the optimal threshold for these same questions (mean of 200 draws of simulated scores):",
         "",
         f"| AUROC | {' | '.join(f'{each.auroc:.1f}' for each in found)} | oracle over all stages |",
         "|---" * (len(found) + 2) + "|",
@@ -146,8 +144,7 @@ def _gap(evaluation: Evaluation) -> str:
     p = evaluation.row(OURS).p_best_fixed
     return (
         f"- Best fixed stage at no higher cost: {display_name(evaluation.best_fixed)} (McNemar against ours p = "
-        f"{p:.3f}). Oracle gap closed: "
-        f"{_percent(evaluation.gap_closed)}."
+        f"{p:.3f}). Oracle gap closed: {_percent(evaluation.gap_closed)}."
     )
 
 

@@ -191,8 +191,7 @@ def _lines(served: Served, profile: str, batch: Mapping[str, Any]) -> list[str]:
         *(_cost(served, unit) for unit in served.relative),
         "",
         "The LLM alone is the mean of the bills' estimates, exact where that model has answered by itself; its "
-        "accuracy is "
-        "not known from a batch. Relative costs have paired bootstrap intervals over questions.",
+        "accuracy is not known from a batch. Relative costs have paired bootstrap intervals over questions.",
         "",
         "## Stops",
         "",

@@ -53,8 +53,7 @@ def percent(r: random.Random) -> tuple[str, int]:
     price, off, n = 20 * r.randint(2, 20), r.choice((10, 15, 20, 25, 30, 40)), r.randint(2, 5)
     return (
         f"A coat costs ${price}. In a sale its price falls by {off}%. How many dollars do {n} such coats cost in the "
-        "sale "
-        "altogether?",
+        "sale altogether?",
         n * price * (100 - off) // 100,
     )
 
@@ -91,8 +90,7 @@ def wages(r: random.Random) -> tuple[str, int]:
     rate, hours, extra = 2 * r.randint(5, 15), r.randint(30, 40), r.randint(2, 10)
     return (
         f"{r.choice(_NAMES)} earns ${rate} an hour for the first {hours} hours of a week and half as much again for "
-        "every "
-        f"hour beyond. How many dollars does a week of {hours + extra} hours bring?",
+        f"every hour beyond. How many dollars does a week of {hours + extra} hours bring?",
         rate * hours + extra * rate * 3 // 2,
     )
 
@@ -102,8 +100,7 @@ def boxes(r: random.Random) -> tuple[str, int]:
     goods = r.choice(_GOODS)
     return (
         f"{r.choice(_PLACES).capitalize()} gets {full} boxes of {per} {goods} and {rest + broken} loose ones. "
-        f"{broken} are "
-        f"broken and thrown away. How many {goods} are left?",
+        f"{broken} are broken and thrown away. How many {goods} are left?",
         full * per + rest,
     )
 
@@ -112,8 +109,7 @@ def tank(r: random.Random) -> tuple[str, int]:
     into, out, t = r.randint(12, 40), r.randint(2, 10), r.randint(3, 15)
     return (
         f"A tank holds {(into - out) * t} litres and is empty. A tap lets in {into} litres a minute while {out} "
-        "litres a "
-        "minute leak out. After how many minutes is it full?",
+        "litres a minute leak out. After how many minutes is it full?",
         t,
     )
 
@@ -123,10 +119,8 @@ def savings(r: random.Random) -> tuple[str, int]:
     have = r.randint(20, 60)
     return (
         f"{r.choice(_NAMES)} has ${have} and saves ${week} every week. After {weeks} weeks, ${spent} of it goes to a "
-        "present "
-        "and half of what remains into a bank. If the remainder is odd, the odd dollar stays at home. How many "
-        "dollars go "
-        "into the bank?",
+        "present and half of what remains into a bank. If the remainder is odd, the odd dollar stays at home. How many "
+        "dollars go into the bank?",
         (have + week * weeks - spent) // 2,
     )
 
@@ -137,8 +131,7 @@ def classes(r: random.Random) -> tuple[str, int]:
     absent += total % teams
     return (
         f"A school has {groups} classes of {size} children. On sports day {absent} children are ill and the others "
-        "form "
-        f"{teams} equal teams. How many children are in each team?",
+        f"form {teams} equal teams. How many children are in each team?",
         (groups * size - absent) // teams,
     )
 

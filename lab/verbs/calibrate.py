@@ -138,8 +138,7 @@ def calibrate(
     checked = int(collected.table.is_checked.sum())
     console.print(
         f"frontier on {len(collected.table.questions)} questions, out of fold, {checked} of them with a check; the "
-        "LLM alone: "
-        f"{found.llm_accuracy:.1%}"
+        f"LLM alone: {found.llm_accuracy:.1%}"
     )
     _show(found)
     console.print(f"in {loaded.folder}" if write else f"in {target.folder}; --write copies it to {loaded.folder}")

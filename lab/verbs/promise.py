@@ -115,6 +115,5 @@ def show_promises(profile: Profile) -> None:
         data = ", ".join(f"{each.dataset} ({each.file_sha256[:12]})" for each in made.data)
         console.print(
             f"promise for {made.task}: at most {made.lose_at_most:.1%} lost with {made.confidence:.0%} confidence; "
-            f"{made.lost} of "
-            f"{made.n} were, bound {made.bound:.1%}; {made.evidence}; data {data}{stale}"
+            f"{made.lost} of {made.n} were, bound {made.bound:.1%}; {made.evidence}; data {data}{stale}"
         )

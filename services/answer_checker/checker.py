@@ -210,6 +210,5 @@ def _weakness(isolation: Isolation) -> str:
         "this kernel would not isolate code that a model wrote: that needs seccomp, and namespaces or landlock. Run "
         "the answer checker "
         f"on Linux 5.13 or newer, or, for answers that you trust as your own, set {ALLOW_WEAK}=true (as a developer "
-        "on macOS does). "
-        f"{reasons}"
+        f"on macOS does). {reasons}"
     )

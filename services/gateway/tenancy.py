@@ -111,8 +111,7 @@ class Tenancy:
         if replace(self.tenants.limits(tenant), keep_outcomes_days=None) != NO_LIMITS:
             raise FailedPrecondition(
                 f"tenant {tenant!r} has limits, which batches are not counted against: ask for the requests one by "
-                "one, "
-                "or let an operator remove the tenant's limits",
+                "one, or let an operator remove the tenant's limits",
                 reason="BATCHES_NOT_LIMITED",
             )
 

@@ -63,8 +63,7 @@ class HttpGatewaySettings(ProcessSettings):
         ("127.0.0.1", "::1"),
         validation_alias="FORWARDED_ALLOW_IPS",
         description="addresses and networks of proxies whose X-Forwarded-For says whose address a request has, "
-        "separated by commas; "
-        "`*` is every one",
+        "separated by commas; `*` is every one",
     )
     allowed_hosts: Names = Field(
         (),

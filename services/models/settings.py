@@ -53,8 +53,7 @@ class ModelServiceSettings(ProcessSettings):
         None,
         validation_alias="TANDEM_SAVED_PREFIXES",
         description="llamacpp: a folder in which what the model has read of callers' tools outlives the process, "
-        "readable for its user "
-        "alone; it tells what the tools say. Empty: it is kept in memory",
+        "readable for its user alone; it tells what the tools say. Empty: it is kept in memory",
     )
     max_batch: int = Field(16, gt=0, validation_alias="TANDEM_MAX_BATCH", description="sequences that run at once")
     max_waiting: int = Field(64, ge=0, validation_alias="TANDEM_MAX_WAITING", description="requests that may queue")

@@ -167,8 +167,7 @@ def _explain(error: Exception) -> str:
     if error.is_connection_lost:
         return (
             f"no gateway answers ({error}). `tandem up` starts the local stack, or what has ended of it; "
-            "TANDEM_ADDRESS "
-            "names another gateway."
+            "TANDEM_ADDRESS names another gateway."
         )
     message = str(error).removesuffix(".") + (f" [{error.field}]." if error.field else ".")
     return f"{message} Retry in {error.retry_after_s:g} s." if error.retry_after_s else message

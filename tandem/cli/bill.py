@@ -82,8 +82,7 @@ def _bill(result: tandem_pb2.SolveResult, data: dict[str, Any], saving: str) -> 
             Text(f"  try {trial['number']}  ", style="bold")
             + Text(
                 f"of these: {trial['usage']['input_tokens']} prompt tokens, {trial['usage']['output_tokens']} "
-                "generated   "
-                f"{dollars(trial['usd'])}   {VERDICTS[trial['verdict']]}{repair}, "
+                f"generated   {dollars(trial['usd'])}   {VERDICTS[trial['verdict']]}{repair}, "
                 f"{trial['check_seconds'] * 1000:.0f} ms of checks"
             )
         )
@@ -95,8 +94,7 @@ def _bill(result: tandem_pb2.SolveResult, data: dict[str, Any], saving: str) -> 
         Text("bill     ", style="bold")
         + Text(
             f"{dollars(cost['usd'])}{' (estimated)' if is_estimated else ''}   large model alone {usd_alone}: "
-            f"{saving}   "
-            f"prices {cost['price_version']}"
+            f"{saving}   prices {cost['price_version']}"
         )
     )
     lines.append(

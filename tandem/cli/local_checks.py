@@ -171,8 +171,7 @@ def judge_isolation(isolation: dict[str, Any], allowed: str) -> MachineCheck:
         not isolation["is_weak"],
         found,
         "code in answers could change your files: that needs seccomp, and namespaces or landlock. Run Tandem on "
-        "Linux 5.13 or newer, "
-        f"or, for answers of your own only, set {_ALLOW_WEAK}=true",
+        f"Linux 5.13 or newer, or, for answers of your own only, set {_ALLOW_WEAK}=true",
         required=allowed.lower() not in _YES,
     )
 
@@ -211,8 +210,7 @@ def judge_drift(metrics: str) -> MachineCheck | None:
         abs(shift) < _LARGEST_SHIFT,
         f"{feature} lies {shift:+.1f} standard deviations from the scorer's training, over {requests:.0f} requests",
         "these questions differ from those that the scorer was trained on: run `tandem eval --data FILE` on some of "
-        "yours "
-        "to see whether its scores still hold",
+        "yours to see whether its scores still hold",
         required=False,
     )
 

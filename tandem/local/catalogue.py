@@ -165,7 +165,6 @@ def wait_until_ready(names: Sequence[str], engine: str, seconds: float, report: 
         if time.monotonic() > give_up:
             raise ModelError(
                 f"{' and '.join(missing)} did not come into {models_folder()} within {seconds:.0f} s; the log of the "
-                "command that "
-                "downloads says why"
+                "command that downloads says why"
             )
         time.sleep(_POLL_SECONDS)

@@ -129,8 +129,7 @@ def require_same(stack: Stack, profile: str, *, jaeger: bool, tls: bool = False,
         traces = f"traces to {stack.jaeger}" if stack.jaeger else "no Jaeger"
         raise StackError(
             f"a stack with profile {stack.profile} and {traces} runs from {stack.folder}: stop it with `tandem down` "
-            "to "
-            f"start one with {' and '.join(wanted)}, or set TANDEM_STATE to another folder"
+            f"to start one with {' and '.join(wanted)}, or set TANDEM_STATE to another folder"
         )
 
 

@@ -56,8 +56,7 @@ def _failure(entry: CatalogueEntry, error: Exception) -> ModelError:
     reason = str(error) if isinstance(error, ModelError) else type(error).__name__
     return ModelError(
         f"{entry.repository} cannot be downloaded from Hugging Face, its only source ({reason}). Run the same "
-        "command again to "
-        "resume the download"
+        "command again to resume the download"
     )
 
 

@@ -115,8 +115,7 @@ class Files:
         if stored > self._most_stored:
             raise ResourceExhausted(
                 f"the files would have more than {self._most_stored} bytes together, which is the limit: delete "
-                "those that are "
-                "not needed",
+                "those that are not needed",
                 reason="FILE_QUOTA_EXCEEDED",
             )
 

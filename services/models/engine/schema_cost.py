@@ -76,8 +76,7 @@ def _check_optional(root: Any) -> None:
         if (optional := _optional(schema, root, known)[1]) > MAX_OPTIONAL_PROPERTIES:
             raise InvalidSchema(
                 f"the schema has {optional} optional properties in one place: {at}; the limit is "
-                f"{MAX_OPTIONAL_PROPERTIES}, "
-                "besides those in `required`"
+                f"{MAX_OPTIONAL_PROPERTIES}, besides those in `required`"
             )
 
 

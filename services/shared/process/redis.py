@@ -25,8 +25,7 @@ class RedisSettings(BaseSettings):
         "redis://127.0.0.1:6379/0",
         validation_alias="REDIS_URL",
         description="redis://host:port/db, redis+sentinel://host:port,host:port/service, "
-        "redis+cluster://host:port,host:port; "
-        "rediss for TLS",
+        "redis+cluster://host:port,host:port; rediss for TLS",
     )
     username: str = Field("", validation_alias="REDIS_USERNAME", description="wins over the URL's")
     password: str = Field("", validation_alias="REDIS_PASSWORD", repr=False, description="wins over the URL's")

@@ -56,8 +56,7 @@ class ServedProfiles:
         served = ", ".join(f"{profile.name} ({own})" for own, profile in self._by_digest.items())
         raise FailedPrecondition(
             f"this process serves the profiles {served}, the request was planned with {digest}: restart the "
-            "processes that hold "
-            "an older profile",
+            "processes that hold an older profile",
             reason=PROFILE_MISMATCH,
         )
 
@@ -78,8 +77,7 @@ def shared_model(profiles: Sequence[Profile], model_of: Callable[[Profile], Mode
         if model_of(profile) != first:
             raise InvalidArgument(
                 f"profiles {profiles[0].name} and {profile.name} cannot share a process: one runs "
-                f"{_described(first)}, the other "
-                f"{_described(model_of(profile))}",
+                f"{_described(first)}, the other {_described(model_of(profile))}",
                 field="profile",
             )
     return first

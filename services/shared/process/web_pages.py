@@ -89,8 +89,7 @@ class PageGuard:
 
 _HOST = (
     "this process does not answer to the name {!r}: call it by localhost or an address, or let its operator name the "
-    "host in "
-    "TANDEM_ALLOWED_HOSTS"
+    "host in TANDEM_ALLOWED_HOSTS"
 )
 _ORIGIN = (
     "pages of {!r} may not ask here: its operator names those that may in TANDEM_ALLOWED_ORIGINS; programs "

@@ -79,18 +79,15 @@ class PromptCode:
         """
         if self.entry == OPERATE:
             return (
-                f"\ndef {OPERATE}(operations, arguments):\n"
-                f"    made = {self.owner}(*arguments[0])\n"
+                f"\ndef {OPERATE}(operations, arguments):\n    made = {self.owner}(*arguments[0])\n"
                 f"    each = zip(operations[1:], arguments[1:], strict=True)\n"
                 f"    return [None, *(_shown(getattr(made, name)(*given)) for name, given in each)]\n"
             )
         return (
-            f"\n_function = globals().get({self.entry!r})\n"
-            f"if _function is _given.get({self.entry!r}):\n"
+            f"\n_function = globals().get({self.entry!r})\nif _function is _given.get({self.entry!r}):\n"
             f"    def _function(*arguments, **keywords):\n"
             f"        return {self.owner}().{self.entry}(*arguments, **keywords)\n"
-            f"def {self.entry}(*arguments, **keywords):\n"
-            f"    return _shown(_function(*arguments, **keywords))\n"
+            f"def {self.entry}(*arguments, **keywords):\n    return _shown(_function(*arguments, **keywords))\n"
         )
 
     @property
