@@ -13,6 +13,7 @@ import numpy as np
 from lab.calls.answers import CallTable
 from lab.calls.methods import LABELS, CallPolicy, Scores, run_methods
 from lab.calls.training import auroc_interval
+from lab.lot import share_of_small
 from lab.training.evaluate import MethodResult, method_result
 from lab.training.figures import Data, Figures, comparisons_of, methods_of
 from lab.training.metrics import Interval, bootstrap
@@ -57,8 +58,7 @@ def _lot(outcomes: Mapping[str, PricedCourse]) -> Lot:
     ours, small, large = (outcomes[name] for name in (OURS, SLM_ALONE, LLM_ALONE))
 
     def share(rows: Rows) -> float:
-        dear, cheap, cost = (float(each.usd_8[rows].mean()) for each in (large, small, ours))
-        return max(0.0, min(1.0, (dear - cost) / (dear - cheap))) if dear > cheap else 0.0
+        return share_of_small(*(float(each.usd_8[rows].mean()) for each in (ours, small, large)))
 
     def accuracy(rows: Rows) -> float:
         return float(large.right[rows].mean() + share(rows) * (small.right[rows].mean() - large.right[rows].mean()))

@@ -23,10 +23,6 @@ class BatchState(StrEnum):
     EXPIRED = "expired"
     FAILED = "failed"
 
-    @property
-    def is_end(self) -> bool:
-        return self not in (BatchState.RUNNING, BatchState.FINALIZING, BatchState.CANCELLING)
-
 
 UNASKED = {
     BatchState.CANCELLED: "batch_cancelled",
