@@ -8,10 +8,13 @@ online, has the proof.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cache
+from itertools import accumulate
+from random import Random
 
-from tandem.method.profile.watched_promise import PAYS_BACK, REVIEW, Watched, ratios
+from tandem.method.profile.watched_promise import PAYS_BACK, REVIEW, Watched, lost_between, ratios
 
 _ALTERNATIVES = len(ratios(0.0, 0.05))
 _ratios = cache(ratios)
@@ -58,3 +61,41 @@ class Course:
 def _weight_from(moment: int) -> float:
     """Of the moment, counted from 1, and all later ones."""
     return math.log(2) / math.log(moment + 1)
+
+
+def said_by_course(losses: Sequence[float]) -> int | None:
+    """After how many outcomes the rule that is served says that a promise of 5 % is broken."""
+    course, watched = Course(), Watched("code", "", "made", 0.05, 0.95, steps=1)
+    return next((number for number, loss in enumerate(losses, 1) if course.count(loss, watched)), None)
+
+
+def said_by_bound(losses: Sequence[float]) -> int | None:
+    """The interval of all outcomes, which holds at all times, alone."""
+    sums = enumerate(accumulate(losses), 1)
+    return next((number for number, lost in sums if lost_between(lost, number, 0.95)[0] > 0.05), None)
+
+
+def said_by_blocks(losses: Sequence[float], size: int = 100) -> int | None:
+    """Each block of outcomes tested by itself, with a part of the 5 % that all of them share."""
+    from scipy.stats import binom
+
+    for block in range(1, len(losses) // size + 1):
+        lost = sum(losses[(block - 1) * size : block * size])
+        if binom.sf(lost - 1, size, 0.05) <= 0.05 * 6 / (math.pi * block) ** 2:
+            return block * size
+    return None
+
+
+def main(runs: int = 200) -> None:
+    """The table of docs/decisions/0106: python -m tests.promise_course (minutes)."""
+    random = Random(1)
+    for shares in ([(0.05, 4000)], [(0.10, 4000)], [(0.03, 1000), (0.15, 3000)], [(0.03, 1000), (0.10, 3000)]):
+        begins = sum(count for _, count in shares[:-1])
+        for rule in (said_by_course, said_by_bound, said_by_blocks):
+            said = [rule([float(random.random() < p) for p, n in shares for _ in range(n)]) for _ in range(runs)]
+            after = sorted(math.inf if found is None else found - begins for found in said)
+            print(shares, rule.__name__, sum(found is not None for found in said) / runs, after[runs // 2])
+
+
+if __name__ == "__main__":
+    main()
