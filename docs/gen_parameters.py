@@ -7,10 +7,10 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from tandem.openai.parameters import CHAT, MESSAGES, RESPONSES, Parameter, Table
+from tandem.openai.parameters import CHAT, COMPLETIONS, MESSAGES, RESPONSES, Parameter, Table
 
 PAGE = Path(__file__).with_name("openai-parameters.md")
-_MARKS = {"chat": CHAT, "responses": RESPONSES, "messages": MESSAGES}
+_MARKS = {"chat": CHAT, "completions": COMPLETIONS, "responses": RESPONSES, "messages": MESSAGES}
 _KINDS = {"used": "used", "hint": "hint, dropped", "refused": "refused"}
 
 

@@ -29,6 +29,7 @@ from services.http_gateway.replies import EventStream, Reply, send_whole
 from services.http_gateway.responses import ResponsesReply
 from services.http_gateway.responses_request import ResponsesRequest
 from services.http_gateway.sessions import session_headers, set_session
+from services.http_gateway.text_completion import TextReply
 from services.shared.identity.caller import bearer, credential_of
 from services.shared.observability import availability, text
 from services.shared.observability.tracing import tracer
@@ -40,6 +41,7 @@ from tandem.client.events import Accepted
 from tandem.errors import RequestError
 from tandem.openai.body import ApiBody
 from tandem.openai.chat_request import ChatCompletionRequest
+from tandem.openai.text_request import TextCompletionRequest
 
 Authorization = Annotated[str, Header(description="`Bearer KEY`: the gateway asks who it is, not this process")]
 IdempotencyKey = Annotated[str, Header(alias="Idempotency-Key", description="the request id: a repeated one joins")]
@@ -72,6 +74,20 @@ class OpenAIService:
             )
 
         return await self._reply(body, body, reply, request, idempotency_key, self._for(authorization))
+
+    async def completions(
+        self,
+        body: TextCompletionRequest,
+        request: Request,
+        idempotency_key: IdempotencyKey = "",
+        authorization: Authorization = "",
+    ) -> Response:
+        """A text for a text, or with `stream` its pieces: OpenAI's older API, answered as a chat of one message."""
+
+        def reply(accepted: Accepted) -> Reply:
+            return TextReply(accepted.request_id, accepted.profile, include_usage=body.stream_options.include_usage)
+
+        return await self._reply(body, body.as_chat(), reply, request, idempotency_key, self._for(authorization))
 
     async def responses(
         self,
@@ -185,6 +201,7 @@ def make_app(
     app.state.max_body_bytes = max_body_bytes
     app.state.bodies = Bodies(client, most_waiting, strict=strict)
     app.post("/v1/chat/completions", response_model=None)(service.chat_completions)
+    app.post("/v1/completions", response_model=None)(service.completions)
     app.post("/v1/responses", response_model=None)(service.responses)
     app.post("/v1/messages", response_model=None)(service.messages)
     app.post("/v1/messages/count_tokens")(service.count_tokens)

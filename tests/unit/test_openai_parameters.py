@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from anthropic.types.beta.message_create_params import MessageCreateParamsBase
 from openai.types.chat.completion_create_params import CompletionCreateParamsBase
+from openai.types.completion_create_params import CompletionCreateParamsBase as TextCreateParamsBase
 from openai.types.responses import ResponseOutputMessage, ResponseOutputText
 from openai.types.responses.response_create_params import ResponseCreateParamsBase
 
@@ -19,6 +20,7 @@ from services.models.engine.schema_cost import cost_of
 from tandem.openai.body import MOST_REPETITIONS, ApiBody, loosened
 from tandem.openai.chat_request import ChatCompletionRequest, TandemOptions
 from tandem.openai.parameters import RefusedParameter
+from tandem.openai.text_request import TextCompletionRequest
 from tandem.v1 import tandem_pb2
 from tests.unit.test_docs import generator
 
@@ -28,6 +30,7 @@ PAGE = (DOCS / "openai-parameters.md").read_text()
 
 BODIES: dict[str, tuple[type[Any], type[ApiBody]]] = {
     "chat": (CompletionCreateParamsBase, ChatCompletionRequest),
+    "completions": (TextCreateParamsBase, TextCompletionRequest),
     "responses": (ResponseCreateParamsBase, ResponsesRequest),
     "messages": (MessageCreateParamsBase, MessagesRequest),
 }
@@ -90,6 +93,7 @@ def test_the_page_names_tandems_own_options() -> None:
 
 
 MINIMAL = {
+    "completions": {"model": "m", "prompt": "why?"},
     "chat": {"model": "scripted", "messages": [{"role": "user", "content": "Hi"}]},
     "responses": {"model": "scripted", "input": "Hi"},
     "messages": {"model": "scripted", "max_tokens": 9, "messages": [{"role": "user", "content": "Hi"}]},
