@@ -37,7 +37,7 @@ VERBS = {
     "down": Verb("Stop the local stack.", "tandem.cli.stack:down", "local"),
     "status": Verb("Show each process of the local stack.", "tandem.cli.stack:status", "local"),
     "logs": Verb("Print the logs of the local stack.", "tandem.cli.stack:logs", "local"),
-    "models": Verb("Download, list and compile models.", "tandem.cli.models:app", "models"),
+    "models": Verb("Download and list models.", "tandem.cli.models:app", "models"),
     "keys": Verb("Make, list and revoke API keys.", "tandem.cli.keys:app"),
     "codec-server": Verb(
         "Decrypt payloads for Temporal's page and command line.", "tandem.cli.codec_server:codec_server", "local"
