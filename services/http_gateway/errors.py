@@ -53,7 +53,7 @@ _STATUSES = {
 _STATUSES_OF_REASONS = {
     "UNKNOWN_PROFILE": 404,
     "BUDGET_TOO_SMALL": 400,
-    "SESSION_BUDGET_SPENT": 400,  # not 402 or 429, which some agents repeat
+    "SESSION_BUDGET_SPENT": 400,  # not 429, which agents repeat
     "PROMPT_REFUSED": 400,
     "PROFILE_MISMATCH": 503,
     "FILE_TOO_LARGE": 413,

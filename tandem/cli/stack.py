@@ -28,7 +28,9 @@ HTTP_PORT = next(process.ports["main"] for process in PROCESSES if process.name 
 
 
 def up(
-    profile: Annotated[str, typer.Option(help=f"Pair of models to serve; default: {DEFAULT_PROFILE}.")] = "",
+    profiles: Annotated[
+        list[str] | None, typer.Option("--profile", help=f"Pair of models to serve; default: {DEFAULT_PROFILE}.")
+    ] = None,
     large: Annotated[
         str,
         typer.Option(
@@ -70,6 +72,13 @@ def up(
 
     Where it runs already, what has ended is started again.
     """
+    *others, profile = profiles or [""]
+    if others:
+        raise typer.BadParameter(
+            f"one stack serves one pair, not {len(others) + 1}: give another one a stack of its own, with "
+            f"TANDEM_STATE=FOLDER tandem up --profile {profile}",
+            param_hint="--profile",
+        )
     if large or small or second:
         from tandem.cli.profile import pair_profile
 

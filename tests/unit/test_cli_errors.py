@@ -143,3 +143,9 @@ def test_a_value_that_no_request_can_hold_is_named() -> None:
     assert "question holds text that is no Unicode" in error_of(tandem("ask", latin))
     no_ascii = "ké"
     assert "U+00E9 at character 2" in error_of(tandem("ask", "why?", TANDEM_API_KEY=no_ascii))
+
+
+def test_a_second_profile_is_refused_and_not_served_in_the_firsts_place() -> None:
+    error = error_of(tandem("up", "--profile", "one", "--profile", "two"))
+    assert "one stack serves one pair, not 2" in error
+    assert "TANDEM_STATE=FOLDER tandem up --profile two" in error
