@@ -11,7 +11,7 @@ from services.sufficiency_scorer.scorers import make_scorer
 from tandem.local.models import catalogue
 from tandem.method.errors import InvalidArgument, NotFound
 from tandem.method.profile.price_sections import RolePricesSection
-from tandem.method.profile.profile import Profile, load_profile
+from tandem.method.profile.profile import Model, Profile, load_profile
 from tandem.method.request.plan import make_plan
 from tandem.paths import REPOSITORY
 
@@ -118,3 +118,16 @@ def test_a_profile_whose_trials_or_tasks_contradict_each_other_is_refused(
     (tmp_path / "broken" / "profile.toml").write_text(text.replace(old, new))
     with pytest.raises(InvalidArgument, match=problem):
         load_profile("broken", (tmp_path,))
+
+
+@pytest.mark.parametrize(
+    ("name", "family", "kin"),
+    [
+        ("meta-llama/Llama-3.1-8B", "", "llama"),
+        ("gpt-4o-mini", "", "gpt"),
+        ("qwen2.5-coder-0.5b-instruct", "", "qwen"),
+        ("ToolACE-2-8B", "llama", "llama"),
+    ],
+)
+def test_models_are_of_one_family_by_their_names_or_as_the_profile_says(name: str, family: str, kin: str) -> None:
+    assert Model(name=name, parameters=0, family=family).kin == kin
