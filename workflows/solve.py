@@ -117,7 +117,8 @@ class SolveWorkflow:
         caps = tuple(self._allowance.llm_caps)
         if self._llm.handle is None and caps and not self._state.is_cancelled:
             task = model_task(self._input, self._plan.llm.prices, max_tokens=caps)
-            self._llm.start(replace(task, llm_alone=self._plan.is_llm_alone))
+            native = self._input.request.native
+            self._llm.start(replace(task, llm_alone=self._plan.is_llm_alone, native=native.digest if native else ""))
 
     async def _visit(self, stage: int) -> Stop | None:
         """Gather evidence: checked trials where they are due, else, or where no check could tell, a score."""

@@ -191,7 +191,7 @@ def open_server(settings: GatewaySettings, checked: Authentication, transport: T
     """With its ports, before anything that takes time: who is in their way hears of it at once. Raises SetupError."""
     server = Server(
         settings.host, settings.port, [NAME, FILES, BATCHES], [checked.check],
-        transport=transport, callers=CALLERS, receive_limit=MAX_REQUEST_BYTES,
+        transport=transport, callers=CALLERS, receive_limit=2 * MAX_REQUEST_BYTES,
     )  # fmt: skip
     if settings.internal_port:
         server.listen_for_processes(settings.internal_port)

@@ -13,6 +13,7 @@ from uuid import uuid4
 
 from services.gateway.bounds import check_bounds
 from services.gateway.checks import applicable_checks, check_call_checks, check_profile
+from services.gateway.own_body import as_asked, passes
 from services.gateway.policies import Serving
 from tandem.access.keys import TENANT
 from tandem.convert.requests import solve_request_from_pb
@@ -81,13 +82,14 @@ class Admission:
         _check_prompts(profile, request)
         plan = self._planned(profile, request, serving)
         _check_budget(plan, request.budget, tokens)
-        named = replace(request, request_id=request.request_id or uuid4().hex)
+        native = request.native if passes(profile, plan, request) else None
+        named = replace(request, request_id=request.request_id or uuid4().hex, native=native)
         return SolveInput(named, plan, tokens, trace_id, checks=applicable_checks(profile, request))
 
     def _planned(self, profile: Profile, request: SolveRequest, serving: Serving | None) -> Plan:
         plan = make_plan(profile, request.task, request.json_schema, may_call=request.tools.may_call)
         watched = serving.watched if serving else None
-        return replace(_overridden(plan, request), watched=watched, judge=self._judge(profile))
+        return replace(_overridden(as_asked(plan, request), request), watched=watched, judge=self._judge(profile))
 
     def must_begin(self, profile: str) -> None:
         """Raises FailedPrecondition where no new request begins with it."""
@@ -180,6 +182,7 @@ def request_fingerprint(task: SolveInput, asked: Budget) -> str:
     identity += f"\0{request.json_schema}" if request.json_schema else ""
     identity += f"\0stop:{json.dumps(request.stop_strings)}" if request.stop_strings else ""
     identity += f"\0max_answer_tokens:{request.max_answer_tokens}" if request.max_answer_tokens is not None else ""
+    identity += f"\0native:{request.native.digest}" if request.native else ""
     identity += f"\0tools:{json.dumps(asdict(request.tools), sort_keys=True)}" if request.tools.tools else ""
     terms = asdict(_Terms(request.tenant, asked, request.stop, request.sampling))
     terms["sampling"] = _UNSAID | request.sampling.said
@@ -229,6 +232,7 @@ def _overridden(plan: Plan, request: SolveRequest) -> Plan:
         stages=stages,
         llm_finishes=finishes,
         stage_zero_threshold=wanted.get(0, plan.stage_zero_threshold),
+        text_threshold=NEVER if request.stop.threshold == NEVER else plan.text_threshold,
     )
 
 

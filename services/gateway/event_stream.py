@@ -208,7 +208,8 @@ class EventStream:
         stage = entry.stage if is_insight and entry.stage <= len(self._stage_names) else 0
         events: list[PositionedEvent] = []
         if entry.kind == "delta" and not (is_insight and self._position.has_text):
-            delta = (InsightDelta if is_insight else AnswerDelta)(entry.text, entry.tokens, entry.said)
+            known = (entry.text, entry.tokens, entry.said)
+            delta = InsightDelta(*known, entry.native) if is_insight else AnswerDelta(*known)
             cursor = self._position.advance_to_text() if stage else self._position.advance(stream, entry_id)
             events.append(PositionedEvent(cursor, delta))
         cursor = self._position.advance(stream, entry_id)
@@ -222,7 +223,10 @@ class EventStream:
 def _add(events: list[PositionedEvent], new: PositionedEvent) -> None:
     """Text that continues the last event's text is merged into that event."""
     match (events[-1].event if events else None, new.event):
-        case (InsightDelta() as last, InsightDelta() as event) | (AnswerDelta() as last, AnswerDelta() as event):
+        case (InsightDelta() as last, InsightDelta() as event):
+            merged = replace(event, text=last.text + event.text, native=last.native + event.native)
+            events[-1] = replace(new, event=merged)
+        case (AnswerDelta() as last, AnswerDelta() as event):
             events[-1] = replace(new, event=replace(event, text=last.text + event.text))
         case _:
             events.append(new)

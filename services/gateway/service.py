@@ -63,7 +63,7 @@ class TandemService(tandem_pb2_grpc.TandemServiceServicer):
             return tenancy.tenants.keep_days(tenant)
 
         self.policies = Policies(admission.profiles, log.promises, keep_days)
-        self._starting = Starting(admission, workflows, tenancy, self.policies, log.sessions)
+        self._starting = Starting(admission, workflows, tenancy, self.policies, log.sessions, log.bodies)
         self._states = States(admission.profiles, workflows, log)
         self._outcomes = Outcomes(admission.profiles, self.policies, log.promises, workflows, keep_days, tenancy.clock)
         self._turns = Turns(limits.max_starting)
@@ -252,6 +252,7 @@ def _accepted(
         answer_text=tandem_pb2.AnswerText.Value(f"ANSWER_TEXT_{request.answer_text.upper()}"),
         session=request.session,
         session_usd=session_usd,
+        native=request.native,
     )
     return tandem_pb2.SolveEvent(cursor=cursor, accepted=accepted)
 

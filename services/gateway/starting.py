@@ -12,11 +12,13 @@ from opentelemetry import trace
 
 from services.gateway.admission import Admission, check_request_id, request_fingerprint
 from services.gateway.checks import check_schemas
+from services.gateway.own_body import kept
 from services.gateway.policies import Policies
 from services.gateway.temporal import AdmittedRequest, Workflows
 from services.gateway.tenancy import Tenancy
 from services.shared.observability.spans import set_attributes
 from services.shared.observability.tracing import current_trace_id
+from services.shared.request_log.bodies import Bodies
 from services.shared.request_log.sessions import Sessions
 from tandem.method.errors import FailedPrecondition, NotFound, Unavailable
 from tandem.method.request.request import SolveInput
@@ -26,10 +28,16 @@ from tandem.v1 import tandem_pb2
 
 class Starting:
     def __init__(
-        self, admission: Admission, workflows: Workflows, tenancy: Tenancy, policies: Policies, sessions: Sessions
+        self,
+        admission: Admission,
+        workflows: Workflows,
+        tenancy: Tenancy,
+        policies: Policies,
+        sessions: Sessions,
+        bodies: Bodies,
     ) -> None:
         self._admission, self._workflows, self._tenancy, self._policies = admission, workflows, tenancy, policies
-        self._sessions = sessions
+        self._sessions, self._bodies = sessions, bodies
 
     async def begins(self, request: tandem_pb2.SolveRequest) -> bool:
         """Whether it may begin work: then it waits for its tenant's turn. Who comes back to a request that there is
@@ -56,6 +64,7 @@ class Starting:
         # In a thread: tokenising a question would delay all other requests.
         task = await asyncio.to_thread(self._admission.admit, permitted, current_trace_id(), serving)
         await check_schemas(task.request)
+        task = await kept(task, request.native, self._bodies)
         fingerprint = request_fingerprint(task, asked.budget)
         if task.plan.profile in self._admission.withdrawn:
             return await self._join_ended(task, fingerprint, lambda: self._admission.must_begin(task.plan.profile))

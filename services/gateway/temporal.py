@@ -65,8 +65,8 @@ class Status:
 
 @dataclass(frozen=True, slots=True)
 class AdmittedRequest:
-    """A request that has a workflow; `stages` names those that the large model may write. `keep_running`: its caller
-    wants it to go on without a reader. `answer_text` is an AnswerText. `watched`: what its outcome counts for.
+    """A request that has a workflow; `stages` names those that the large model may write. `keep_running`: without a
+    reader too. `answer_text` is an AnswerText. `watched`: what its outcome counts for. `native`: its own body is sent.
     """
 
     request_id: str
@@ -79,6 +79,7 @@ class AdmittedRequest:
     began_at: datetime | None = None
     watched: Watched | None = None
     session: str = ""
+    native: bool = False
 
 
 class Workflows:
@@ -126,8 +127,8 @@ class Workflows:
         """What is started, and what is known of it."""
         stages = tuple(stage.name for stage in task.plan.stages)
         whose = (task.request_id, task.trace_id, task.plan.profile, stages, task.request.tenant)
-        admitted = AdmittedRequest(*whose, keep_running, answer_text(task), watched=task.plan.watched)
-        admitted = replace(admitted, session=task.request.session)
+        rest = (keep_running, answer_text(task), None, task.plan.watched, task.request.session)
+        admitted = AdmittedRequest(*whose, *rest, native=task.request.native is not None)
         return replace(task, is_searchable=self.visibility.is_searchable), admitted
 
     async def join(self, request_id: str) -> AdmittedRequest:
@@ -284,6 +285,7 @@ def _admitted(request_id: str, memo: Mapping[str, Any]) -> AdmittedRequest:
         str(memo.get("answer_text", AnswerText.UNSPECIFIED)),
         watched=Watched(**watched) if (watched := memo.get("watched")) else None,
         session=str(memo.get("session", "")),
+        native=bool(memo.get("native", False)),
     )
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from services.http_gateway.errors import HttpError
+from services.http_gateway.native_reply import NativeChunks
 from tandem.client.live_text import Piece
 from tandem.client.results import to_dict
 from tandem.client.tools import calls_as_data
@@ -26,19 +27,27 @@ class CompletionReply:
     include_usage: bool = False
     created: int = field(default_factory=lambda: int(time.time()))
     end: bytes = b"data: [DONE]\n\n"
+    _native: NativeChunks = field(default_factory=NativeChunks)
 
-    def whole(self, result: tandem_pb2.SolveResult, reasoning: str) -> dict[str, Any]:
-        return completion(result, self.request_id, self.created, self.metadata, reasoning)
+    def whole(self, result: tandem_pb2.SolveResult, reasoning: str, native: Sequence[str] = ()) -> dict[str, Any]:
+        whole = completion(result, self.request_id, self.created, self.metadata, reasoning)
+        self._native.push(native)
+        if self._native.is_used:
+            whole["choices"][0]["message"] |= self._native.whole(result.tool_calls)
+        return whole
 
     def first(self) -> list[dict[str, Any]]:
         return [self._chunk({"role": "assistant", "content": ""})]
 
     def piece(self, piece: Piece) -> list[dict[str, Any]]:
+        if piece.native or self._native.is_used:
+            return [self._chunk(delta) for delta in self._native.push(piece.native)]
         delta = {"reasoning_content": piece.reasoning, "content": piece.content}
         return [self._chunk({name: text for name, text in delta.items() if text})]
 
     def last(self, result: tandem_pb2.SolveResult) -> list[dict[str, Any]]:
-        calls = [self._chunk(delta) for delta in _call_deltas(result)]
+        deltas = self._native.last(result.tool_calls) if self._native.is_used else _call_deltas(result)
+        calls = [self._chunk(delta) for delta in deltas]
         last = self._chunk({}, finish_reason(result)) | {"tandem": own_fields(result, self.metadata)}
         with_usage = self._object("chat.completion.chunk") | {"choices": [], "usage": usage(result)}
         return [*calls, last, with_usage] if self.include_usage else [*calls, last]

@@ -102,13 +102,14 @@ class HttpError:
 def from_gateway(error: RequestError) -> HttpError:
     status = _STATUSES_OF_REASONS.get(error.reason) or _STATUSES.get(error.code.name, 500)
     is_budget = error.reason == "BUDGET_TOO_SMALL"
+    field = error.field if error.reason == "NOT_PASSED_ON" else _PARAMS.get(error.field, _own(error.field))
     is_silent = error.code.name == "DEADLINE_EXCEEDED" and not error.reason
     return HttpError(
         status,
         f"the gateway does not answer: try again in a moment ({error})"
         if error.is_connection_lost or is_silent
         else str(error),
-        "tandem.max_cost_usd" if is_budget else _PARAMS.get(error.field, _own(error.field)),
+        "tandem.max_cost_usd" if is_budget else field,
         _CODES.get(error.reason) or error.reason.lower() or None,
         error.retry_after_s,
         error.metadata if "limit" in error.metadata else {},

@@ -24,7 +24,7 @@ class Exchange:
 
     `cancels`: closing cancels the request at once; without, the gateway does after its grace, unless somebody else
     reads it.
-    `notes` are added to the result's.
+    `notes`, which may be set until then, are added to the result's.
     """
 
     def __init__(
@@ -34,9 +34,9 @@ class Exchange:
         span: trace.Span,
         *,
         cancels: bool,
-        notes: Sequence[str] = (),
     ) -> None:
-        self._notes = notes
+        self.notes: Sequence[str] = ()
+        self.native: list[str] = []  # what the large model's API has sent
         self._events: asyncio.Queue[Event | Exception] = asyncio.Queue()
         self._span = span
         self.accepted: Accepted
@@ -64,8 +64,10 @@ class Exchange:
                 if event.result.stop.reason == tandem_pb2.STOP_REASON_CANCELLED:
                     raise Cancelled("the request was cancelled")
                 self.result = event.result
-                self.result.notes.extend(self._notes)
-            yield live.push(event)
+                self.result.notes.extend(self.notes)
+            piece = live.push(event)
+            self.native += piece.native
+            yield piece
 
     @property
     def reasoning(self) -> str:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from services.http_gateway.errors import HttpError
+from services.http_gateway.native_reply import NativeBlocks, blocks_of
 from tandem.client.live_text import Piece
 from tandem.client.results import bill_lines
 from tandem.openai import completion
@@ -34,15 +36,19 @@ class MessagesReply:
     profile: str
     end: bytes = b""
     _is_open: bool = False
+    _native: NativeBlocks = field(default_factory=NativeBlocks)
 
-    def whole(self, result: tandem_pb2.SolveResult, reasoning: str) -> Data:
+    def whole(self, result: tandem_pb2.SolveResult, reasoning: str, native: Sequence[str] = ()) -> Data:
+        sent = self._native.push(native)
+        if self._native.is_used:
+            blocks = blocks_of([*sent, *self._native.last(result.tool_calls)])
+            return {**self._message(), "content": blocks, **self._ended(result)}
         text = [{"type": "text", "text": result.answer}] if result.answer or not result.tool_calls else []
         return {
             **self._message(),
             "content": [*text, *(_call(call, json.loads(call.arguments)) for call in result.tool_calls)],
             "stop_reason": _stop_reason(result),
-            "usage": _usage(result),
-            "tandem": completion.own_fields(result, {}),
+            **_paid(result),
         }
 
     def first(self) -> list[Data]:
@@ -50,6 +56,8 @@ class MessagesReply:
 
     def piece(self, piece: Piece) -> list[Data]:
         """The insight has no place here."""
+        if piece.native or self._native.is_used:
+            return self._native.push(piece.native)
         if not piece.content:
             return []
         delta = _delta(0, {"type": "text_delta", "text": piece.content})
@@ -59,23 +67,27 @@ class MessagesReply:
         return [_start(0, {"type": "text", "text": ""}), delta]
 
     def last(self, result: tandem_pb2.SolveResult) -> list[Data]:
+        if self._native.is_used:
+            ended = self._ended(result)
+            delta = {name: ended.pop(name) for name in ("stop_reason", "stop_sequence")}
+            last = {"type": "message_delta", "delta": {**self._native.ended.get("delta", {}), **delta}, **ended}
+            return [*self._native.last(result.tool_calls), last, {"type": "message_stop"}]
         events = [_stop(0)] if self._is_open else []
         for index, call in enumerate(result.tool_calls, int(self._is_open)):
             arguments = {"type": "input_json_delta", "partial_json": call.arguments}
             events += [_start(index, _call(call, {})), _delta(index, arguments), _stop(index)]
         ended = {"stop_reason": _stop_reason(result), "stop_sequence": None}
-        events.append(
-            {
-                "type": "message_delta",
-                "delta": ended,
-                "usage": _usage(result),
-                "tandem": completion.own_fields(result, {}),
-            }
-        )
-        return [*events, {"type": "message_stop"}]
+        return [*events, {"type": "message_delta", "delta": ended, **_paid(result)}, {"type": "message_stop"}]
 
     def failure(self, error: HttpError) -> list[Data]:
         return [error_body(error)]
+
+    def _ended(self, result: tandem_pb2.SolveResult) -> Data:
+        """How the API's own message ended, and what was paid for it here; cut by a limit of ours it has not ended."""
+        delta = self._native.ended.get("delta", {})
+        more = {name: value for name, value in self._native.ended.items() if name not in ("type", "delta", "usage")}
+        ended = {"stop_reason": _stop_reason(result), "stop_sequence": None}
+        return {**more, **{name: delta.get(name) or value for name, value in ended.items()}, **_paid(result)}
 
     def _message(self) -> Data:
         return {
@@ -120,6 +132,10 @@ def _stop_reason(result: tandem_pb2.SolveResult) -> str:
     if not result.complete:
         return "max_tokens"
     return "tool_use" if result.tool_calls else "end_turn"
+
+
+def _paid(result: tandem_pb2.SolveResult) -> Data:
+    return {"usage": _usage(result), "tandem": completion.own_fields(result, {})}
 
 
 def _usage(result: tandem_pb2.SolveResult) -> Data:

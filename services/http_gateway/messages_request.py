@@ -26,6 +26,16 @@ class ThinkingBlock(Unread):
     type: Literal["thinking", "redacted_thinking"]
 
 
+class OtherBlock(Unread):
+    """An image, a document, or what the API's own tools did."""
+
+    read = ("text", "tool_use", "tool_result", "thinking", "redacted_thinking")
+
+    @property
+    def text(self) -> str:
+        return f"[{self.type}: not text]"
+
+
 class CallBlock(Part):
     type: Literal["tool_use"]
     id: str = Field(min_length=1)
@@ -36,7 +46,7 @@ class CallBlock(Part):
 class ResultBlock(Part):
     type: Literal["tool_result"]
     tool_use_id: str = Field(min_length=1)
-    content: str | list[TextBlock] = ""
+    content: str | list[TextBlock | OtherBlock] = ""
     is_error: bool | None = None
 
     def as_chat(self) -> dict[str, Any]:
@@ -52,20 +62,20 @@ class UserMessage(Part):
     """The system's too: what it says among the messages is read as the user's."""
 
     role: Literal["user", "system"]
-    content: str | list[TextBlock | ResultBlock]
+    content: str | list[TextBlock | ResultBlock | OtherBlock]
 
     def as_chat(self) -> list[dict[str, Any]]:
         """The results of calls, which come first, and what the user says."""
         if isinstance(self.content, str):
             return [{"role": "user", "content": self.content}]
         results = [block.as_chat() for block in self.content if isinstance(block, ResultBlock)]
-        texts = [block for block in self.content if isinstance(block, TextBlock)]
+        texts = [block for block in self.content if isinstance(block, TextBlock | OtherBlock)]
         return [*results, *([{"role": "user", "content": _text(texts)}] if texts or not results else [])]
 
 
 class AssistantMessage(Part):
     role: Literal["assistant"]
-    content: str | list[TextBlock | CallBlock | ThinkingBlock]
+    content: str | list[TextBlock | CallBlock | ThinkingBlock | OtherBlock]
 
     def as_chat(self) -> list[dict[str, Any]]:
         if isinstance(self.content, str):
@@ -97,7 +107,7 @@ class MessagesTool(Part):
 
 
 class ServersTool(OtherTool):
-    read: ClassVar[str] = "custom"
+    read = ("custom",)
 
 
 class ToolChoice(Strict):
@@ -137,6 +147,7 @@ class MessagesRequest(ApiBody):
     """What becomes of any other parameter, tandem.openai.parameters says."""
 
     parameters: ClassVar[Table] = MESSAGES
+    protocol: ClassVar[str] = "anthropic"
 
     model: str
     messages: Annotated[list[UserMessage | AssistantMessage], Field(min_length=1, max_length=MOST_MESSAGES)]
@@ -184,5 +195,5 @@ class CountTokensBody(MessagesRequest):
     max_tokens: int = 1
 
 
-def _text(content: str | Sequence[TextBlock]) -> str:
+def _text(content: str | Sequence[TextBlock | OtherBlock]) -> str:
     return content if isinstance(content, str) else "\n".join(block.text for block in content)

@@ -106,7 +106,7 @@ class Bodies:
     """
 
     def __init__(self, client: AsyncClient, most_waiting: int = MOST_WAITING, *, strict: bool = False) -> None:
-        self._strict = strict
+        self.strict = strict
         self.uploads = Places(_UPLOADS_AT_ONCE, most_waiting)
         self._small, self._large = _Lane(most_waiting, most_waiting), _Lane(_LARGE_AT_ONCE, most_waiting)
         self._credentials = Credentials(client)
@@ -124,7 +124,7 @@ class Bodies:
                 raise HTTPException(errors.CANCELLED, "the client has gone") from None
             if not body or "json" not in request.headers.get("content-type", "json").lower():
                 return _Read(request, body, None)  # FastAPI says what is missing
-            return _Read(request, body, await lane.parsed(request, body, model, self._strict))
+            return _Read(request, body, await lane.parsed(request, body, model, self.strict))
 
 
 class BodyRoute(APIRoute):
@@ -159,11 +159,14 @@ class _Read(Request):
 def _parsed(body: bytes, model: Model, strict: bool) -> BaseModel:
     """In a thread, also the choice among thousands of problems. Raises RefusedParameter, RequestValidationError."""
     try:
-        read = model.model_validate(read_json(body))
+        given = read_json(body)
+        read = model.model_validate(given)
     except ValidationError as error:
         raise RequestValidationError([errors.deepest(error.errors())]) from None
-    if strict and isinstance(read, ApiBody):
-        read.refuse_hints()
+    if isinstance(read, ApiBody):
+        read.keep(given)
+        if strict:
+            read.refuse_hints(may_pass=True)
     return read
 
 

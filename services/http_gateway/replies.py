@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Any, Protocol
 
 from fastapi import Request, Response
@@ -30,7 +30,9 @@ class Reply(Protocol):
         """What follows the last event."""
         ...
 
-    def whole(self, result: tandem_pb2.SolveResult, reasoning: str) -> Data: ...
+    def whole(self, result: tandem_pb2.SolveResult, reasoning: str, native: Sequence[str] = ()) -> Data:
+        """`native`: what the large model's API sent, in the caller's own protocol."""
+        ...
 
     def first(self) -> list[Data]: ...
 
@@ -70,7 +72,7 @@ async def send_whole(exchange: Exchange, reply: Reply, headers: dict[str, str], 
         leaving.cancel()
         exchange.close()
     assert exchange.result is not None
-    whole = reply.whole(exchange.result, exchange.reasoning)
+    whole = reply.whole(exchange.result, exchange.reasoning, exchange.native)
     headers |= session_headers(exchange.accepted, exchange.result.cost.usd)
     return JSONResponse(whole, headers={**headers, **completion.headers_of_result(exchange.result)})
 

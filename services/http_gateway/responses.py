@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import count
 from typing import Any
@@ -66,7 +66,7 @@ class ResponsesReply:
     _numbers: Any = field(default_factory=count)
     _calls: list[Data] = field(default_factory=list)
 
-    def whole(self, result: tandem_pb2.SolveResult, reasoning: str) -> Data:
+    def whole(self, result: tandem_pb2.SolveResult, reasoning: str, native: Sequence[str] = ()) -> Data:
         if reasoning:
             self._item(_REASONING).text = reasoning
         if result.answer or not result.tool_calls:

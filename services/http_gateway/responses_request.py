@@ -32,12 +32,19 @@ class InputPart(_Repeated):
     logprobs: list[None] = Field(default_factory=list)
 
 
+class OtherInput(Unread):
+    """An image or a file."""
+
+    read = ("input_text", "output_text")
+    text: ClassVar[str] = ""
+
+
 class InputMessage(_Repeated):
     """A message, of the user's or of an earlier reply, which has an id and a status."""
 
     type: Literal["message"] = "message"
     role: Literal["system", "developer", "user", "assistant"]
-    content: str | list[InputPart]
+    content: str | list[InputPart | OtherInput]
     id: str = ""
     status: str = ""
 

@@ -39,6 +39,7 @@ from tandem.client.clients import AsyncClient
 from tandem.client.contract import MAX_REQUEST_BYTES
 from tandem.client.events import Accepted
 from tandem.errors import RequestError
+from tandem.method.rule.stop_rule import NEVER
 from tandem.openai.body import ApiBody
 from tandem.openai.chat_request import ChatCompletionRequest
 from tandem.openai.text_request import TextCompletionRequest
@@ -135,11 +136,16 @@ class OpenAIService:
         request_id = key or uuid4().hex
         asked = body.as_solve_request(request_id)
         set_session(asked, request, given, body)
-        named = ", ".join(given.dropped)
-        notes = [f"not followed: {named}"] if named else []
-        exchange = Exchange(client, asked, _span(request, body, request_id), cancels=not key, notes=notes)
+        is_strict = request.app.state.bodies.strict
+        if native := given.native(request.headers.get("anthropic-beta", ""), is_strict=is_strict):
+            asked.native.CopyFrom(native)
+        if not given.reads_text_alone:  # the large model's API alone can
+            asked.stop.threshold = NEVER
+        exchange = Exchange(client, asked, _span(request, body, request_id), cancels=not key)
         try:
             accepted = await exchange.start()
+            named = ", ".join(given.dropped(is_passed=accepted.native))
+            exchange.notes = [f"not followed: {named}"] if named else []
             headers = {"x-request-id": accepted.request_id, "x-tandem-trace-id": accepted.trace_id}
             headers |= session_headers(accepted)
             if named:

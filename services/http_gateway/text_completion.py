@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +16,7 @@ from tandem.v1 import tandem_pb2
 class TextReply(CompletionReply):
     """The insight has no place here."""
 
-    def whole(self, result: tandem_pb2.SolveResult, reasoning: str) -> dict[str, Any]:
+    def whole(self, result: tandem_pb2.SolveResult, reasoning: str, native: Sequence[str] = ()) -> dict[str, Any]:
         own = {"usage": usage(result), "tandem": own_fields(result, self.metadata)}
         return self._chunk({"content": result.answer}, finish_reason(result)) | own
 

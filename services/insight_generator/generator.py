@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
+from dataclasses import replace
 
 from services.models.engine.api import RunningModel, Token
 from services.models.generation.attempt_log import AttemptLog, Delta, UnloggedAttempt
@@ -30,11 +32,13 @@ class InsightGenerator(ModelGenerator):
         journal: Journal | None = None,
     ) -> None:
         generator = RoleGenerator(engine, log, Role.INSIGHT, keep="stage", journal=journal)
+        self._log = log
         super().__init__(engine, ServedProfiles(*profiles, reread=reread), generator)
 
     async def _begin(self, profile: Profile, task: ModelTask) -> tuple[AttemptLog | UnloggedAttempt, RoleWork]:
         own = await self._generator.begin(task)
-        return own, self._work(profile, task, own.resumption)
+        native = json.loads(await self._log.bodies.read(task.request_id, task.native)) if task.native else None
+        return own, replace(self._work(profile, task, own.resumption), native=native)
 
     def _work(self, profile: Profile, task: ModelTask, resumed: Resumption) -> RoleWork:
         prompt_of = llm_alone_prompt if task.llm_alone else insight_prompt
@@ -88,7 +92,7 @@ class StageSplitter:
             return deltas
         if not deltas:
             return [Delta(rest, ())]
-        return [Delta(deltas[0].text + rest, deltas[0].ids, deltas[0].stage)]
+        return [replace(deltas[0], text=deltas[0].text + rest)]
 
     def _push(self, token: Token) -> list[Delta]:
         self._pending.append(token)
@@ -116,4 +120,5 @@ class StageSplitter:
         self._held_from = max(0, self._held_from - count)
         if not taken and not stage:
             return []
-        return [Delta("".join(t.text for t in taken), tuple(t.id for t in taken), stage)]
+        native = tuple(event for token in taken for event in token.native)
+        return [Delta("".join(t.text for t in taken), tuple(t.id for t in taken), stage, native=native)]

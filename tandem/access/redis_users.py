@@ -35,6 +35,7 @@ _ACCOUNTS = (
 )
 # Without `xadd`: a gateway that had it could write the streams of requests, whose keys it may delete.
 _OUTCOMES = ("rpush", "zadd", "zremrangebyscore", "hget", "hset", "hdel", "hexists", "hincrby", "pexpire")
+_REQUEST = ("insight", "answer", "stages", "passes", "bodies", "decisions", "state", "stops", "watchers")
 _ACCOUNT_KEYS = tuple(f"{{tenant:*}}:{name}" for name in ("account", "minute", "settled"))
 _OUTCOME_KEYS = tuple(f"{{tenant:*}}:{name}:*" for name in ("outcome", "policy", "changes", "kept", "session"))
 
@@ -87,25 +88,16 @@ USERS = (
             *_ACCOUNTS,
             *_OUTCOMES,
         ),
-        writes=("insight", "answer", "stages", "passes", "decisions", "state", "stops", "watchers"),  # a deletion's
+        writes=_REQUEST,  # a deletion's
         keys=(*_ACCOUNT_KEYS, *_OUTCOME_KEYS),
     ),
     RedisUser(
         "worker",
         ("xread", "xrange", "xadd", "hmget", "zrem", "zcount", *_SCRIPTS, *_ACCOUNTS, *_OUTCOMES),
-        writes=(
-            "insight",
-            "answer",
-            "stages",
-            "passes",
-            "decisions",
-            "state",
-            "stops",
-            "watchers",
-        ),  # their time to live
+        writes=_REQUEST,  # their time to live
         keys=(*_ACCOUNT_KEYS, *_OUTCOME_KEYS),
     ),
-    RedisUser("insight-generator", _WRITER, reads=("stops",), writes=("insight", "stages", "state")),
+    RedisUser("insight-generator", _WRITER, reads=("stops", "bodies"), writes=("insight", "stages", "state")),
     RedisUser(
         "slm-executor",
         (*_WRITER, "hgetall"),

@@ -63,9 +63,10 @@ def event_from_pb(message: tandem_pb2.SolveEvent) -> Event | None:
             source = _ANSWER_TEXTS.get(accepted.answer_text, AnswerText.UNSPECIFIED)
             usd = accepted.session_usd if accepted.HasField("session_usd") else None
             known = (accepted.request_id, accepted.trace_id, accepted.profile, accepted.stages, source)
-            return Accepted(*known, accepted.session, usd)
+            return Accepted(*known, accepted.session, usd, accepted.native)
         case "insight_delta":
-            return InsightDelta(message.insight_delta.text, message.insight_delta.tokens, message.insight_delta.said)
+            delta = message.insight_delta
+            return InsightDelta(delta.text, delta.tokens, delta.said, tuple(delta.native))
         case "answer_delta":
             return AnswerDelta(message.answer_delta.text, message.answer_delta.tokens, message.answer_delta.said)
         case "stage_completed":

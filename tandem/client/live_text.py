@@ -8,6 +8,7 @@ from tandem.client.events import AnswerDelta, Completed, Event, InsightDelta, Re
 from tandem.method.request.events import AnswerText
 from tandem.v1 import tandem_pb2
 
+_OF_LLM = (AnswerText.INSIGHT, AnswerText.MESSAGE)
 _OF_THE_WHOLE_INSIGHT = (tandem_pb2.STOP_REASON_LLM_FINISHED, tandem_pb2.STOP_REASON_UNVERIFIED_BEST)
 
 
@@ -17,11 +18,14 @@ class TextWasLost(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Piece:
+    """`native`: what the large model's API sent, whose texts are in `content` too."""
+
     reasoning: str = ""
     content: str = ""
+    native: tuple[str, ...] = ()
 
     def __bool__(self) -> bool:
-        return bool(self.reasoning or self.content)
+        return bool(self.reasoning or self.content or self.native)
 
 
 @dataclass(slots=True)
@@ -67,32 +71,38 @@ class LiveText:
         self._reasoning, self._content = _Shown(), _Shown()
         self._stage_tokens: dict[int | None, int] = {0: 0}
         self._stop_stage: int | None = None
+        self._has_native = False
 
     def push(self, event: Event) -> Piece:
         """Raises TextWasLost at the end."""
+        native: tuple[str, ...] = ()
         match event:
             case InsightDelta(text=text, tokens=tokens, said=said):
                 self._insight.add(text, tokens, said)
+                native = event.native if self._source in _OF_LLM else ()
+                self._has_native = self._has_native or bool(native)
             case AnswerDelta(text=text, tokens=tokens):
                 self._answer.add(text, tokens)
             case StageCompleted(stage=stage, tokens=tokens):
                 self._stage_tokens[stage] = tokens
             case Scored(stage=stage, sufficient=True):
                 self._stop_stage = stage
+            case Restarted(role="llm") if self._has_native:
+                raise _lost()
             case Restarted(role=role, tokens=tokens):
                 (self._insight if role == "llm" else self._answer).cut(tokens)
             case Completed(result=result):
                 if result.stop.reason not in _OF_THE_WHOLE_INSIGHT:
                     self._stop_stage = result.stop.stage
                 return Piece(content=self._rest(result))
-        return Piece(self._new_reasoning(), self._content.advance(self._answer_so_far().strip()))
+        return Piece(self._new_reasoning(), self._content.advance(self._answer_so_far().strip()), native)
 
     @property
     def reasoning(self) -> str:
         """The insight so far, up to the stage that the answer was written from; at the end it is the same whoever asks
         when.
         """
-        return "" if self._source in (AnswerText.INSIGHT, AnswerText.MESSAGE) else self._insight_to_the_stop
+        return "" if self._source in _OF_LLM else self._insight_to_the_stop
 
     def _new_reasoning(self) -> str:
         """What the large model writes after the decision is nobody's reasoning any more."""
@@ -118,6 +128,11 @@ class LiveText:
         return ""
 
     def _rest(self, result: tandem_pb2.SolveResult) -> str:
-        if not result.answer.startswith(self._content.text):
-            raise TextWasLost("an attempt was lost in the middle of the answer, and the next one wrote another text")
+        is_others = self._has_native and result.stop.reason not in _OF_THE_WHOLE_INSIGHT
+        if is_others or not result.answer.startswith(self._content.text):
+            raise _lost()
         return self._content.advance(result.answer)
+
+
+def _lost() -> TextWasLost:
+    return TextWasLost("an attempt was lost in the middle of the answer, and the next one wrote another text")

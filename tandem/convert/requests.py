@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import Any
 
 from tandem.convert.values import (
@@ -22,7 +23,7 @@ from tandem.convert.values import (
 from tandem.method.conversation import Message, Task, split_conversation
 from tandem.method.errors import InvalidArgument
 from tandem.method.evidence.checks import Repair
-from tandem.method.request.request import Budget, SolveRequest, StopOverrides
+from tandem.method.request.request import Budget, Native, SolveRequest, StopOverrides
 from tandem.method.request.tasks import CheckTask, ModelTask
 from tandem.v1 import checking_pb2, execution_pb2, insight_pb2, tandem_pb2
 
@@ -57,7 +58,12 @@ def solve_request_from_pb(request: tandem_pb2.SolveRequest, default_task: Task =
         tools=tools_from_pb(request.tools, request.tool_choice),
         session=request.session,
         max_session_usd=optional(request, "max_session_usd"),
+        native=_native(request.native) if request.HasField("native") else None,
     )
+
+
+def _native(native: tandem_pb2.Native) -> Native:
+    return Native(native.protocol, hashlib.sha256(native.body.encode()).hexdigest()[:32])
 
 
 def _asked(request: tandem_pb2.SolveRequest) -> tuple[list[Message], str]:
@@ -77,6 +83,7 @@ def generate_request_to_pb(task: ModelTask) -> insight_pb2.GenerateRequest:
         sampling=sampling_to_pb(task.sampling),
         alone=task.llm_alone,
         stop_strings=task.stop_strings,
+        native=task.native,
     )
 
 
@@ -128,7 +135,9 @@ def model_task_from_pb(request: TaskRequest, profile: str) -> ModelTask:
             repair=repair,
             is_compared=request.compared,
         )
-    return ModelTask(**common, max_tokens=tuple(request.stage_max_tokens), llm_alone=request.alone)
+    return ModelTask(
+        **common, max_tokens=tuple(request.stage_max_tokens), llm_alone=request.alone, native=request.native
+    )
 
 
 def check_request_to_pb(task: CheckTask) -> checking_pb2.CheckRequest:

@@ -19,9 +19,8 @@ if TYPE_CHECKING:
 
 def event_to_pb(cursor: str, event: SolveEvent) -> tandem_pb2.SolveEvent:
     if isinstance(event, InsightDelta):  # most events are text: the shortest way for them
-        return tandem_pb2.SolveEvent(
-            cursor=cursor, insight_delta=tandem_pb2.InsightDelta(text=event.text, tokens=event.tokens, said=event.said)
-        )
+        delta = tandem_pb2.InsightDelta(text=event.text, tokens=event.tokens, said=event.said, native=event.native)
+        return tandem_pb2.SolveEvent(cursor=cursor, insight_delta=delta)
     if isinstance(event, AnswerDelta):
         return tandem_pb2.SolveEvent(
             cursor=cursor, answer_delta=tandem_pb2.AnswerDelta(text=event.text, tokens=event.tokens, said=event.said)

@@ -18,7 +18,8 @@ ToolMode = Literal["auto", "none", "required"]
 TOKENS_PER_TOOL = 32
 """What a chat template adds to a tool, at most."""
 NO_PARAMETERS = '{"type": "object", "properties": {}, "additionalProperties": false}'
-_STAYS = "call_large_"
+STAYS = "call_large_"
+"""What the id of a call begins with whose conversation stays with the large model."""
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,128}")
 
 
@@ -127,11 +128,15 @@ def calls_as_json(calls: Sequence[ToolCall]) -> str:
 
 def marked(call: ToolCall) -> ToolCall:
     """As one whose conversation stays with the large model: callers repeat a call's id, so that later turns know."""
-    return replace(call, id=call.id.replace("call_", _STAYS, 1))
+    return replace(call, id=marked_id(call.id))
+
+
+def marked_id(call_id: str) -> str:
+    return STAYS + call_id.removeprefix("call_")
 
 
 def is_marked(call: ToolCall) -> bool:
-    return call.id.startswith(_STAYS)
+    return call.id.startswith(STAYS)
 
 
 def _object(text: str, where: str) -> dict[str, Any]:

@@ -10,17 +10,21 @@ from collections.abc import Iterator
 from functools import cached_property
 from typing import Any, ClassVar
 
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import BaseModel, ConfigDict, PrivateAttr, field_validator, model_validator
 
 from tandem.method.json_text import read_json_text
 from tandem.openai.json_body import JsonBody
-from tandem.openai.parameters import RefusedParameter, Table
+from tandem.openai.parameters import Parameter, RefusedParameter, Table
+from tandem.v1 import tandem_pb2
 
 MOST_REPETITIONS = 10_000
 """Of a schema's bounds, such as `maxLength`: a text is held to no larger one (services.models.engine.schema_cost)."""
 _BOUNDS = frozenset({"maxLength", "maxItems", "maxProperties", "maxContains"})
 _PLACE = re.compile(r"[\w.=\[\]-]{1,100}", re.ASCII)  # what a header and a log can say
+_TYPE = re.compile(r"\[type=[^]]*\]$")
 _MOST_NAMED = 32
+_NOT_KNOWN = Parameter("hint", "it is not known here", is_passed=True)
+_OURS = frozenset({"model", "stream", "stream_options", "max_tokens", "max_completion_tokens", "tandem"})
 Hint = tuple[str, Any]
 """Its place below the part that has it, as `.name` or `.list[].name`, and its value."""
 
@@ -48,9 +52,17 @@ class Part(BaseModel):
 
 
 class Unread(Part):
-    """A tool, an item or a block of a type that nobody here reads; it is dropped as a whole."""
+    """A tool, an item or a block of a type that nobody here reads. `read`: the types that are."""
 
     type: str
+    read: ClassVar[tuple[str, ...]] = ()
+
+    @field_validator("type")
+    @classmethod
+    def _is_other(cls, given: str) -> str:
+        if given in cls.read:
+            raise ValueError(f"a {given} has more fields")
+        return given
 
     def hints(self) -> Iterator[Hint]:
         yield f"[type={self.type}]", self.type
@@ -61,6 +73,9 @@ class ApiBody(Part, JsonBody):
 
     model_config = ConfigDict(frozen=True, extra="allow")
     parameters: ClassVar[Table]
+    protocol: ClassVar[str] = ""
+    """Of APIs that take such a body; empty: it is never passed on."""
+    _given: dict[str, Any] = PrivateAttr(default_factory=dict)
 
     @model_validator(mode="before")
     @classmethod
@@ -69,28 +84,57 @@ class ApiBody(Part, JsonBody):
 
     @model_validator(mode="after")
     def _refuses(self) -> ApiBody:
-        _ = self.dropped
+        _ = self._hints
         return self
 
     @cached_property
-    def dropped(self) -> tuple[str, ...]:
-        """The places of its hints, each once. Raises RefusedParameter for what is none."""
-        found: dict[str, None] = {}
+    def _hints(self) -> dict[str, Parameter]:
+        """By their places what is not read here. Raises RefusedParameter for what is refused by everybody."""
+        found: dict[str, Parameter] = {}
         for path, value in self.hints():
             place = path.removeprefix(".").replace("[][", "[")
-            known = self.parameters.get(place)
-            if known is not None and known.asks_nothing(value):
+            known = self.parameters.get(place) or self.parameters.get(_TYPE.sub("[type=*]", place), _NOT_KNOWN)
+            if known.asks_nothing(value):
                 continue
-            if known is not None and known.kind == "refused":
+            if known.kind == "refused" and not (known.is_passed and self.protocol):
                 raise RefusedParameter(place, f"{place} = {_shown(value)} is not supported: {known.about}")
-            found[place if _PLACE.fullmatch(place) else "other"] = None
-        return tuple(found)[:_MOST_NAMED]
+            found.setdefault(place if _PLACE.fullmatch(place) else "other", known)
+        return found
 
-    def refuse_hints(self) -> None:
-        """Raises RefusedParameter where it has any."""
-        for place in self.dropped:
-            about = self.parameters[place].about if place in self.parameters else "it is not known here"
-            raise RefusedParameter(place, f"{place} is not followed: {about}")
+    def dropped(self, *, is_passed: bool = False) -> tuple[str, ...]:
+        """The places of its hints, each once. `is_passed`: what an API of its protocol reads is not dropped."""
+        named = [place for place, known in self._hints.items() if not (is_passed and known.is_passed)]
+        return tuple(named)[:_MOST_NAMED]
+
+    def refuse_hints(self, *, may_pass: bool = False) -> None:
+        """Raises RefusedParameter where it has any. `may_pass`: what an API of its protocol reads may reach one."""
+        for place, known in self._hints.items():
+            if not (may_pass and known.is_passed and self.protocol):
+                raise RefusedParameter(place, f"{place} is not followed: {known.about}")
+
+    def native(self, betas: str, *, is_strict: bool) -> tandem_pb2.Native | None:
+        """The body itself, for an API of its protocol; None where none has it. `betas`: the header's."""
+        if not self.protocol:
+            return None
+        own = {name: value for name, value in self._given.items() if self._is_passed(name)}
+        if betas:
+            own["betas"] = [name for beta in betas.split(",") if _PLACE.fullmatch(name := beta.strip())]
+        needed = [place for place, known in self._hints.items() if known.kind == "refused" or is_strict]
+        text = json.dumps(own, ensure_ascii=False, separators=(",", ":"))
+        return tandem_pb2.Native(protocol=self.protocol, body=text, needs=needed[0] if needed else "")
+
+    @property
+    def reads_text_alone(self) -> bool:
+        """Whether any model can answer it: there are no images, nor anything else than text, in it."""
+        return not any("content[type=" in place and known.kind == "refused" for place, known in self._hints.items())
+
+    def keep(self, given: Any) -> None:
+        """What was parsed, before it was read."""
+        self._given = given
+
+    def _is_passed(self, name: str) -> bool:
+        known = self.parameters.get(name, _NOT_KNOWN)
+        return name not in _OURS and (known.kind == "used" or known.is_passed)
 
 
 def loosened(schema: dict[str, Any]) -> dict[str, Any]:

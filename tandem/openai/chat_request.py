@@ -13,7 +13,7 @@ from tandem.client.contract import MOST_CALLS, MOST_COUNT, MOST_MESSAGES, MOST_T
 from tandem.client.request import SolveOptions, solve_request
 from tandem.method.conversation import Task
 from tandem.method.rule.stop_rule import NEVER
-from tandem.openai.body import ApiBody, Part, Strict
+from tandem.openai.body import ApiBody, Part, Strict, Unread
 from tandem.openai.parameters import CHAT, RefusedParameter, Table
 from tandem.openai.tools import CallBody, Choice, OtherTool, ToolBody, as_options
 from tandem.v1 import tandem_pb2
@@ -29,13 +29,23 @@ class TextPart(Part):
     text: str
 
 
+class OtherPart(Unread):
+    """An image, a sound or a file."""
+
+    read = ("text",)
+
+    @property
+    def text(self) -> str:
+        return f"[{self.type}: not text]"
+
+
 class ChatMessage(Part):
     """Its text, as one string or in parts; of the assistant's also what it called, of a tool's the call that it is the
     result of.
     """
 
     role: str = Field(description="system, developer, user, assistant or tool")
-    content: str | list[TextPart] = ""
+    content: str | list[TextPart | OtherPart] = ""
     tool_calls: list[CallBody] = Field(default_factory=list, max_length=MOST_CALLS)
     tool_call_id: str = ""
 
@@ -120,6 +130,7 @@ class ChatCompletionRequest(ApiBody):
     """What becomes of any other parameter, tandem.openai.parameters says."""
 
     parameters: ClassVar[Table] = CHAT
+    protocol: ClassVar[str] = "openai"
 
     model: str
     messages: list[ChatMessage] = Field(min_length=1, max_length=MOST_MESSAGES)

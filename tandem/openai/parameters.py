@@ -1,15 +1,16 @@
 """What becomes of each parameter of the three APIs: it is used, dropped as a hint, or refused by name.
 
 A **hint** asks for the same answer otherwise: faster, cheaper, longer, filed under a name. Nobody here follows it, so
-it is dropped and named. What would change what the answer means is **refused**. A parameter that is not in the table is
-a hint until its meaning says otherwise. docs/openai-parameters.md shows the tables (`make tables`); the readers of
-bodies (tandem.openai.body) act by them.
+it is dropped and named. What would change what the answer means is **refused**. Both may be **passed on**: where the
+large model writes the answer and its API speaks the caller's protocol, that API gets the caller's own body. A parameter
+that is not in the table is such a hint until its meaning says otherwise. docs/openai-parameters.md shows the tables
+(`make tables`); the readers of bodies (tandem.openai.body) act by them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 
@@ -24,12 +25,13 @@ class RefusedParameter(Exception):
 @dataclass(frozen=True, slots=True)
 class Parameter:
     """`nothing`: values that ask for nothing, as null does. Its name is a path: `[]` is each item of a list, `[type=x]`
-    one of that type.
+    one of that type, `[type=*]` of any other. `is_passed`: on to an API of the same protocol.
     """
 
     kind: Literal["used", "hint", "refused"]
     about: str
     nothing: tuple[Any, ...] = ()
+    is_passed: bool = False
 
     def asks_nothing(self, value: Any) -> bool:
         return any(value == each and isinstance(value, bool) == isinstance(each, bool) for each in self.nothing)
@@ -50,6 +52,10 @@ def _refused(about: str, *nothing: Any) -> Parameter:
     return Parameter("refused", about, nothing)
 
 
+def _passed(known: Parameter) -> Parameter:
+    return replace(known, is_passed=True)
+
+
 _MODEL = _used(
     "a profile, `profile@0.6` with the threshold at which a stage suffices, or one of its models, as `profile/large` "
     "or `profile/slm`"
@@ -64,6 +70,7 @@ _TIERS = "there are no tiers"
 _SEARCH = _hint("nothing is searched here: the model answers without it")
 _SERVERS_TOOL = _hint("a tool that the API's own servers run: it is not offered to the models")
 _CALLERS_TOOL = _hint("the caller's own tool, which is no function: it is not offered to the models")
+_TEXT_ONLY = "the models here read text alone"
 _LOGPROBS = "two models write the answer"
 _TOOLS = _used(
     "functions that the answer may call, at most 128; `strict`: a schema that no text can be held to in full is "
@@ -120,31 +127,33 @@ CHAT: Table = {
     "n": _refused("one answer per request", 1),
     "logprobs": _refused(_LOGPROBS, False),
     "top_logprobs": _refused(_LOGPROBS, 0),
-    "logit_bias": _refused("not supported by every engine", {}),
+    "logit_bias": _passed(_refused("not supported by every engine", {})),
     "functions": _refused("use `tools`", []),
     "function_call": _refused("use `tool_choice`", "none", "auto"),
     "modalities": _refused("text only", ["text"]),
     "audio": _refused("text only"),
     **_BOTH,
-    "presence_penalty": _hint("not followed by every engine", 0),
-    "frequency_penalty": _hint("not followed by every engine", 0),
-    "reasoning_effort": _LENGTH,
-    "verbosity": _hint("say it in a message"),
-    "prediction": _hint("it would make an answer faster"),
-    "store": _hint("nothing is kept beyond the request's own record", False),
-    "web_search_options": _SEARCH,
-    "chat_template_kwargs": _hint("a profile has its models' templates"),
-    "messages[].name": _hint("who speaks is said by the role"),
-    "messages[].reasoning_content": _hint("what a model thought in an earlier turn is not read again"),
-    "messages[].content[].cache_control": _CACHE,
-    "messages[].tool_calls[].index": _hint("the order says it"),
-    "messages[].tool_calls[].function.arguments": _hint(
-        "arguments that are no JSON object are passed as the text of one"
+    **{name: _passed(known) for name, known in _BOTH.items() if known is _CACHE or name == "safety_identifier"},
+    "presence_penalty": _passed(_hint("not followed by every engine", 0)),
+    "frequency_penalty": _passed(_hint("not followed by every engine", 0)),
+    "reasoning_effort": _passed(_LENGTH),
+    "verbosity": _passed(_hint("say it in a message")),
+    "prediction": _passed(_hint("it would make an answer faster")),
+    "store": _passed(_hint("nothing is kept beyond the request's own record", False)),
+    "web_search_options": _passed(_SEARCH),
+    "chat_template_kwargs": _passed(_hint("a profile has its models' templates")),
+    "messages[].name": _passed(_hint("who speaks is said by the role")),
+    "messages[].reasoning_content": _passed(_hint("what a model thought in an earlier turn is not read again")),
+    "messages[].content[].cache_control": _passed(_CACHE),
+    "messages[].content[type=*]": _passed(_refused(_TEXT_ONLY)),
+    "messages[].tool_calls[].index": _passed(_hint("the order says it")),
+    "messages[].tool_calls[].function.arguments": _passed(
+        _hint("arguments that are no JSON object are passed as the text of one")
     ),
     "messages[].function_call": _refused("use `tool_calls`"),
     "messages[].audio": _refused("text only"),
-    "tools[].function.parameters": _BOUND,
-    "tools[type=custom]": _CALLERS_TOOL,
+    "tools[].function.parameters": _passed(_BOUND),
+    "tools[type=custom]": _passed(_CALLERS_TOOL),
     **dict.fromkeys(
         (
             "guided_json",
@@ -155,7 +164,7 @@ CHAT: Table = {
             "grammar",
             "json_schema",
         ),
-        _SHAPES,
+        _passed(_SHAPES),
     ),
     "stop_sequences": _refused("use `stop`", []),
     **dict.fromkeys(("best_of", "echo", "suffix"), _refused("there is one answer, which is new text")),
@@ -172,9 +181,7 @@ COMPLETIONS: Table = {
     "echo": _refused("the answer is new text", False),
     "suffix": _refused("the answer is new text", ""),
     "logprobs": _refused(_LOGPROBS),
-    "logit_bias": CHAT["logit_bias"],
-    "presence_penalty": CHAT["presence_penalty"],
-    "frequency_penalty": CHAT["frequency_penalty"],
+    **{name: replace(CHAT[name], is_passed=False) for name in ("logit_bias", "presence_penalty", "frequency_penalty")},
 }
 """OpenAI's older API."""
 
@@ -209,15 +216,16 @@ RESPONSES: Table = {
     "reasoning": _LENGTH,
     "text.verbosity": _hint("say it in a message"),
     "include": _hint("there is nothing more to include", []),
-    "store": CHAT["store"],
+    "store": _hint(CHAT["store"].about, False),
     "max_tool_calls": _hint("nothing is called here: the caller runs its tools"),
     "access_programs": _hint("nothing is called here: the caller runs its tools"),
     "stream_options": _hint("events are sent as they are"),
     "truncation": _hint(_NOT_CUT, "disabled"),
     "context_management": _hint(_NOT_CUT),
     "client_metadata": _hint("it is the client's own"),
-    "input[type=reasoning]": CHAT["messages[].reasoning_content"],
-    "input[].arguments": CHAT["messages[].tool_calls[].function.arguments"],
+    "input[].content[type=*]": _refused(_TEXT_ONLY),
+    "input[type=reasoning]": _hint(CHAT["messages[].reasoning_content"].about),
+    "input[].arguments": _hint(CHAT["messages[].tool_calls[].function.arguments"].about),
     "tools[].parameters": _BOUND,
     "tools[type=web_search]": _SERVERS_TOOL,
     "tools[type=custom]": _CALLERS_TOOL,
@@ -246,30 +254,33 @@ MESSAGES: Table = {
     "inference_geo": _refused("there is one place"),
     "thread": _refused(_STATELESS),
     "stop": _refused("use `stop_sequences`", []),
-    "top_k": _hint("not followed by every engine"),
-    "thinking": _hint(_LENGTH.about, {"type": "disabled"}),
-    "output_config.effort": _LENGTH,
+    "top_k": _passed(_hint("not followed by every engine")),
+    "thinking": _passed(_hint(_LENGTH.about, {"type": "disabled"})),
+    "output_config.effort": _passed(_LENGTH),
     "service_tier": _hint(_TIERS, "auto", "standard_only"),
     "speed": _hint(_TIERS, "standard"),
-    "mcp_servers": _hint("nothing is called here: the caller runs its tools", []),
-    "context_management": _hint(_NOT_CUT),
-    "compaction": _hint(_NOT_CUT),
+    "mcp_servers": _passed(_hint("nothing is called here: the caller runs its tools", [])),
+    "context_management": _passed(_hint(_NOT_CUT)),
+    "compaction": _passed(_hint(_NOT_CUT)),
     "fallbacks": _hint("the profile says which models answer", []),
-    "diagnostics": _hint("it is the client's own"),
+    "diagnostics": _passed(_hint("it is the client's own")),
     "billing_policy": _hint("the credential says who pays"),
     "fallback_credit_token": _hint("the credential says who pays"),
     "user_profile_id": _hint("the credential says who asks"),
     "workspace_id": _hint("the credential says who asks"),
-    "betas": _hint("nothing depends on them", []),
-    "cache_control": _CACHE,
-    "system[].cache_control": _CACHE,
-    "messages[].content[].cache_control": _CACHE,
-    "messages[].content[].citations": _hint("what a text of an earlier reply cites is not read again", []),
+    "betas": _hint("say them in the header `anthropic-beta`", []),
+    "cache_control": _passed(_CACHE),
+    "system[].cache_control": _passed(_CACHE),
+    "messages[].content[].cache_control": _passed(_CACHE),
+    "messages[].content[].citations": _passed(_hint("what a text of an earlier reply cites is not read again", [])),
     "messages[].content[type=thinking]": CHAT["messages[].reasoning_content"],
     "messages[].content[type=redacted_thinking]": CHAT["messages[].reasoning_content"],
-    "tools[].cache_control": _CACHE,
-    "tools[].input_schema": _BOUND,
-    "tools[].defer_loading": _hint("all tools are read"),
-    "tools[].eager_input_streaming": _hint("calls come at the end of a stream"),
-    "tools[type=web_search_20250305]": _SERVERS_TOOL,
+    "tools[].cache_control": _passed(_CACHE),
+    "tools[].input_schema": _passed(_BOUND),
+    "tools[].defer_loading": _passed(_hint("all tools are read")),
+    "tools[].eager_input_streaming": _passed(_hint("calls come at the end of a stream")),
+    "messages[].content[type=*]": _passed(_refused(_TEXT_ONLY)),
+    "messages[].content[].content[type=*]": _passed(_refused(_TEXT_ONLY)),
+    "tools[type=*]": _passed(_SERVERS_TOOL),
+    "tools[type=web_search_20250305]": _passed(_SERVERS_TOOL),
 }

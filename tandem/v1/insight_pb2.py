@@ -26,7 +26,7 @@ from tandem.v1 import execution_pb2 as tandem_dot_v1_dot_execution__pb2
 from tandem.v1 import tandem_pb2 as tandem_dot_v1_dot_tandem__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17tandem/v1/insight.proto\x12\ttandem.v1\x1a\x19tandem/v1/execution.proto\x1a\x16tandem/v1/tandem.proto\"\x90\x03\n\x0fGenerateRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\r\n\x05\x65poch\x18\x02 \x01(\r\x12\x10\n\x08question\x18\x03 \x01(\t\x12\x18\n\x10stage_max_tokens\x18\x04 \x03(\r\x12%\n\x08sampling\x18\x05 \x01(\x0b\x32\x13.tandem.v1.Sampling\x12%\n\x06prices\x18\x06 \x01(\x0b\x32\x15.tandem.v1.RolePrices\x12\r\n\x05\x61lone\x18\x07 \x01(\x08\x12\x1d\n\x04task\x18\x08 \x01(\x0e\x32\x0f.tandem.v1.Task\x12\x16\n\x0eprofile_digest\x18\t \x01(\t\x12\x13\n\x0bjson_schema\x18\n \x01(\t\x12#\n\x07history\x18\x0b \x03(\x0b\x32\x12.tandem.v1.Message\x12\x14\n\x0cstop_strings\x18\x0c \x03(\t\x12\x1e\n\x05tools\x18\r \x03(\x0b\x32\x0f.tandem.v1.Tool\x12*\n\x0btool_choice\x18\x0e \x01(\x0b\x32\x15.tandem.v1.ToolChoice\"\xd4\x01\n\rGenerateEvent\x12-\n\x07started\x18\x01 \x01(\x0b\x32\x1a.tandem.v1.GenerateStartedH\x00\x12\x34\n\x0fstage_completed\x18\x02 \x01(\x0b\x32\x19.tandem.v1.StageCompletedH\x00\x12/\n\x08\x66inished\x18\x03 \x01(\x0b\x32\x1b.tandem.v1.GenerateFinishedH\x00\x12$\n\x05usage\x18\x04 \x01(\x0b\x32\x15.tandem.v1.TokenUsageB\x07\n\x05\x65vent\"@\n\x0fGenerateStarted\x12\x15\n\rresumed_stage\x18\x01 \x01(\r\x12\x16\n\x0eprevious_epoch\x18\x02 \x01(\r\"\xd6\x02\n\x10GenerateFinished\x12\'\n\x06reason\x18\x01 \x01(\x0e\x32\x17.tandem.v1.FinishReason\x12\x0c\n\x04text\x18\x02 \x01(\t\x12\x0e\n\x06tokens\x18\x03 \x01(\r\x12\x19\n\x11halted_at_unix_ms\x18\x04 \x01(\x01\x12#\n\x16\x66irst_token_at_unix_ms\x18\x05 \x01(\x01H\x00\x88\x01\x01\x12%\n\x06prompt\x18\x07 \x01(\x0b\x32\x15.tandem.v1.TokenUsage\x12#\n\x07message\x18\x08 \x01(\x0b\x32\x12.tandem.v1.Message\x12,\n\tcertainty\x18\t \x01(\x0b\x32\x14.tandem.v1.CertaintyH\x01\x88\x01\x01\x42\x19\n\x17_first_token_at_unix_msB\x0c\n\n_certaintyJ\x04\x08\x06\x10\x07R\x12usage_is_estimated2\xe3\x01\n\x10InsightGenerator\x12\x42\n\x08Generate\x12\x1a.tandem.v1.GenerateRequest\x1a\x18.tandem.v1.GenerateEvent0\x01\x12:\n\x05\x41\x62ort\x12\x17.tandem.v1.AbortRequest\x1a\x18.tandem.v1.AbortResponse\x12O\n\x0cGetModelInfo\x12\x1e.tandem.v1.GetModelInfoRequest\x1a\x1f.tandem.v1.GetModelInfoResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17tandem/v1/insight.proto\x12\ttandem.v1\x1a\x19tandem/v1/execution.proto\x1a\x16tandem/v1/tandem.proto\"\xa0\x03\n\x0fGenerateRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\r\n\x05\x65poch\x18\x02 \x01(\r\x12\x10\n\x08question\x18\x03 \x01(\t\x12\x18\n\x10stage_max_tokens\x18\x04 \x03(\r\x12%\n\x08sampling\x18\x05 \x01(\x0b\x32\x13.tandem.v1.Sampling\x12%\n\x06prices\x18\x06 \x01(\x0b\x32\x15.tandem.v1.RolePrices\x12\r\n\x05\x61lone\x18\x07 \x01(\x08\x12\x1d\n\x04task\x18\x08 \x01(\x0e\x32\x0f.tandem.v1.Task\x12\x16\n\x0eprofile_digest\x18\t \x01(\t\x12\x13\n\x0bjson_schema\x18\n \x01(\t\x12#\n\x07history\x18\x0b \x03(\x0b\x32\x12.tandem.v1.Message\x12\x14\n\x0cstop_strings\x18\x0c \x03(\t\x12\x1e\n\x05tools\x18\r \x03(\x0b\x32\x0f.tandem.v1.Tool\x12*\n\x0btool_choice\x18\x0e \x01(\x0b\x32\x15.tandem.v1.ToolChoice\x12\x0e\n\x06native\x18\x0f \x01(\t\"\xd4\x01\n\rGenerateEvent\x12-\n\x07started\x18\x01 \x01(\x0b\x32\x1a.tandem.v1.GenerateStartedH\x00\x12\x34\n\x0fstage_completed\x18\x02 \x01(\x0b\x32\x19.tandem.v1.StageCompletedH\x00\x12/\n\x08\x66inished\x18\x03 \x01(\x0b\x32\x1b.tandem.v1.GenerateFinishedH\x00\x12$\n\x05usage\x18\x04 \x01(\x0b\x32\x15.tandem.v1.TokenUsageB\x07\n\x05\x65vent\"@\n\x0fGenerateStarted\x12\x15\n\rresumed_stage\x18\x01 \x01(\r\x12\x16\n\x0eprevious_epoch\x18\x02 \x01(\r\"\xd6\x02\n\x10GenerateFinished\x12\'\n\x06reason\x18\x01 \x01(\x0e\x32\x17.tandem.v1.FinishReason\x12\x0c\n\x04text\x18\x02 \x01(\t\x12\x0e\n\x06tokens\x18\x03 \x01(\r\x12\x19\n\x11halted_at_unix_ms\x18\x04 \x01(\x01\x12#\n\x16\x66irst_token_at_unix_ms\x18\x05 \x01(\x01H\x00\x88\x01\x01\x12%\n\x06prompt\x18\x07 \x01(\x0b\x32\x15.tandem.v1.TokenUsage\x12#\n\x07message\x18\x08 \x01(\x0b\x32\x12.tandem.v1.Message\x12,\n\tcertainty\x18\t \x01(\x0b\x32\x14.tandem.v1.CertaintyH\x01\x88\x01\x01\x42\x19\n\x17_first_token_at_unix_msB\x0c\n\n_certaintyJ\x04\x08\x06\x10\x07R\x12usage_is_estimated2\xe3\x01\n\x10InsightGenerator\x12\x42\n\x08Generate\x12\x1a.tandem.v1.GenerateRequest\x1a\x18.tandem.v1.GenerateEvent0\x01\x12:\n\x05\x41\x62ort\x12\x17.tandem.v1.AbortRequest\x1a\x18.tandem.v1.AbortResponse\x12O\n\x0cGetModelInfo\x12\x1e.tandem.v1.GetModelInfoRequest\x1a\x1f.tandem.v1.GetModelInfoResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,13 +34,13 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'tandem.v1.insight_pb2', _gl
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_GENERATEREQUEST']._serialized_start=90
-  _globals['_GENERATEREQUEST']._serialized_end=490
-  _globals['_GENERATEEVENT']._serialized_start=493
-  _globals['_GENERATEEVENT']._serialized_end=705
-  _globals['_GENERATESTARTED']._serialized_start=707
-  _globals['_GENERATESTARTED']._serialized_end=771
-  _globals['_GENERATEFINISHED']._serialized_start=774
-  _globals['_GENERATEFINISHED']._serialized_end=1116
-  _globals['_INSIGHTGENERATOR']._serialized_start=1119
-  _globals['_INSIGHTGENERATOR']._serialized_end=1346
+  _globals['_GENERATEREQUEST']._serialized_end=506
+  _globals['_GENERATEEVENT']._serialized_start=509
+  _globals['_GENERATEEVENT']._serialized_end=721
+  _globals['_GENERATESTARTED']._serialized_start=723
+  _globals['_GENERATESTARTED']._serialized_end=787
+  _globals['_GENERATEFINISHED']._serialized_start=790
+  _globals['_GENERATEFINISHED']._serialized_end=1132
+  _globals['_INSIGHTGENERATOR']._serialized_start=1135
+  _globals['_INSIGHTGENERATOR']._serialized_end=1362
 # @@protoc_insertion_point(module_scope)

@@ -38,6 +38,7 @@ class GenerateRequest(_message.Message):
     STOP_STRINGS_FIELD_NUMBER: _builtins.int
     TOOLS_FIELD_NUMBER: _builtins.int
     TOOL_CHOICE_FIELD_NUMBER: _builtins.int
+    NATIVE_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     epoch: _builtins.int
     """Attempt, from 1. A higher epoch fences every lower one off the request's stream."""
@@ -49,6 +50,8 @@ class GenerateRequest(_message.Message):
     """Digest of the profile that the request was planned with; another one than the service's is refused. Empty: not checked."""
     json_schema: _builtins.str
     """JSON schema that the text is held to; empty: none."""
+    native: _builtins.str
+    """The digest by which the request log has the body that is sent in the conversation's place. Empty: there is none."""
     @_builtins.property
     def stage_max_tokens(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
         """Cumulative token caps, ascending; stage k ends at stage_max_tokens[k-1] at the latest."""
@@ -90,10 +93,11 @@ class GenerateRequest(_message.Message):
         stop_strings: _abc.Iterable[_builtins.str] | None = ...,
         tools: _abc.Iterable[_tandem_pb2.Tool] | None = ...,
         tool_choice: _tandem_pb2.ToolChoice | None = ...,
+        native: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["prices", b"prices", "sampling", b"sampling", "tool_choice", b"tool_choice"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["alone", b"alone", "epoch", b"epoch", "history", b"history", "json_schema", b"json_schema", "prices", b"prices", "profile_digest", b"profile_digest", "question", b"question", "request_id", b"request_id", "sampling", b"sampling", "stage_max_tokens", b"stage_max_tokens", "stop_strings", b"stop_strings", "task", b"task", "tool_choice", b"tool_choice", "tools", b"tools"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["alone", b"alone", "epoch", b"epoch", "history", b"history", "json_schema", b"json_schema", "native", b"native", "prices", b"prices", "profile_digest", b"profile_digest", "question", b"question", "request_id", b"request_id", "sampling", b"sampling", "stage_max_tokens", b"stage_max_tokens", "stop_strings", b"stop_strings", "task", b"task", "tool_choice", b"tool_choice", "tools", b"tools"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -317,6 +317,7 @@ class SolveRequest(_message.Message):
     STOP_STRINGS_FIELD_NUMBER: _builtins.int
     TOOLS_FIELD_NUMBER: _builtins.int
     TOOL_CHOICE_FIELD_NUMBER: _builtins.int
+    NATIVE_FIELD_NUMBER: _builtins.int
     SESSION_FIELD_NUMBER: _builtins.int
     MAX_SESSION_USD_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
@@ -379,6 +380,10 @@ class SolveRequest(_message.Message):
 
     @_builtins.property
     def tool_choice(self) -> Global___ToolChoice: ...
+    @_builtins.property
+    def native(self) -> Global___Native:
+        """The body that the caller sent, beside what is read of it above."""
+
     def __init__(
         self,
         *,
@@ -399,12 +404,13 @@ class SolveRequest(_message.Message):
         stop_strings: _abc.Iterable[_builtins.str] | None = ...,
         tools: _abc.Iterable[Global___Tool] | None = ...,
         tool_choice: Global___ToolChoice | None = ...,
+        native: Global___Native | None = ...,
         session: _builtins.str = ...,
         max_session_usd: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_max_answer_tokens", b"_max_answer_tokens", "_max_session_usd", b"_max_session_usd", "budget", b"budget", "max_answer_tokens", b"max_answer_tokens", "max_session_usd", b"max_session_usd", "sampling", b"sampling", "stop", b"stop", "tool_choice", b"tool_choice"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_max_answer_tokens", b"_max_answer_tokens", "_max_session_usd", b"_max_session_usd", "budget", b"budget", "max_answer_tokens", b"max_answer_tokens", "max_session_usd", b"max_session_usd", "native", b"native", "sampling", b"sampling", "stop", b"stop", "tool_choice", b"tool_choice"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_answer_tokens", b"_max_answer_tokens", "_max_session_usd", b"_max_session_usd", "budget", b"budget", "checks", b"checks", "json_schema", b"json_schema", "keep_running", b"keep_running", "max_answer_tokens", b"max_answer_tokens", "max_session_usd", b"max_session_usd", "messages", b"messages", "profile", b"profile", "question", b"question", "request_id", b"request_id", "resume_after", b"resume_after", "sampling", b"sampling", "session", b"session", "stop", b"stop", "stop_strings", b"stop_strings", "task", b"task", "tenant", b"tenant", "tool_choice", b"tool_choice", "tools", b"tools"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_answer_tokens", b"_max_answer_tokens", "_max_session_usd", b"_max_session_usd", "budget", b"budget", "checks", b"checks", "json_schema", b"json_schema", "keep_running", b"keep_running", "max_answer_tokens", b"max_answer_tokens", "max_session_usd", b"max_session_usd", "messages", b"messages", "native", b"native", "profile", b"profile", "question", b"question", "request_id", b"request_id", "resume_after", b"resume_after", "sampling", b"sampling", "session", b"session", "stop", b"stop", "stop_strings", b"stop_strings", "task", b"task", "tenant", b"tenant", "tool_choice", b"tool_choice", "tools", b"tools"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__max_answer_tokens: _TypeAlias = _typing.Literal["max_answer_tokens"]  # noqa: Y015
     _WhichOneofArgType__max_answer_tokens: _TypeAlias = _typing.Literal["_max_answer_tokens", b"_max_answer_tokens"]  # noqa: Y015
@@ -416,6 +422,38 @@ class SolveRequest(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__max_session_usd) -> _WhichOneofReturnType__max_session_usd | None: ...
 
 Global___SolveRequest: _TypeAlias = SolveRequest  # noqa: Y015
+
+@_typing.final
+class Native(_message.Message):
+    """A body of an API of models as it came. It is sent in the conversation's place where the large model writes the answer itself and its
+    API speaks the same protocol.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PROTOCOL_FIELD_NUMBER: _builtins.int
+    BODY_FIELD_NUMBER: _builtins.int
+    NEEDS_FIELD_NUMBER: _builtins.int
+    protocol: _builtins.str
+    """"openai" (chat completions) or "anthropic" (messages)."""
+    body: _builtins.str
+    """JSON object, without model, stream and cap; `betas`: of the header anthropic-beta."""
+    needs: _builtins.str
+    """What in it only such an API reads; the request is refused where it is not passed on. Empty: nothing."""
+    def __init__(
+        self,
+        *,
+        protocol: _builtins.str = ...,
+        body: _builtins.str = ...,
+        needs: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "needs", b"needs", "protocol", b"protocol"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Native: _TypeAlias = Native  # noqa: Y015
 
 @_typing.final
 class Message(_message.Message):
@@ -867,6 +905,7 @@ class Accepted(_message.Message):
     ANSWER_TEXT_FIELD_NUMBER: _builtins.int
     SESSION_FIELD_NUMBER: _builtins.int
     SESSION_USD_FIELD_NUMBER: _builtins.int
+    NATIVE_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     trace_id: _builtins.str
     """W3C trace id, 32 hexadecimal digits."""
@@ -879,6 +918,8 @@ class Accepted(_message.Message):
     """The session that the request is a turn of; empty: of none."""
     session_usd: _builtins.float
     """What the session's ended requests have cost so far, in USD. Unset where that is not known."""
+    native: _builtins.bool
+    """The large model's API is sent the request's own body (`SolveRequest.native`)."""
     def __init__(
         self,
         *,
@@ -889,10 +930,11 @@ class Accepted(_message.Message):
         answer_text: Global___AnswerText.ValueType = ...,
         session: _builtins.str = ...,
         session_usd: _builtins.float | None = ...,
+        native: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_session_usd", b"_session_usd", "session_usd", b"session_usd"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_session_usd", b"_session_usd", "answer_text", b"answer_text", "profile", b"profile", "request_id", b"request_id", "session", b"session", "session_usd", b"session_usd", "stages", b"stages", "trace_id", b"trace_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_session_usd", b"_session_usd", "answer_text", b"answer_text", "native", b"native", "profile", b"profile", "request_id", b"request_id", "session", b"session", "session_usd", b"session_usd", "stages", b"stages", "trace_id", b"trace_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__session_usd: _TypeAlias = _typing.Literal["session_usd"]  # noqa: Y015
     _WhichOneofArgType__session_usd: _TypeAlias = _typing.Literal["_session_usd", b"_session_usd"]  # noqa: Y015
@@ -907,21 +949,27 @@ class InsightDelta(_message.Message):
     TEXT_FIELD_NUMBER: _builtins.int
     TOKENS_FIELD_NUMBER: _builtins.int
     SAID_FIELD_NUMBER: _builtins.int
+    NATIVE_FIELD_NUMBER: _builtins.int
     text: _builtins.str
     tokens: _builtins.int
     """Insight tokens so far, this delta included."""
     said: _builtins.int
     """With ANSWER_TEXT_MESSAGE: how many characters (code points) of all of the role's text so far are text for sure, and no call. Else 0."""
+    @_builtins.property
+    def native(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """What the large model's API sent meanwhile, each event as JSON, where the request's own body was passed on."""
+
     def __init__(
         self,
         *,
         text: _builtins.str = ...,
         tokens: _builtins.int = ...,
         said: _builtins.int = ...,
+        native: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["said", b"said", "text", b"text", "tokens", b"tokens"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["native", b"native", "said", b"said", "text", b"text", "tokens", b"tokens"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -26,6 +26,7 @@ from services.gateway.service import TandemService
 from services.gateway.temporal import Workflows
 from services.gateway.tenancy import Tenancy
 from services.insight_generator.service import ROLE as LARGE
+from services.models.engine.api import RunningModel
 from services.shared.identity.authentication import Authentication
 from services.shared.observability.text import TextlessExporter
 from services.shared.process.temporal import NOT_ENCRYPTED
@@ -110,16 +111,17 @@ async def run_system(
     clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     unavailable_seconds: float = SECONDS,
     second_is_away: bool = False,
+    endpoint: RunningModel | None = None,
 ) -> AsyncIterator[System]:
     """`alias` gives the system task queues of its own: without it, workers of two systems of a profile share the
-    work.
+    work. `endpoint`: the large model, where it is none that a script writes for.
     """
     profile = served_profile(profile_name, folder, alias, unavailable_seconds)
     logs = request_logs(redis_url, TTL)
     log = logs["gateway"]
     llm, slm, judge_engine = (ScriptedEngine(f"scripted-{name}") for name in ("llm", "slm", "slm"))
     further = {role: ScriptedEngine(profile.models[role].name) for role in profile.small_roles[1:]}
-    generator = LARGE.build("127.0.0.1", 0, llm, logs["insight-generator"], profile)
+    generator = LARGE.build("127.0.0.1", 0, endpoint or llm, logs["insight-generator"], profile)
     executor = model_role().build("127.0.0.1", 0, slm, logs["slm-executor"], profile)
     scorer = sufficiency_scorer.build("127.0.0.1", 0, judge_engine, logs["sufficiency-scorer"], profile)
     scorer.load()

@@ -120,7 +120,7 @@ async def test_stop_sequences_and_max_tokens_end_the_text(http: httpx.AsyncClien
             {"messages": [{"role": "user", "content": [{"type": "image", "source": {}}]}]},
             400,
             "invalid_request_error",
-            "messages[0]",
+            "messages[].content[type=image]",
         ),
         (
             {"messages": [{"role": "user", "content": "x"}, {"role": "assistant", "content": "y"}]},

@@ -140,7 +140,7 @@ async def test_an_image_is_refused_by_its_place(http: httpx.AsyncClient) -> None
     parts = [{"type": "text", "text": "x"}, {"type": "image_url", "image_url": {"url": "data:"}}]
     reply = await http.post("/v1/chat/completions", json=body("x", messages=[{"role": "user", "content": parts}]))
     assert reply.status_code == 400
-    assert reply.json()["error"]["param"] == "messages[0].content[1].type"
+    assert reply.json()["error"]["param"] == "messages[].content[type=image_url]"
 
 
 async def test_what_asks_for_nothing_is_taken(http: httpx.AsyncClient) -> None:

@@ -69,7 +69,7 @@ async def test_an_answer_that_comes_at_the_end_has_its_item_too(http: httpx.Asyn
         ({"input": [{"role": "tool", "content": "x"}]}, "input[0].role"),
         (
             {"input": [{"role": "user", "content": [{"type": "input_image", "image_url": "x"}]}]},
-            "input[0].content[0].type",
+            "input[].content[type=input_image]",
         ),
         ({"input": "x" * 601}, "input"),
         ({"text": {"format": {"type": "json_schema", "name": "a", "schema": {"not": {}}}}}, "text.format"),

@@ -20,9 +20,9 @@ from services.models.engine.api import (
     QueueFull,
 )
 from services.models.engine.remote.anthropic_writer import AnthropicWriter
-from services.models.engine.remote.api_writer import ApiSettings, ApiWriter
+from services.models.engine.remote.api_writer import CONTINUE, ApiSettings, ApiWriter
 from services.models.engine.remote.openai_writer import OpenAIWriter
-from services.models.engine.writer import Writing
+from services.models.engine.writer import Earlier, Writing
 from services.shared.process.status import from_engine
 from tandem.method.errors import ResourceExhausted
 from tandem.method.profile.endpoint import Capabilities
@@ -145,7 +145,7 @@ async def test_anthropics_stream_is_counted_with_what_it_cached() -> None:
         text, tokens, end = await whole(engine, request())
         engine.stop()
     assert (text, tokens, end.reason) == ("The answer is 42.", 6, FinishReason.EOS)
-    assert end.usage == TokenCounts(prompt=17, cached=100, completion=6)
+    assert end.usage == TokenCounts(prompt=17, cached=100, completion=6, written=7)
     path, body = api.asked[0]
     assert path == "/v1/messages"
     assert body["system"] == "Be brief."
@@ -316,3 +316,46 @@ async def test_a_request_that_was_refused_or_never_sent_has_read_nothing(kind: t
         await whole(engine, request())
     engine.stop()
     assert (refused.value.prompt_tokens, unsent.value.prompt_tokens) == (None, None)
+
+
+async def sent_of(kind: type[ApiWriter], work: Writing, can: Capabilities | None = None) -> dict[str, Any]:
+    events = openai_chunks(TEXTS, openai_usage(20, 5)) if kind is OpenAIWriter else anthropic_events(TEXTS, 20, 5)
+    with recorded_api(answers(Answer(events=events), kind=kind)) as api:
+        engine = started(kind, api, can)
+        await whole(engine, work)
+        engine.stop()
+    return api.asked[0][1]
+
+
+async def test_of_a_callers_own_body_only_model_cap_and_what_the_endpoint_does_not_take_change() -> None:
+    asked = {"messages": [{"role": "user", "content": "Why?", "odd": 1}], "temperature": 1, "top_k": 5, "new": [{}]}
+    work = replace(request(), native=asked | {"thinking": {"type": "enabled", "budget_tokens": 9000}})
+    thinking = {"thinking": {"type": "enabled", "budget_tokens": 1999}}
+    own = {"model": "m", "max_tokens": 2000, "stream": True}
+    assert await sent_of(AnthropicWriter, replace(work, max_tokens=2000)) == asked | thinking | own
+    small = await sent_of(AnthropicWriter, work, Capabilities(takes_temperature=False))
+    assert small.keys() == {"messages", "new", "model", "max_tokens", "stream"}  # no thought fits into 64 tokens
+
+
+@pytest.mark.parametrize("kind", [OpenAIWriter, AnthropicWriter])
+async def test_a_lost_attempts_text_stands_behind_the_callers_own_conversation(kind: type[ApiWriter]) -> None:
+    said = [{"role": "user", "content": "Why?"}]
+    work = replace(request(), native={"messages": said}, earlier=Earlier("The answer", (0, 0)))
+    begun = {"role": "assistant", "content": "The answer"}
+    sent = await sent_of(kind, work, Capabilities(continues="last_message"))
+    assert sent["messages"] == [*said, begun]
+    in_words = (await sent_of(kind, work))["messages"]
+    assert [turn["role"] for turn in in_words] == ["user", "assistant", "user"]
+    assert CONTINUE in str(in_words[-1]["content"])
+
+
+async def test_ids_of_calls_that_are_ours_become_ones_that_every_api_takes_and_others_stay() -> None:
+    ids = ["call_0123456789abcdef01234567", "call_AbC", "call_large_AbC"]
+    calls = [{"id": each, "type": "function", "function": {"name": "f", "arguments": "{}"}} for each in ids]
+    results = [{"role": "tool", "tool_call_id": each, "content": "x"} for each in ids]
+    said = [{"role": "user", "content": "Go"}, {"role": "assistant", "content": None, "tool_calls": calls}, *results]
+    sent = await sent_of(OpenAIWriter, replace(request(), native={"messages": said}))
+    made = [call["id"] for call in sent["messages"][1]["tool_calls"]]
+    assert made == [turn["tool_call_id"] for turn in sent["messages"][2:]]
+    assert made[1] == "call_AbC"
+    assert [len(each) for each in made] == [9, 8, 9]

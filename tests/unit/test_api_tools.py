@@ -142,7 +142,9 @@ async def test_anthropics_api_is_offered_the_tools_and_told_the_conversation_as_
     }
     assert body["tools"][1]["input_schema"]["type"] == "object"
     user, called, results, asked = body["messages"]
-    assert (user, asked) == ({"role": "user", "content": "Sun?"}, {"role": "user", "content": "And?"})
+    assert user == {"role": "user", "content": "Sun?"}
+    last = {"type": "text", "text": "And?", "cache_control": {"type": "ephemeral"}}
+    assert asked == {"role": "user", "content": [last]}
     text, first, second = called["content"]
     assert text == {"type": "text", "text": "I look."}
     assert (first["type"], first["name"], first["input"]) == ("tool_use", "weather", {"at": "\ue000 Köln"})

@@ -253,6 +253,7 @@ def test_a_task_survives_each_request_that_carries_it() -> None:
         history=TASK.history,
         stop_strings=TASK.stop_strings,
         tools=TOOLS,
+        native="0123",
     )
     generate = requests.generate_request_to_pb(insight)
     assert unset(generate) == EITHER

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -113,12 +114,20 @@ def test_what_nobody_follows_is_dropped_and_named_or_refused_and_asking_for_noth
     _, body = BODIES[api]
     known = body.parameters[name]
     for value in (*known.nothing, None):
-        assert body.model_validate({**MINIMAL[api], name: value}).dropped == ()
+        assert body.model_validate({**MINIMAL[api], name: value}).dropped() == ()
     wanted: list[Any] = [True, 2, "x", ["x"], {"x": 1}]
     for value in wanted:
         sent = {**MINIMAL[api], name: value}
         if known.kind == "hint":
-            assert body.model_validate(sent).dropped == (name,)
+            assert body.model_validate(sent).dropped() == (name,)
+        is_passed = known.is_passed and bool(body.protocol)
+        if is_passed:
+            read = body.model_validate(sent)
+            read.keep(sent)
+            native = read.native("", is_strict=False)
+            assert (read.dropped(is_passed=True), json.loads(native.body)[name]) == ((), value)
+            assert native.needs == (name if known.kind == "refused" else "")
+        if known.kind == "hint" or is_passed:
             continue
         with pytest.raises(RefusedParameter) as caught:
             body.model_validate(sent)

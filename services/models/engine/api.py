@@ -157,6 +157,8 @@ class Token:
     prompt_computed: int | None = None
     logprob: float | None = None
     piece: str = ""
+    # Events of an API up to this piece, as it sent them, for a caller who speaks its protocol.
+    native: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,6 +177,7 @@ class Finished:
     usage: TokenCounts
     text: str
     halted_at: float
+    native: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ An API does that by itself; `services.models.engine.token_writer` makes a Writer
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -49,6 +49,7 @@ class Writing:
     earlier: Earlier = field(default_factory=Earlier)
     cache: CacheUse = field(default_factory=CacheUse)
     wants_logprobs: bool = False
+    native: Mapping[str, Any] | None = None  # the caller's own body, for an API: sent in the conversation's place
     on_sent: Callable[[int], None] = lambda tokens: None
     """Called with an estimate of the prompt's tokens before an API is asked, which may be paid whatever happens
     then.
@@ -57,6 +58,11 @@ class Writing:
     def messages(self) -> list[dict[str, Any]]:
         """For an API: the turns as values, the last of them with what is written of the text."""
         return self.conversation.messages(self.earlier.text)
+
+    @property
+    def begun(self) -> list[dict[str, Any]]:
+        """Behind a caller's own conversation: the turn that earlier attempts have begun."""
+        return [{"role": "assistant", "content": self.earlier.text}] if self.earlier.text else []
 
 
 class Writer(Protocol):

@@ -15,14 +15,15 @@ from tandem.method.tokens import TokenCounts
 
 @dataclass(frozen=True, slots=True)
 class Delta:
-    """Tokens for one entry of the log; `stage` > 0 says that they end that stage. `said`: see
-    services.shared.request_log.transcript.Entry.
+    """Tokens for one entry of the log; `stage` > 0 says that they end that stage. `said`, `native`:
+    see services.shared.request_log.transcript.Entry.
     """
 
     text: str
     ids: tuple[int, ...]
     stage: int = 0
     said: int = 0
+    native: tuple[str, ...] = ()
 
 
 class Splitter(Protocol):
@@ -121,7 +122,7 @@ class AttemptLog:
     async def _append(self, delta: Delta, prompt_tokens: int) -> None:
         is_first = self._writer.tokens == self.resumption.tokens
         prompt = prompt_tokens if is_first else 0
-        await self._writer.append(delta.text, delta.ids, delta.stage, prompt, delta.said)
+        await self._writer.append(delta.text, delta.ids, delta.stage, prompt, delta.said, delta.native)
 
     async def _write_again(self, lost: Lost, prompt_tokens: int) -> None:
         """Write what this attempt still has of what Redis lost: the whole stream, or its last entries."""

@@ -45,6 +45,8 @@ class PendingDeltas:
     def finish(self, end: Finished) -> None:
         for delta in self._splitter.flush(end.text, str(end.reason)):
             self._add(delta)
+        if end.native:
+            self._add(Delta("", (), native=end.native))
         self._has_ended = True
         self._is_due.set()
 
@@ -75,4 +77,5 @@ class PendingDeltas:
         if last is None or last.stage:
             self._deltas.append(new)
         else:
-            self._deltas[-1] = Delta(last.text + new.text, last.ids + new.ids, new.stage)
+            native = last.native + new.native
+            self._deltas[-1] = Delta(last.text + new.text, last.ids + new.ids, new.stage, native=native)

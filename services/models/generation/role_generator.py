@@ -5,11 +5,11 @@ prompts.
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Literal
+from typing import Any, Literal
 from urllib.parse import urlsplit
 from uuid import uuid4
 
@@ -71,6 +71,7 @@ class RoleWork:
     is_continued: bool = False
     stop_strings: tuple[str, ...] = ()
     may_call: bool = False
+    native: Mapping[str, Any] | None = None
     scorer: CallScorer = field(default_factory=GeometricMean)
 
 
@@ -236,6 +237,7 @@ class RoleGenerator:
             earlier=before.written,
             cache=cache_use(task),
             wants_logprobs=work.may_call,
+            native=work.native,
             on_sent=lambda tokens: page.count(tokens, 0),
         )
         return LoggedGeneration(
@@ -253,10 +255,8 @@ class RoleGenerator:
     def _inference(self, task: ModelTask, epoch: int) -> Inference:
         info = self._engine.info
         at = urlsplit(info.address)
-        return Inference(
-            info.name, self._model_role, task.request_id, epoch, task.prices, info.provider or OWN,
-            (at.hostname or "", at.port),
-        )  # fmt: skip
+        role, where = self._model_role, (at.hostname or "", at.port)
+        return Inference(info.name, role, task.request_id, epoch, task.prices, info.provider or OWN, where)
 
 
 def prompt_of(own: TokenCounts, kept: int) -> TokenCounts:

@@ -51,7 +51,7 @@ _TEMPORARY_CODES = re.compile(
 )
 _CALLED_ON_CLOSED = frozenset({"writelines", "drain", "read"})  # the client sets its reader and writer to None
 _RETRY_SECONDS = 1.0
-STAGES, PASSES = "stages", "passes"
+STAGES, PASSES, BODIES = "stages", "passes", "bodies"
 
 T = TypeVar("T")
 

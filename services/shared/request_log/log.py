@@ -3,7 +3,8 @@
 `{id}:insight` and `{id}:answer` hold deltas, stage ends, restarts and the end; `{id}:stages` the insight's entries
 without the deltas between stage ends; `{id}:decisions` what the worker decided; `{id}:state` epochs, stop flag and
 ledger; `{id}:passes` the tokens of each pass that only read; `{id}:stops` the stops as their writers hear them;
-`{id}:watchers` the leases of readers. All keys of a request share a hash tag, and so one node of a cluster, and expire.
+`{id}:watchers` the leases of readers; `{id}:bodies` what the caller sent, where that is passed on. All keys of a
+request share a hash tag, and so one node of a cluster, and expire.
 """
 
 from __future__ import annotations
@@ -12,7 +13,8 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from services.shared.request_log.accounts import Accounts
-from services.shared.request_log.connection import PASSES, STAGES, Connection, Role, key, translated_errors
+from services.shared.request_log.bodies import Bodies
+from services.shared.request_log.connection import BODIES, PASSES, STAGES, Connection, Role, key, translated_errors
 from services.shared.request_log.decisions import Decisions
 from services.shared.request_log.ledger import Ledger
 from services.shared.request_log.promises import Promises
@@ -25,7 +27,7 @@ from services.shared.request_log.streams import Streams
 if TYPE_CHECKING:  # the library is loaded where there are keys
     from services.shared.sealing.sealer import Sealer
 
-_KEPT = (*Role, STAGES, PASSES, "decisions", "state", "stops")
+_KEPT = (*Role, STAGES, PASSES, BODIES, "decisions", "state", "stops")
 _NAMES = (*_KEPT, "watchers")
 _FINISHED_TTL = timedelta(minutes=5)
 
@@ -42,6 +44,7 @@ class RequestLog:
         self.ledger = Ledger(self._connection)
         self.stops = StopFlags(self._connection)
         self.decisions = Decisions(self._connection, sealed)
+        self.bodies = Bodies(self._connection, sealed)
         self.watchers = Watchers(self._connection)
         self.accounts = Accounts(self._connection)
         self.sessions = Sessions(self._connection)

@@ -9,11 +9,10 @@ from __future__ import annotations
 import base64
 import binascii
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from services.shared.request_log.connection import STAGES, Role
-from services.shared.request_log.transcript import written_ids
 from services.shared.sealing.keys import unreadable
 
 if TYPE_CHECKING:  # the library is loaded where there are keys
@@ -28,13 +27,10 @@ class SealedText:
     def __init__(self, sealer: Sealer | None) -> None:
         self._sealer = sealer
 
-    def delta(
-        self, request_id: str, role: Role, seq: int, text: str, ids: Sequence[int], said: int
-    ) -> tuple[str, str, str]:
+    def delta(self, request_id: str, role: Role, seq: int, text: str, listed: str) -> tuple[str, str, str]:
         """The fields text, ids and key of the stream's entry `seq`. Token ids are text: whoever has the tokenizer reads
         them.
         """
-        listed = written_ids(ids, said)
         if self._sealer is None:
             return text, listed, ""
         whole = json.dumps([text, listed], ensure_ascii=False)
@@ -42,9 +38,13 @@ class SealedText:
 
     def decision(self, request_id: str, slot: int, payload: str) -> dict[str, str]:
         """The fields of a decision in JSON. All are encrypted, also those that hold only numbers."""
+        return self.kept(request_id, f"decisions:{slot}", payload)
+
+    def kept(self, request_id: str, place: str, payload: str) -> dict[str, str]:
+        """The fields of what is JSON, and stands at `place` among the request's keys."""
         if self._sealer is None:
             return {"payload": payload}
-        sealed = self._sealed(self._sealer, request_id, f"decisions:{slot}", payload)
+        sealed = self._sealed(self._sealer, request_id, place, payload)
         return {"payload": sealed, "key": self._sealer.active}
 
     def opened(self, request_id: str, stream: str, entry_id: str, fields: Mapping[str, str]) -> dict[str, str]:

@@ -16,7 +16,7 @@ from uuid import uuid4
 
 from services.shared.request_log.connection import STAGES, Connection, Lost, Role, key, translated_errors
 from services.shared.request_log.sealed_text import SealedText
-from services.shared.request_log.transcript import Transcript, parse_entry
+from services.shared.request_log.transcript import Transcript, parse_entry, written_ids
 from tandem.method.errors import FailedPrecondition
 from tandem.method.tokens import TokenCounts
 
@@ -71,12 +71,18 @@ class StreamWriter:
         self.tokens = resumption.tokens
 
     async def append(
-        self, text: str, ids: Sequence[int], stage: int = 0, prompt_tokens: int = 0, said: int = 0
+        self,
+        text: str,
+        ids: Sequence[int],
+        stage: int = 0,
+        prompt_tokens: int = 0,
+        said: int = 0,
+        native: Sequence[str] = (),
     ) -> None:
-        """Add `ids` with their text; `stage` > 0 ends that stage; `prompt_tokens` were prefilled for them; `said`: see
-        Entry.
+        """Add `ids` with their text; `stage` > 0 ends that stage; `prompt_tokens` were prefilled for them; `said` and
+        `native`: see Entry.
         """
-        await to_end(self._append(text, ids, stage, prompt_tokens, said))
+        await to_end(self._append(text, written_ids(ids, said, native), len(ids), stage, prompt_tokens))
 
     async def close(self, closing: Closing) -> TokenCounts:
         """End the stream. May be called again with the same `closing` after Unavailable, and by a writer that is fenced
@@ -92,9 +98,9 @@ class StreamWriter:
         """Go on after entry `seq`, where the stream has `tokens`: the log has lost what came later."""
         self._seq, self.tokens = seq, tokens
 
-    async def _append(self, text: str, ids: Sequence[int], stage: int, prompt_tokens: int, said: int) -> None:
-        tokens, seq = self.tokens + len(ids), self._seq + 1
-        text, listed, key_name = self._sealed.delta(self._writes.request_id, self._writes.role, seq, text, ids, said)
+    async def _append(self, text: str, listed: str, num_tokens: int, stage: int, prompt_tokens: int) -> None:
+        tokens, seq = self.tokens + num_tokens, self._seq + 1
+        text, listed, key_name = self._sealed.delta(self._writes.request_id, self._writes.role, seq, text, listed)
         await self._writes.make("append", seq, tokens, text, listed, stage, prompt_tokens, key_name)
         self._seq = seq
         self.tokens = tokens

@@ -11,7 +11,8 @@ from typing import Literal
 @dataclass(frozen=True, slots=True)
 class Entry:
     """One entry of a stream. `tokens` is the stream's length after it; `stage` the stage that it ends, or 0. `said`: of
-    a text that may call tools, how many of its characters up to the entry's end are text for sure.
+    a text that may call tools, how many of its characters up to the entry's end are text for sure. `native`: what an
+    API sent for it, event by event.
     """
 
     id: str
@@ -23,6 +24,7 @@ class Entry:
     stage: int = 0
     reason: str = ""
     said: int = 0
+    native: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)
@@ -79,7 +81,7 @@ class Transcript:
 
 def parse_entry(entry_id: str, fields: Mapping[str, str]) -> Entry:
     """A raw entry of an insight or answer stream."""
-    ids, said = _read_ids(fields.get("ids", "[]"))
+    ids, said, native = _read_ids(fields.get("ids", "[]"))
     return Entry(
         id=entry_id,
         kind=fields["kind"],  # type: ignore[arg-type]
@@ -88,19 +90,23 @@ def parse_entry(entry_id: str, fields: Mapping[str, str]) -> Entry:
         text=fields.get("text", ""),
         ids=ids,
         said=said,
+        native=native,
         stage=int(fields.get("stage", 0)),
         reason=fields.get("reason", ""),
     )
 
 
-def written_ids(ids: Sequence[int], said: int) -> str:
+def written_ids(ids: Sequence[int], said: int, native: Sequence[str] = ()) -> str:
     """The field `ids` of an entry. What is said stands beside them: as a field of its own it would give lengths of
     texts away.
     """
-    return json.dumps([list(ids), said] if said else list(ids))
+    more = [said, list(native)] if native else [said] if said else []
+    return json.dumps([list(ids), *more] if more else list(ids), ensure_ascii=False)
 
 
-def _read_ids(written: str) -> tuple[tuple[int, ...], int]:
-    ids = json.loads(written)
-    ids, said = ids if ids and isinstance(ids[0], list) else (ids, 0)
-    return tuple(ids), said
+def _read_ids(written: str) -> tuple[tuple[int, ...], int, tuple[str, ...]]:
+    found = json.loads(written)
+    if not (found and isinstance(found[0], list)):
+        return tuple(found), 0, ()
+    ids, said, *native = found
+    return tuple(ids), said, tuple(native[0] if native else ())

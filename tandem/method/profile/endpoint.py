@@ -116,6 +116,11 @@ class Api(Section):
     )
     can: Capabilities = Capabilities()
     limits: Limits = Limits()
+    cache_marks: bool = Field(
+        default=True,
+        description="Anthropic's protocol: mark what the API is to cache of a conversation, where its caller marks "
+        "nothing",
+    )
 
     @field_validator("url")
     @classmethod

@@ -29,7 +29,7 @@ class Accepted:
     (W3C).
 
     `answer_text`: where the answer's text comes from. `session`: which one it is a turn of, and what that has cost
-    before, in USD; None where that is not known.
+    before, in USD; None where that is not known. `native`: the large model's API is sent the request's own body.
     """
 
     kind: ClassVar[str] = "accepted"
@@ -40,18 +40,21 @@ class Accepted:
     answer_text: AnswerText = AnswerText.UNSPECIFIED
     session: str = ""
     session_usd: float | None = None
+    native: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class InsightDelta:
     """Text of the large model; `tokens` counts the insight up to its end. `said`: where it may call tools, how many
-    characters of all its text so far are text for sure.
+    characters of all its text so far are text for sure. `native`: what its API sent meanwhile, each event as JSON,
+    where the request's own body was passed on.
     """
 
     kind: ClassVar[str] = "insight_delta"
     text: str
     tokens: int
     said: int = 0
+    native: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

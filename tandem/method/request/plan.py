@@ -105,7 +105,7 @@ class Plan:
     @property
     def is_llm_alone(self) -> bool:
         """The large model writes no stages, but an answer by itself."""
-        return self.may_call or self.trial.agree > 0
+        return self.may_call or self.trial.agree > 0 or (self.llm_finishes and not self.stages)
 
     def expected_alone(self, prompt_tokens: int) -> Expected:
         """What the large model would write by itself to a prompt, within the request's own limit."""
@@ -129,14 +129,10 @@ def _by_agreement(profile: "Profile", plan: Plan) -> Plan:
     """The small models are asked together, and the large one answers by itself what they do not say alike."""
     cap = plan.answer_max_tokens if plan.may_call else profile.trial.max_tokens or plan.answer_max_tokens
     return replace(
-        plan,
-        handoff="continuation",
-        stages=[],
+        by_llm(plan),
         is_scored=False,
         stage_zero_threshold=1.0,
         text_threshold=1.0,
-        llm_finishes=True,
-        prefill_ahead=False,
         trial=profile.agreement.as_plan(cap, profile.small_roles, profile.tools.threshold),
     )
 
@@ -147,9 +143,7 @@ def _for_calls(profile: "Profile", plan: Plan) -> Plan:
     """
     says_how_sure = not plan.slm.is_api
     return replace(
-        plan,
-        handoff="continuation",
-        stages=[],
+        by_llm(plan),
         is_scored=says_how_sure,
         stage_zero_threshold=profile.tools.threshold if says_how_sure else 1.0,
         text_threshold=profile.tools.text_threshold if says_how_sure else 1.0,
@@ -157,10 +151,13 @@ def _for_calls(profile: "Profile", plan: Plan) -> Plan:
         answer_format="message",
         llm_alone_output_tokens=profile.llm_alone.tokens("tools"),
         llm_alone_by_length=None,
-        llm_finishes=True,
-        prefill_ahead=False,
         trial=TrialPlan([0], max_tokens=plan.answer_max_tokens),
     )
+
+
+def by_llm(plan: Plan) -> Plan:
+    """The large model answers by itself, whatever the profile's hand-off."""
+    return replace(plan, handoff="continuation", stages=[], llm_finishes=True, prefill_ahead=False)
 
 
 def _plan(profile: "Profile", task: Task, json_schema: str, kind: Kind) -> Plan:

@@ -31,6 +31,14 @@ class StopOverrides:
 
 
 @dataclass(frozen=True)
+class Native:
+    """The caller's own body, which is passed on: its protocol, and the digest by which the request log has it."""
+
+    protocol: str
+    digest: str
+
+
+@dataclass(frozen=True)
 class SolveRequest:
     """The part of the message tandem.v1.SolveRequest that says what is asked. Empty strings mean "not given".
 
@@ -56,6 +64,7 @@ class SolveRequest:
     tools: ToolUse = field(default_factory=ToolUse)
     session: str = ""
     max_session_usd: float | None = None
+    native: Native | None = None
 
     @property
     def answers_tool(self) -> bool:

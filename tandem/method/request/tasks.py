@@ -47,6 +47,8 @@ class ModelTask:
     tools: ToolUse = field(default_factory=ToolUse)
     role: str = "slm"
     is_compared: bool = False
+    # Digest of the body that the large model's API is sent in the conversation's place; empty: none.
+    native: str = ""
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ from services.models.engine.remote.api_writer import (
     Dialect,
     settings_from,
 )
+from services.models.engine.remote.cache_marks import with_marks
 from services.models.engine.remote.events import Event, Name, Part
 from services.models.engine.remote.refusals import client_options
 from services.models.engine.remote.reply import Reply
@@ -28,6 +29,7 @@ from tandem.method.profile.endpoint import ANTHROPIC_VERSION
 from tandem.method.tokens import TokenCounts
 from tandem.method.tools import Tool, ToolMode, ToolUse, short_id
 
+_LEAST_THOUGHT = 1024  # tokens that the API takes as a budget of thinking
 _CHOICES: Mapping[ToolMode, str] = {"auto": "auto", "none": "none", "required": "any"}
 
 
@@ -122,37 +124,60 @@ class _Anthropic(Dialect):
 
     async def open(self, writing: Writing) -> Any:
         assert self._client is not None
-        return await self._client.messages.create(**self._arguments(writing))
+        body = self._body(writing)
+        betas = body.pop("betas", None)
+        return await self._client.messages.create(
+            model=self.settings.asked,
+            max_tokens=writing.max_tokens,
+            messages=[],  # the SDK's types know neither all that a caller sends nor all that a model takes
+            stream=True,
+            extra_body=body,
+            extra_headers={"anthropic-beta": ",".join(betas)} if betas else None,
+        )
 
-    def _arguments(self, writing: Writing) -> dict[str, Any]:
-        can, sampling = self.settings.can, writing.sampling
-        turns = writing.messages()
-        system = "\n\n".join(turn["content"] for turn in turns if turn["role"] == "system")
-        messages = _messages(turn for turn in turns if turn["role"] != "system")
+    def _body(self, writing: Writing) -> dict[str, Any]:
+        can = self.settings.can
+        body = self._told(writing) if writing.native is None else self._passed_on(writing, writing.native)
+        if not can.takes_temperature:
+            for name in ("temperature", "top_p", "top_k"):
+                body.pop(name, None)
+        messages = body["messages"]
         if messages[-1]["role"] == "assistant":
             if can.continues == "no":
                 messages.append({"role": "user", "content": CONTINUE})
             else:  # the API refuses a last turn that ends with white space
                 messages[-1]["content"] = messages[-1]["content"].rstrip()
-        arguments: dict[str, Any] = {
-            "model": self.settings.asked,
-            "messages": messages,
-            "max_tokens": writing.max_tokens,
-            "stream": True,
+        return with_marks(body) if self.settings.cache_marks else body
+
+    def _passed_on(self, writing: Writing, native: Mapping[str, Any]) -> dict[str, Any]:
+        """The caller's own body. What may be thought is less than the cap, which the profile may have lowered."""
+        body = {**native, "messages": [*native["messages"], *writing.begun]}
+        thinking = native.get("thinking")
+        budget = thinking.get("budget_tokens") if isinstance(thinking, dict) else None
+        if isinstance(budget, int) and budget >= writing.max_tokens:
+            body["thinking"] = {**native["thinking"], "budget_tokens": writing.max_tokens - 1}
+            if writing.max_tokens <= _LEAST_THOUGHT:
+                del body["thinking"]
+        return body
+
+    def _told(self, writing: Writing) -> dict[str, Any]:
+        """What was read of the conversation, in this protocol."""
+        turns, said = writing.messages(), writing.sampling.said
+        system = "\n\n".join(turn["content"] for turn in turns if turn["role"] == "system")
+        body: dict[str, Any] = {
+            "messages": _messages(turn for turn in turns if turn["role"] != "system"),
             **_tools(writing.tools),
+            **{name: said[name] for name in ("temperature", "top_p") if name in said},
         }
+        if "temperature" in body:
+            body["temperature"] = min(body["temperature"], 1.0)
         if system:
-            arguments["system"] = system
+            body["system"] = system
         if writing.json_schema:
-            arguments["output_config"] = {"format": {"type": "json_schema", "schema": json.loads(writing.json_schema)}}
+            body["output_config"] = {"format": {"type": "json_schema", "schema": json.loads(writing.json_schema)}}
         if stops := [stop for stop in writing.stop_strings if stop.strip()]:  # the API takes no white space alone
-            arguments["stop_sequences"] = stops
-        if can.takes_temperature:  # the SDK names them no longer, because newer models refuse them
-            said = {name: value for name, value in sampling.said.items() if name != "seed"}
-            arguments["extra_body"] = said | (
-                {"temperature": min(said["temperature"], 1.0)} if said.get("temperature") else {}
-            )
-        return arguments
+            body["stop_sequences"] = stops
+        return body
 
     def read(self, event: _Event, reply: Reply) -> list[Token]:
         if event.message:
@@ -164,10 +189,15 @@ class _Anthropic(Dialect):
         if not (delta := event.delta):
             return []
         if delta.stop_reason:
-            reply.end(FinishReason.LENGTH if delta.stop_reason == "max_tokens" else FinishReason.EOS)
+            reply.reason = FinishReason.LENGTH if delta.stop_reason == "max_tokens" else FinishReason.EOS
         if delta.type == "input_json_delta":
             return reply.call(event.index or 0, arguments=delta.partial_json)
+        if delta.type == "thinking_delta":
+            return reply.think()
         return reply.add(delta.text) if delta.type == "text_delta" else []
+
+    def is_content(self, event: _Event) -> bool:
+        return event.type.startswith("content_block") or event.type == "message_delta"
 
 
 class AnthropicWriter(ApiWriter):

@@ -34,7 +34,7 @@ from services.models.engine.remote.counts import estimated_tokens
 from services.models.engine.remote.events import Event, read_event
 from services.models.engine.remote.limits import RateLimits
 from services.models.engine.remote.refusals import explain, may_be_paid, origin_of
-from services.models.engine.remote.reply import Reply
+from services.models.engine.remote.reply import Reply, with_event
 from services.models.engine.settings import from_arguments
 from services.models.engine.writer import Abilities, Writing
 from tandem.endpoints.event_stream import BadStream, EventStream
@@ -71,6 +71,7 @@ class ApiSettings:
     model: str = ""
     can: Capabilities = field(default_factory=Capabilities)
     limits: Limits = field(default_factory=Limits)
+    cache_marks: bool = True
 
     @property
     def asked(self) -> str:
@@ -103,6 +104,10 @@ class Dialect(ABC):
     @abstractmethod
     def read(self, event: Any, reply: Reply) -> list[Token]:
         """What an event of the dialect's kind adds to the reply. Raises EngineError."""
+
+    @abstractmethod
+    def is_content(self, event: Any) -> bool:
+        """Whether a caller of the same protocol is given the event: it is of the answer."""
 
 
 class ApiWriter(QueuedModel):
@@ -161,13 +166,8 @@ class ApiWriter(QueuedModel):
         if not self._settings.can.tools and writing.conversation.has_calls:
             raise PromptRefused(_NO_TOOLS)
         stream, is_begun = partial(self._stream, writing), bool(writing.earlier.ids)
-        return self._queue.run(
-            writing.id,
-            stream,
-            Stops(writing.stop_strings, writing.earlier.held),
-            writing.json_schema,
-            is_begun=is_begun,
-        )
+        stops = Stops(writing.stop_strings, writing.earlier.held)
+        return self._queue.run(writing.id, stream, stops, writing.json_schema, is_begun=is_begun)
 
     async def _stream(self, writing: Writing, aborted: asyncio.Event) -> AsyncGenerator[Token | Finished, None]:
         """Tokens as they arrive. Closing this generator, like an abort, closes the connection."""
@@ -183,8 +183,11 @@ class ApiWriter(QueuedModel):
         try:
             writing.on_sent(reply.cut.prompt)
             async with aclosing(self._events(writing, aborted)) as events:
-                async for event in events:
-                    for token in self._api.read(event, reply):
+                async for event, data in events:
+                    tokens = self._api.read(event, reply)
+                    if writing.native is not None and self._api.is_content(event):
+                        tokens = with_event(reply, data.decode(), tokens)
+                    for token in tokens:
                         yield token
                     if reply.is_over:
                         break
@@ -209,7 +212,7 @@ class ApiWriter(QueuedModel):
             yield self._ended(FinishReason.ABORTED, reply.cut)
             return
         self._note_model(reply.model)
-        yield self._ended(reply.reason or FinishReason.EOS, reply.whole, reply.called)
+        yield replace(self._ended(reply.reason or FinishReason.EOS, reply.whole, reply.called), native=reply.native)
 
     async def _has_turn(self, most: int, aborted: asyncio.Event) -> bool:
         """Wait for a share of the limits, at most so many tokens, and pass the circuit. False: the abort came first.
@@ -226,9 +229,9 @@ class ApiWriter(QueuedModel):
             if not has_turn:  # nothing is sent
                 self._limits.give_back(most, requests=1)
 
-    async def _events(self, writing: Writing, aborted: asyncio.Event) -> AsyncGenerator[Event, None]:
-        """The API's events until their end, or the abort. The SDK's own reading has no bounds, so it only opens the
-        stream.
+    async def _events(self, writing: Writing, aborted: asyncio.Event) -> AsyncGenerator[tuple[Event, bytes], None]:
+        """The API's events, as values and as they came, until their end or the abort. The SDK's own reading has no
+        bounds, so it only opens the stream.
         """
         opening = asyncio.ensure_future(self._api.open(writing))
         if not await unless_aborted(opening, aborted):
@@ -243,7 +246,7 @@ class ApiWriter(QueuedModel):
                     if not await unless_aborted(receiving, aborted) or (chunk := receiving.result()) is None:
                         return
                     for data in read.feed(chunk):
-                        yield read_event(self._api.event, data)
+                        yield read_event(self._api.event, data), data
                 await _drain(chunks)
         except BadStream as error:
             raise ApiBadReply(f"the API's reply cannot be read: {error}") from error
@@ -271,9 +274,8 @@ class ApiWriter(QueuedModel):
         """The API says which model answers: an alias may come to mean another one, at another price and quality."""
         if answering and answering != self._revision:
             if self._revision:
-                logger.warning(
-                    "the API answers %r with %r now, no longer with %r", self._settings.asked, answering, self._revision
-                )
+                asked = self._settings.asked
+                logger.warning("the API answers %r with %r now, no longer with %r", asked, answering, self._revision)
             self._revision = answering
 
 
@@ -292,6 +294,6 @@ def settings_from(arguments: dict[str, Any]) -> ApiSettings:
     settings, api = from_arguments(ApiSettings, arguments), arguments.get("api")
     if api is None:
         return settings
-    return replace(
-        settings, base_url=api.url, api_key=endpoint_key(api) or "none", model=api.model, can=api.can, limits=api.limits
-    )
+    key = endpoint_key(api) or "none"
+    settings = replace(settings, base_url=api.url, api_key=key, model=api.model, can=api.can, limits=api.limits)
+    return replace(settings, cache_marks=api.cache_marks)

@@ -10,6 +10,7 @@ from tandem.method.request.prompts import Conversation
 from tandem.method.tokens import TokenCounts
 
 _ADDED_TOKENS = 512  # by the API's template, its own system prompt and its description of tools
+_MORE_TOKENS = 1 << 21  # of what a caller only names: an image by its address, what the API searches for
 _CHARACTERS_PER_TOKEN = 4  # of English
 
 
@@ -24,6 +25,8 @@ class CountBounds:
     @classmethod
     def of(cls, writing: Writing) -> CountBounds:
         said = _all_said(writing.conversation, writing.earlier.text)
+        if writing.native is not None:
+            return cls(_estimated(said), len(json.dumps(writing.native)) + _MORE_TOKENS, writing.max_tokens)
         sent = len(said.encode(errors="surrogatepass")) + len(writing.json_schema.encode())
         return cls(_estimated(said), sent + _ADDED_TOKENS, writing.max_tokens)
 

@@ -6,6 +6,7 @@ The client of the SDK reads OPENAI_BASE_URL and OPENAI_API_KEY where a profile n
 from __future__ import annotations
 
 import json
+import re
 from typing import Annotated, Any
 
 import openai
@@ -28,9 +29,10 @@ from services.models.engine.remote.reply import Reply
 from services.models.engine.writer import Writing
 from tandem.method.profile.endpoint import USAGE_FIELDS
 from tandem.method.tokens import TokenCounts
-from tandem.method.tools import ToolUse, short_id
+from tandem.method.tools import STAYS, ToolUse, short_id
 
 _MOST_CHOICES = 16
+_OUR_ID = re.compile(rf"{STAYS}.*|call_[0-9a-f]{{24}}")  # as tandem.method.tools.call_id makes them
 
 
 class _Function(Part):
@@ -45,6 +47,7 @@ class _Call(Part):
 
 class _ChoiceDelta(Part):
     content: str | None = None
+    reasoning_content: str | None = None
     tool_calls: Annotated[list[_Call], Field(max_length=MOST_CALLS)] | None = None
 
 
@@ -111,48 +114,55 @@ class _OpenAI(Dialect):
             await self._client.close()
 
     async def open(self, writing: Writing) -> Any:
-        assert self._client is not None
-        arguments = self._arguments(writing)
+        body = self._body(writing)
         usage = USAGE_FIELDS[self.settings.can.usage] if self._asks_for_usage else {}
         if usage:
             try:
-                return await self._client.chat.completions.create(
-                    **arguments, extra_body={**self._continued(arguments), **usage}
-                )
+                return await self._create(body | usage)
             except ErrorReply as error:
                 if error.status not in (400, 422) or "stream_options" not in str(error):
                     raise
                 self._asks_for_usage = False  # such an API reports usage without being asked, or never
-        return await self._client.chat.completions.create(**arguments, extra_body=self._continued(arguments))
+        return await self._create(body)
 
-    def _continued(self, arguments: dict[str, Any]) -> dict[str, Any]:
-        is_begun = arguments["messages"][-1]["role"] == "assistant"
-        flags = {"continue_final_message": True, "add_generation_prompt": False}
-        return flags if is_begun and self.settings.can.continues == "flag" else {}
+    async def _create(self, body: dict[str, Any]) -> Any:
+        """The SDK's types know neither all that a caller sends nor all that a model takes."""
+        assert self._client is not None
+        return await self._client.chat.completions.create(
+            model=self.settings.asked, messages=[], stream=True, extra_body=body
+        )
 
-    def _arguments(self, writing: Writing) -> dict[str, Any]:
-        can, sampling = self.settings.can, writing.sampling
-        messages = [_message(turn) for turn in writing.messages()]
+    def _body(self, writing: Writing) -> dict[str, Any]:
+        can = self.settings.can
+        body = self._told(writing) if writing.native is None else dict(writing.native)
+        if writing.native is not None:
+            body["messages"] = [*map(_with_short_ids, body["messages"]), *writing.begun]
+        if not can.takes_temperature:
+            for name in ("temperature", "top_p", "seed"):
+                body.pop(name, None)
+        messages = body["messages"]
         if messages[-1]["role"] == "assistant":  # an insight, or an earlier attempt's text
             if can.continues == "no":
                 messages.append({"role": "user", "content": CONTINUE})
             elif can.continues in ("prefix", "prefix_echoed"):
                 messages[-1]["prefix"] = True
-        arguments: dict[str, Any] = {
-            "model": self.settings.asked,
-            "messages": messages,
-            can.limit_name: writing.max_tokens,
-            "stream": True,
+            elif can.continues == "flag":
+                body |= {"continue_final_message": True, "add_generation_prompt": False}
+        return body | {can.limit_name: writing.max_tokens}
+
+    def _told(self, writing: Writing) -> dict[str, Any]:
+        """What was read of the conversation, in this protocol."""
+        body: dict[str, Any] = {
+            "messages": [_message(turn) for turn in writing.messages()],
             **_tools(writing.tools),
+            **writing.sampling.said,
         }
         if writing.json_schema:
             schema = {"name": "answer", "schema": json.loads(writing.json_schema), "strict": True}
-            arguments["response_format"] = {"type": "json_schema", "json_schema": schema}
+            body["response_format"] = {"type": "json_schema", "json_schema": schema}
         if writing.stop_strings:  # the API ends, and bills, at the very token
-            arguments["stop"] = list(writing.stop_strings)
-        if can.takes_temperature:
-            arguments |= sampling.said
-        return arguments
+            body["stop"] = list(writing.stop_strings)
+        return body
 
     def read(self, event: _Event, reply: Reply) -> list[Token]:
         reply.model = event.model or reply.model
@@ -163,16 +173,33 @@ class _OpenAI(Dialect):
         tokens: list[Token] = []
         for choice in event.choices:
             tokens += reply.add(choice.delta.content or "")
+            tokens += reply.think() if choice.delta.reasoning_content else []
             for call in choice.delta.tool_calls or ():
                 if called := call.function:
                     tokens += reply.call(call.index or 0, called.name or "", called.arguments or "")
             if choice.finish_reason:
-                reply.end(FinishReason.LENGTH if choice.finish_reason == "length" else FinishReason.EOS)
+                reply.reason = FinishReason.LENGTH if choice.finish_reason == "length" else FinishReason.EOS
         return tokens
+
+    def is_content(self, event: _Event) -> bool:
+        return bool(event.choices)
 
 
 class OpenAIWriter(ApiWriter):
     dialect = _OpenAI
+
+
+def _with_short_ids(message: dict[str, Any]) -> dict[str, Any]:
+    """Of a caller's own message. Ids of calls that are ours become ids that every API takes; the API's own stay."""
+    if result_of := message.get("tool_call_id"):
+        return message | {"tool_call_id": _short(result_of)}
+    if calls := message.get("tool_calls"):
+        return message | {"tool_calls": [call | {"id": _short(call["id"])} for call in calls]}
+    return message
+
+
+def _short(call_id: str) -> str:
+    return short_id(call_id) if _OUR_ID.fullmatch(call_id) else call_id
 
 
 def _message(turn: Turn) -> dict[str, Any]:

@@ -38,11 +38,12 @@ class Reply:
     def __init__(self, writing: Writing, can: Capabilities) -> None:
         self.reason: FinishReason | None = None
         self.model = ""  # that answers, as the API says
+        self.native: tuple[str, ...] = ()  # events that no token has yet
         self.is_over = False
         self.written_hour = 0  # tokens that the API has put into its cache for an hour, as far as it has said
         self._bounds, self._num_bytes, self._is_guess = CountBounds.of(writing), 0, False
         self._can, self._writing, self._num_tokens = can, writing, 0
-        self._text = ""
+        self._text, self._names = "", {tool.name for tool in writing.tools.callable}
         begun = writing.messages()[-1:] if can.continues == "prefix_echoed" else []
         self._echo = _Echo("".join(str(turn["content"]) for turn in begun if turn["role"] == "assistant"))
         self._calls: dict[int, list[str]] = {}  # the name and the arguments so far, by the call's place in the reply
@@ -69,6 +70,10 @@ class Reply:
         is_counted = arguments and self._can.cut_bill != "exact"
         return self._tokens([""] if is_counted else []) + self._counted()
 
+    def think(self) -> list[Token]:
+        """A piece that is no text. It is counted as one of a call is."""
+        return self._tokens([""] if self._can.cut_bill != "exact" else []) + self._counted()
+
     def report(self, prompt: TokenCounts | None, completion: int) -> None:
         """What the API has counted so far; None of the prompt: as before.
 
@@ -80,9 +85,6 @@ class Reply:
             self._is_guess = not self._bounds.can_hold(prompt)
             read = TokenCounts(self._bounds.estimated_prompt) if self._is_guess else prompt
         self._reported, self.written_hour = replace(read, completion=max(0, completion)), read.written_hour
-
-    def end(self, reason: FinishReason) -> None:
-        self.reason = reason
 
     def finish(self) -> list[Token]:
         """The stream is over: tokens that were counted and have no text. Raises ApiUnavailable where it ended before
@@ -96,13 +98,18 @@ class Reply:
     def called(self) -> str:
         """The calls as the log's text has them, in the order of the reply; one at most where no more are asked for."""
         calls = [(name, arguments.strip() or "{}") for _, (name, arguments) in sorted(self._calls.items())]
+        if self._writing.native is not None:  # tools that nobody here reads are its own
+            calls = [call for call in calls if call[0] in self._names]
         return written_calls(calls if self._writing.tools.parallel else calls[:1])
 
     def check(self) -> None:
         """At the end: an API may ignore what it does not know. Raises SchemaNotSupported.
 
-        Whether text and arguments follow their schemas is for a check to say.
+        Whether text and arguments follow their schemas is for a check to say, and what becomes of a body of the
+        caller's own is for the caller.
         """
+        if self._writing.native is not None:
+            return
         if self._writing.tools.may_call:
             self._check_calls()
         is_text = not self._calls
@@ -111,14 +118,12 @@ class Reply:
 
     def _check_calls(self) -> None:
         """Each that a limit did not cut is of a tool that may be called, with an object."""
-        use = self._writing.tools
-        names = {tool.name for tool in use.callable}
         if self.reason is FinishReason.LENGTH:
             return
-        if use.mode == "required" and not self._calls:
+        if self._writing.tools.mode == "required" and not self._calls:
             raise SchemaNotSupported("the API calls no tool, where a call is required")
         for name, arguments in self._calls.values():
-            if name not in names:
+            if name not in self._names:
                 raise SchemaNotSupported(f"the API calls {name!r}, which is no tool that may be called")
             if not _is_object(arguments.strip() or "{}"):
                 raise SchemaNotSupported(f"the API calls {name!r} with arguments that are no JSON object")
@@ -170,6 +175,15 @@ class Reply:
         self._num_bytes += len(text.encode())
         if self._num_bytes > _MOST_BYTES:
             raise ApiBadReply(f"the API's text and calls have more than {_MOST_BYTES} bytes")
+
+
+def with_event(reply: Reply, event: str, tokens: list[Token]) -> list[Token]:
+    """The tokens of an event as it came, the first of them with what the API has sent since the last token."""
+    reply.native += (event,)
+    if tokens:
+        tokens = [replace(tokens[0], native=reply.native), *tokens[1:]]
+        reply.native = ()
+    return tokens
 
 
 class _Echo:

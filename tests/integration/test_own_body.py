@@ -1,0 +1,199 @@
+"""A caller whose protocol the large model's API speaks: its own body is sent, as if it had asked there."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from services.models.engine.remote.anthropic_writer import AnthropicWriter
+from services.models.engine.remote.api_writer import ApiSettings, ApiWriter
+from services.models.engine.remote.openai_writer import OpenAIWriter
+from tandem.method.profile.endpoint import Capabilities
+from tests.caching_api import CachingApi, prompt_of
+from tests.integration.conftest import run_system
+from tests.integration.edge import serving
+from tests.integration.test_agents import RECORDED
+from tests.recorded_api import (
+    Answer,
+    Events,
+    RecordedApi,
+    anthropic_events,
+    openai_call,
+    openai_chunks,
+    openai_usage,
+    recorded_api,
+)
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+KINDS: dict[str, type[ApiWriter]] = {"anthropic": AnthropicWriter, "openai": OpenAIWriter}
+BETAS = {"anthropic-beta": "claude-code-20250219, interleaved-thinking-2025-05-14"}
+CLAUDE = ["claude-code-turn-1", "claude-code-turn-3"]
+OURS = ("model", "max_tokens", "max_completion_tokens", "stream", "stream_options")
+CAN = Capabilities(tools=True, json_schema=True)
+
+
+@contextlib.asynccontextmanager
+async def pair(
+    protocol: str, answer: Callable[[str, dict[str, Any]], Answer], folder: Path, redis_url: str, temporal: str
+) -> AsyncIterator[tuple[httpx.AsyncClient, RecordedApi]]:
+    """The scripted pair, whose large model is behind an API."""
+    with recorded_api(answer) as api:
+        url = api.url if protocol == "anthropic" else f"{api.url}/v1"
+        text = (Path(__file__).parents[1] / "profiles" / "scripted" / "profile.toml").read_text()
+        large = f'[llm.api]\nprotocol = "{protocol}"\nurl = "{url}"\nmodel = "m"\n\n[slm]\n'
+        text = text.replace("[slm]\n", large, 1).replace("_tokens = 600", "_tokens = 60000")
+        (folder / "scripted").mkdir()
+        (folder / "scripted" / "profile.toml").write_text(text)
+        engine = KINDS[protocol](ApiSettings("scripted-llm", url, "k", model="m", can=CAN))
+        engine.start()
+        async with (
+            run_system("scripted", folder, redis_url, temporal, alias=f"own-{protocol}", endpoint=engine) as system,
+            serving(system.client.address) as http,
+        ):
+            yield http, api
+        engine.stop()
+
+
+def without(body: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in body.items() if name not in OURS}
+
+
+async def test_what_claude_code_sends_reaches_the_vendor_as_it_is_and_is_cached_as_directly(
+    redis_url: str, temporal_address: str, tmp_path: Path
+) -> None:
+    through, direct = CachingApi(), CachingApi()
+    async with pair("anthropic", through.answer, tmp_path, redis_url, temporal_address) as (http, api):
+        for number, name in enumerate(CLAUDE * 2):
+            sent = json.loads(RECORDED[name]) | {"model": "scripted-own-anthropic/large", "stream": bool(number % 2)}
+            reply = await http.post("/v1/messages", json=sent, headers=BETAS)
+            assert reply.status_code == 200, reply.text
+            assert "x-tandem-dropped" not in reply.headers
+            direct.answer("/v1/messages", sent)
+            path, got = api.asked[-1]
+            assert (path, got["model"], got["stream"], got["max_tokens"]) == ("/v1/messages", "m", True, 64)
+            assert json.dumps(prompt_of(got)) == json.dumps(prompt_of(sent))
+            assert without(got) == without(sent)
+            assert api.headers[-1]["anthropic-beta"] == BETAS["anthropic-beta"].replace(" ", "")
+    assert through.usage == direct.usage
+    assert through.share() == direct.share() > 0.5
+
+
+async def test_openais_own_parameters_and_images_reach_an_api_of_its_protocol(
+    redis_url: str, temporal_address: str, tmp_path: Path
+) -> None:
+    def answer(path: str, body: dict[str, Any]) -> Answer:
+        if path.endswith("/models"):
+            return Answer({"object": "list", "data": [{"id": "m", "object": "model"}]})
+        return Answer(events=openai_chunks(["A cat."], openai_usage(20, 2)))
+
+    seen = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}
+    sent = {
+        "model": "scripted-own-openai",
+        "messages": [{"role": "user", "content": [{"type": "text", "text": "What is it?"}, seen], "name": "ann"}],
+        "reasoning_effort": "high",
+        "prompt_cache_key": "session-1",
+        "logit_bias": {"50256": -100},
+        "service_tier": "priority",
+    }
+    async with pair("openai", answer, tmp_path, redis_url, temporal_address) as (http, api):
+        reply = await http.post("/v1/chat/completions", json=sent)
+        plain = await http.post("/v1/messages", json={"model": "scripted-own-openai/large", "max_tokens": 9, "top_k": 3,
+                                                      "messages": [{"role": "user", "content": "Hi"}]})  # fmt: skip
+        shown = {**sent, "model": "scripted-own-openai/slm"}
+        refused = await http.post("/v1/chat/completions", json=shown)
+    assert reply.json()["choices"][0]["message"]["content"] == "A cat."
+    assert reply.headers["x-tandem-dropped"] == "service_tier"  # which would cost more than its bill says
+    expected = without(sent)
+    del expected["service_tier"]
+    assert without(api.asked[0][1]) == expected
+    assert (plain.status_code, plain.headers["x-tandem-dropped"]) == (200, "top_k")
+    assert refused.status_code == 400
+    assert refused.json()["error"]["param"] in ("messages[].content[type=image_url]", "logit_bias")
+
+
+THOUGHT: list[dict[str, Any]] = [
+    {"type": "thinking", "thinking": "Let me look. Yes.", "signature": "c2lnbmVk"},
+    {"type": "server_tool_use", "id": "srvtoolu_1", "name": "web_search", "input": {"query": "hello"}},
+    {"type": "web_search_tool_result", "tool_use_id": "srvtoolu_1", "content": [{"type": "web_search_result"}]},
+    {"type": "text", "text": "Now I write it."},
+    {"type": "tool_use", "id": "toolu_01", "name": "Write", "input": {"file_path": "a", "content": "b"}},
+]
+PARTS = {"thinking": "thinking", "text": "text", "server_tool_use": "partial_json", "tool_use": "partial_json"}
+
+
+def streamed(blocks: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The events of these blocks, as docs.claude.com has them; each text comes in two pieces."""
+    events: list[dict[str, Any]] = []
+    for index, block in enumerate(blocks):
+        kind, deltas = PARTS.get(block["type"]), list[dict[str, Any]]()
+        begun = dict(block)
+        if kind == "partial_json":
+            begun["input"], text = {}, json.dumps(block["input"])
+        elif kind:
+            begun[kind], text = "", block[kind]
+        if kind:
+            name = {"partial_json": "input_json"}.get(kind, kind)
+            deltas = [{"type": f"{name}_delta", kind: piece} for piece in (text[:5], text[5:])]
+        if "signature" in begun:
+            begun["signature"] = ""
+            deltas.append({"type": "signature_delta", "signature": block["signature"]})
+        events.append({"type": "content_block_start", "index": index, "content_block": begun})
+        events += [{"type": "content_block_delta", "index": index, "delta": delta} for delta in deltas]
+        events.append({"type": "content_block_stop", "index": index})
+    return events
+
+
+def as_vendor(events: list[dict[str, Any]], stop: str) -> Events:
+    whole = anthropic_events([], 20, 30, stop=stop)
+    return [whole[0], *((event["type"], event) for event in events), *whole[-2:]]
+
+
+async def test_blocks_come_back_as_the_vendor_sent_them_and_go_to_it_again_as_they_came(
+    redis_url: str, temporal_address: str, tmp_path: Path
+) -> None:
+    vendor = CachingApi(as_vendor(streamed(THOUGHT), "tool_use"))
+    sent = json.loads(RECORDED[CLAUDE[0]]) | {"model": "scripted-own-anthropic/large"}
+    async with pair("anthropic", vendor.answer, tmp_path, redis_url, temporal_address) as (http, api):
+        whole = (await http.post("/v1/messages", json=sent | {"stream": False}, headers=BETAS)).json()
+        lines = (await http.post("/v1/messages", json=sent | {"stream": True}, headers=BETAS)).text.splitlines()
+        events = [json.loads(line.removeprefix("data: ")) for line in lines if line.startswith("data: ")]
+        result = {"type": "tool_result", "tool_use_id": "toolu_01", "content": "ok"}
+        more = [{"role": "assistant", "content": whole["content"]}, {"role": "user", "content": [result]}]
+        again = await http.post("/v1/messages", json=sent | {"messages": sent["messages"] + more, "stream": False})
+        assert again.status_code == 200, again.text
+        assert api.asked[-1][1]["messages"] == sent["messages"] + more
+    assert whole["content"] == THOUGHT
+    assert (whole["stop_reason"], whole["usage"]["output_tokens"]) == ("tool_use", 30)
+    assert [event for event in events if event["type"].startswith("content_block")] == streamed(THOUGHT)
+    assert [event["type"] for event in (events[0], *events[-2:])] == ["message_start", "message_delta", "message_stop"]
+    assert events[-2]["delta"] == {"stop_reason": "tool_use", "stop_sequence": None}
+
+
+async def test_what_an_api_of_openais_protocol_says_beside_the_text_comes_back(
+    redis_url: str, temporal_address: str, tmp_path: Path
+) -> None:
+    deltas = [{"reasoning_content": "Hm, "}, {"reasoning_content": "yes."}, *openai_call(0, "w", ["{", "}"])]
+
+    def answer(path: str, body: dict[str, Any]) -> Answer:
+        if path.endswith("/models"):
+            return Answer({"object": "list", "data": [{"id": "m", "object": "model"}]})
+        return Answer(events=openai_chunks(["I ", "write."], openai_usage(20, 9), finish="tool_calls", deltas=deltas))
+
+    tool = {"type": "function", "function": {"name": "w", "parameters": {"type": "object", "properties": {}}}}
+    sent = {"model": "scripted-own-openai/large", "messages": [{"role": "user", "content": "Go"}], "tools": [tool]}
+    async with pair("openai", answer, tmp_path, redis_url, temporal_address) as (http, _):
+        whole = (await http.post("/v1/chat/completions", json=sent)).json()
+        lines = (await http.post("/v1/chat/completions", json=sent | {"stream": True})).text.splitlines()
+    message = whole["choices"][0]["message"]
+    assert (message["content"], message["reasoning_content"]) == ("I write.", "Hm, yes.")
+    assert message["tool_calls"] == [{"id": "call_0", "type": "function", "function": {"name": "w", "arguments": "{}"}}]
+    chunks = [json.loads(line.removeprefix("data: ")) for line in lines if line.startswith("data: {")]
+    said = [chunk["choices"][0]["delta"] for chunk in chunks if chunk["choices"]]
+    assert "".join(delta.get("reasoning_content", "") for delta in said) == "Hm, yes."
+    assert [call["id"] for delta in said for call in delta.get("tool_calls", []) if "id" in call] == ["call_0"]
