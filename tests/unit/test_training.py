@@ -100,7 +100,7 @@ def test_every_kind_beats_chance_where_the_inputs_are_informative(study: Study) 
 def test_the_label_nothing_lost_saves_the_questions_that_the_large_model_cannot_answer(
     profile: Profile, tmp_path: Path
 ) -> None:
-    runs = synthetic_runs(QUESTIONS, 6, has_hopeless=True)
+    runs = synthetic_runs(100, 6, has_hopeless=True)
     some = load_collected([store(profile, tmp_path / "hopeless.parquet", runs)], profile)
     objective, cost = Objective("full", below=0.02), {}
     for label in ("right", "nothing_lost"):
