@@ -3,6 +3,9 @@
 SHELL := /bin/bash
 .PHONY: bench-agreement agents bench-session bench-agents gpu-check release workflows buildx bench-endpoints bench-time-to-call scale-simulation calls calls-judged images kind-images paper pairs scaling-curves bench-conformance soak chaos bench-live chaos-short fuzz security audit browser lighthouse pictures docs bench-compare bench-fairness bench-batch bench-batch-real bench-checks package e2e-k8s jaeger litellm-proxy k8s-tools tables chart report collect savings collect-savings help setup develop models run test-all test unit integration e2e bench bench-stop bench-stop-real bench-orchestration bench-engine bench-scaling bench-weight peers bench-ledger cost-tree check lint fmt types protos protos-check histories plan-map clean bench-answers
 
+# Where Python is told to keep no compiled code, each of a test run's thousands of processes compiles what it imports: more than half of a start.
+unexport PYTHONDONTWRITEBYTECODE
+
 # uv from PATH, or one that is installed into .tools/
 UV := $(shell command -v uv 2>/dev/null || echo .tools/bin/uv)
 RUN := $(UV) run --quiet --locked --extra local
