@@ -27,6 +27,7 @@ ROUTES = [route for route in routes() if not route.endswith("...")]
 # What each path of a body takes; the other routes have none.
 BODIES: dict[str, dict[str, Any]] = {
     "/v1/chat/completions": body(QUESTION, model=MODEL),
+    "/v1/completions": {"model": MODEL, "prompt": QUESTION, "max_tokens": 16},
     "/v1/responses": {"model": MODEL, "input": QUESTION},
     "/v1/messages": {"model": MODEL, "max_tokens": 64, "messages": [{"role": "user", "content": QUESTION}]},
     "/v1/messages/count_tokens": {"model": MODEL, "messages": [{"role": "user", "content": QUESTION}]},
