@@ -28,8 +28,8 @@ HTTP_PORT = next(process.ports["main"] for process in PROCESSES if process.name 
 
 
 def up(
-    profiles: Annotated[
-        list[str] | None, typer.Option("--profile", help=f"Pair of models to serve; default: {DEFAULT_PROFILE}.")
+    profile: Annotated[
+        list[str] | None, typer.Option(help=f"Pair of models to serve; default: {DEFAULT_PROFILE}.")
     ] = None,
     large: Annotated[
         str,
@@ -72,26 +72,26 @@ def up(
 
     Where it runs already, what has ended is started again.
     """
-    *others, profile = profiles or [""]
+    *others, served = profile or [""]
     if others:
         raise typer.BadParameter(
             f"one stack serves one pair, not {len(others) + 1}: give another one a stack of its own, with "
-            f"TANDEM_STATE=FOLDER tandem up --profile {profile}",
+            f"TANDEM_STATE=FOLDER tandem up --profile {served}",
             param_hint="--profile",
         )
     if large or small or second:
         from tandem.cli.profile import pair_profile
 
-        profile = pair_profile(profile, large, small, second or (), quiet=json)
+        served = pair_profile(served, large, small, second or (), quiet=json)
     elif not json:
-        _say_losses(profile)
+        _say_losses(served)
     stack = open_stack()
     if stack is None:
-        stack = start_stack(profile, quiet=json, jaeger=jaeger, tls=tls, http_port=http_port)
+        stack = start_stack(served, quiet=json, jaeger=jaeger, tls=tls, http_port=http_port)
         if not json and stack.ports["http-gateway"]["main"] not in (HTTP_PORT, http_port):
             console_note(f"port {HTTP_PORT} is taken, so the HTTP port has moved; --http-port N fixes one")
     else:
-        require_same(stack, profile, jaeger=jaeger, tls=tls, http_port=http_port)
+        require_same(stack, served, jaeger=jaeger, tls=tls, http_port=http_port)
         start_missing(stack, quiet=json)
     if json:
         print_json({"gateway": stack.gateway, "http": stack.http, "profile": stack.profile, "ports": stack.ports})

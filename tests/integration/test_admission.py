@@ -63,7 +63,7 @@ async def test_a_question_that_cannot_be_short_enough_is_not_tokenised(
     with pytest.raises(RequestError) as refused:
         await ask(system, "x" * 1_900_000)
     assert (refused.value.reason, refused.value.field) == ("QUESTION_TOO_LONG", "question")
-    with pytest.raises(RequestError, match="12,902,893 more than the 2,097,152") as refused:
+    with pytest.raises(RequestError, match="6,611,437 more than the 8,388,608") as refused:
         await ask(system, "x" * 15_000_000)
     assert refused.value.code is grpc.StatusCode.RESOURCE_EXHAUSTED
     assert not counted

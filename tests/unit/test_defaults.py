@@ -42,6 +42,13 @@ def test_a_threshold_of_each_stage_comes_from_either(config: Path, monkeypatch: 
     assert given("chat")["threshold"] == ["0=0.7", "0.6"]
 
 
+def test_the_profile_of_a_local_stack_comes_from_either(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config.write_text('profile = "mine"\n')
+    assert given("up")["profile"] == ["mine"]
+    monkeypatch.setenv("TANDEM_PROFILE", "another")
+    assert given("up")["profile"] == ["another"]
+
+
 def test_ask_and_chat_have_every_option_that_takes_a_default() -> None:
     for verb in ("ask", "chat"):
         options = {option.name for option in _load(verb).params}
