@@ -46,7 +46,7 @@ from services.shared.process.transport import PLAIN, Transport, own_transport
 from services.shared.request_log.log import RequestLog
 from tandem.access.tenants import TenantFile, Tenants
 from tandem.access.watched_file import WatchedFile
-from tandem.client.contract import MAX_REQUEST_BYTES
+from tandem.client.contract import MAX_MESSAGE_BYTES
 from tandem.errors import SetupError
 from tandem.method.profile.profile import Profile, load_profile
 from tandem.v1 import batch_pb2_grpc, tandem_pb2_grpc
@@ -191,7 +191,7 @@ def open_server(settings: GatewaySettings, checked: Authentication, transport: T
     """With its ports, before anything that takes time: who is in their way hears of it at once. Raises SetupError."""
     server = Server(
         settings.host, settings.port, [NAME, FILES, BATCHES], [checked.check],
-        transport=transport, callers=CALLERS, receive_limit=2 * MAX_REQUEST_BYTES,
+        transport=transport, callers=CALLERS, receive_limit=MAX_MESSAGE_BYTES,
     )  # fmt: skip
     if settings.internal_port:
         server.listen_for_processes(settings.internal_port)

@@ -17,7 +17,9 @@ MOST_TOOLS = 128
 MOST_CALLS = 128
 """Of a message."""
 MAX_REQUEST_BYTES = 4 * 2**20
-"""Of a message to the gateway, and of a body of JSON that becomes one. Temporal keeps 2 MB of it, compressed."""
+"""Of a body of JSON. Temporal keeps 2 MB of it, compressed."""
+MAX_MESSAGE_BYTES = 2 * MAX_REQUEST_BYTES
+"""Of a message to the gateway: a body goes beside what is read of it."""
 MOST_COUNT = 2**32 - 1
 Count = Annotated[int, Field(ge=0, le=MOST_COUNT)]
 """A field of type uint32."""
