@@ -43,7 +43,8 @@ def ship_policy(profile: Profile, policy: Policy, table: Table) -> None:
     stages: Any = document["stages"]
     for stage, threshold in zip(stages, policy.thresholds[1:], strict=True):
         stage["threshold"] = round(threshold, 4)
-    trial = asdict(policy.trial)
+    kept = type(profile.trial).model_fields  # what agrees has a table of its own
+    trial = {name: value for name, value in asdict(policy.trial).items() if name in kept}
     if len(profile.small) == 1:  # then nobody else could try
         del trial["order"]
     _update(document, "trial", trial)
