@@ -93,7 +93,7 @@ async def test_a_call_that_both_make_is_the_first_ones_and_the_large_model_is_no
 async def test_who_writes_another_functions_name_is_cut_and_the_large_model_answers(agreeing: Systems) -> None:
     result = await asked(await agreeing(), PARIS, OF_OTHER + "and_much_more", ROME, "second_hold=12 ms=2")
     assert (called(result), result["answered_by"]) == ([("w", {"at": "Rome"})], "llm")
-    assert generated(result["usage"]["second_slm"]) == 12  # of 43: it would have been held for ever
+    assert 0 < generated(result["usage"]["second_slm"]) <= 12  # of 43: it would have been held for ever
     assert [c["verdict"] for c in result["checks"]] == ["fail"]
     assert result["checks"][0]["detail"] == "the small model and the second small model differ"
 
@@ -110,14 +110,15 @@ async def test_both_are_cut_where_one_call_is_allowed_and_the_names_differ(agree
         await agreeing(), PARIS, OF_OTHER, ROME, "slm_hold=12 second_hold=12", parallel_tool_calls=False
     )
     assert result["answered_by"] == "llm"
-    assert [generated(result["usage"][role]) for role in ("slm", "second_slm")] == [12, 12]
+    assert all(0 < generated(result["usage"][role]) <= 12 for role in ("slm", "second_slm"))
 
 
 async def test_where_both_call_nothing_the_first_ones_text_is_served(agreeing: Systems) -> None:
     result = await asked(await agreeing(), NOBODY, "Sun.")
     assert (result["answer"], result["tool_calls"], result["answered_by"]) == ("It is sunny.", [], "slm")
     cut = await asked(await agreeing(), NOBODY, PARIS + "and_so_on", ROME, "second_hold=12 ms=2")
-    assert (cut["answered_by"], generated(cut["usage"]["second_slm"])) == ("llm", 12)
+    assert cut["answered_by"] == "llm"
+    assert 0 < generated(cut["usage"]["second_slm"]) <= 12
 
 
 async def test_a_promise_of_calls_alone_takes_no_text(agreeing: Systems) -> None:

@@ -70,9 +70,12 @@ def test_every_option_reaches_the_message() -> None:
         tool_choice="required",
         allowed_tools=["g"],
         parallel_tool_calls=False,
+        session="s",
+        max_session_usd=2.5,
     )
     assert set(options) == set(SolveOptions.__annotations__)
     message = solve_request("why?", **options)
+    assert (message.session, message.max_session_usd) == ("s", 2.5)
     assert (message.question, message.profile, message.request_id, message.tenant) == ("why?", "p", "r", "t")
     assert (message.budget.max_cost_usd, message.budget.max_llm_tokens) == (1.5, 7)
     assert (message.stop.threshold, dict(message.stop.thresholds), message.stop.max_stage) == (0.25, {1: 0.5}, 2)

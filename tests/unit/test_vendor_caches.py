@@ -35,7 +35,7 @@ class Vendor:
     counted: list[TokenCounts] = field(default_factory=list)
 
     def count(self, body: dict[str, Any]) -> TokenCounts:
-        said = json.dumps([body.get("system"), body.get("tools"), body["messages"]])
+        said = json.dumps([plain(body.get("system")), body.get("tools"), plain(body["messages"])])
         shared = max((common(said, earlier) for earlier in self.known), default=0) // 4
         cached = shared // BLOCK * BLOCK
         self.known.append(said)
@@ -77,6 +77,16 @@ def test_a_session_is_billed_as_its_vendor_counts_and_costs_what_it_costs_direct
     assert not any(counts.is_estimated for counts in used)
     paid, usd_alone = (sum(PRICES.usd(counts) or 0.0 for counts in each) for each in (used, direct.counted))
     assert paid <= 1.02 * usd_alone
+
+
+def plain(part: Any) -> Any:
+    """Without marks, which are no tokens: a text in a block is the text."""
+    if isinstance(part, dict):
+        return {name: plain(value) for name, value in part.items() if name != "cache_control"}
+    if isinstance(part, list):
+        texts = [block["text"] for block in part if block.get("type") == "text"]
+        return "".join(texts) if texts else [plain(each) for each in part]
+    return part
 
 
 def common(one: str, other: str) -> int:
