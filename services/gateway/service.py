@@ -11,6 +11,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 import grpc
+from opentelemetry import trace
 
 from services.gateway.admission import Admission, check_request_id
 from services.gateway.bounds import check_where
@@ -28,6 +29,7 @@ from services.gateway.turns import Turns
 from services.gateway.visibility import Listed, visibility_query
 from services.shared.identity.authentication import ApiKeys
 from services.shared.identity.caller import Caller, current_caller
+from services.shared.observability.spans import set_attributes
 from services.shared.request_log.log import RequestLog
 from tandem.access.keys import ApiKey
 from tandem.convert.results import event_to_pb, profile_to_pb, result_to_pb, shadow_to_pb, timeline_to_pb
@@ -94,6 +96,7 @@ class TandemService(tandem_pb2_grpc.TandemServiceServicer):
                 try:
                     admitted = await self._starting.start_or_join(request)
                     is_admitted = True
+                    set_attributes(trace.get_current_span(), {"tandem.session": admitted.session or None})
                     yield _accepted(admitted, str(position), caller, await self._starting.spent(admitted))
                     async with aclosing(reader.read(admitted, position)) as events:
                         async for event in events:

@@ -8,15 +8,12 @@ from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 
-from opentelemetry import trace
-
 from services.gateway.admission import Admission, check_request_id, request_fingerprint
 from services.gateway.checks import check_schemas
 from services.gateway.own_body import kept
 from services.gateway.policies import Policies
 from services.gateway.temporal import AdmittedRequest, Workflows
 from services.gateway.tenancy import Tenancy
-from services.shared.observability.spans import set_attributes
 from services.shared.observability.tracing import current_trace_id
 from services.shared.request_log.bodies import Bodies
 from services.shared.request_log.sessions import Sessions
@@ -68,7 +65,7 @@ class Starting:
         fingerprint = request_fingerprint(task, asked.budget)
         if task.plan.profile in self._admission.withdrawn:
             return await self._join_ended(task, fingerprint, lambda: self._admission.must_begin(task.plan.profile))
-        if refusal := await self._spent(task):
+        if refusal := await self._refusal_of_session(task):
             return await self._join_ended(task, fingerprint, refusal)
 
         async def start(task: SolveInput) -> AdmittedRequest:
@@ -76,7 +73,7 @@ class Starting:
 
         return await self._tenancy.begin(task, start)
 
-    async def _spent(self, task: SolveInput) -> Callable[[], None] | None:
+    async def _refusal_of_session(self, task: SolveInput) -> Callable[[], None] | None:
         """What refuses the turn where its session has cost all that it may. Raises Unavailable where that is not known,
         and InvalidArgument where a price is not.
         """
@@ -92,7 +89,6 @@ class Starting:
 
     async def spent(self, admitted: AdmittedRequest) -> float | None:
         """What the session of a request has cost so far, in USD; None: it has none, or that is not known."""
-        set_attributes(trace.get_current_span(), {"tandem.session": admitted.session or None})
         with suppress(Unavailable):
             return await self._sessions.spent(admitted.tenant, admitted.session) if admitted.session else None
         return None

@@ -9,7 +9,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field, model_validator
 
 from tandem.client.contract import MOST_COUNT, MOST_MESSAGES, MOST_TOOLS
-from tandem.openai.body import ApiBody, Hint, Part, Strict, Unread, loosened
+from tandem.openai.body import ApiBody, Hint, NotText, Part, Strict, Unread, loosened
 from tandem.openai.chat_request import ChatCompletionRequest, TandemOptions
 from tandem.openai.parameters import MESSAGES, Table
 from tandem.openai.tools import OtherTool
@@ -26,14 +26,10 @@ class ThinkingBlock(Unread):
     type: Literal["thinking", "redacted_thinking"]
 
 
-class OtherBlock(Unread):
+class OtherBlock(NotText):
     """An image, a document, or what the API's own tools did."""
 
     read = ("text", "tool_use", "tool_result", "thinking", "redacted_thinking")
-
-    @property
-    def text(self) -> str:
-        return f"[{self.type}: not text]"
 
 
 class CallBlock(Part):

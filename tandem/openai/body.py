@@ -68,6 +68,14 @@ class Unread(Part):
         yield f"[type={self.type}]", self.type
 
 
+class NotText(Unread):
+    """A part of a message that only an API of its protocol reads; `text` stands in its place for any other model."""
+
+    @property
+    def text(self) -> str:
+        return f"[{self.type}: not text]"
+
+
 class ApiBody(Part, JsonBody):
     """A body of one of the three APIs."""
 

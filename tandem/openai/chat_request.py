@@ -13,7 +13,7 @@ from tandem.client.contract import MOST_CALLS, MOST_COUNT, MOST_MESSAGES, MOST_T
 from tandem.client.request import SolveOptions, solve_request
 from tandem.method.conversation import Task
 from tandem.method.rule.stop_rule import NEVER
-from tandem.openai.body import ApiBody, Part, Strict, Unread
+from tandem.openai.body import ApiBody, NotText, Part, Strict
 from tandem.openai.parameters import CHAT, RefusedParameter, Table
 from tandem.openai.tools import CallBody, Choice, OtherTool, ToolBody, as_options
 from tandem.v1 import tandem_pb2
@@ -29,14 +29,10 @@ class TextPart(Part):
     text: str
 
 
-class OtherPart(Unread):
+class OtherPart(NotText):
     """An image, a sound or a file."""
 
     read = ("text",)
-
-    @property
-    def text(self) -> str:
-        return f"[{self.type}: not text]"
 
 
 class ChatMessage(Part):

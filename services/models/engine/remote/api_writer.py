@@ -294,6 +294,12 @@ def settings_from(arguments: dict[str, Any]) -> ApiSettings:
     settings, api = from_arguments(ApiSettings, arguments), arguments.get("api")
     if api is None:
         return settings
-    key = endpoint_key(api) or "none"
-    settings = replace(settings, base_url=api.url, api_key=key, model=api.model, can=api.can, limits=api.limits)
-    return replace(settings, cache_marks=api.cache_marks)
+    return replace(
+        settings,
+        base_url=api.url,
+        api_key=endpoint_key(api) or "none",
+        model=api.model,
+        can=api.can,
+        limits=api.limits,
+        cache_marks=api.cache_marks,
+    )
