@@ -63,8 +63,7 @@ def _bill(result: tandem_pb2.SolveResult, data: dict[str, Any], saving: str) -> 
     for line in bill_lines(result):
         usage = line.usage
         about = "≈ " if usage.is_estimated else ""
-        extra = f", {usage.overrun_tokens} overrun" if usage.overrun_tokens else ""
-        extra += f", {usage.discarded_tokens} discarded" if usage.discarded_tokens else ""
+        extra = "".join(f", {tokens} {state.replace('_', ' ')}" for state, tokens in line.others.items())
         parts = [f"+{usage.cached_input_tokens} cached"] if usage.cached_input_tokens else []
         parts += [f"{line.cache_writes} put into the cache"] if line.cache_writes else []
         cached = f" ({', '.join(parts)})" if parts else ""

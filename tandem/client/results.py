@@ -8,10 +8,13 @@ from typing import Any
 from google.protobuf.message import Message
 
 from tandem.method.roles import BILL_ROLES, SMALL_ROLES, title
+from tandem.method.tokens import STATES
 from tandem.v1 import tandem_pb2
 
 _LATER_ROLES = SMALL_ROLES[2:]
 """Keys that an earlier version did not print: they are there only where a profile names so many small models."""
+
+_NAMED = ("input", "cached_input", "cache_write", "cache_write_hour", "output")
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +33,12 @@ class BillLine:
     @property
     def generated(self) -> int:
         return self.usage.output_tokens + self.usage.overrun_tokens + self.usage.discarded_tokens
+
+    @property
+    def others(self) -> dict[str, int]:
+        """By state, what is neither the prompt nor an answer: `overrun`, `discarded`."""
+        tokens = {state: getattr(self.usage, f"{state}_tokens") for state in STATES.values() if state not in _NAMED}
+        return {state: count for state, count in tokens.items() if count}
 
     @property
     def cache_writes(self) -> int:

@@ -11,7 +11,7 @@ from tandem.method.errors import InvalidArgument
 from tandem.method.evidence.checks import CheckSpec, Verdict
 from tandem.method.profile.prices import UNKNOWN, RolePrices
 from tandem.method.request.result import StopReason
-from tandem.method.tokens import Sampling, TokenCounts
+from tandem.method.tokens import STATES, Sampling, TokenCounts
 from tandem.method.tools import Tool, ToolCall, ToolMode, ToolUse
 from tandem.v1 import execution_pb2, tandem_pb2
 
@@ -152,30 +152,13 @@ def check_from_pb(check: tandem_pb2.Check) -> CheckSpec:
 
 
 def counts_to_pb(model: str, counts: TokenCounts) -> tandem_pb2.TokenUsage:
-    return tandem_pb2.TokenUsage(
-        model=model,
-        input_tokens=counts.prompt,
-        cached_input_tokens=counts.cached,
-        output_tokens=counts.completion,
-        overrun_tokens=counts.overrun,
-        discarded_tokens=counts.discarded,
-        is_estimated=counts.is_estimated,
-        cache_write_tokens=counts.written,
-        cache_write_hour_tokens=counts.written_hour,
-    )
+    tokens = {f"{state}_tokens": getattr(counts, name) for name, state in STATES.items()}
+    return tandem_pb2.TokenUsage(model=model, is_estimated=counts.is_estimated, **tokens)
 
 
 def counts_from_pb(usage: tandem_pb2.TokenUsage) -> TokenCounts:
-    return TokenCounts(
-        prompt=usage.input_tokens,
-        cached=usage.cached_input_tokens,
-        completion=usage.output_tokens,
-        overrun=usage.overrun_tokens,
-        discarded=usage.discarded_tokens,
-        is_estimated=usage.is_estimated,
-        written=usage.cache_write_tokens,
-        written_hour=usage.cache_write_hour_tokens,
-    )
+    tokens = {name: getattr(usage, f"{state}_tokens") for name, state in STATES.items()}
+    return TokenCounts(**tokens, is_estimated=usage.is_estimated)
 
 
 def optional(message: Any, field: str) -> Any:

@@ -3,6 +3,18 @@
 from dataclasses import asdict, dataclass
 from typing import Self
 
+STATES = {
+    "prompt": "input",
+    "cached": "cached_input",
+    "completion": "output",
+    "overrun": "overrun",
+    "discarded": "discarded",
+    "written": "cache_write",
+    "written_hour": "cache_write_hour",
+}
+"""Each count by the name of its state in the contract (`{state}_tokens` of TokenUsage), metrics and bills, made of
+this table: a further count is a field below, a row here and a field of TokenUsage."""
+
 
 @dataclass(frozen=True, slots=True)
 class TokenCounts:
@@ -26,16 +38,14 @@ class TokenCounts:
     written_hour: int = 0
 
     def __add__(self, other: Self) -> Self:
-        return type(self)(
-            self.prompt + other.prompt,
-            self.cached + other.cached,
-            self.completion + other.completion,
-            self.overrun + other.overrun,
-            self.discarded + other.discarded,
-            self.is_estimated or other.is_estimated,
-            self.written + other.written,
-            self.written_hour + other.written_hour,
-        )
+        sums = {name: getattr(self, name) + getattr(other, name) for name in STATES}
+        return type(self)(**sums, is_estimated=self.is_estimated or other.is_estimated)
+
+    @property
+    def by_state(self) -> dict[str, int]:
+        """Each token once: `input` is what was computed and not also put into a cache."""
+        counted = {state: getattr(self, name) for name, state in STATES.items()}
+        return counted | {"input": self.prompt - self.written - self.written_hour}
 
     @property
     def generated(self) -> int:

@@ -9,7 +9,6 @@ from types import SimpleNamespace
 import pytest
 
 from services.http_gateway.messages import _usage as anthropic_usage
-from services.shared.observability.metrics import _by_state
 from services.shared.observability.spans import Inference, cost_bucket
 from services.shared.observability.spans import _usage as usage_attributes
 from tandem.cli.bill import _bill
@@ -95,7 +94,7 @@ def test_every_display_of_a_bill_has_what_was_put_into_a_cache() -> None:
     assert "100 prompt tokens (+50 cached, 90 put into the cache)" in str(_bill(message, to_dict(message), "")[0])
     span = usage_attributes(Inference("m", "llm", "r", 1, PLAN.llm.prices), usage["llm"])
     assert span["gen_ai.usage.cache_creation.input_tokens"] == 90
-    assert _by_state(usage["llm"]) | {"output": 0} == {
+    assert usage["llm"].by_state | {"output": 0} == {
         "input": 10, "cached_input": 50, "cache_write": 60, "cache_write_hour": 30,
         "output": 0, "overrun": 0, "discarded": 0,
     }  # fmt: skip

@@ -67,8 +67,14 @@ const TIMES = [
   ["total", "Whole request"],
 ];
 
-/** Rows of caches that vendors fill are there where one was. */
+/** Rows of these are there where a request has such tokens, as are those of states that this page has no words for. */
 const RARE = ["cache_write_tokens", "cache_write_hour_tokens"];
+const statesOf = (roles, usage) => {
+  const named = STATES.map(([name]) => name);
+  const others = Object.keys(usage[roles[0][0]]).filter((name) => name.endsWith("_tokens") && !named.includes(name));
+  const isShown = ([name]) => ![...RARE, ...others].includes(name) || sum(roles, usage, name);
+  return [...STATES, ...others.map((name) => [name, name.replace("_tokens", "").replaceAll("_", " ")])].filter(isShown);
+};
 
 /** A column for each role that the profile has: Large, Small, Scorer, Second, ... */
 const rolesOf = ({ usage }) => Object.keys(usage).filter((role) => usage[role].model).map((role) => [role, heading(role)]);
@@ -92,7 +98,7 @@ export function Bill({ result, jaeger, isOpen }) {
             <thead><tr><th scope="col">Tokens</th>
               ${roles.map(([role, label]) => html`<th scope="col" class=${role}>${label}</th>`)}<th scope="col">All</th></tr></thead>
             <tbody>
-              ${STATES.filter(([name]) => !RARE.includes(name) || sum(roles, usage, name)).map(([name, label]) => html`
+              ${statesOf(roles, usage).map(([name, label]) => html`
                 <tr><th scope="row">${label}</th>
                   ${[...roles.map(([role]) => usage[role][name]), sum(roles, usage, name)].map((tokens) => html`
                     <td class=${tokens ? "" : "zero"}>${count(tokens)}</td>`)}</tr>`)}

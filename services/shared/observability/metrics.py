@@ -19,7 +19,6 @@ from services.shared.observability.availability import SLOW, announce
 from tandem.errors import SetupError
 from tandem.method.request.result import SolveResult
 from tandem.method.roles import LLM, SLM
-from tandem.method.tokens import TokenCounts
 
 logger = logging.getLogger(__name__)
 _FAST = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
@@ -253,25 +252,12 @@ def _count_usage(result: SolveResult, exemplar: dict[str, str] | None) -> None:
             UNPRICED.labels(model, role).inc()
         else:
             COST.labels(model, role).inc(usd, exemplar)
-        for state, tokens in _by_state(counts).items():
+        for state, tokens in counts.by_state.items():
             TOKENS.labels(model, role, state).inc(tokens)
     OVERRUN.labels(result.models[LLM]).inc(result.usage[LLM].overrun, exemplar)
     if result.cost.saved_ratio is not None:  # what one cost that was cancelled, failed or cut off is no saving
         COST_ANSWERED.labels(result.profile).inc(result.cost.usd or 0.0)
         COST_ALONE.labels(result.profile).inc(result.cost.usd_llm_alone or 0.0)
-
-
-def _by_state(counts: TokenCounts) -> dict[str, int]:
-    """Values of the label `state`."""
-    return {
-        "input": counts.prompt - counts.written - counts.written_hour,
-        "cached_input": counts.cached,
-        "cache_write": counts.written,
-        "cache_write_hour": counts.written_hour,
-        "output": counts.completion,
-        "overrun": counts.overrun,
-        "discarded": counts.discarded,
-    }
 
 
 def _exemplar(trace_id: str) -> dict[str, str] | None:
