@@ -6,14 +6,18 @@ the log has them.
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import pytest
 
-from tandem import Client, to_dict
+from tandem import Client, RequestError, to_dict
+from tandem.local.supervisor import Stack
 from tandem.v1 import tandem_pb2
 from tests.conftest import Hold, wait_until
 from tests.e2e.conftest import LocalStack
@@ -24,7 +28,7 @@ from tests.e2e.test_kills import (  # noqa: F401
     kill_and_start,
     kill_and_start_beside_temporal,
 )
-from tests.stacks import restart, scripted_stack
+from tests.stacks import heal, restart, scripted_stack
 
 pytestmark = pytest.mark.timeout(900)
 CALL = '<call>w_{"at":_"Rome"}</call>'
@@ -82,31 +86,81 @@ def test_a_client_that_leaves_in_the_middle_of_a_call_is_billed_what_was_written
     assert result["cost"]["usd"] > 0
 
 
-def test_a_worker_that_dies_while_two_small_models_answer_leaves_what_both_say_and_an_exact_bill(
-    hold: Hold, tmp_path: Path
-) -> None:
-    """The first has ended by then; the second goes on after its first character, and so writes that twice."""
-    said = f"[slm={CALL} slm_eos={len(CALL) + 1} second={CALL} second_eos={len(CALL) + 1} second_hold=1:{hold}]"
-    journal, engines = tmp_path / "tokens", {"slm": "slm", "second_slm": "second"}
+class Together:
+    """A stack of two small models that are asked together, and what its engines have counted themselves."""
 
-    def written(engine: str) -> int:
-        lines = journal.read_text().splitlines() if journal.exists() else []
-        return sum(int(line.split()[2]) for line in lines if line.startswith(f"{engine} output "))
+    def __init__(self, stack: Stack, client: Client, journal: Path) -> None:
+        self.stack, self.client, self._journal, self._pool = stack, client, journal, ThreadPoolExecutor(1)
+        self._before = self._counts()
 
+    def _counts(self) -> Counter[tuple[str, str]]:
+        found = Counter[tuple[str, str]]()
+        for line in self._journal.read_text().splitlines():
+            engine, kind, count = line.split()
+            found["second_slm" if engine == "second" else engine, kind] += int(count)
+        return found
+
+    def counted(self) -> Counter[tuple[str, str]]:
+        """Tokens by role and kind since the request was asked."""
+        return self._counts() - self._before
+
+    def ask(self, request_id: str, hold: str, held: str = "second_slm") -> Future[tandem_pb2.SolveResult]:
+        """Both small models make the same call; one has written it all where the other waits after a token."""
+        heal(self.stack)
+        self._before = self._counts()
+        texts = " ".join(f"{engine}={CALL} {engine}_eos={len(CALL) + 1}" for engine in ("slm", "second", "llm"))
+        said = spoken(f"[{texts} {held.removesuffix('_slm')}_hold=1{hold}]")
+        asking = self._pool.submit(self.client.ask, said, tools=[TOOL], request_id=request_id, keep_running=True)
+        expected = {role: 1 if role == held else len(CALL) + 1 for role in ("slm", "second_slm")}
+        wait_until(lambda: {role: self.counted()[role, "output"] for role in expected} == expected, 120)
+        return asking
+
+
+def billed(result: dict[str, Any]) -> Counter[tuple[str, str]]:
+    kinds = {"input": ("input",), "output": ("output", "overrun", "discarded")}
+    return +Counter(
+        {
+            (role, kind): sum(usage[f"{each}_tokens"] for each in parts)
+            for role, usage in result["usage"].items()
+            for kind, parts in kinds.items()
+        }
+    )
+
+
+@pytest.fixture(scope="module")
+def together(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Together]:
+    journal = tmp_path_factory.mktemp("together") / "tokens"
+    journal.touch()
     values = {"TANDEM_TEST_JOURNAL": str(journal)}
-    with (
-        scripted_stack(values, profile="scripted-together") as stack,
-        Client(stack.gateway) as client,
-        ThreadPoolExecutor(1) as pool,
-    ):
-        asking = pool.submit(client.ask, spoken(said), tools=[TOOL])
-        wait_until(lambda: (written("slm"), written("second")) == (len(CALL) + 1, 1), 120)
-        restart(stack, "worker")
-        hold.release()
-        result = to_dict(asking.result(300))
-        assert [(each["name"], each["arguments"]) for each in result["tool_calls"]] == [("w", '{"at": "Rome"}')]
-        assert (result["answered_by"], result["checks"][0]["verdict"]) == ("slm", "pass")
-        for role, engine in engines.items():
-            usage = result["usage"][role]
-            assert usage["output_tokens"] + usage["discarded_tokens"] == written(engine)
-        assert written("llm") == 0
+    with scripted_stack(values, profile="scripted-together") as stack, Client(stack.gateway) as client:
+        yield Together(stack, client, journal)
+
+
+@pytest.mark.parametrize("component", ["worker", "slm-executor", "second-slm-executor", "redis", "gateway", "temporal"])
+def test_whatever_dies_while_two_small_models_answer_leaves_one_call_and_an_exact_bill(
+    together: Together, hold: Hold, component: str
+) -> None:
+    """Where one's own process died, the large model has answered; else what both say is taken."""
+    asking = together.ask(uuid4().hex, f":{hold}", "slm" if component == "slm-executor" else "second_slm")
+    restart(together.stack, component)
+    hold.release()
+    result = to_dict(asking.result(300))
+    assert [(each["name"], each["arguments"]) for each in result["tool_calls"]] == [("w", '{"at": "Rome"}')]
+    is_away = component.endswith("slm-executor")
+    expected = ("llm", "unknown") if is_away else ("slm", "pass")
+    assert (result["answered_by"], result["checks"][0]["verdict"]) == expected
+    assert billed(result) == together.counted()
+    assert any("small model did not answer" in note for note in result["notes"]) == is_away
+
+
+def test_a_caller_who_cancels_while_two_small_models_answer_is_billed_what_was_written(together: Together) -> None:
+    request_id = uuid4().hex
+    asking = together.ask(request_id, "")
+    together.client.cancel(request_id)
+    with suppress(RequestError):
+        asking.result(60)
+    wait_until(lambda: together.client.get(request_id).HasField("result"), 60)
+    result = to_dict(together.client.get(request_id).result)
+    assert (result["stop"]["reason"], result["tool_calls"]) == ("cancelled", [])
+    assert billed(result) == together.counted()
+    assert together.counted()["second_slm", "output"] == 1
