@@ -7,6 +7,7 @@ from __future__ import annotations
 import asyncio
 import shutil
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, suppress
 from pathlib import Path
@@ -21,6 +22,7 @@ from tandem.method.names import beside_id
 from tests.integration.asking import BOUND_SECONDS, ask, generated, idle
 from tests.integration.conftest import SPANS, System, run_system
 from tests.integration.edge import serving
+from tests.integration.test_batch import read, run
 from tests.integration.test_second_model import billed, counted, since
 from tests.integration.test_tools import PARAMETERS, PARIS, ROME, WEATHER, called
 
@@ -242,3 +244,30 @@ async def test_agents_turns_are_served_so_through_openais_api(agreeing: Systems)
     [choice] = plain["choices"]
     assert choice["message"]["tool_calls"][0]["function"]["name"] == "w"
     assert choice["finish_reason"] == "tool_calls"
+
+
+async def test_a_batch_takes_what_both_say_and_costs_what_they_wrote(
+    agreeing: Systems, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    system = await agreeing(files=str(tmp_path_factory.mktemp("files")))
+    before = counted(system)
+
+    def line(name: str, *script: str) -> dict[str, Any]:
+        body = {"model": "", "messages": said(*script), "tools": [WEATHER, OTHER]}
+        return {"custom_id": name, "method": "POST", "url": "/v1/chat/completions", "body": body}
+
+    lines = [line("alike", PARIS, PARIS), line("apart", PARIS, OF_OTHER), line("none", NOBODY, "Sun.")]
+    batch = await run(system, [*lines, {"id": "18", "question": said("18", "$18.00")[0]["content"], "task": "answer"}])
+    answers = await read(system, batch.output_file_id)
+    bodies = [each["response"]["body"]["tandem"] for each in answers[:3]] + answers[3:]
+    assert [generated(each["usage"]["llm"]) > 0 for each in bodies] == [False, True, False, False]
+    assert [each["stop"]["reason"] == "verified" for each in bodies] == [True, False, True, True]
+    assert batch.usd == pytest.approx(sum(each["cost"]["usd"] for each in bodies))
+    totals = Counter[tuple[str, int]]()
+    for each in bodies:
+        totals.update(
+            {(role, at): count for role, pair in billed(each["usage"]).items() for at, count in enumerate(pair)}
+        )
+    assert totals == Counter(
+        {(role, at): n for role, pair in since(before, system).items() for at, n in enumerate(pair)}
+    )
