@@ -33,7 +33,7 @@ class CatalogueEntry:
 
     `head`: `bytes` and `sha256` of the beginning of a GGUF file, up to its weights. `kv_bytes_per_token`: of the cache,
     2 * layers * KV heads * head size * 2 bytes; for `tandem plan --capacity`. `chat_template`: Jinja, in place of the
-    model's own; a base model has none.
+    model's own; a base model has none. `family`: models of one err alike; empty: as the name says.
     """
 
     name: str
@@ -41,6 +41,7 @@ class CatalogueEntry:
     license: str
     base: str
     repository: str
+    family: str = ""
     file: str = ""
     bytes: int = 0
     sha256: str = ""

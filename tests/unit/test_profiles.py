@@ -8,6 +8,7 @@ import pytest
 from services.sufficiency_scorer.artefact import TrainedScorer
 from services.sufficiency_scorer.scorer_inputs import ScorerInputs, bag_of_words
 from services.sufficiency_scorer.scorers import make_scorer
+from tandem.cli.profile import kinships
 from tandem.local.models import catalogue
 from tandem.method.errors import InvalidArgument, NotFound
 from tandem.method.profile.price_sections import RolePricesSection
@@ -127,7 +128,28 @@ def test_a_profile_whose_trials_or_tasks_contradict_each_other_is_refused(
         ("gpt-4o-mini", "", "gpt"),
         ("qwen2.5-coder-0.5b-instruct", "", "qwen"),
         ("ToolACE-2-8B", "llama", "llama"),
+        ("deepseek-r1-distill-qwen-7b", "", "qwen"),
+        ("chatgpt-4o-latest", "", "gpt"),
+        ("o4-mini", "", "gpt"),
+        ("codestral-22b", "", "mistral"),
+        ("Mixtral-8x7B-Instruct-v0.1", "", "mistral"),
+        ("gemini-1.5-flash", "", "gemini"),
+        ("olmo-2-7b", "", "olmo"),
     ],
 )
 def test_models_are_of_one_family_by_their_names_or_as_the_profile_says(name: str, family: str, kin: str) -> None:
     assert Model(name=name, parameters=0, family=family).kin == kin
+
+
+def test_who_shares_a_family_with_another_small_model_is_told_what_that_loses() -> None:
+    small = [Model(name=name, parameters=0) for name in ("qwen3-8b", "gpt-4o-mini", "deepseek-r1-distill-qwen-7b")]
+    assert not kinships(small[1], small[:1])
+    [told] = kinships(small[2], small[:2])
+    assert told.startswith("qwen3-8b is of the family qwen as well")
+    assert "4.6 %" in told
+
+
+def test_every_model_of_the_catalogue_has_a_family_and_a_profile_that_names_another_is_believed() -> None:
+    assert all(entry.family for entry in catalogue().values())
+    mine = Model(name="deepseek-r1-distill-qwen-7b", parameters=0, family="deepseek")
+    assert not kinships(Model(name="qwen2.5-coder-0.5b-instruct", parameters=0), [mine])

@@ -33,6 +33,9 @@ from tandem.method.profile.templates import Prompts
 from tandem.method.roles import LLM, SLM, SMALL_ROLES, title
 from tandem.method.section import Probability, Section
 
+_FAMILIES = {"qwen": "qwen|qwq", "llama": "llama", "gpt": r"gpt|^o\d", "mistral": "[a-z][sx]tral"}
+"""What names say of a family besides their first letters, as deepseek-r1-distill-qwen-7b and codestral do."""
+
 
 class Model(Section):
     """A model of the catalogue (deploy/models.toml) and how it is run, or one behind an API."""
@@ -48,14 +51,15 @@ class Model(Section):
     )
     family: str = Field(
         default="",
-        description="models of one family err alike; empty: the letters that the name begins with, as qwen or gpt",
+        description="models of one family err alike; empty: as the name says, qwen or gpt",
     )
 
     @property
     def kin(self) -> str:
-        """Its family."""
-        begins = re.match(r"[a-z]*", self.name.rpartition("/")[2].casefold())
-        return self.family or (begins.group() if begins else "")
+        """Its family: a known one that the name has, else the letters that it begins with."""
+        name = self.name.rpartition("/")[2].casefold()
+        known = (family for family, sign in _FAMILIES.items() if re.search(sign, name))
+        return self.family or next(known, re.match(r"[a-z]*", name)[0])  # type: ignore[index]
 
 
 class Stage(Section):
