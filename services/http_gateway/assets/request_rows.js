@@ -43,10 +43,10 @@ export function Rows({ requests }) {
     </table>`;
 }
 
-export const asked = ({ question, tool }) => (tool ? `Result of ${tool}: ${question}` : question);
+const asked = ({ question, tool }) => (tool ? `Result of ${tool}: ${question}` : question);
 
 /** A request that failed may have been stopped before. */
-export const outcome = ({ state, reason }) => (state !== "failed" && reason && reason !== "unspecified" ? ending(reason) : words(state));
+const outcome = ({ state, reason }) => (state !== "failed" && reason && reason !== "unspecified" ? ending(reason) : words(state));
 
 /** With the arrows, or j and k, and to the ends; Enter follows a row's link by itself. */
 function move(event) {
