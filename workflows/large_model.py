@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from typing import NoReturn
 
 from temporalio import workflow
 from temporalio.common import RetryPolicy
-from temporalio.exceptions import ActivityError, is_cancelled_exception
+from temporalio.exceptions import ActivityError, ApplicationError, is_cancelled_exception
 
 with workflow.unsafe.imports_passed_through():
     from tandem.method.conversation import Message
@@ -108,6 +109,12 @@ class LargeModel:
             if not is_cancelled_exception(error):
                 self._state.notes.append(f"the large model failed: {cause_of(error)}")
             self._lost = error
+
+    async def fail(self) -> NoReturn:
+        """Raises what it failed with; it has ended without success."""
+        assert self.handle is not None
+        await self.handle
+        raise ApplicationError("it was aborted, and not by this request")
 
     async def settle_lost_usage(self) -> None:
         """What attempts used that all failed. Asked as late as possible: the process that takes a killed one's place

@@ -6,11 +6,11 @@ import zlib
 from dataclasses import replace
 
 from temporalio import workflow
-from temporalio.exceptions import ActivityError, ApplicationError
+from temporalio.exceptions import ApplicationError, FailureError
 
 with workflow.unsafe.imports_passed_through():
     from services.shared.process.search_attributes import at_end
-    from tandem.method.errors import PROFILE_MISMATCH, PROMPT_REFUSED
+    from tandem.method.errors import NOT_AGAIN
     from tandem.method.request.result import Overhead, ShadowInput, SolveResult, Stop, StopReason
     from tandem.method.request.tasks import GenerationOutcome, Payer
     from workflows.activities.publishing import PublishingActivities
@@ -37,16 +37,29 @@ class Settlement:
             await self._calls.locally(ShadowActivities.start_shadow, self._shadow(result))
         return result
 
-    async def failure(self, stop: Stop, error: ActivityError) -> ApplicationError:
+    async def failure(self, stop: Stop, error: FailureError) -> ApplicationError:
         """The request ends without an answer, but not without its bill, which the error carries."""
-        self._state.notes.append(f"the small model failed: {cause_of(error)}")
+        plan, cause, why = self._state.plan, error.cause, cause_of(error)
+        is_of_llm = plan.llm_must_answer and stop.reason is StopReason.LLM_UNAVAILABLE
+        reason = "LLM_UNAVAILABLE" if is_of_llm else "SLM_UNAVAILABLE"
+        if isinstance(cause, ApplicationError) and cause.type in NOT_AGAIN:
+            reason = cause.type
+        if is_of_llm:
+            why = f"{plan.llm.name!r} alone may answer this, and failed: {why}"
+            if reason == "LLM_UNAVAILABLE":
+                why += (
+                    f"; see its endpoint or pods and ask again, or ask {plan.profile!r} with text alone, which another "
+                    "model of it may answer"
+                )
+        else:
+            self._state.notes.append(f"the small model failed: {why}")
         result = await self._result(stop, None)
         await self._publish(result, failed=True)
-        again = error.cause.next_retry_delay if isinstance(error.cause, ApplicationError) else None
+        again = cause.next_retry_delay if isinstance(cause, ApplicationError) else None
         return ApplicationError(
-            f"no answer: {cause_of(error)}",
+            f"no answer: {why}",
             result,
-            type=_failure_type(error),
+            type=reason,
             non_retryable=True,
             next_retry_delay=again,
         )
@@ -123,11 +136,3 @@ class Settlement:
             checks=self._state.input.checks,
             score=result.stop.score,
         )
-
-
-def _failure_type(error: ActivityError) -> str:
-    """A process with another profile needs an operator, a refused prompt another conversation; any other failure may
-    pass.
-    """
-    reason = error.cause.type if isinstance(error.cause, ApplicationError) else None
-    return reason if reason in (PROFILE_MISMATCH, PROMPT_REFUSED) else "SLM_UNAVAILABLE"

@@ -6,7 +6,7 @@ import asyncio
 from dataclasses import replace
 
 from temporalio import workflow
-from temporalio.exceptions import ActivityError
+from temporalio.exceptions import FailureError
 
 with workflow.unsafe.imports_passed_through():
     from tandem.method.cost.allowance import allowance
@@ -74,7 +74,7 @@ class SolveWorkflow:
         try:
             if not self._state.is_cancelled:
                 answer = await self._answer(stop)
-        except ActivityError as error:
+        except FailureError as error:
             await stopping
             await self._llm.settle_lost_usage()
             raise await self._settlement.failure(stop, error) from error
@@ -144,6 +144,8 @@ class SolveWorkflow:
         """The small model's answer, of a trial or written now; None where the large model's own is used."""
         if stop.reason is StopReason.LLM_FINISHED:
             return None
+        if self._plan.llm_must_answer and stop.reason is StopReason.LLM_UNAVAILABLE:
+            await self._llm.fail()
         if stop.reason is StopReason.UNVERIFIED_BEST:
             return self._answers.better_than_llm()
         tried = self._answers.at(stop) or self._tool_trial.outcome or self._agreement.outcome

@@ -15,21 +15,26 @@ from tandem.v1 import tandem_pb2
 
 def as_asked(plan: Plan, request: SolveRequest) -> Plan:
     """Where the large model is asked by its name it answers, also in a pair whose insights begin no answers, and
-    whatever small models agree on.
+    whatever small models agree on. No other model does while it cannot be reached, so it is waited for as they are.
     """
     stop = request.stop
     if stop.threshold != NEVER or stop.thresholds or stop.max_stage is not None:
         return plan
     plan = replace(plan, trial=replace(plan.trial, agree=0))
-    return by_llm(plan) if plan.handoff == "brief" and request.task == "chat" else plan
+    plan = by_llm(plan) if request.task == "chat" and not plan.llm_finishes else plan
+    patience = max(plan.llm_unavailable_timeout_seconds, plan.unavailable_timeout_seconds)
+    if not plan.llm_finishes:  # a brief, or a beginning, which a small model answers from
+        return plan
+    return replace(plan, llm_must_answer=True, llm_unavailable_timeout_seconds=patience)
 
 
 def passes(profile: Profile, plan: Plan, request: SolveRequest) -> bool:
     """Where the large model writes what it is asked, and not an insight that a prompt of the profile's asks for."""
     api = profile.llm.api
     is_its_protocol = api is not None and request.native is not None and api.protocol == request.native.protocol
+    may_finish = request.budget.max_llm_tokens != 0 and request.stop.max_stage is None
     begins_answer = plan.handoff == "continuation" and bool(plan.stages) and not profile.prompts.llm_prefix
-    return is_its_protocol and request.task == "chat" and (plan.is_llm_alone or begins_answer)
+    return is_its_protocol and request.task == "chat" and may_finish and (plan.is_llm_alone or begins_answer)
 
 
 async def kept(task: SolveInput, native: tandem_pb2.Native, bodies: Bodies) -> SolveInput:

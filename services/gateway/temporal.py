@@ -30,8 +30,7 @@ from services.shared.process.search_attributes import at_start
 from services.shared.process.temporal import unavailable
 from services.shared.request_log.log import RequestLog
 from tandem.method.errors import (
-    PROFILE_MISMATCH,
-    PROMPT_REFUSED,
+    NOT_AGAIN,
     FailedPrecondition,
     InvalidArgument,
     NotFound,
@@ -168,7 +167,7 @@ class Workflows:
         except WorkflowFailureError as error:
             cause = error.cause
             reason = cause.type if isinstance(cause, ApplicationError) and cause.type else "WORKFLOW_FAILED"
-            if reason in (PROFILE_MISMATCH, PROMPT_REFUSED):
+            if reason in NOT_AGAIN:
                 raise FailedPrecondition(str(cause), reason=reason) from error
             again = cause.next_retry_delay if isinstance(cause, ApplicationError) else None
             raise Unavailable(

@@ -33,6 +33,7 @@ _PARAMS = {
 _CODES = {
     "UNKNOWN_PROFILE": "model_not_found",
     "QUESTION_TOO_LONG": "context_length_exceeded",
+    "PROMPT_TOO_LONG": "context_length_exceeded",
     "QUOTA_EXCEEDED": "insufficient_quota",
     "MESSAGE_TOO_LARGE": "request_too_large",
 }
@@ -55,6 +56,7 @@ _STATUSES_OF_REASONS = {
     "BUDGET_TOO_SMALL": 400,
     "SESSION_BUDGET_SPENT": 400,  # not 429, which agents repeat
     "PROMPT_REFUSED": 400,
+    "PROMPT_TOO_LONG": 400,
     "PROFILE_MISMATCH": 503,
     "FILE_TOO_LARGE": 413,
     "MESSAGE_TOO_LARGE": 413,

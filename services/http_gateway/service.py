@@ -139,7 +139,8 @@ class OpenAIService:
         is_strict = request.app.state.bodies.strict
         if native := given.native(request.headers.get("anthropic-beta", ""), is_strict=is_strict):
             asked.native.CopyFrom(native)
-        if not given.reads_text_alone:  # the large model's API alone can
+        if asked.native.needs:  # the large model's API alone does what is asked
+            asked.stop.ClearField("thresholds")
             asked.stop.threshold = NEVER
         exchange = Exchange(client, asked, _span(request, body, request_id), cancels=not key)
         try:

@@ -86,5 +86,7 @@ PROFILE_MISMATCH = "PROFILE_MISMATCH"
 """Reason of a FailedPrecondition: a process serves another profile than the one that the request was planned with."""
 PROMPT_REFUSED = "PROMPT_REFUSED"
 """Reason of an InvalidArgument: a model's chat template does not take the conversation, for example two user messages
-in a row.
+in a row, or its API refuses the request.
 """
+NOT_AGAIN = (PROFILE_MISMATCH, PROMPT_REFUSED, "PROMPT_TOO_LONG")
+"""Reasons of a model's failure that asking again does not change: an operator does, or another conversation."""

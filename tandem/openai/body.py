@@ -131,11 +131,6 @@ class ApiBody(Part, JsonBody):
         text = json.dumps(own, ensure_ascii=False, separators=(",", ":"))
         return tandem_pb2.Native(protocol=self.protocol, body=text, needs=needed[0] if needed else "")
 
-    @property
-    def reads_text_alone(self) -> bool:
-        """Whether any model can answer it: there are no images, nor anything else than text, in it."""
-        return not any("content[type=" in place and known.kind == "refused" for place, known in self._hints.items())
-
     def keep(self, given: Any) -> None:
         """What was parsed, before it was read."""
         self._given = given

@@ -117,6 +117,30 @@ async def test_openais_own_parameters_and_images_reach_an_api_of_its_protocol(
     assert refused.json()["error"]["param"] in ("messages[].content[type=image_url]", "logit_bias")
 
 
+async def test_what_only_the_large_model_can_read_is_answered_by_no_other_where_that_is_away(
+    redis_url: str, temporal_address: str, tmp_path: Path
+) -> None:
+    def answer(path: str, body: dict[str, Any]) -> Answer:
+        if path.endswith("/models"):
+            return Answer({"object": "list", "data": [{"id": "m", "object": "model"}]})
+        return Answer({"error": {"message": "no such image"}}, status=400 if "images" in str(body) else 503)
+
+    async with pair("openai", answer, tmp_path, redis_url, temporal_address) as (http, _):
+        for name, more, status, says in (
+            ("", {}, 503, "'scripted-llm' alone may answer"),
+            ("", {"logit_bias": {"5": 1}}, 503, "'scripted-llm' alone may answer"),
+            ("", {"user": "images"}, 400, "no such image"),
+            ("/large", {}, 503, "'scripted-llm' alone may answer"),
+            ("", {"tandem": {"max_llm_tokens": 0}}, 400, "is passed on"),
+        ):
+            url = {"url": "data:image/png;base64,AAAA"}
+            content = "Hi" if name or "logit_bias" in more else [{"type": "image_url", "image_url": url}]
+            sent = {"model": f"scripted-own-openai{name}", "messages": [{"role": "user", "content": content}], **more}
+            reply = await http.post("/v1/chat/completions", json=sent, timeout=60)
+            assert reply.status_code == status, reply.text
+            assert says in reply.json()["error"]["message"]
+
+
 THOUGHT: list[dict[str, Any]] = [
     {"type": "thinking", "thinking": "Let me look. Yes.", "signature": "c2lnbmVk"},
     {"type": "server_tool_use", "id": "srvtoolu_1", "name": "web_search", "input": {"query": "hello"}},

@@ -151,6 +151,19 @@ async def test_without_the_large_model_the_small_one_answers_alone_and_says_so(s
     assert result["answer"]
 
 
+async def test_no_other_model_answers_for_a_large_one_that_was_named(finishing_system: System) -> None:
+    request_id, before = uuid4().hex, finishing_system.slm.counters.output_tokens
+    with pytest.raises(RequestError, match=r"'scripted-llm' alone may answer.*scripted-finishing") as caught:
+        await ask(finishing_system, "[fail=llm slm_eos=5]", request_id=request_id, threshold=1)
+    assert (caught.value.code, caught.value.reason) == (grpc.StatusCode.UNAVAILABLE, "LLM_UNAVAILABLE")
+    found = await finishing_system.client.get(request_id)
+    assert found.state == tandem_pb2.REQUEST_STATE_FAILED
+    assert found.result.HasField("cost")
+    assert finishing_system.slm.counters.output_tokens == before
+    unnamed = await ask(finishing_system, "[fail=llm slm_eos=5]", threshold=0.99)
+    assert (unnamed["stop"]["reason"], unnamed["answered_by"]) == ("llm_unavailable", "slm")
+
+
 async def test_without_the_small_model_the_request_fails_and_still_has_its_bill(system: System) -> None:
     request_id = uuid4().hex
     with pytest.raises(RequestError) as caught:

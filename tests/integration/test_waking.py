@@ -33,14 +33,17 @@ def refusals(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return left
 
 
+def patient(system: System, monkeypatch: pytest.MonkeyPatch, **seconds: float) -> None:
+    admission = system.service._admission
+    profile = admission.profiles[admission.default]  # of one mapping, which the policies read too
+    execution = profile.execution.model_copy(update=seconds)
+    monkeypatch.setitem(admission.profiles, profile.name, profile.model_copy(update={"execution": execution}))
+
+
 async def test_a_request_waits_for_a_large_model_that_starts_and_says_so(
     system: System, monkeypatch: pytest.MonkeyPatch, refusals: list[str]
 ) -> None:
-    profiles = system.service._admission.profiles  # one mapping, which the policies read too
-    profile = profiles["scripted"]
-    execution = profile.execution.model_copy(update={"llm_unavailable_timeout_seconds": 20})
-    patient = profile.model_copy(update={"execution": execution})
-    monkeypatch.setitem(profiles, "scripted", patient)
+    patient(system, monkeypatch, llm_unavailable_timeout_seconds=20)
     refusals += ["refused"] * 5
     result = await ask(system, "[scores=16:0.9 slm_eos=5]")
     assert refusals == []
@@ -54,3 +57,14 @@ async def test_without_patience_the_small_model_answers_alone(system: System, re
     assert len(refusals) == 1  # four attempts
     assert result["stop"]["reason"] == "llm_unavailable"
     refusals.clear()
+
+
+async def test_a_large_model_that_was_named_is_waited_for_as_long_as_a_small_one(
+    finishing_system: System, monkeypatch: pytest.MonkeyPatch, refusals: list[str]
+) -> None:
+    patient(finishing_system, monkeypatch, unavailable_timeout_seconds=20)
+    refusals += ["refused"] * 5
+    result = await ask(finishing_system, "[llm_eos=9]", threshold=1)
+    assert refusals == []
+    assert (result["stop"]["reason"], result["answered_by"]) == ("llm_finished", "llm")
+    assert any("attempt 6 reached it" in note for note in result["notes"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tomllib
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -136,7 +137,9 @@ def test_each_model_of_a_pair_without_a_scorer_can_be_named(tmp_path: Path, monk
         body = ChatCompletionRequest.model_validate({"model": model, "messages": [{"role": "user", "content": "Hi"}]})
         return admission.admit(admission.checked(body.as_solve_request("r")), "").plan
 
-    assert planned("mine/large") == planned("mine@1") == planned("mine")
+    patient = planned("mine").unavailable_timeout_seconds
+    named = replace(planned("mine"), llm_must_answer=True, llm_unavailable_timeout_seconds=patient)
+    assert planned("mine/large") == planned("mine@1") == named
     assert (planned("mine/slm").stages, planned("mine/slm").llm_finishes) == ([], False)
     with pytest.raises(InvalidArgument, match="no scorer"):
         planned("mine@0.5")

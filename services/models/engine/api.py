@@ -21,7 +21,7 @@ class EngineError(Exception):
 
     EngineError
     ├── PromptTooLong   prompt + answer exceed the context length
-    ├── PromptRefused   the model's chat template does not take these messages
+    ├── PromptRefused   the model's chat template, or its API, does not take these messages
     ├── QueueFull       as many requests wait as the engine accepts
     ├── DuplicateRequest   a request with this id is running
     ├── EngineStopped   the engine is shutting down or its thread has died
@@ -29,7 +29,7 @@ class EngineError(Exception):
     ├── UnknownModel    an API does not have the model
     ├── InvalidSchema   the JSON schema is none, or has a keyword that no text can be held to
     ├── SchemaNotSupported   the back end cannot hold this text to a schema
-    ├── ApiRefused      an API refuses the request or the key
+    ├── ApiRefused      an API refuses the key, or has no means left
     ├── ApiBadReply     an API's reply is none of its protocol, or larger than any answer
     └── ApiUnavailable  an API does not answer
 

@@ -68,6 +68,8 @@ class Plan:
     shadow_share: float = 0.0
     # Where no stage suffices the large model goes on to its own answer.
     llm_finishes: bool = False
+    # It was named, or alone reads what is asked: where it fails no other model answers.
+    llm_must_answer: bool = False
     prefill_ahead: bool = False
     # How long a model that cannot be reached is waited for: a small one, the large one.
     unavailable_timeout_seconds: float = 8.0

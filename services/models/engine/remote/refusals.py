@@ -17,6 +17,7 @@ from services.models.engine.api import (
     ApiRefused,
     ApiUnavailable,
     EngineError,
+    PromptRefused,
     PromptTooLong,
     QueueFull,
     SchemaNotSupported,
@@ -124,6 +125,8 @@ def _of_status(error: ErrorReply) -> EngineError:
             return SchemaNotSupported(f"the API does not hold its text to this JSON schema: {said}")
         case 400 if any(word in said.lower() for word in _TOO_LONG):
             return PromptTooLong(said)
+        case 400 | 413 | 422:
+            return PromptRefused(f"the API refuses the request: {said}")
         case status if status < 400:
             return ApiRefused(f"the API redirects to {error.target}, and no redirect is followed: name that address")
         case status if 400 <= status < 500 and status not in (408, 409):
