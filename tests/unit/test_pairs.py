@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -16,7 +17,7 @@ from lab.pairs.__main__ import PAGE, PROMISES, Agreements, agreement_tables, all
 from lab.pairs.facts import FIELDS, FOLDER, PAIRS, PairFacts, facts_of, read_facts
 from lab.pairs.rules import LADDER, fixed_rule, ruled
 from lab.pairs.triple_models import BENCHMARKS
-from lab.pairs.triples import Reply
+from lab.pairs.triples import Benchmark, Reply, triples
 from lab.training.promise import most_lost
 from tandem.paths import REPOSITORY
 
@@ -132,6 +133,20 @@ def test_two_that_agree_are_of_different_families_and_never_agree_on_no_answer()
         assert all(first.family != second.family for first, second in benchmark.small)
         nothing = Reply("", False, (0.0, 0.0))
         assert not benchmark.takes(nothing, nothing)
+
+
+def test_two_of_one_family_that_agree_lose_more_of_what_is_taken() -> None:
+    calls = BENCHMARKS[0]
+    qwen = sorted({m for pair in calls.small for m in pair if m.family == "Qwen"}, key=lambda each: -len(each.name))
+    of_one = _lost_of_taken(replace(calls, small=((qwen[1], qwen[0]),)))
+    of_two = _lost_of_taken(calls)
+    assert [round(100 * share, 1) for share in (min(of_one), max(of_one))] == [1.7, 3.3]
+    assert [round(100 * share, 1) for share in (min(of_two), max(of_two))] == [0.9, 2.4]
+
+
+def _lost_of_taken(benchmark: Benchmark) -> list[float]:
+    found = triples(benchmark)
+    return [float((t.same & ~t.first_right & t.large_right).sum() / t.same.sum()) for t in found]
 
 
 def test_agreement_on_calls_and_school_mathematics_loses_little_and_on_knowledge_much(agreements: Agreements) -> None:
