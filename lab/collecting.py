@@ -37,22 +37,41 @@ def whole_lines(path: Path) -> list[str]:
     return whole.splitlines()
 
 
+def lines_in_log(path: Path) -> Callable[[int, int], None]:
+    """Says every half minute how far a collection is."""
+    began, reported = time.monotonic(), 0.0
+
+    def report(done: int, total: int) -> None:
+        nonlocal reported
+        if time.monotonic() - reported > _REPORT_SECONDS:
+            reported = time.monotonic()
+            print(f"{path.name}: {done} of {total}, {reported - began:.0f} s", flush=True)
+
+    return report
+
+
 async def append_each(
-    path: Path, items: Sequence[A], work: Callable[[A], Coroutine[Any, Any, Any]], width: int, done: int = 0
+    path: Path,
+    items: Sequence[A],
+    work: Callable[[A], Coroutine[Any, Any, Any]],
+    width: int,
+    done: int = 0,
+    report: Callable[[int, int], None] | None = None,
 ) -> None:
-    """Append to `path`, as JSON, what `work` makes of each item, as it comes, and say every half minute how far it is.
-    `done`: lines that the file has.
+    """Append to `path`, as JSON, what `work` makes of each item, as it comes; None is no line. `done`: lines that the
+    file has. `report` is told of lines and their total; by default a log is.
     """
-    began, reported, total = time.monotonic(), 0.0, done + len(items)
+    total, report = done + len(items), report or lines_in_log(path)
     with path.open("a") as file:
         async with aclosing(run_all(work, items, width)) as found:
             async for line in found:
+                if line is None:
+                    total -= 1
+                    continue
                 file.write(json.dumps(line, ensure_ascii=False) + "\n")
                 file.flush()
                 done += 1
-                if time.monotonic() - reported > _REPORT_SECONDS:
-                    reported = time.monotonic()
-                    print(f"{path.name}: {done} of {total}, {reported - began:.0f} s", flush=True)
+                report(done, total)
 
 
 def in_order_of_chance(items: Iterable[N]) -> list[N]:

@@ -128,7 +128,15 @@ ARROWS: dict[str, set[str]] = {
     },
     "lab": {"lab.training", "services.models.engine"},
     "lab.calls": {*PURE, "tandem", "lab", "lab.training", "services.models.engine", "services.sufficiency_scorer"},
-    "lab.disputes": {*PURE, "tandem.openai", "lab", "lab.training", "services.answer_checker"},
+    "lab.disputes": {
+        *PURE,
+        "tandem.openai",
+        "tandem.convert",
+        "lab",
+        "lab.training",
+        "services.answer_checker",
+        "services.models.engine",
+    },
     "lab.pairs": {
         *PURE,
         "tandem",

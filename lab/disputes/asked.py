@@ -1,9 +1,9 @@
-"""Requests of one's own with what two small models and the large one answered: a JSONL file, a line each
+"""Requests of one's own with what small models and the large one answered: a JSONL file, a line each
 (docs/stop-rule.md).
 
 A line is {"id", "request", "answers"}, with "task" (answer, code or chat; chat where it is left out) and "tenant" where
-wanted. `request` is a body of OpenAI's chat API; `answers` has for each of slm, second_slm and llm {"text", "calls":
-[[name, arguments]], "tokens": [read, written]}.
+wanted. `request` is a body of OpenAI's chat API; `answers` has for each model, by its role (llm, slm, second_slm and
+maybe third_slm), {"text", "calls": [[name, arguments]], "tokens": [read, written], "is_cut"}.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import json
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -22,19 +23,19 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from lab.training.checking import answer_checker
 from lab.training.errors import StoreError
 from lab.training.final_answers import is_same_answer
-from lab.training.names import SECOND
 from services.answer_checker.checker import AnswerChecker
 from tandem.method.answer import final_answer
 from tandem.method.conversation import Task, kind_of
 from tandem.method.evidence.checks import PROGRAMS_AGREE, CheckSpec, Verdict
 from tandem.method.evidence.same_answer import NO_CALL, Answer, AnswerKind, answer_kind, normal_form, same
 from tandem.method.request.tasks import CheckTask
+from tandem.method.roles import LLM, SMALL_ROLES
 from tandem.method.tokens import TokenCounts
 from tandem.method.tools import Call, Tool
 from tandem.openai.chat_request import ChatMessage, ResponseFormat
 from tandem.openai.tools import ToolBody
 
-ROLES = ("slm", SECOND, "llm")
+_MOST_SMALL = 3  # two of them must agree, as the rules "both" and "two of three" have it
 _FORMATS = {"answer": "boxed", "program": "code", "json": "json"}
 _AT_ONCE = 2
 
@@ -44,9 +45,12 @@ class _Line(BaseModel):
 
 
 class Reply(_Line):
+    """`is_cut`: at its cap of tokens, so that it is no whole answer, which is the same as no other."""
+
     text: str = ""
     calls: tuple[Call, ...] = ()
     tokens: tuple[int, int] = (0, 0)
+    is_cut: bool = False
 
     @property
     def counts(self) -> TokenCounts:
@@ -67,6 +71,11 @@ class Asked(_Line):
     answers: dict[str, Reply]
     task: Task = "chat"
     tenant: str = ""
+
+    @property
+    def small(self) -> tuple[str, ...]:
+        """Roles of the small models, of which two must agree."""
+        return tuple(role for role in SMALL_ROLES if role in self.answers)[:_MOST_SMALL]
 
     @property
     def kind(self) -> AnswerKind:
@@ -97,20 +106,20 @@ class Asked(_Line):
 
 @dataclass(frozen=True)
 class Compared:
-    """`agree`: both small models give the same answer, which is evidence for its kind; `calls_nothing`: it is no call.
-    `disputed`: the large model's is another, as far as anything tells.
+    """`taken`: the role of the first small model whose answer another one gives too, which is evidence for its kind;
+    empty: none. `calls_nothing`: that is no call. `disputed`: the large model's is another, as far as anything tells.
     """
 
     asked: Asked
-    agree: bool
+    taken: str = ""
     calls_nothing: bool = False
     disputed: bool = False
     digest: str = field(default="", compare=False)
 
 
 def read_asked(file: Path) -> list[Asked]:
-    """The first of those that repeat. Raises StoreError for a line that is none, without one of the three answers, or
-    whose id is another's.
+    """The first of those that repeat. Raises StoreError for a line that is none, without the answers of two small
+    models and the large one, with answers of others than the first line, or whose id is another's.
     """
     found: dict[str, Asked] = {}
     ids: set[str] = set()
@@ -119,8 +128,12 @@ def read_asked(file: Path) -> list[Asked]:
             asked = Asked.model_validate_json(line)
         except ValidationError as error:
             raise StoreError(f"{file}:{number}: no request with its answers: {error}") from error
-        if missing := [role for role in ROLES if role not in asked.answers]:
+        if missing := [role for role in (*SMALL_ROLES[:2], LLM) if role not in asked.answers]:
             raise StoreError(f"{file}:{number}: no answer of {', '.join(missing)}")
+        if found and asked.small != (first := next(iter(found.values()))).small:
+            raise StoreError(
+                f"{file}:{number}: answers of {', '.join(asked.small)}, and before of {', '.join(first.small)}"
+            )
         if asked.id in ids:
             raise StoreError(f"{file}:{number}: the id {asked.id} stands there twice")
         ids.add(asked.id)
@@ -149,19 +162,28 @@ async def compare_all(asked: Sequence[Asked]) -> list[Compared]:
 
 
 async def _compared(asked: Asked, checker: AnswerChecker | None) -> Compared:
-    if not (asked.kind.is_evidence and await _alike(asked, "slm", SECOND, checker)):
-        return Compared(asked, agree=False)
-    said = {role: asked.answer(role) for role in ("slm", "llm")}
+    taken = await _taken(asked, checker) if asked.kind.is_evidence else ""
+    if not taken:
+        return Compared(asked)
     return Compared(
         asked,
-        agree=True,
-        calls_nothing=asked.kind.form == "calls" and normal_form(asked.kind, said["slm"]) == NO_CALL,
-        disputed=not await _alike(asked, "slm", "llm", checker),
-        digest=_digest(asked),
+        taken,
+        calls_nothing=asked.kind.form == "calls" and normal_form(asked.kind, asked.answer(taken)) == NO_CALL,
+        disputed=not await _alike(asked, taken, LLM, checker),
+        digest=_digest(asked, taken),
     )
 
 
+async def _taken(asked: Asked, checker: AnswerChecker | None) -> str:
+    for one, other in combinations(asked.small, 2):
+        if await _alike(asked, one, other, checker):
+            return one
+    return ""
+
+
 async def _alike(asked: Asked, one: str, other: str, checker: AnswerChecker | None) -> bool:
+    if asked.answers[one].is_cut or asked.answers[other].is_cut:
+        return False
     first, second = asked.answer(one), asked.answer(other)
     told = same(asked.kind, first, second, is_same_answer)
     if told is not None or asked.kind.form != "program" or checker is None or not (first and second):
@@ -172,7 +194,7 @@ async def _alike(asked: Asked, one: str, other: str, checker: AnswerChecker | No
     return result.verdict is Verdict.PASS
 
 
-def _digest(asked: Asked) -> str:
+def _digest(asked: Asked, taken: str) -> str:
     """Of what a label is about."""
-    about: Mapping[str, Any] = {role: asked.shown(role) for role in ("slm", "llm")}
+    about: Mapping[str, Any] = {"slm": asked.shown(taken), "llm": asked.shown(LLM)}
     return hashlib.sha256(json.dumps([asked.same_request, about], sort_keys=True).encode()).hexdigest()[:16]

@@ -1,4 +1,4 @@
-"""`tandem calibrate --lose-at-most` by the agreement of two small models: what is lost is bounded by the disputes
+"""`tandem calibrate --lose-at-most` by the agreement of small models: what is lost is bounded by the disputes
 (docs/method.md, A promise).
 """
 
@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 from lab.disputes.asked import Compared
 from lab.disputes.labels import Label
 from lab.training.looks import Looks, at_look
-from lab.training.names import SECOND
 from lab.training.promise import Promise, most_lost, questions_needed, upper_bound
 from tandem.method.profile.prices import Prices, total
 
@@ -44,7 +43,7 @@ class Counted:
 
 @dataclass(frozen=True)
 class Tested:
-    """`cost`: USD of all three models relative to the large one alone; None: a price or a count of tokens is not
+    """`cost`: USD of all models relative to the large one alone; None: a price or a count of tokens is not
     known.
     """
 
@@ -120,8 +119,11 @@ def _shown(
 def rules_for(form: str) -> dict[str, Takes]:
     """The strictest first. They are tested in this order until one fails, so each has the whole confidence."""
     if form == "calls":
-        return {CALL: lambda each: each.agree and not each.calls_nothing, CALL_OR_NONE: lambda each: each.agree}
-    return {SAME: lambda each: each.agree}
+        return {
+            CALL: lambda each: bool(each.taken) and not each.calls_nothing,
+            CALL_OR_NONE: lambda each: bool(each.taken),
+        }
+    return {SAME: lambda each: bool(each.taken)}
 
 
 def count(found: Sequence[Compared], takes: Takes, labels: Mapping[str, Label]) -> Counted:
@@ -135,7 +137,7 @@ def _cost(found: Sequence[Compared], takes: Takes, prices: Prices) -> float | No
     def usd(each: Compared, *roles: str) -> float | None:
         return total(*(prices.of(role).usd(each.asked.answers[role].counts) for role in roles))
 
-    small = total(*(usd(each, "slm", SECOND) for each in found))
+    small = total(*(usd(each, *each.asked.small) for each in found))
     large = total(*(usd(each, "llm") for each in found))
     spared = total(*(usd(each, "llm") for each in found if takes(each)))
     if small is None or large is None or spared is None or not large:

@@ -19,9 +19,9 @@ _KINDS: Mapping[str, Kind] = {"calls": "tools", "answer": "answer", "json": "jso
 """By the form of answers; programs are compared by a check, as trials."""
 
 
-def ship_agreement(profile: Profile, found: Sequence[Shown], file: Path) -> list[str]:
+def ship_agreement(profile: Profile, found: Sequence[Shown], num_small: int, file: Path) -> list[str]:
     """The kinds that are taken from now on: of those that the file of requests has, the accepted ones; of others as
-    before. A tenant's promise is no profile's.
+    before. A tenant's promise is no profile's. `num_small`: of so many small models two agree.
     """
     shown = {_KINDS[each.about]: each for each in found if each.about in _KINDS}
     accepted = [kind for kind, each in shown.items() if each.chosen]
@@ -30,7 +30,7 @@ def ship_agreement(profile: Profile, found: Sequence[Shown], file: Path) -> list
     document: Any = tomlkit.parse(target.read_text())
     section = document.setdefault("agreement", tomlkit.table())
     section["kinds"] = kinds
-    section["rule"] = "both"  # which is what the disputes are of
+    section["rule"] = "two of three" if num_small > 2 else "both"  # which is what the disputes are of
     if (calls := shown.get("tools")) and calls.chosen:
         section["no_call"] = calls.chosen.evidence != CALL
     target.write_text(tomlkit.dumps(document))

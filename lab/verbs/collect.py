@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -9,7 +10,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from lab.verbs.gathering import EngineOption, WidthOption, check, default_file, gather, machine_for
+from lab.verbs.gathering import EngineOption, WidthOption, check, default_file, gather, gather_requests, machine_for
 from lab.verbs.offline import explained, find_profile
 from tandem.cli.output import JsonFlag, console, print_json
 from tandem.cli.tables import print_table
@@ -20,7 +21,8 @@ def collect(
     data: Annotated[
         str,
         typer.Argument(
-            help="A data set by name, such as math_train, mbpp_train or gsm8k, or a .jsonl file of your own."
+            help="A data set by name, such as math_train, mbpp_train or gsm8k, or a .jsonl file of your own: questions "
+            "with their answers, or requests as your programs send them (bodies of OpenAI's chat API)."
         ),
     ],
     profile: Annotated[str, typer.Option(help="The pair of models with its prompts and stages.")] = DEFAULT_PROFILE,
@@ -55,12 +57,20 @@ def collect(
 ) -> None:
     """Collect both models' answers to a data set, to train and evaluate a stop rule on. An interrupted run is resumed.
 
-    Programs are checked as a request's would be. Where the profile has a prompt for it, failed ones are repaired once.
+    Of requests the small models and the large one are asked each, for `tandem disputes` and `calibrate --lose-at-most`;
+    no label is needed. Programs are checked as a request's would be. Where the profile has a prompt for it, failed ones
+    are repaired once.
     """
     with explained():
+        from lab.disputes.collect import are_bodies
         from lab.training import datasets, session
 
         loaded = find_profile(profile)
+        if are_bodies(Path(data)):
+            target = out or Path("collected") / loaded.name / Path(data).name
+            machine = machine_for(loaded, target, engine, threads, width, device, quiet=json)
+            _say_collected(target, gather_requests(loaded, Path(data), target, machine, json), json)
+            return
         wanted = datasets.load(data)
         if subject:
             wanted = wanted.only(subject)
@@ -83,3 +93,12 @@ def collect(
         )  # fmt: skip
     print_table(table)
     console.print(f"in {target}")
+
+
+def _say_collected(target: Path, left_out: dict[str, str], json: bool) -> None:
+    if json:
+        print_json({"file": str(target), "left_out": left_out})
+        return
+    for reason, number in Counter(left_out.values()).most_common():
+        console.print(f"{number} left out: {reason}")
+    console.print(f"in {target}. Next: `tandem calibrate {target} --lose-at-most 0.03`, `tandem disputes {target}`")

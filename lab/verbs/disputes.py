@@ -93,7 +93,7 @@ def _ask_each(missing: Sequence[Compared], total: int, kept: Any) -> None:
     for number, each in enumerate(missing, total - len(missing) + 1):
         console.rule(f"{number} of {total}: {each.asked.id}")
         console.print(each.asked.question)
-        for side, role, who in (("left", "slm", "the two small models"), ("right", "llm", "the large model")):
+        for side, role, who in (("left", each.taken, "the two small models"), ("right", "llm", "the large model")):
             console.print(f"\n{side}, {who}:", style="bold")
             console.print(each.asked.shown(role))
         key = _key()
@@ -119,7 +119,7 @@ def _plain(dispute: Compared, label: Label | None) -> dict[str, object]:
         "id": asked.id,
         "kind": asked.kind.form,
         "question": asked.question,
-        "left": asked.shown("slm"),
+        "left": asked.shown(dispute.taken),
         "right": asked.shown("llm"),
         "label": label,
     }
@@ -148,7 +148,7 @@ def promise_by_agreement(
             raise TooFew(
                 f"{file}: agreement is evidence for none of these {len(compared)} requests: they are free text"
             )
-        written = ship_agreement(profile, found, file) if write else []
+        written = ship_agreement(profile, found, len(compared[0].asked.small), file) if write else []
     if json:
         print_json({"promises": [{**asdict(each), "chosen": each.chosen and each.chosen.evidence} for each in found]})
     else:

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -46,6 +46,7 @@ WidthOption = Annotated[
     ),
 ]
 _LINE_SECONDS = 30.0
+T = TypeVar("T")
 
 
 def gather(
@@ -64,6 +65,17 @@ def gather(
     pull_missing(profile.name, machine.engine, quiet=quiet)
     with _progress(f"{wanted.name} with {profile.name} on {machine.engine}", quiet) as report:
         work = session.collect(profile, wanted, n, seed, scope, target, models_folder(), machine, report)
+        return asyncio.run(_until_signal(work, target))
+
+
+def gather_requests(profile: Profile, file: Path, target: Path, machine: Machine, quiet: bool) -> dict[str, str]:
+    """Ask all models the requests of a file, with progress. Returns those that are left out, by id, with the reason."""
+    from lab.disputes.collect import ask_all, read_bodies
+
+    with _progress(f"{file.name} with {profile.name}", quiet) as report:
+        work = ask_all(
+            read_bodies(file, profile), profile, target, models_folder(), machine, lambda done, n: report(done, n, 0)
+        )
         return asyncio.run(_until_signal(work, target))
 
 
@@ -110,7 +122,7 @@ def _engine_of(target: Path, quiet: bool) -> str:
     """Of an existing file; empty without one. Raises StoreError."""
     from lab.training.store import read_origin
 
-    if not target.exists():
+    if not target.exists() or target.suffix == ".jsonl":
         return ""
     engine = read_origin(target).engine
     if not quiet:
@@ -130,7 +142,7 @@ def _serving_engine(profile: Profile, device: str, quiet: bool) -> str:
     return serving_engine(profile, models_folder(), device)
 
 
-async def _until_signal(work: Coroutine[Any, Any, list[Run]], target: Path) -> list[Run]:
+async def _until_signal(work: Coroutine[Any, Any, T], target: Path) -> T:
     """Exits with 128 and the signal's number, after `work` has written what is done."""
     task = asyncio.ensure_future(work)
     received: list[int] = []

@@ -70,7 +70,11 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "tandem plan collected/PROFILE/mine.parquet --llm-usd 2/12 --slm-usd 0.25/1.5 --out plan.svg",
         "tandem plan --capacity --profile deepseek-r1-32b-7b --llm-rate 9000/1500 --slm-rate 20000/4000",
     ),
-    "collect": ("tandem collect mine.jsonl", "tandem collect math_train --n 200"),
+    "collect": (
+        "tandem collect mine.jsonl",
+        "tandem collect math_train --n 200",
+        "tandem collect requests.jsonl --profile PROFILE",
+    ),
     "train": ("tandem train collected/PROFILE/mine.parquet",),
     "calibrate": ("tandem calibrate collected/PROFILE/mine.parquet --below 0.01 --cost usd --write",),
     "disputes": ("tandem disputes mine.jsonl", "tandem disputes mine.jsonl --take r17=left --json"),

@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
 pytest.importorskip("pyarrow")
 pytest.importorskip("math_verify")
 
+from lab.disputes.asked import compare_all, read_asked
 from lab.training import machine
 from lab.training.collect import Run
 from lab.training.collected import load_collected
@@ -22,9 +24,10 @@ from lab.training.errors import StoreError
 from lab.training.machine import Machine
 from lab.training.session import Scope, collect
 from lab.training.store import read_origin
+from tandem.cli import app
 from tandem.method.profile.endpoint import Api
 from tandem.method.profile.profile import Profile, load_profile
-from tests.recorded_api import Answer, openai_chunks, openai_usage, recorded_api
+from tests.recorded_api import Answer, openai_call, openai_chunks, openai_usage, recorded_api
 
 PROMPT = 'def double(x):\n    """Twice x.\n\n    >>> double(3)\n    6\n    """\n'
 TASKS = [
@@ -100,3 +103,139 @@ def test_an_api_that_refuses_is_named_and_insights_are_not_collected_from_one(pr
             collected(behind(profile, api.url), tmp_path)
         with pytest.raises(StoreError, match="--only-question"):
             collected(behind(profile, api.url), tmp_path, only_question=False)
+
+
+TOOL = {
+    "type": "function",
+    "function": {"name": "get", "parameters": {"type": "object", "properties": {"n": {"type": "integer"}}}},
+}
+
+
+def behind_three(profiles_folder: Path, folder: Path, url: str, rule: str) -> Profile:
+    """A profile of three small models and a large one, as files, at an API."""
+    text = (profiles_folder / "scripted-together" / "profile.toml").read_text()
+    text = text.replace('dtype = "float32"', f'api = {{ url = "{url}/v1", can = {{ tools = true }} }}').replace(
+        'rule = "both"', f'rule = "{rule}"'
+    )
+    target = folder / "profiles" / "mine" / "profile.toml"
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_text(
+        text.replace('name = "scripted-together"', 'name = "mine"').replace(
+            'kinds = ["tools", "answer", "json"]', "kinds = []"
+        )
+    )
+    return load_profile("mine", (folder / "profiles",))
+
+
+def bodies(number: int) -> list[dict[str, Any]]:
+    """Requests in the three forms that are read: with tools, a final answer, free text."""
+
+    def said(text: str) -> list[dict[str, str]]:
+        return [{"role": "user", "content": text}]
+
+    calls = [
+        {"id": f"c{n}", "request": {"messages": said(f"call {n}"), "tools": [TOOL]}, "tenant": "acme"}
+        for n in range(number)
+    ]
+    maths = {"custom_id": "m", "body": {"model": "any", "messages": said("sum 1"), "tandem": {"task": "answer"}}}
+    return [
+        *calls,
+        maths,
+        {"messages": said("a poem 1")},
+        {"id": "refused", "request": {"messages": said("call refused"), "tools": [TOOL]}},
+    ]
+
+
+@pytest.mark.parametrize(
+    ("rule", "roles"), [("both", ["slm", "second_slm"]), ("two of three", ["slm", "second_slm", "third_slm"])]
+)
+def test_ones_own_requests_are_asked_of_all_models_and_a_promise_needs_labels_for_disputes_alone(
+    rule: str, roles: list[str], tmp_path: Path, profiles_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second small model differs on odd calls, the third never; the large one disputes call 2."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("TANDEM_PROFILES_PATH", str(tmp_path / "profiles"))
+
+    def answer(path: str, body: dict[str, Any]) -> Answer:
+        if path.endswith("/models"):
+            return Answer(
+                {
+                    "object": "list",
+                    "data": [{"id": f"scripted-{n}", "object": "model"} for n in ("llm", "slm", "second", "third")],
+                }
+            )
+        model, said = body["model"], str(body["messages"][-1]["content"]).split()[-1]
+        if said == "refused":
+            return Answer({"error": {"message": "not this one"}}, status=400)
+        if "tools" not in body:
+            return Answer(events=openai_chunks([r"\boxed{7}"], openai_usage(20, 5)))
+        number = (
+            -1 if (model.endswith("second") and int(said) % 2) or (model.endswith("llm") and said == "2") else int(said)
+        )
+        called = openai_call(0, "get", [json.dumps({"n": number})])
+        return Answer(events=openai_chunks([], openai_usage(50, 10), finish="tool_calls", deltas=called))
+
+    (tmp_path / "mine.jsonl").write_text("".join(json.dumps(each) + "\n" for each in bodies(40)))
+    with recorded_api(answer) as api:
+        behind_three(profiles_folder, tmp_path, api.url, rule)
+        told = command("collect", "mine.jsonl", "--profile", "mine", "--json")
+        asked = len(api.asked)
+        again = command("collect", "mine.jsonl", "--profile", "mine", "--json")
+    assert asked == 41 * (len(roles) + 1) + 1  # the first model refuses one
+    assert len(api.asked) == asked + 1  # which is tried again
+    assert json.loads(again) == json.loads(told)
+    out, left_out = json.loads(told)["file"], json.loads(told)["left_out"]
+    assert set(left_out) == {"line42", "refused"}
+    found = {each.id: each for each in read_asked(tmp_path / out)}
+    assert found["m"].task == "answer"
+    assert found["c3"].answers["slm"].calls == (("get", '{"n": 3}'),)
+    assert (found["c3"].answers["llm"].tokens, found["c3"].tenant, list(found["c3"].small)) == ((50, 10), "acme", roles)
+
+    promises = json.loads(command("calibrate", out, "--profile", "mine", "--lose-at-most", "0.1", "--json", code=1))[
+        "promises"
+    ]
+    calls = next(each for each in promises if each["about"] == "calls")
+    taken = 40 if len(roles) == 3 else 20
+    assert calls["tested"][0]["counted"] == {"n": 40, "taken": taken, "disputes": 1, "labelled": 0, "lost": 0}
+    [dispute] = json.loads(command("disputes", out, "--json"))["disputes"]
+    assert (dispute["left"], dispute["right"]) == ('get({"n": 2})', 'get({"n": -1})')
+    command(
+        "calibrate", out, "--profile", "mine", "--lose-at-most", "0.2", "--write", code=1
+    )  # one final answer shows nothing
+    served = load_profile("mine", (tmp_path / "profiles",))
+    assert (served.agreement.kinds, served.agreement.rule) == (("tools",), rule)
+
+
+def command(*words: str, code: int = 0) -> str:
+    result = CliRunner().invoke(app, list(words))
+    assert result.exit_code == code, result.output
+    return result.output
+
+
+def test_a_collection_that_no_endpoint_answers_ends_and_one_small_model_is_told_to_take_a_second(
+    tmp_path: Path, profiles_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("TANDEM_PROFILES_PATH", f"{tmp_path / 'profiles'}:{profiles_folder}")
+    (tmp_path / "mine.jsonl").write_text("".join(json.dumps(each) + "\n" for each in bodies(3)))
+    with recorded_api(lambda path, body: Answer({"error": {"message": "no such key"}}, status=401)) as api:
+        behind_three(profiles_folder, tmp_path, api.url, "both")
+        assert "no such key" in command("collect", "mine.jsonl", "--profile", "mine", "--json", code=1)
+    (tmp_path / "odd.jsonl").write_text(json.dumps(bodies(1)[0]) + '\n{"messages": []}\n')
+    assert "odd.jsonl:2" in command("collect", "odd.jsonl", "--profile", "mine", code=1)
+    assert "has one small model" in command(
+        "collect", "mine.jsonl", "--profile", "scripted", "--engine", "llamacpp", code=1
+    )
+
+
+def test_an_answer_that_was_cut_agrees_with_none(tmp_path: Path) -> None:
+    reply = {"text": "", "calls": [["get", '{"n": 1}']], "tokens": [1, 1]}
+    request = {"messages": [{"role": "user", "content": "?"}], "tools": [TOOL]}
+    cut = {
+        "id": "a",
+        "request": request,
+        "answers": {"slm": reply, "second_slm": reply | {"is_cut": True}, "llm": reply},
+    }
+    (tmp_path / "mine.jsonl").write_text(json.dumps(cut) + "\n")
+    [found] = asyncio.run(compare_all(read_asked(tmp_path / "mine.jsonl")))
+    assert found.taken == ""
