@@ -63,9 +63,11 @@ def _checks(profile: str) -> Iterator[MachineCheck]:
     version = ".".join(map(str, sys.version_info[:3]))
     yield MachineCheck("python", sys.version_info >= (3, 11), version, "install Python 3.11 or newer")
     if is_checkout():
-        wanted = profile or (read_stack() or {}).get("profile", DEFAULT_PROFILE)
-        yield from local_checks(wanted)
-        yield from _endpoints(wanted)
+        stack = read_stack() or {"profile": DEFAULT_PROFILE}
+        wanted = [profile] if profile else [stack["profile"], *stack.get("further_pairs", ())]
+        yield from local_checks(wanted[0])
+        for pair in wanted:
+            yield from _endpoints(pair)
     else:
         advice = "to run models on this machine, clone the repository and run `make setup` in it"
         yield MachineCheck("local stack", False, "only the client is installed", advice, required=False)

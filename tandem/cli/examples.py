@@ -48,6 +48,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "tandem up --large openai:gpt-4o --small http://127.0.0.1:8081/v1#qwen2.5-coder-7b",
         "tandem up --jaeger",
         "tandem up --tls",
+        "tandem up --profile fast --profile strong",
         "TANDEM_STATE=/tmp/second tandem up",
     ),
     "down": ("tandem down",),

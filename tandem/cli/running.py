@@ -136,7 +136,7 @@ def unready_processes(address: str) -> str:
 
         stack = open_stack()
         rows = stack.status() if stack else []
-        unready = [row for row in rows if row.state != "ready" and row.name in ANSWERING]
+        unready = [row for row in rows if row.state != "ready" and row.name.partition("@")[0] in ANSWERING]
     except ModuleNotFoundError:  # a client beside the checkout that runs the stack
         return ""
     except UserError as error:

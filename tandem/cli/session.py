@@ -33,7 +33,7 @@ def stack_for(wanted: bool, profile: str, quiet: bool) -> Iterator[None]:
         from tandem.local.layout import ANSWERING
         from tandem.local.planning import open_stack, require_same
     if (running := open_stack()) is not None:
-        require_same(running, profile, jaeger=False)
+        require_same(running, [profile], jaeger=False)
         start_missing(running, quiet=True)
         yield
         return

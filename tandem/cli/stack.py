@@ -29,7 +29,11 @@ HTTP_PORT = next(process.ports["main"] for process in PROCESSES if process.name 
 
 def up(
     profile: Annotated[
-        list[str] | None, typer.Option(help=f"Pair of models to serve; default: {DEFAULT_PROFILE}.")
+        list[str] | None,
+        typer.Option(
+            help=f"Pair of models to serve; default: {DEFAULT_PROFILE}. May be repeated: one stack serves all of them, "
+            "the first one where a request names none; models of one pair at most may run on this machine."
+        ),
     ] = None,
     large: Annotated[
         str,
@@ -72,29 +76,31 @@ def up(
 
     Where it runs already, what has ended is started again.
     """
-    *others, served = profile or [""]
-    if others:
-        raise typer.BadParameter(
-            f"one stack serves one pair, not {len(others) + 1}: give another one a stack of its own, with "
-            f"TANDEM_STATE=FOLDER tandem up --profile {served}",
-            param_hint="--profile",
-        )
+    served = list(dict.fromkeys(profile or [""]))
     if large or small or second:
         from tandem.cli.profile import pair_profile
 
-        served = pair_profile(served, large, small, second or (), quiet=json)
+        if len(served) > 1:
+            raise typer.BadParameter(
+                "endpoints are those of one pair: write its profile first, with `tandem profile "
+                "new`, then name each by --profile",
+                param_hint="--large",
+            )
+        served = [pair_profile(served[0], large, small, second or (), quiet=json)]
     elif not json:
-        _say_losses(served)
+        for pair in served:
+            _say_losses(pair)
     stack = open_stack()
     if stack is None:
-        stack = start_stack(served, quiet=json, jaeger=jaeger, tls=tls, http_port=http_port)
+        stack = start_stack(*served, quiet=json, jaeger=jaeger, tls=tls, http_port=http_port)
         if not json and stack.ports["http-gateway"]["main"] not in (HTTP_PORT, http_port):
             console_note(f"port {HTTP_PORT} is taken, so the HTTP port has moved; --http-port N fixes one")
     else:
         require_same(stack, served, jaeger=jaeger, tls=tls, http_port=http_port)
         start_missing(stack, quiet=json)
     if json:
-        print_json({"gateway": stack.gateway, "http": stack.http, "profile": stack.profile, "ports": stack.ports})
+        served_by = {"gateway": stack.gateway, "http": stack.http, "profile": stack.profile, "profiles": stack.pairs}
+        print_json({**served_by, "ports": stack.ports})
     else:
         console.print(Text.assemble("watch at ", (stack.http, "bold"), f"   OpenAI's API at {stack.http}/v1"))
         where = f"   state in {stack.folder}   `tandem down` stops it"
@@ -140,7 +146,7 @@ def logs(
     if json and follow:
         raise typer.BadParameter("--json prints what there is: leave out --follow", param_hint="--json")
     folder = state_folder() / "logs"
-    wanted = [process] if process else [p.name for p in LOCAL_PROCESSES]
+    wanted = [process] if process else [file.stem for file in sorted(folder.glob("*.log"))]
     present = {name: str(file) for name in wanted if (file := folder / f"{name}.log").is_file()}
     if not present:
         raise StackError(f"there is no log of {process or 'any process'} in {folder}")
@@ -178,20 +184,24 @@ def _say_losses(profile: str) -> None:
 
 
 def start_stack(
-    profile: str,
+    *pairs: str,
     quiet: bool = False,
     jaeger: bool = False,
     tls: bool = False,
     http_port: int | None = None,
     needed: Collection[str] = EVERY,
 ) -> Stack:
-    """Download missing models, start the stack and wait for the processes of `needed`. Nothing is left running after a
-    failure or an interrupt.
+    """Download missing models, start the stack of these pairs and wait for the processes of `needed`; an empty name is
+    the default pair's. Nothing is left running after a failure or an interrupt.
     """
-    profile = profile or DEFAULT_PROFILE
-    pull_missing(profile, engine_name(), quiet=quiet)
+    first, *others = (pair or DEFAULT_PROFILE for pair in pairs)
+    planning.require_one_pair_here((first, *others))
+    for pair in (first, *others):
+        pull_missing(pair, engine_name(), quiet=quiet)
     with _reporting(quiet) as report:
-        return planning.start_stack(profile, jaeger=jaeger, tls=tls, http_port=http_port, report=report, needed=needed)
+        return planning.start_stack(
+            first, further_pairs=others, jaeger=jaeger, tls=tls, http_port=http_port, report=report, needed=needed
+        )
 
 
 def start_missing(stack: Stack, quiet: bool = False) -> None:
@@ -199,7 +209,7 @@ def start_missing(stack: Stack, quiet: bool = False) -> None:
     missing = [row.name for row in stack.status() if row.state not in ("ready", "starting")]
     if not quiet:
         what = f"; starting {', '.join(missing)}" if missing else ""
-        console.print(f"already up with profile {stack.profile}{what}")
+        console.print(f"already up with profile {', '.join(stack.pairs)}{what}")
     with _reporting(quiet or not missing) as report:
         stack.start_missing(report)
 

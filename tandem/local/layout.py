@@ -7,8 +7,8 @@ Dockerfile and the compose file.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from tandem.errors import UserError
@@ -29,6 +29,8 @@ class Process:
     `python -m` runs; empty for programs that are not part of this repository. `isolated`: it runs code that a model
     wrote, so it gets no address of another process, and opens no connection. `acts_as`: the process whose rights in
     Redis it has, where not its own.
+
+    What works for one pair runs once more for each further pair of a stack, as `worker@PAIR`.
     """
 
     name: str
@@ -42,6 +44,16 @@ class Process:
     acts_as: str = ""
     runs: tuple[str, ...] = ()
     """Roles whose model it runs."""
+
+    @property
+    def kind(self) -> str:
+        """The name without the pair."""
+        return self.name.partition("@")[0]
+
+    @property
+    def pair(self) -> str:
+        """The further pair that it works for; empty: the first one, or all."""
+        return self.name.partition("@")[2]
 
     @property
     def runs_model(self) -> bool:
@@ -110,13 +122,24 @@ FURTHER_EXECUTORS = {
 }  # fmt: skip
 """By role: each runs a further small model of a profile, in a process of its own also where others run all models."""
 LOCAL_PROCESSES = (*PROCESSES, MODEL_APIS, *FURTHER_EXECUTORS.values())
+OF_ONE_PAIR = tuple(process for process in LOCAL_PROCESSES if process.runs_model or process.name == "worker")
 ANSWERING = frozenset(process.name for process in LOCAL_PROCESSES if process.name != "http-gateway")
 """What a request by gRPC needs."""
 
 
+def named(process: str, pair: str) -> str:
+    return f"{process}@{pair}" if pair else process
+
+
+def every_process(further_pairs: Sequence[str]) -> list[Process]:
+    own = [replace(each, name=named(each.name, pair)) for pair in further_pairs for each in OF_ONE_PAIR]
+    return [*LOCAL_PROCESSES, *own]
+
+
 @dataclass(slots=True)
 class Layout:
-    """Where a stack runs. `ports[process][purpose]`; `environment` is given to every process.
+    """Where a stack runs. `ports[process][purpose]`; `environment` is given to every process. `profile`: the pair that
+    is served where a request names none; `further_pairs`: the others.
 
     `restarts`: a process that ends is started again. `tls`: the processes, and the gateway's callers, speak TLS.
     """
@@ -128,10 +151,15 @@ class Layout:
     external_jaeger: str = ""
     restarts: bool = True
     tls: bool = False
+    further_pairs: Sequence[str] = ()
+
+    @property
+    def pairs(self) -> list[str]:
+        return [self.profile, *self.further_pairs]
 
     @property
     def processes(self) -> tuple[Process, ...]:
-        return tuple(process for process in LOCAL_PROCESSES if process.name in self.ports)
+        return tuple(process for process in every_process(self.further_pairs) if process.name in self.ports)
 
     def waves(self) -> list[list[Process]]:
         numbers = sorted({process.wave for process in self.processes})
@@ -140,10 +168,11 @@ class Layout:
     def address(self, process: str) -> str:
         return f"127.0.0.1:{self.ports[process]['main']}"
 
-    def serving(self, process: str) -> str:
-        """The process that does the work of `process` here; empty where none does."""
-        joined = MODEL_APIS.name if process in JOINED else ""
-        return next((name for name in (process, joined) if name in self.ports), "")
+    def serving(self, process: Process, pair: str) -> str:
+        """The process that does the work of `process` for a pair; empty where none does."""
+        names = [process.name, *([MODEL_APIS.name] if process.name in JOINED else [])]
+        own = [named(name, pair if process in OF_ONE_PAIR else "") for name in names]
+        return next((name for name in own if name in self.ports), "")
 
     @property
     def gateway(self) -> str:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import fields
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from tandem.local.layout import LOCAL_PROCESSES, Layout, StackError, engine_name, engine_threads
+from tandem.local.layout import LOCAL_PROCESSES, Layout, StackError, engine_name, engine_threads, every_process, named
 from tandem.local.ports import OwnPorts
 from tandem.local.programs import left_out, require_binary, require_jaeger
 from tandem.local.supervisor import EVERY, PortTaken, Report, Stack
@@ -26,6 +26,7 @@ _START_ATTEMPTS = 3
 def start_stack(
     profile: str = DEFAULT_PROFILE,
     *,
+    further_pairs: Sequence[str] = (),
     jaeger: bool = False,
     restarts: bool = True,
     tls: bool = False,
@@ -37,7 +38,9 @@ def start_stack(
     between, it is planned again. Raises StackError.
     """
     for remaining in reversed(range(_START_ATTEMPTS)):
-        stack = plan_stack(profile, jaeger=jaeger, restarts=restarts, tls=tls, http_port=http_port)
+        stack = plan_stack(
+            profile, further_pairs=further_pairs, jaeger=jaeger, restarts=restarts, tls=tls, http_port=http_port
+        )
         try:
             stack.up(report, needed)
             break
@@ -67,6 +70,7 @@ def set_retention(temporal: str) -> None:
 def plan_stack(
     profile: str = DEFAULT_PROFILE,
     *,
+    further_pairs: Sequence[str] = (),
     jaeger: bool = False,
     restarts: bool = True,
     tls: bool = False,
@@ -86,10 +90,12 @@ def plan_stack(
         raise StackError(f"no Jaeger answers at {external}, the value of TANDEM_JAEGER")
     if jaeger and not external:
         require_jaeger()
-    unneeded = left_out(_loaded(profile), tls=tls) | ({"jaeger"} if not jaeger or external else set())
-    own = OwnPorts(
-        (p for p in LOCAL_PROCESSES if p.name not in unneeded), {"http-gateway": http_port} if http_port else {}
-    )
+    unneeded = {
+        named(each, pair) for pair in ("", *further_pairs) for each in left_out(_loaded(pair or profile), tls=tls)
+    }
+    unneeded |= {"jaeger"} if not jaeger or external else set()
+    wanted = [each for each in every_process(further_pairs) if each.name not in unneeded]
+    own = OwnPorts(wanted, {"http-gateway": http_port} if http_port else {})
     environment = {
         "TANDEM_MODELS": str(models_folder()),
         "TANDEM_PROFILES_PATH": os.pathsep.join(str(f.resolve()) for f in profile_folders()),
@@ -100,7 +106,7 @@ def plan_stack(
     }
     if jaeger:
         environment |= _trace_export(own.numbers, external)
-    return Stack(folder, profile, own.numbers, environment, external, restarts, tls, own)
+    return Stack(folder, profile, own.numbers, environment, external, restarts, tls, further_pairs, own)
 
 
 def open_stack() -> Stack | None:
@@ -113,11 +119,13 @@ def open_stack() -> Stack | None:
     return stack if stack.is_up() else None
 
 
-def require_same(stack: Stack, profile: str, *, jaeger: bool, tls: bool = False, http_port: int | None = None) -> None:
-    """Raises StackError where the stack that runs is not what is asked for. An empty profile is any."""
+def require_same(
+    stack: Stack, pairs: Sequence[str], *, jaeger: bool, tls: bool = False, http_port: int | None = None
+) -> None:
+    """Raises StackError where the stack that runs is not what is asked for. An empty name of a pair is any."""
     wanted = []
-    if profile not in ("", stack.profile):
-        wanted.append(f"profile {profile}")
+    if set(pairs) - {"", *stack.pairs}:
+        wanted += [f"profile {pair}" for pair in pairs]
     external = os.environ.get("TANDEM_JAEGER", "")
     if jaeger and (not stack.jaeger or external not in ("", stack.jaeger)):
         wanted.append(f"Jaeger {external}".rstrip())
@@ -127,9 +135,22 @@ def require_same(stack: Stack, profile: str, *, jaeger: bool, tls: bool = False,
         wanted.append(f"HTTP port {http_port}")
     if wanted:
         traces = f"traces to {stack.jaeger}" if stack.jaeger else "no Jaeger"
+        served = " and ".join(f"profile {pair}" for pair in stack.pairs)
         raise StackError(
-            f"a stack with profile {stack.profile} and {traces} runs from {stack.folder}: stop it with `tandem down` "
+            f"a stack with {served} and {traces} runs from {stack.folder}: stop it with `tandem down` "
             f"to start one with {' and '.join(wanted)}, or set TANDEM_STATE to another folder"
+        )
+
+
+def require_one_pair_here(pairs: Sequence[str]) -> None:
+    """Raises StackError where the models of more than one pair would run on this machine."""
+    profiles = map(_loaded, pairs)
+    here = [each.name for each in profiles if any(model.api is None for model in each.models.values())]
+    if len(here) > 1:
+        raise StackError(
+            f"the models of {' and '.join(here)} run on this machine, and a stack runs those of one pair: serve one of "
+            "them with pairs of endpoints, or give another a stack of its own, with "
+            f"TANDEM_STATE=FOLDER tandem up --profile {here[-1]}"
         )
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tandem.local.certificates import access_environment, acl_file, certificate_environment
-from tandem.local.layout import FURTHER_EXECUTORS, JOINED, MODEL_APIS, PROCESSES, Layout, Process, StackError
+from tandem.local.layout import FURTHER_EXECUTORS, JOINED, MODEL_APIS, PROCESSES, Layout, Process, StackError, named
 from tandem.method.profile.endpoint import FILE
 from tandem.method.profile.profile import Profile, load_profile
 from tandem.paths import REPOSITORY, find_binary, profile_folders
@@ -50,7 +50,7 @@ class Program:
 
 def program(layout: Layout, process: Process) -> Program:
     """Raises StackError when a binary is missing."""
-    match process.name:
+    match process.kind:
         case "redis":
             return _redis(layout)
         case "temporal":
@@ -64,9 +64,13 @@ def withheld(layout: Layout, process: Process) -> dict[str, str]:
     """Keys of endpoints come from the environment of `tandem up`, which every process inherits: only the role's own
     gets one.
     """
-    profile = load_profile(layout.profile, tuple(profile_folders()))
-    keys = {role: model.api.key for role, model in profile.models.items() if model.api}
-    own = {keys.get(role) for role in process.runs}
+    keys = {
+        (pair, role): model.api.key
+        for pair in layout.pairs
+        for role, model in load_profile(pair, tuple(profile_folders())).models.items()
+        if model.api
+    }
+    own = {keys.get((process.pair or layout.profile, role)) for role in process.runs}
     return {key: "" for key in keys.values() if key and not key.startswith(FILE) and key not in own}
 
 
@@ -106,45 +110,45 @@ def _environment(layout: Layout, process: Process) -> dict[str, str]:
         "PYTHONPATH": os.pathsep.join(filter(None, [str(REPOSITORY), os.environ.get("PYTHONPATH")])),
     }
     if layout.tls:
-        common |= certificate_environment(layout.certificates, process.name)
-        common |= access_environment(layout.certificates, process.acts_as or process.name)
+        common |= certificate_environment(layout.certificates, process.kind)
+        common |= access_environment(layout.certificates, process.acts_as or process.kind)
     if process.isolated:
         return common
     if process.speaks_http:
         return {**common, "TANDEM_GATEWAY": layout.internal_gateway, "TANDEM_JAEGER": layout.jaeger}
     common |= {
         "REDIS_URL": f"redis://{layout.address('redis')}/0",
-        "TANDEM_PROFILE": layout.profile,
-        "TANDEM_PROFILES": layout.profile,
+        "TANDEM_PROFILE": process.pair or layout.profile,
+        "TANDEM_PROFILES": ",".join(layout.pairs if process.kind == "gateway" else [process.pair or layout.profile]),
         "OMP_WAIT_POLICY": "passive",
         "GOMP_SPINCOUNT": "2000",  # services.models.engine gives the reason
     }
     if process.runs_model:
-        common["TANDEM_JOURNAL"] = str(layout.folder / "journal")
+        common["TANDEM_JOURNAL"] = str(layout.folder / named("journal", process.pair))
     if "http" in ports:
         common["TANDEM_HTTP_PORT"] = str(ports["http"])
     if process.uses_temporal:
         common["TEMPORAL_ADDRESS"] = layout.address("temporal")
         common["TANDEM_FILES"] = os.environ.get("TANDEM_FILES") or str(layout.folder / "files")
-    if process.name == "gateway":
+    if process.kind == "gateway":
         common["TANDEM_MAX_STARTING"] = os.environ.get("TANDEM_MAX_STARTING") or str(min(4, os.cpu_count() or 1))
     if process.runs_model and not os.environ.get("TANDEM_PAYLOAD_KEYS"):  # its files are in clear
         folder = os.environ.get("TANDEM_SAVED_PREFIXES") or str(layout.folder / "prefixes" / process.name)
         common["TANDEM_SAVED_PREFIXES"] = folder
     if "internal" in ports and layout.tls:
         common["TANDEM_INTERNAL_PORT"] = str(ports["internal"])
-    if role := next((role for role, each in FURTHER_EXECUTORS.items() if each == process), ""):
+    if role := next((role for role, each in FURTHER_EXECUTORS.items() if each.name == process.kind), ""):
         common["TANDEM_ROLE"] = role
-    if process.name == "worker":
-        common |= _services(layout)
+    if process.kind == "worker":
+        common |= _services(layout, process.pair)
     return common
 
 
-def _services(layout: Layout) -> dict[str, str]:
-    """The addresses that the worker calls."""
-    called = [process.name for process in PROCESSES if process.runs_model or process.isolated]
-    found = {name: layout.serving(name) for name in called}
-    further = {role: p.name for role, p in FURTHER_EXECUTORS.items() if p.name in layout.ports}
+def _services(layout: Layout, pair: str) -> dict[str, str]:
+    """The addresses that the worker of a pair calls."""
+    called = [process for process in PROCESSES if process.runs_model or process.isolated]
+    found = {process.name: layout.serving(process, pair) for process in called}
+    further = {role: name for role, p in FURTHER_EXECUTORS.items() if (name := layout.serving(p, pair))}
     return {f"TANDEM_{name.replace('-', '_').upper()}": layout.address(by) for name, by in found.items() if by} | {
         "TANDEM_SLM_EXECUTORS": ",".join(f"{role}={layout.address(name)}" for role, name in further.items())
     }

@@ -152,7 +152,7 @@ class Stack(Layout):
         waiting, starting, ready = list(self.processes), list[Process](), {""}
         deadline = time.monotonic() + _START_SECONDS
         with self.supervisor() as supervisor:
-            while waiting or any(each.name in needed for each in starting):
+            while waiting or any(each.kind in needed for each in starting):
                 for process in [each for each in waiting if each.waits_for in ready]:
                     self._start_unless_alive(process, supervisor, report)
                     waiting.remove(process)
@@ -251,7 +251,7 @@ class Stack(Layout):
         for log in (self.supervisor_log, *(self.log(process.name) for process in self.processes)):
             log.unlink(missing_ok=True)
         if self.tls:
-            write_certificates(self.certificates, [process.name for process in self.processes if process.module])
+            write_certificates(self.certificates, {process.kind for process in self.processes if process.module})
             write_access(self.certificates, require_binary("redis-server"))
         file = self.folder / "supervisord.conf"
         file.touch(mode=0o600)

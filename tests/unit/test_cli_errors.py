@@ -145,7 +145,14 @@ def test_a_value_that_no_request_can_hold_is_named() -> None:
     assert "U+00E9 at character 2" in error_of(tandem("ask", "why?", TANDEM_API_KEY=no_ascii))
 
 
-def test_a_second_profile_is_refused_and_not_served_in_the_firsts_place() -> None:
-    error = error_of(tandem("up", "--profile", "one", "--profile", "two"))
-    assert "one stack serves one pair, not 2" in error
-    assert "TANDEM_STATE=FOLDER tandem up --profile two" in error
+def test_a_second_pair_whose_models_run_here_is_refused(tmp_path: Path, profiles_folder: Path) -> None:
+    pairs = [word for name in ("scripted", "scripted-checked") for word in ("--profile", name)]
+    refused = tandem("up", *pairs, TANDEM_STATE=str(tmp_path), TANDEM_PROFILES_PATH=str(profiles_folder))
+    error = error_of(refused)
+    assert "the models of scripted and scripted-checked run on this machine" in error
+    assert "TANDEM_STATE=FOLDER tandem up --profile scripted-checked" in error
+
+
+def test_endpoints_are_those_of_one_pair() -> None:
+    error = error_of(tandem("up", "--profile", "one", "--profile", "two", "--large", "openai:a", "--small", "openai:b"))
+    assert "endpoints are those of one pair" in error

@@ -149,16 +149,16 @@ def test_the_local_stack_writes_a_certificate_for_each_process_and_forgets_its_a
 
 
 def test_up_with_tls_does_not_take_a_stack_without_for_one(tmp_path: Path) -> None:
-    require_same(Stack(tmp_path, "any", PORTS, tls=True), "any", jaeger=False, tls=True)
+    require_same(Stack(tmp_path, "any", PORTS, tls=True), ["any"], jaeger=False, tls=True)
     with pytest.raises(StackError, match="start one with TLS"):
-        require_same(Stack(tmp_path, "any", PORTS), "any", jaeger=False, tls=True)
+        require_same(Stack(tmp_path, "any", PORTS), ["any"], jaeger=False, tls=True)
 
 
 def test_up_with_a_port_does_not_take_a_stack_on_another_for_one(tmp_path: Path) -> None:
     running = Stack(tmp_path, "any", PORTS | {"http-gateway": {"main": 8080}})
-    require_same(running, "any", jaeger=False, http_port=8080)
+    require_same(running, ["any"], jaeger=False, http_port=8080)
     with pytest.raises(StackError, match="start one with HTTP port 8090"):
-        require_same(running, "any", jaeger=False, http_port=8090)
+        require_same(running, ["any"], jaeger=False, http_port=8090)
 
 
 def test_a_client_trusts_the_local_stack_that_it_calls_and_no_other(
