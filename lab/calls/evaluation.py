@@ -13,9 +13,9 @@ import numpy as np
 from lab.calls.answers import CallTable
 from lab.calls.methods import LABELS, CallPolicy, Scores, run_methods
 from lab.calls.training import auroc_interval
-from lab.lot import share_of_small
 from lab.training.evaluate import MethodResult, method_result
 from lab.training.figures import Data, Figures, comparisons_of, methods_of
+from lab.training.lot import share_of_small
 from lab.training.metrics import Interval, bootstrap
 from lab.training.names import LLM_ALONE, OURS, SLM_ALONE
 from lab.training.pricing import PricedCourse

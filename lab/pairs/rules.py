@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lab.lot import lot_at
 from lab.pairs.facts import PairFacts
+from lab.training.lot import lot_at
 from lab.training.metrics import Interval, bootstrap, difference_of_means, mcnemar
 from lab.training.promise import Promise, most_lost, num_accepted, upper_bound
 from lab.training.table import Bools, Floats, Rows

@@ -15,8 +15,8 @@ from itertools import product
 
 import numpy as np
 
-from lab.lot import lot_at
 from lab.pairs.facts import FOLDER
+from lab.training.lot import lot_at
 from lab.training.metrics import Interval, bootstrap, difference_of_means, mcnemar
 from lab.training.promise import upper_bound
 from lab.training.table import Bools, Floats

@@ -19,7 +19,7 @@ from lab.training.errors import StudyError
 from lab.training.evaluate import Evaluation, UnknownMethod, evaluate
 from lab.training.figures import as_contract
 from lab.training.report import write_report
-from lab.training.savings import BEGIN, END, inserted, table
+from lab.training.savings import BEGIN, END, inserted, summary, table
 from lab.training.store import read, write
 from lab.training.study import Study
 from tandem.method.profile.profile import load_profile
@@ -90,12 +90,27 @@ def test_a_scorer_of_another_engines_passes_is_not_judged(alone: Collected, tmp_
         evaluated(alone, study)
 
 
-def test_the_table_of_savings_has_both_models_alone_and_the_pair(alone: Collected) -> None:
-    lines = table({"humaneval": as_contract(evaluated(alone), "pair", "humaneval", "")})
-    assert [len(line.split("|")) for line in lines] == [8] * 5
+def test_the_table_of_savings_has_both_models_alone_the_pair_and_a_lot_at_its_price(alone: Collected) -> None:
+    figures = as_contract(evaluated(alone), "pair", "humaneval", "")
+    small, ours = ({"accuracy_difference": -0.2, "p_value": 0.01}, {"accuracy_difference": 0.05, "p_value": 0.5})
+    for each in figures["comparisons"]:
+        if each["a"] in ("slm", "tandem"):
+            each |= (small if each["a"] == "slm" else ours) | {"ci95": [-0.3, 0.1]}
+            each["cost_ratios"] = {
+                key: [0.2 if each["a"] == "slm" else 0.8, 0, 1] for key in ("full", "usd", "seconds")
+            }
+    lines = table({"humaneval": figures})
+    assert [len(line.split("|")) for line in lines] == [8] * 6
     assert lines[2].startswith(f"| functions, most with several examples (HumanEval), n = {N} | large model alone | ")
     assert lines[2].endswith("| 100 % | 100 % | 100 % |")
-    assert [line.split("|")[2].strip() for line in lines[3:]] == ["small model alone", "**Tandem**"]
+    assert [line.split("|")[2].strip() for line in lines[3:]] == [
+        "small model alone",
+        "**Tandem**",
+        "by lot at that price",
+    ]
+    assert lines[4].split("|")[3].strip() == "+5.0 [-30.0, 10.0]; p 0.500"
+    assert lines[5] == "|  | by lot at that price | -5.0 | 80 % | 80 % | 80 % |"  # a quarter of the questions
+    assert "| -20.0 | -5.0 |" in summary({"humaneval": figures})[2]
 
 
 def test_a_table_replaces_the_one_before_and_nothing_else() -> None:

@@ -11,13 +11,13 @@ import pytest
 pytest.importorskip("scipy")
 pytest.importorskip("pyarrow")
 
-from lab.lot import lot_at
 from lab.pages import put
 from lab.pairs.__main__ import PAGE, PROMISES, Agreements, agreement_tables, all_agreements, tables
 from lab.pairs.facts import FIELDS, FOLDER, PAIRS, PairFacts, facts_of, read_facts
 from lab.pairs.rules import LADDER, fixed_rule, ruled
 from lab.pairs.triple_models import BENCHMARKS
 from lab.pairs.triples import Benchmark, Reply, triples
+from lab.training.lot import lot_at
 from lab.training.promise import most_lost
 from tandem.paths import REPOSITORY
 
