@@ -9,6 +9,7 @@ from rich.text import Text
 from tandem.cli.output import Screen, dollars
 from tandem.cli.summary import not_compared, steps
 from tandem.client.results import bill_lines, to_dict
+from tandem.method.roles import SMALL_ROLES
 from tandem.v1 import tandem_pb2
 
 _FINISHED = "llm_finished"
@@ -74,9 +75,10 @@ def _bill(result: tandem_pb2.SolveResult, data: dict[str, Any], saving: str) -> 
                 f"   {dollars(line.usd)}   {usage.model}"
             )
         )
+    has_others = sum(bool(data["usage"].get(role, {}).get("model")) for role in SMALL_ROLES) > 1
     for trial in data["trials"]:
         repair = ", a repair" if trial["repair"] else ""
-        repair += f", by {trial['usage']['model']}" if data["second_slm"] else ""
+        repair += f", by {trial['usage']['model']}" if has_others else ""
         lines.append(
             Text(f"  try {trial['number']}  ", style="bold")
             + Text(
