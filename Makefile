@@ -232,8 +232,8 @@ chaos: develop  ## a thousand faults under five thousand requests on local stack
 chaos-short: develop  ## a hundred faults of every kind under 280 requests, with the same oracle (part of `make test-all`)
 	@$(RUN) pytest -s tests/e2e/chaos/test_chaos.py
 
-fuzz: develop  ## 300 hostile inputs to each method and path, some 30,000 in all, and 5,000 replies of endpoints, while a bystander asks (ten minutes)
-	@TANDEM_FUZZ_CASES=300 TANDEM_HOSTILE_REPLIES=417 $(RUN) pytest tests/integration/hostile tests/unit/test_hostile_endpoints.py
+fuzz: develop  ## 300 hostile inputs to each method and path, some 30,000 in all, and 5,000 replies of endpoints, while a bystander asks (ten minutes; CASES=4000 for more)
+	@TANDEM_FUZZ_CASES=$(or $(CASES),300) TANDEM_HOSTILE_REPLIES=417 $(RUN) pytest tests/integration/hostile tests/unit/test_hostile_endpoints.py
 
 bench-checks: develop  ## checks per second and their latency, from 1, 8 and 32 callers at once
 	@$(RUN) python -m lab.bench.checks

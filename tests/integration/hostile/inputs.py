@@ -5,6 +5,7 @@ requests of any form.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from typing import Any
 from urllib.parse import quote
@@ -14,6 +15,8 @@ from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
 from hypothesis import strategies as st
 
+from tandem.method.tokens import EFFORTS
+from tandem.openai.parameters import Table
 from tests.integration.hostile.schemas import schemas
 
 _DEEPEST = 3
@@ -83,6 +86,13 @@ _NAMES = (
     "profile",
     "text",
 )
+_TYPES = (
+    "text", "image", "image_url", "input_text", "output_text", "input_image", "refusal", "thinking",
+    "redacted_thinking", "tool_use", "tool_result", "server_tool_use", "document", "message", "function_call",
+    "function_call_output", "reasoning", "function", "custom", "namespace", "web_search", "web_search_20250305",
+    "enabled", "adaptive", "ephemeral", "json_schema",
+)  # fmt: skip
+_WORDS = re.compile(r"[a-z_]+")
 _INFINITE = ("Infinity", "1e400")
 _text = st.sampled_from(TEXTS) | st.text(max_size=40)
 _any_text = _text | st.sampled_from(LONE) | st.text(st.characters(exclude_categories=()), max_size=20)
@@ -92,6 +102,11 @@ _quoted = (st.sampled_from([text for text in TEXTS if len(text) <= 2000]) | st.t
 )
 _number = st.sampled_from((0.0, -0.0, -1.0, 1e-45, 1e38, float("inf"), float("-inf"), float("nan"))) | st.floats(
     width=32
+)
+
+_scalars = st.none() | st.booleans() | st.integers() | st.sampled_from((*BIG, 10**40)) | _number | _any_text
+_anything = st.recursive(
+    _scalars, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(_any_text, inner, max_size=3), max_leaves=8
 )
 
 
@@ -116,16 +131,34 @@ def json_bodies(valid: dict[str, Any]) -> st.SearchStrategy[str]:
     """`valid` with some of its values, or others, replaced by any JSON; or any JSON. As Python's parser takes it: with
     NaN too.
     """
-    scalars = st.none() | st.booleans() | st.integers() | st.sampled_from((*BIG, 10**40)) | _number | _any_text
-    anything = st.recursive(
-        scalars, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(_any_text, inner, max_size=3), max_leaves=8
-    )
+    scalars, anything = _scalars, _anything
     own = st.dictionaries(st.sampled_from(_OWN), scalars | st.dictionaries(_any_text, scalars, max_size=2), max_size=2)
     known = st.fixed_dictionaries({}, optional={"tandem": own, "response_format": _formats(), "text": _formats("text")})
     names = st.sampled_from([*valid, *_NAMES])
     changes = st.dictionaries(names, scalars, max_size=2) | st.dictionaries(names | _any_text, anything, max_size=3)
     some = st.tuples(changes, known).map(lambda given: valid | given[1] | given[0]) | known.map(valid.__or__)
     return st.builds(_said, some | anything, st.sampled_from(_INFINITE))
+
+
+def parameter_bodies(valid: dict[str, Any], table: Table) -> st.SearchStrategy[str]:
+    """`valid` with some of an API's parameters, and with messages and tools of every type that it has, with fields of
+    any value.
+    """
+    names = sorted({word for place in table for word in _WORDS.findall(place)} | {"type", "id", "input", "content"})
+    types = st.sampled_from(_TYPES) | _any_text
+    value = _anything | st.sampled_from((*EFFORTS, *TEXTS[:10]))
+    inner = st.dictionaries(st.sampled_from(names), value, max_size=4)
+    typed = st.builds(lambda kind, more: {**more, "type": kind}, types, inner)
+    part = st.builds(lambda whole, more: {**more, **whole}, typed, st.dictionaries(st.sampled_from(names), typed))
+    message = st.fixed_dictionaries(
+        {"role": st.sampled_from(("system", "developer", "user", "assistant", "tool")) | _any_text},
+        optional={"content": st.lists(part | _text, max_size=3) | _text, "tool_calls": st.lists(part, max_size=2)},
+    )
+    lists = {"messages": message, "input": message | part, "system": part, "tools": part}
+    shaped = {name: st.lists(lists[name], max_size=3) for name in lists.keys() & table.keys()}
+    tops = st.dictionaries(st.sampled_from(sorted(name for name in table if _WORDS.fullmatch(name))), part | value)
+    given = st.tuples(tops, st.fixed_dictionaries({}, optional=shaped))
+    return st.builds(_said, given.map(lambda some: valid | some[0] | some[1]), st.sampled_from(_INFINITE))
 
 
 def _formats(place: str = "") -> st.SearchStrategy[Any]:

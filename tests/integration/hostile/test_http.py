@@ -12,10 +12,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tandem.openai.parameters import CHAT, COMPLETIONS, MESSAGES, RESPONSES
 from tests.integration.edge import body, routes
 from tests.integration.hostile.bystander import TALLY
 from tests.integration.hostile.claims import many
-from tests.integration.hostile.inputs import forms, headers, json_bodies, paths, queries
+from tests.integration.hostile.inputs import forms, headers, json_bodies, parameter_bodies, paths, queries
 
 pytestmark = [
     pytest.mark.asyncio(loop_scope="session"),
@@ -35,6 +36,13 @@ BODIES: dict[str, dict[str, Any]] = {
     "/v1/files": {"purpose": "batch"},
     "/v1/batches": {"input_file_id": "file-x", "endpoint": "/v1/chat/completions", "completion_window": "24h"},
     "/api/requests": {"question": QUESTION},
+}
+TABLES = {
+    "/v1/chat/completions": CHAT,
+    "/v1/completions": COMPLETIONS,
+    "/v1/responses": RESPONSES,
+    "/v1/messages": MESSAGES,
+    "/v1/messages/count_tokens": MESSAGES,
 }
 KINDS = ("application/json", "text/plain", "multipart/form-data", "multipart/form-data; boundary=x", "")
 
@@ -57,6 +65,17 @@ async def test_any_json_is_answered(edge: httpx.Client, path: str) -> None:
     @given(sent=json_bodies(BODIES[path]))
     def claim(sent: str) -> None:
         _assert_answered(edge.post(path, content=sent, headers={"content-type": "application/json"}))
+
+    await asyncio.to_thread(claim)
+
+
+@pytest.mark.parametrize("path", TABLES)
+async def test_any_parameter_message_and_tool_of_an_api_is_answered(edge: httpx.Client, path: str) -> None:
+    @many
+    @given(sent=parameter_bodies(BODIES[path], TABLES[path]), betas=st.sampled_from(("", "a, b", "x" * 8000, ",")))
+    def claim(sent: str, betas: str) -> None:
+        kind = {"content-type": "application/json", "anthropic-beta": betas}
+        _assert_answered(edge.post(path, content=sent, headers=kind))
 
     await asyncio.to_thread(claim)
 
