@@ -31,7 +31,8 @@ def _rows(table: Table) -> str:
 
 def _kind(known: Parameter) -> str:
     asks_nothing = ", ".join(f"`{json.dumps(value)}`" for value in known.nothing)
-    kind = f"passed on, else {_KINDS[known.kind]}" if known.is_passed else _KINDS[known.kind]
+    ways = [*(["passed on"] if known.is_passed else []), *(["told in other words"] if known.is_told else [])]
+    kind = ", else ".join([*ways, _KINDS[known.kind]])
     return kind + (f", except {asks_nothing}" if asks_nothing else "")
 
 

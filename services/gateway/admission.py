@@ -26,7 +26,7 @@ from tandem.method.request.request import Budget, SolveInput, SolveRequest, Stop
 from tandem.method.request.session import NAME
 from tandem.method.roles import LLM
 from tandem.method.rule.stop_rule import NEVER
-from tandem.method.tokens import Sampling
+from tandem.method.tokens import EFFORTS, Sampling
 from tandem.method.tools import TOKENS_PER_TOOL, check_tools
 from tandem.v1 import tandem_pb2
 
@@ -103,6 +103,10 @@ class Admission:
     def max_session_usd(self, profile: str) -> float | None:
         """What a session of the profile may cost; None does not limit."""
         return self._profile(profile).max_session_usd
+
+    def tells_effort(self, profile: str) -> bool:
+        """Whether the profile's large model is behind an API."""
+        return profile in self.profiles and self.profiles[profile].llm.api is not None
 
     def _judge(self, profile: Profile) -> Judge | None:
         """Of the answers of the profile's shadows."""
@@ -284,6 +288,8 @@ def check_request(request: SolveRequest) -> None:
         if value is not None and not 0 <= value <= 1:
             raise InvalidArgument(f"a threshold lies in 0..1, not {value}", field=name)
     _check_stop_strings(request.stop_strings)
+    if request.sampling.effort not in (None, *EFFORTS):
+        raise InvalidArgument(f"an effort is one of {', '.join(EFFORTS)}", field="sampling.effort")
     _check_sampling(request.sampling)
 
 

@@ -97,7 +97,8 @@ class TandemService(tandem_pb2_grpc.TandemServiceServicer):
                     admitted = await self._starting.start_or_join(request)
                     is_admitted = True
                     set_attributes(trace.get_current_span(), {"tandem.session": admitted.session or None})
-                    yield _accepted(admitted, str(position), caller, await self._starting.spent(admitted))
+                    spent, told = await self._starting.spent(admitted), self._admission.tells_effort(admitted.profile)
+                    yield _accepted(admitted, str(position), caller, spent, tells_effort=told)
                     async with aclosing(reader.read(admitted, position)) as events:
                         async for event in events:
                             turn.end_soon()
@@ -245,7 +246,7 @@ def _for(caller: Caller, event: E) -> E:
 
 
 def _accepted(
-    request: AdmittedRequest, cursor: str, caller: Caller, session_usd: float | None
+    request: AdmittedRequest, cursor: str, caller: Caller, session_usd: float | None, *, tells_effort: bool
 ) -> tandem_pb2.SolveEvent:
     accepted = tandem_pb2.Accepted(
         request_id=caller.public_id(request.request_id),
@@ -256,6 +257,7 @@ def _accepted(
         session=request.session,
         session_usd=session_usd,
         native=request.native,
+        tells_effort=tells_effort,
     )
     return tandem_pb2.SolveEvent(cursor=cursor, accepted=accepted)
 

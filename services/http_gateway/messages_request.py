@@ -14,6 +14,9 @@ from tandem.openai.chat_request import ChatCompletionRequest, TandemOptions
 from tandem.openai.parameters import MESSAGES, Table
 from tandem.openai.tools import OtherTool
 
+_BUDGETS = ((2048, "low"), (8192, "medium"))
+"""Tokens of thinking, by the effort that they are told as."""
+
 
 class TextBlock(Part):
     type: Literal["text"]
@@ -138,6 +141,10 @@ class OutputFormat(Strict):
 class OutputConfig(Part):
     format: OutputFormat | None = None
 
+    @property
+    def effort(self) -> Any:
+        return (self.model_extra or {}).get("effort")
+
 
 class MessagesRequest(ApiBody):
     """What becomes of any other parameter, tandem.openai.parameters says."""
@@ -181,8 +188,17 @@ class MessagesRequest(ApiBody):
                 "parallel_tool_calls": not self.tool_choice.disable_parallel_tool_use,
                 "user": self.metadata.user_id or "",
                 "tandem": self.tandem,
+                "reasoning_effort": self.output_config.effort or self._effort_of_budget,
             }
         )
+
+    @property
+    def _effort_of_budget(self) -> str | None:
+        thinking = (self.model_extra or {}).get("thinking")
+        budget = thinking.get("budget_tokens") if isinstance(thinking, dict) else None
+        if not isinstance(budget, int):
+            return None
+        return next((effort for most, effort in _BUDGETS if budget <= most), "high")
 
 
 class CountTokensBody(MessagesRequest):

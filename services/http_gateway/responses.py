@@ -55,11 +55,14 @@ class _Item:
 
 @dataclass(slots=True)
 class ResponsesReply:
-    """The items stand in the order in which their first text came. `asked`: what a response repeats of its request."""
+    """The items stand in the order in which their first text came. `asked`: what a response repeats of its request.
+    `namespaces`: of its functions in groups.
+    """
 
     request_id: str
     profile: str
     asked: Mapping[str, Any]
+    namespaces: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     created: int = field(default_factory=lambda: int(time.time()))
     end: bytes = b""
     _items: dict[str, _Item] = field(default_factory=dict)
@@ -98,12 +101,17 @@ class ResponsesReply:
                 "type": "function_call",
                 "id": f"fc_{self.request_id}_{index}",
                 "call_id": call.id,
-                "name": call.name,
+                **self._named(call.name),
                 "arguments": call.arguments,
                 "status": "completed",
             }
             for index, call in enumerate(result.tool_calls)
         ]
+
+    def _named(self, known: str) -> Data:
+        """A call's name, as the request has it."""
+        namespace, name = self.namespaces.get(known, ("", known))
+        return {"name": name, **({"namespace": namespace} if namespace else {})}
 
     def _called(self, index: int, item: Data) -> list[Data]:
         """The events of one call."""

@@ -59,6 +59,7 @@ class InputCall(_Repeated):
     type: Literal["function_call"]
     call_id: str
     name: str
+    namespace: str = ""
     arguments: str
     id: str = ""
     status: str = ""
@@ -68,7 +69,8 @@ class InputCall(_Repeated):
         yield from CalledFunction(name=self.name, arguments=self.arguments).hints()
 
     def as_chat(self) -> dict[str, Any]:
-        call = {"id": self.call_id, "function": {"name": self.name, "arguments": self.arguments}}
+        function = {"name": _joined_name(self.namespace, self.name), "arguments": self.arguments}
+        call = {"id": self.call_id, "function": function}
         return {"role": "assistant", "content": "", "tool_calls": [call]}
 
 
@@ -103,12 +105,27 @@ class ResponsesTool(FunctionBody):
         return {"type": "function", "function": self.model_dump(exclude={"type"})}
 
 
+class NamespaceTool(Part):
+    """Functions in a group. They are offered to models as `namespace__name`; their calls name both again."""
+
+    type: Literal["namespace"]
+    name: str
+    description: str = ""
+    tools: list[ResponsesTool | OtherTool]
+
+    @property
+    def functions(self) -> list[ResponsesTool]:
+        named = [(tool, _joined_name(self.name, tool.name)) for tool in self.tools if isinstance(tool, ResponsesTool)]
+        return [tool.model_copy(update={"name": name}) for tool, name in named]
+
+
 class ResponsesNamed(Strict):
     type: Literal["function"]
     name: str
+    namespace: str = ""
 
     def as_chat(self) -> dict[str, Any]:
-        return {"type": "function", "function": {"name": self.name}}
+        return {"type": "function", "function": {"name": _joined_name(self.namespace, self.name)}}
 
 
 class ResponsesAllowed(Strict):
@@ -152,6 +169,18 @@ class TextOptions(Part):
     format: TextFormat = TextFormat()
 
 
+class Reasoning(Part):
+    """Its fields are hints."""
+
+    @property
+    def effort(self) -> Any:
+        return (self.model_extra or {}).get("effort")
+
+
+def _joined_name(namespace: str, name: str) -> str:
+    return f"{namespace}__{name}" if namespace else name
+
+
 def _joined(said: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """One message of the assistant's for its text and the calls after it, which are items of their own here."""
     joined: list[dict[str, Any]] = []
@@ -180,12 +209,25 @@ class ResponsesRequest(ApiBody):
     temperature: float | None = Field(default=None, ge=0, le=2)
     top_p: float | None = Field(default=None, gt=0, le=1)
     text: TextOptions = TextOptions()
-    tools: list[ResponsesTool | OtherTool] = Field(default_factory=list, max_length=MOST_TOOLS)
+    tools: list[ResponsesTool | NamespaceTool | OtherTool] = Field(default_factory=list, max_length=MOST_TOOLS)
     tool_choice: Literal["auto", "none", "required"] | ResponsesNamed | ResponsesAllowed = "auto"
     parallel_tool_calls: bool | None = None
+    reasoning: Reasoning = Reasoning()
     user: str = ""
     metadata: dict[str, str] = Field(default_factory=dict)
     tandem: TandemOptions = TandemOptions()
+
+    @property
+    def namespaces(self) -> dict[str, tuple[str, str]]:
+        """Of functions in groups, by the name that models know: the group and the name."""
+        groups = [tool for tool in self.tools if isinstance(tool, NamespaceTool)]
+        return {each.name: (tool.name, each.name[len(tool.name) + 2 :]) for tool in groups for each in tool.functions}
+
+    @property
+    def _functions(self) -> list[ResponsesTool]:
+        """With those of groups, in their order."""
+        groups = [tool.functions if isinstance(tool, NamespaceTool) else [tool] for tool in self.tools]
+        return [tool for group in groups for tool in group if isinstance(tool, ResponsesTool)]
 
     @property
     def repeated(self) -> dict[str, Any]:
@@ -218,11 +260,12 @@ class ResponsesRequest(ApiBody):
                 "temperature": self.temperature,
                 "top_p": self.top_p,
                 "response_format": self.text.format.as_response_format(),
-                "tools": [tool.as_chat() for tool in self.tools if isinstance(tool, ResponsesTool)],
+                "tools": [tool.as_chat() for tool in self._functions],
                 "tool_choice": self.tool_choice if isinstance(self.tool_choice, str) else self.tool_choice.as_chat(),
                 "parallel_tool_calls": self.parallel_tool_calls,
                 "user": self.user,
                 "metadata": self.metadata,
                 "tandem": self.tandem,
+                "reasoning_effort": self.reasoning.effort,
             }
         )

@@ -100,7 +100,7 @@ class OpenAIService:
         """The same as a response, or with `stream` as its events."""
 
         def reply(accepted: Accepted) -> Reply:
-            return ResponsesReply(accepted.request_id, accepted.profile, body.repeated)
+            return ResponsesReply(accepted.request_id, accepted.profile, body.repeated, body.namespaces)
 
         return await self._reply(body, body.as_chat(), reply, request, idempotency_key, self._for(authorization))
 
@@ -145,7 +145,7 @@ class OpenAIService:
         exchange = Exchange(client, asked, _span(request, body, request_id), cancels=not key)
         try:
             accepted = await exchange.start()
-            named = ", ".join(given.dropped(is_passed=accepted.native))
+            named = ", ".join(given.dropped(is_passed=accepted.native, is_told=accepted.tells_effort))
             exchange.notes = [f"not followed: {named}"] if named else []
             headers = {"x-request-id": accepted.request_id, "x-tandem-trace-id": accepted.trace_id}
             headers |= session_headers(accepted)

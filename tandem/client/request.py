@@ -40,6 +40,8 @@ class SolveOptions(TypedDict, total=False):
     """Nucleus, in (0, 1]."""
     seed: int | None
     """Seed of the draw."""
+    effort: str | None
+    """How much an API's model is to think, `none` to `max`; no other model follows it."""
     keep_running: bool
     """Do not cancel the request when the client leaves."""
     tenant: str
@@ -97,6 +99,7 @@ def solve_request(question: Question, **options: Unpack[SolveOptions]) -> tandem
             temperature=options.get("temperature"),
             top_p=options.get("top_p"),
             seed=options.get("seed"),
+            effort=options.get("effort"),
         ),
         keep_running=options.get("keep_running", False),
         tenant=options.get("tenant", ""),

@@ -63,18 +63,24 @@ class TokenCounts:
         return self.prompt + self.generated
 
 
+EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
+"""How much a model is to think, in words of OpenAI's and Anthropic's APIs."""
+
+
 @dataclass(frozen=True, slots=True)
 class Sampling:
     """None: nothing was said, and an API is told nothing. An engine that reads tokens is then greedy, as with
     temperature 0, where `top_p` (nucleus, in (0, 1]) and `seed` have no effect; else it draws with 1.0 and 0.
+    `effort`, one of EFFORTS, is told an API; no other model thinks more or less.
     """
 
     temperature: float | None = None
     top_p: float | None = None
     seed: int | None = None
+    effort: str | None = None
 
     @property
-    def said(self) -> dict[str, float | int]:
+    def said(self) -> dict[str, float | int | str]:
         return {name: value for name, value in asdict(self).items() if value is not None}
 
 

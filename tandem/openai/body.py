@@ -7,12 +7,14 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import cached_property
 from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, PrivateAttr, field_validator, model_validator
 
 from tandem.method.json_text import read_json_text
+from tandem.method.tokens import EFFORTS
 from tandem.openai.json_body import JsonBody
 from tandem.openai.parameters import Parameter, RefusedParameter, Table
 from tandem.v1 import tandem_pb2
@@ -104,14 +106,22 @@ class ApiBody(Part, JsonBody):
             known = self.parameters.get(place) or self.parameters.get(_TYPE.sub("[type=*]", place), _NOT_KNOWN)
             if known.asks_nothing(value):
                 continue
+            if known.is_told and value not in EFFORTS:
+                known = replace(known, is_told=False)
             if known.kind == "refused" and not (known.is_passed and self.protocol):
                 raise RefusedParameter(place, f"{place} = {_shown(value)} is not supported: {known.about}")
             found.setdefault(place if _PLACE.fullmatch(place) else "other", known)
         return found
 
-    def dropped(self, *, is_passed: bool = False) -> tuple[str, ...]:
-        """The places of its hints, each once. `is_passed`: what an API of its protocol reads is not dropped."""
-        named = [place for place, known in self._hints.items() if not (is_passed and known.is_passed)]
+    def dropped(self, *, is_passed: bool = False, is_told: bool = False) -> tuple[str, ...]:
+        """The places of its hints, each once. `is_passed`: what an API of its protocol reads is not dropped.
+        `is_told`: nor is what an API of another one is told.
+        """
+        named = [
+            place
+            for place, known in self._hints.items()
+            if not ((is_passed and known.is_passed) or (is_told and known.is_told))
+        ]
         return tuple(named)[:_MOST_NAMED]
 
     def refuse_hints(self, *, may_pass: bool = False) -> None:

@@ -13,6 +13,7 @@ from tandem.client.contract import MOST_CALLS, MOST_COUNT, MOST_MESSAGES, MOST_T
 from tandem.client.request import SolveOptions, solve_request
 from tandem.method.conversation import Task
 from tandem.method.rule.stop_rule import NEVER
+from tandem.method.tokens import EFFORTS
 from tandem.openai.body import ApiBody, NotText, Part, Strict
 from tandem.openai.parameters import CHAT, RefusedParameter, Table
 from tandem.openai.tools import CallBody, Choice, OtherTool, ToolBody, as_options
@@ -166,6 +167,7 @@ class ChatCompletionRequest(ApiBody):
             temperature=self.temperature,
             top_p=self.top_p,
             seed=self.seed,
+            effort=self._effort,
             stop=self.stop,
             tenant=own.tenant,
             checks=own.checks,
@@ -183,6 +185,11 @@ class ChatCompletionRequest(ApiBody):
         if own.task is not None:
             options["task"] = own.task
         return solve_request(as_conversation(self.messages), **options)
+
+    @property
+    def _effort(self) -> str | None:
+        given = (self.model_extra or {}).get("reasoning_effort")
+        return given if given in EFFORTS else None
 
     @property
     def _max_tokens(self) -> int | None:

@@ -25,13 +25,15 @@ class RefusedParameter(Exception):
 @dataclass(frozen=True, slots=True)
 class Parameter:
     """`nothing`: values that ask for nothing, as null does. Its name is a path: `[]` is each item of a list, `[type=x]`
-    one of that type, `[type=*]` of any other. `is_passed`: on to an API of the same protocol.
+    one of that type, `[type=*]` of any other. `is_passed`: on to an API of the same protocol. `is_told`:
+    an API of another protocol is told the same in its own words.
     """
 
     kind: Literal["used", "hint", "refused"]
     about: str
     nothing: tuple[Any, ...] = ()
     is_passed: bool = False
+    is_told: bool = False
 
     def asks_nothing(self, value: Any) -> bool:
         return any(value == each and isinstance(value, bool) == isinstance(each, bool) for each in self.nothing)
@@ -64,6 +66,12 @@ _STREAM = _used("server-sent events")
 _CAP = _used("cap of the answer's tokens, where it is below the profile's")
 _STATELESS = "this process keeps no state: send the whole conversation"
 _LENGTH = _hint("the stop rule decides how much the large model writes")
+_EFFORT = Parameter(
+    "hint",
+    "models behind APIs are told it in their protocol's words, `reasoning_effort` or `output_config.effort` (`minimal` "
+    "becomes `low` there, `max` here `xhigh`; `none` is not said), where they take it; a model that runs here has none",
+    is_told=True,
+)
 _CACHE = _hint("what has the same beginning is found without it")
 _NOT_CUT = "nothing is cut: a conversation that is too long is refused"
 _TIERS = "there are no tiers"
@@ -136,7 +144,7 @@ CHAT: Table = {
     **{name: _passed(known) for name, known in _BOTH.items() if known is _CACHE or name == "safety_identifier"},
     "presence_penalty": _passed(_hint("not followed by every engine", 0)),
     "frequency_penalty": _passed(_hint("not followed by every engine", 0)),
-    "reasoning_effort": _passed(_LENGTH),
+    "reasoning_effort": _passed(_EFFORT),
     "verbosity": _passed(_hint("say it in a message")),
     "prediction": _passed(_hint("it would make an answer faster")),
     "store": _passed(_hint("nothing is kept beyond the request's own record", False)),
@@ -197,9 +205,12 @@ RESPONSES: Table = {
     "temperature": CHAT["temperature"],
     "top_p": CHAT["top_p"],
     "text": _used("`format`: " + CHAT["response_format"].about),
-    "tools": _TOOLS,
+    "tools": _used(
+        _TOOLS.about + "; those of a `namespace` are offered as `namespace__name`, and their calls name both again"
+    ),
     "tool_choice": _CHOICE,
     "parallel_tool_calls": CHAT["parallel_tool_calls"],
+    "reasoning": _used("its fields are hints"),
     "user": _USER,
     "metadata": _METADATA,
     "tandem": _OWN,
@@ -213,7 +224,8 @@ RESPONSES: Table = {
     "stop": _refused("answers of this API end by themselves: use chat completions", []),
     "max_tokens": _refused("use `max_output_tokens`"),
     **_BOTH,
-    "reasoning": _LENGTH,
+    "reasoning.effort": _EFFORT,
+    "reasoning.summary": _hint("what the large model wrote is the reasoning"),
     "text.verbosity": _hint("say it in a message"),
     "include": _hint("there is nothing more to include", []),
     "store": _hint(CHAT["store"].about, False),
@@ -229,7 +241,6 @@ RESPONSES: Table = {
     "tools[].parameters": _BOUND,
     "tools[type=web_search]": _SERVERS_TOOL,
     "tools[type=custom]": _CALLERS_TOOL,
-    "tools[type=namespace]": _hint("the caller's own tools in a group: they are not offered to the models"),
 }
 
 MESSAGES: Table = {
@@ -255,8 +266,14 @@ MESSAGES: Table = {
     "thread": _refused(_STATELESS),
     "stop": _refused("use `stop_sequences`", []),
     "top_k": _passed(_hint("not followed by every engine")),
-    "thinking": _passed(_hint(_LENGTH.about, {"type": "disabled"})),
-    "output_config.effort": _passed(_LENGTH),
+    "thinking": _passed(
+        _hint(
+            "its budget is told an API of another protocol as an effort, unless that is given: up to 2,048 tokens "
+            "`low`, to 8,192 `medium`, else `high`",
+            {"type": "disabled"},
+        )
+    ),
+    "output_config.effort": _passed(_EFFORT),
     "service_tier": _hint(_TIERS, "auto", "standard_only"),
     "speed": _hint(_TIERS, "standard"),
     "mcp_servers": _passed(_hint("nothing is called here: the caller runs its tools", [])),

@@ -761,29 +761,37 @@ class Sampling(_message.Message):
     TEMPERATURE_FIELD_NUMBER: _builtins.int
     TOP_P_FIELD_NUMBER: _builtins.int
     SEED_FIELD_NUMBER: _builtins.int
+    EFFORT_FIELD_NUMBER: _builtins.int
     temperature: _builtins.float
     """0 is greedy; else 0.01 to 2."""
     top_p: _builtins.float
     """Nucleus, in (0, 1]."""
     seed: _builtins.int
     """Seed of the draw."""
+    effort: _builtins.str
+    """none, minimal, low, medium, high, xhigh or max: how much an API's model is to think, where it has such a setting."""
     def __init__(
         self,
         *,
         temperature: _builtins.float | None = ...,
         top_p: _builtins.float | None = ...,
         seed: _builtins.int | None = ...,
+        effort: _builtins.str | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_seed", b"_seed", "_temperature", b"_temperature", "_top_p", b"_top_p", "seed", b"seed", "temperature", b"temperature", "top_p", b"top_p"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_effort", b"_effort", "_seed", b"_seed", "_temperature", b"_temperature", "_top_p", b"_top_p", "effort", b"effort", "seed", b"seed", "temperature", b"temperature", "top_p", b"top_p"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_seed", b"_seed", "_temperature", b"_temperature", "_top_p", b"_top_p", "seed", b"seed", "temperature", b"temperature", "top_p", b"top_p"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_effort", b"_effort", "_seed", b"_seed", "_temperature", b"_temperature", "_top_p", b"_top_p", "effort", b"effort", "seed", b"seed", "temperature", b"temperature", "top_p", b"top_p"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__effort: _TypeAlias = _typing.Literal["effort"]  # noqa: Y015
+    _WhichOneofArgType__effort: _TypeAlias = _typing.Literal["_effort", b"_effort"]  # noqa: Y015
     _WhichOneofReturnType__seed: _TypeAlias = _typing.Literal["seed"]  # noqa: Y015
     _WhichOneofArgType__seed: _TypeAlias = _typing.Literal["_seed", b"_seed"]  # noqa: Y015
     _WhichOneofReturnType__temperature: _TypeAlias = _typing.Literal["temperature"]  # noqa: Y015
     _WhichOneofArgType__temperature: _TypeAlias = _typing.Literal["_temperature", b"_temperature"]  # noqa: Y015
     _WhichOneofReturnType__top_p: _TypeAlias = _typing.Literal["top_p"]  # noqa: Y015
     _WhichOneofArgType__top_p: _TypeAlias = _typing.Literal["_top_p", b"_top_p"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__effort) -> _WhichOneofReturnType__effort | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__seed) -> _WhichOneofReturnType__seed | None: ...
     @_typing.overload
@@ -906,6 +914,7 @@ class Accepted(_message.Message):
     SESSION_FIELD_NUMBER: _builtins.int
     SESSION_USD_FIELD_NUMBER: _builtins.int
     NATIVE_FIELD_NUMBER: _builtins.int
+    TELLS_EFFORT_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     trace_id: _builtins.str
     """W3C trace id, 32 hexadecimal digits."""
@@ -920,6 +929,8 @@ class Accepted(_message.Message):
     """What the session's ended requests have cost so far, in USD. Unset where that is not known."""
     native: _builtins.bool
     """The large model's API is sent the request's own body (`SolveRequest.native`)."""
+    tells_effort: _builtins.bool
+    """The large model is behind an API, which is told the request's effort."""
     def __init__(
         self,
         *,
@@ -931,10 +942,11 @@ class Accepted(_message.Message):
         session: _builtins.str = ...,
         session_usd: _builtins.float | None = ...,
         native: _builtins.bool = ...,
+        tells_effort: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_session_usd", b"_session_usd", "session_usd", b"session_usd"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_session_usd", b"_session_usd", "answer_text", b"answer_text", "native", b"native", "profile", b"profile", "request_id", b"request_id", "session", b"session", "session_usd", b"session_usd", "stages", b"stages", "trace_id", b"trace_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_session_usd", b"_session_usd", "answer_text", b"answer_text", "native", b"native", "profile", b"profile", "request_id", b"request_id", "session", b"session", "session_usd", b"session_usd", "stages", b"stages", "tells_effort", b"tells_effort", "trace_id", b"trace_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__session_usd: _TypeAlias = _typing.Literal["session_usd"]  # noqa: Y015
     _WhichOneofArgType__session_usd: _TypeAlias = _typing.Literal["_session_usd", b"_session_usd"]  # noqa: Y015

@@ -93,21 +93,21 @@ async def test_hints_are_taken_and_named(http: httpx.AsyncClient) -> None:
     hints = {
         "reasoning": {"effort": "high", "summary": "auto"}, "include": ["reasoning.encrypted_content"], "store": True,
         "prompt_cache_key": "k", "client_metadata": {"a": "b"}, "text": {"verbosity": "low"},
-        "tools": [{"type": "web_search"}, {"type": "namespace", "name": "n", "tools": []}],
+        "tools": [{"type": "web_search"}],
         "input": [{"role": "user", "content": SCRIPT}, {"type": "reasoning", "id": "r", "summary": []},
                   {"role": "assistant", "content": "Yes.", "phase": "final"}, {"role": "user", "content": SCRIPT}],
     }  # fmt: skip
     reply = await respond(http, **hints)
     assert reply.status_code == 200, reply.text
     assert set(reply.headers["x-tandem-dropped"].split(", ")) == {
-        "reasoning",
+        "reasoning.effort",
+        "reasoning.summary",
         "include",
         "store",
         "prompt_cache_key",
         "client_metadata",
         "text.verbosity",
         "tools[type=web_search]",
-        "tools[type=namespace]",
         "input[type=reasoning]",
         "input[].phase",
     }

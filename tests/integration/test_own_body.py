@@ -84,6 +84,9 @@ async def test_what_claude_code_sends_reaches_the_vendor_as_it_is_and_is_cached_
     assert through.share() == direct.share() > 0.5
 
 
+PLAIN = {"model": "scripted-own-openai/large", "max_tokens": 9, "messages": [{"role": "user", "content": "Hi"}]}
+
+
 async def test_openais_own_parameters_and_images_reach_an_api_of_its_protocol(
     redis_url: str, temporal_address: str, tmp_path: Path
 ) -> None:
@@ -103,8 +106,7 @@ async def test_openais_own_parameters_and_images_reach_an_api_of_its_protocol(
     }
     async with pair("openai", answer, tmp_path, redis_url, temporal_address) as (http, api):
         reply = await http.post("/v1/chat/completions", json=sent)
-        plain = await http.post("/v1/messages", json={"model": "scripted-own-openai/large", "max_tokens": 9, "top_k": 3,
-                                                      "messages": [{"role": "user", "content": "Hi"}]})  # fmt: skip
+        plain = await http.post("/v1/messages", json=PLAIN | {"top_k": 3, "output_config": {"effort": "max"}})
         shown = {**sent, "model": "scripted-own-openai/slm"}
         refused = await http.post("/v1/chat/completions", json=shown)
     assert reply.json()["choices"][0]["message"]["content"] == "A cat."
@@ -113,6 +115,7 @@ async def test_openais_own_parameters_and_images_reach_an_api_of_its_protocol(
     del expected["service_tier"]
     assert without(api.asked[0][1]) == expected
     assert (plain.status_code, plain.headers["x-tandem-dropped"]) == (200, "top_k")
+    assert api.asked[1][1]["reasoning_effort"] == "xhigh"
     assert refused.status_code == 400
     assert refused.json()["error"]["param"] in ("messages[].content[type=image_url]", "logit_bias")
 

@@ -359,3 +359,39 @@ async def test_ids_of_calls_that_are_ours_become_ones_that_every_api_takes_and_o
     assert made == [turn["tool_call_id"] for turn in sent["messages"][2:]]
     assert made[1] == "call_AbC"
     assert [len(each) for each in made] == [9, 8, 9]
+
+
+WHOLE = {
+    OpenAIWriter: Answer(events=openai_chunks(TEXTS, openai_usage(20, 5))),
+    AnthropicWriter: Answer(events=anthropic_events(TEXTS, 20, 5)),
+}
+EFFORTS: dict[type[ApiWriter], dict[str, str | None]] = {
+    OpenAIWriter: {"none": "none", "minimal": "minimal", "high": "high", "max": "xhigh"},
+    AnthropicWriter: {"none": None, "minimal": "low", "high": "high", "max": "max"},
+}
+
+
+def told(kind: type[ApiWriter], body: dict[str, Any]) -> Any:
+    return body.get("reasoning_effort") if kind is OpenAIWriter else body.get("output_config", {}).get("effort")
+
+
+@pytest.mark.parametrize("kind", EFFORTS)
+async def test_an_effort_is_told_in_the_protocols_own_words(kind: type[ApiWriter]) -> None:
+    with recorded_api(answers(*[WHOLE[kind]] * 5, kind=kind)) as api:
+        engine = started(kind, api)
+        for effort in EFFORTS[kind]:
+            await whole(engine, replace(request(), sampling=Sampling(effort=effort)))
+        await whole(engine, request())
+        engine.stop()
+    assert [told(kind, body) for _, body in api.asked] == [*EFFORTS[kind].values(), None]
+
+
+@pytest.mark.parametrize("kind", EFFORTS)
+async def test_a_model_that_refuses_an_effort_is_asked_without_it_and_not_told_it_again(kind: type[ApiWriter]) -> None:
+    error = {"error": {"message": "output_config.effort, reasoning_effort: not supported with this model"}}
+    with recorded_api(answers(Answer(error, status=400), *[WHOLE[kind]] * 3, kind=kind)) as api:
+        engine = started(kind, api)
+        for effort in ("high", "high", "low"):
+            await whole(engine, replace(request(), sampling=Sampling(effort=effort)))
+        engine.stop()
+    assert [told(kind, body) for _, body in api.asked] == ["high", None, None, "low"]

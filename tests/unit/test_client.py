@@ -58,6 +58,7 @@ def test_every_option_reaches_the_message() -> None:
         temperature=0.75,
         top_p=0.5,
         seed=3,
+        effort="high",
         keep_running=True,
         tenant="t",
         code=True,
@@ -80,6 +81,7 @@ def test_every_option_reaches_the_message() -> None:
     assert (message.budget.max_cost_usd, message.budget.max_llm_tokens) == (1.5, 7)
     assert (message.stop.threshold, dict(message.stop.thresholds), message.stop.max_stage) == (0.25, {1: 0.5}, 2)
     assert (message.sampling.temperature, message.sampling.top_p, message.sampling.seed) == (0.75, 0.5, 3)
+    assert message.sampling.effort == "high"
     assert (message.keep_running, message.task) == (True, tandem_pb2.TASK_CODE)
     assert [(c.name, c.argument) for c in message.checks] == [("choice", "a\nb"), ("regex", "x:y")]
     assert (message.json_schema, message.max_answer_tokens) == ("{}", 9)

@@ -82,7 +82,7 @@ TASK = ModelTask(
     stage=2,
     max_tokens=(7,),
     epoch=3,
-    sampling=Sampling(0.5, 0.25, 9),
+    sampling=Sampling(0.5, 0.25, 9, "high"),
     prices=RolePrices(1.0, 2.0, 3.0, cache_write=4.0, cache_write_hour=5.0),
     task="code",
     trial=2,
@@ -176,7 +176,7 @@ def test_a_request_keeps_every_field() -> None:
         profile="p",
         budget=tandem_pb2.Budget(max_cost_usd=0.5, max_llm_tokens=0),
         stop=tandem_pb2.StopOverrides(threshold=0.25, thresholds={1: 0.75}, max_stage=0),
-        sampling=tandem_pb2.Sampling(temperature=0.5, top_p=0.9, seed=3),
+        sampling=tandem_pb2.Sampling(temperature=0.5, top_p=0.9, seed=3, effort="high"),
         tenant="t",
         task=tandem_pb2.TASK_CODE,
         resume_after="1.2.3",
@@ -195,7 +195,7 @@ def test_a_request_keeps_every_field() -> None:
     message.question = ""
     request = requests.solve_request_from_pb(message)
     assert request == SolveRequest(
-        "r", "q", "p", Budget(0.5, 0), StopOverrides(0.25, {1: 0.75}, 0), Sampling(0.5, 0.9, 3), "t", "code",
+        "r", "q", "p", Budget(0.5, 0), StopOverrides(0.25, {1: 0.75}, 0), Sampling(0.5, 0.9, 3, "high"), "t", "code",
         [CheckSpec("regex", "a+")], "{}", [SAID("system", "s")], 9, ["###"],
     )  # fmt: skip
     of_the_stream = {"resume_after", "keep_running"}

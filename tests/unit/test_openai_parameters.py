@@ -15,6 +15,7 @@ from openai.types.responses import ResponseOutputMessage, ResponseOutputText
 from openai.types.responses.response_create_params import ResponseCreateParamsBase
 
 from services.http_gateway.messages_request import MessagesRequest
+from services.http_gateway.responses import ResponsesReply
 from services.http_gateway.responses_request import ResponsesRequest
 from services.models.engine.api import InvalidSchema
 from services.models.engine.schema_cost import cost_of
@@ -132,3 +133,62 @@ def test_what_nobody_follows_is_dropped_and_named_or_refused_and_asking_for_noth
         with pytest.raises(RefusedParameter) as caught:
             body.model_validate(sent)
         assert (caught.value.param, caught.value.code) == (name, "unsupported_parameter")
+
+
+@pytest.mark.parametrize(
+    ("more", "effort"),
+    [
+        ({"output_config": {"effort": "max"}, "thinking": {"type": "adaptive"}}, "max"),
+        ({"thinking": {"type": "enabled", "budget_tokens": 2048}}, "low"),
+        ({"thinking": {"type": "enabled", "budget_tokens": 8192}}, "medium"),
+        ({"thinking": {"type": "enabled", "budget_tokens": 8193}}, "high"),
+        ({"thinking": {"type": "disabled"}}, ""),
+        ({"output_config": {"effort": "much"}}, ""),
+        ({"output_config": {"effort": ["high"]}}, ""),
+        ({"reasoning": {"effort": "xhigh", "summary": "auto"}}, "xhigh"),
+        ({"reasoning_effort": "minimal"}, "minimal"),
+    ],
+)
+def test_each_api_says_its_effort_and_it_is_dropped_by_name_where_no_api_is_told_it(
+    more: dict[str, Any], effort: str
+) -> None:
+    said = [{"role": "user", "content": "Hi"}]
+    body: Any = (
+        ResponsesRequest.model_validate({"model": "a", "input": "Hi", **more})
+        if "reasoning" in more
+        else MessagesRequest.model_validate({"model": "a", "messages": said, "max_tokens": 9, **more})
+        if "reasoning_effort" not in more
+        else ChatCompletionRequest.model_validate({"model": "a", "messages": said, **more})
+    )
+    chat = body if isinstance(body, ChatCompletionRequest) else body.as_chat()
+    assert chat.as_solve_request("r").sampling.effort == effort
+    place = {"output_config": "output_config.effort", "reasoning": "reasoning.effort"}.get(next(iter(more)))
+    if place:
+        assert place in body.dropped()
+        assert (place in body.dropped(is_told=True)) == (not effort)
+
+
+def test_the_tools_of_a_namespace_are_offered_under_one_name_each() -> None:
+    tool = {"type": "function", "name": "close", "parameters": {"type": "object"}}
+    group = {"type": "namespace", "name": "agents", "description": "Others.", "tools": [tool, {"type": "custom"}]}
+    call = {"type": "function_call", "call_id": "c", "namespace": "agents", "name": "close", "arguments": "{}"}
+    result = {"type": "function_call_output", "call_id": "c", "output": "ok"}
+    said = [{"role": "user", "content": "Hi"}, call, result]
+    broken = {"type": "namespace", "name": "others"}
+    body = ResponsesRequest.model_validate({"model": "a", "input": said, "tools": [tool, group, broken]})
+    asked = body.as_chat().as_solve_request("r")
+    assert [offered.name for offered in asked.tools] == ["close", "agents__close"]
+    assert asked.messages[1].tool_calls[0].name == "agents__close"
+    assert body.namespaces == {"agents__close": ("agents", "close")}
+    assert body.dropped() == ("tools[].tools[type=custom]", "tools[type=namespace]")
+
+
+def test_a_call_of_a_namespaces_function_names_both_again() -> None:
+    reply = ResponsesReply("r", "a", {"metadata": {}}, {"agents__close": ("agents", "close")})
+    calls = [
+        tandem_pb2.ToolCall(id=f"c{n}", name=name, arguments="{}") for n, name in enumerate(["agents__close", "w"])
+    ]
+    result = tandem_pb2.SolveResult(complete=True, tool_calls=calls)
+    done = [event["item"] for event in reply.last(result) if event["type"] == "response.output_item.done"]
+    named = [(item.get("namespace"), item["name"]) for item in done if item["type"] == "function_call"]
+    assert named == [("agents", "close"), (None, "w")]

@@ -30,6 +30,7 @@ from tandem.method.tokens import TokenCounts
 from tandem.method.tools import Tool, ToolMode, ToolUse, short_id
 
 _LEAST_THOUGHT = 1024  # tokens that the API takes as a budget of thinking
+_EFFORTS = {"none": "", "minimal": "low"}  # where there is another word, or none
 _CHOICES: Mapping[ToolMode, str] = {"auto": "auto", "none": "none", "required": "any"}
 
 
@@ -175,6 +176,9 @@ class _Anthropic(Dialect):
             body["system"] = system
         if writing.json_schema:
             body["output_config"] = {"format": {"type": "json_schema", "schema": json.loads(writing.json_schema)}}
+        effort = writing.sampling.effort or "none"
+        if effort := _EFFORTS.get(effort, effort):
+            body["output_config"] = {**body.get("output_config", {}), "effort": effort}
         if stops := [stop for stop in writing.stop_strings if stop.strip()]:  # the API takes no white space alone
             body["stop_sequences"] = stops
         return body

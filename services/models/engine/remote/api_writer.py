@@ -33,7 +33,7 @@ from services.models.engine.remote.circuit import Circuit
 from services.models.engine.remote.counts import estimated_tokens
 from services.models.engine.remote.events import Event, read_event
 from services.models.engine.remote.limits import RateLimits
-from services.models.engine.remote.refusals import explain, may_be_paid, origin_of
+from services.models.engine.remote.refusals import ErrorReply, explain, may_be_paid, origin_of
 from services.models.engine.remote.reply import Reply, with_event
 from services.models.engine.settings import from_arguments
 from services.models.engine.writer import Abilities, Writing
@@ -88,6 +88,7 @@ class Dialect(ABC):
 
     def __init__(self, settings: ApiSettings) -> None:
         self.settings = settings
+        self._no_efforts: set[str] = set()  # that the model has refused
 
     @abstractmethod
     def connect(self) -> tuple[str, str]:
@@ -100,6 +101,22 @@ class Dialect(ABC):
     @abstractmethod
     async def open(self, writing: Writing) -> Any:
         """The SDK's stream, of which nothing is read yet. Raises ErrorReply, EngineError and the SDK's errors."""
+
+    async def opened(self, writing: Writing) -> Any:
+        """As `open`. Where the model refuses its effort, which is a hint, it is asked without, now and from then on."""
+        effort = writing.sampling.effort
+        if writing.native is not None or effort is None:
+            return await self.open(writing)
+        without = replace(writing, sampling=replace(writing.sampling, effort=None))
+        if effort not in self._no_efforts:
+            try:
+                return await self.open(writing)
+            except Exception as error:
+                refused = origin_of(error)
+                if not (isinstance(refused, ErrorReply) and refused.status in (400, 422) and "effort" in str(refused)):
+                    raise
+                self._no_efforts.add(effort)
+        return await self.open(without)
 
     @abstractmethod
     def read(self, event: Any, reply: Reply) -> list[Token]:
@@ -233,7 +250,7 @@ class ApiWriter(QueuedModel):
         """The API's events, as values and as they came, until their end or the abort. The SDK's own reading has no
         bounds, so it only opens the stream.
         """
-        opening = asyncio.ensure_future(self._api.open(writing))
+        opening = asyncio.ensure_future(self._api.opened(writing))
         if not await unless_aborted(opening, aborted):
             return  # the API may or may not have prefilled the prompt by now
         stream: Any = opening.result()

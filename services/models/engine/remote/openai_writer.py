@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from typing import Annotated, Any
 
 import openai
@@ -32,6 +33,7 @@ from tandem.method.tokens import TokenCounts
 from tandem.method.tools import STAYS, ToolUse, short_id
 
 _MOST_CHOICES = 16
+_EFFORTS = {"max": "xhigh"}  # where the word is another one
 _OUR_ID = re.compile(rf"{STAYS}.*|call_[0-9a-f]{{24}}")  # as tandem.method.tools.call_id makes them
 
 
@@ -155,8 +157,10 @@ class _OpenAI(Dialect):
         body: dict[str, Any] = {
             "messages": [_message(turn) for turn in writing.messages()],
             **_tools(writing.tools),
-            **writing.sampling.said,
+            **replace(writing.sampling, effort=None).said,
         }
+        if effort := writing.sampling.effort:
+            body["reasoning_effort"] = _EFFORTS.get(effort, effort)
         if writing.json_schema:
             schema = {"name": "answer", "schema": json.loads(writing.json_schema), "strict": True}
             body["response_format"] = {"type": "json_schema", "json_schema": schema}
