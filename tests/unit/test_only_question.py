@@ -14,6 +14,7 @@ import pytest
 pytest.importorskip("pyarrow")
 pytest.importorskip("matplotlib")
 
+from lab.training.collect import Run
 from lab.training.collected import Collected, load_collected
 from lab.training.errors import StudyError
 from lab.training.evaluate import Evaluation, UnknownMethod, evaluate
@@ -119,3 +120,19 @@ def test_a_table_replaces_the_one_before_and_nothing_else() -> None:
     assert inserted(inserted(page, ["| new |"]), ["| old |"]) == page
     with pytest.raises(ValueError, match="the page has no"):
         inserted("before", ["| new |"])
+
+
+@pytest.mark.parametrize(("engine", "right", "more", "cut"), [("", 79, 1.02, 8), ("llamacpp", 85, 1.02, 9)])
+def test_training_tasks_tell_no_cap_of_a_trial_from_another(engine: str, right: int, more: float, cut: int) -> None:
+    """None of their right answers is longer than 256 tokens; of HumanEval's that pass, `cut` are."""
+    folder = REPOSITORY / "lab" / "training" / "collected" / DEFAULT_PROFILE / engine
+
+    def tries(data: str) -> list[Run]:
+        return [run for run in read(folder / f"{data}.parquet")[1] if (run.name, run.stage) == ("slm", 0)]
+
+    train = tries("mbpp_train")
+    assert [sum(run.right for run in train if run.output_tokens <= cap) for cap in (256, 512)] == [right, right]
+    written = [sum(min(run.output_tokens, cap) for run in train) for cap in (256, 512)]
+    assert round(written[1] / written[0], 2) == more
+    of_test = [run for run in tries("humaneval") if run.right and run.verdict == "pass" and run.output_tokens > 256]
+    assert len(of_test) == cut
