@@ -1,9 +1,13 @@
 from __future__ import annotations
 
+import os
+
+# Each of a run's processes computes in one thread, and what it starts does: `make` runs one of them for each core.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 import services.models.engine  # noqa: F401  # isort: skip  # before torch: it sets how torch's threads wait
 
 import contextlib
-import os
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -23,7 +27,7 @@ from tandem.paths import find_binary
 from tests.stacks import environment
 from tests.summary import pytest_terminal_summary  # noqa: F401
 
-torch.set_num_threads(2)
+torch.set_num_threads(1)
 # The same examples in every run: a test that fails has met a change, not a draw.
 settings.register_profile("repeatable", derandomize=True, deadline=None)
 settings.load_profile("repeatable")

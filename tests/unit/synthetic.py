@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pytest
 
+from lab.training import estimators, metrics, policy
 from lab.training.collect import Run
 from lab.training.store import CollectedProfile, Origin, write
 from tandem.method.profile.profile import Profile
@@ -53,6 +57,21 @@ def synthetic_runs(n: int, seed: int, is_blind: bool = False, has_hopeless: bool
             if stage:
                 runs.append(Run(name, "", "forced", stage, 40 + tokens, tokens, 6, False, "", "", right))
     return runs
+
+
+@pytest.fixture(scope="module")
+def quick_arithmetic() -> Iterator[None]:
+    """Faster fits, searches and intervals: these easy questions need neither the small learning rate nor many
+    penalties, thresholds, prices or resamples.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(estimators, "_LEARNING_RATE", 2e-3)
+        patch.setattr(estimators, "_SCHEDULE", replace(estimators._SCHEDULE, epochs=40))
+        patch.setattr(estimators, "_PENALTIES", [0.01, 1.0])
+        patch.setattr(metrics, "_RESAMPLES", 200)
+        patch.setattr(policy, "_GRID", np.round(np.arange(0.1, 0.91, 0.1), 1))
+        patch.setattr(policy, "_PRICES", np.geomspace(0.01, 3.0, 6))
+        yield
 
 
 def store(profile: Profile, file: Path, runs: list[Run], dataset: str = "made-up") -> Path:

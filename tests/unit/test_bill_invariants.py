@@ -155,7 +155,7 @@ def ends(draw: st.DrawFn) -> End:
     return End(state, stop, state.result(stop, answer, NOW), llm, answer, kind == "llm" or has_ended)
 
 
-every_end = settings(max_examples=1500, deadline=None, suppress_health_check=list(HealthCheck))
+every_end = settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
 
 
 @every_end

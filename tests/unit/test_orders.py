@@ -15,7 +15,6 @@ import pytest
 pytest.importorskip("pyarrow")
 pytest.importorskip("sklearn")
 
-from lab.training import estimators, policy
 from lab.training.calibrate import calibrate
 from lab.training.collect import Run
 from lab.training.collected import load_collected
@@ -38,9 +37,10 @@ from tandem.method.evidence.checks import CheckSpec, TrialPlan
 from tandem.method.profile.profile import Profile, load_profile
 from tandem.method.request.plan import Plan, make_plan
 from tests.planned import changed
-from tests.unit.synthetic import ignore, store, synthetic_runs
+from tests.unit.synthetic import ignore, quick_arithmetic, store, synthetic_runs  # noqa: F401
 from tests.unit.test_promised import STRONG, STRONG_ANSWER, programs
 
+pytestmark = pytest.mark.usefixtures("quick_arithmetic")
 NEVER = Rule(np.zeros((5, 2)), [1.0, 1.0], llm_finishes=True, needs_pass=False)
 LLM_TFLOPS, SLM_TFLOPS, SECOND_TFLOPS = 0.72, 0.14, 0.24  # 120 tokens at 3e9, 70 at 1e9, 60 at 2e9 parameters
 VERDICTS = {
@@ -175,12 +175,7 @@ def with_second(runs: list[Run], *, first: str, second: str) -> list[Run]:
     return found
 
 
-def test_calibrate_finds_who_tries_and_ships_it(
-    profile: Profile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(estimators, "_PENALTIES", [1.0])
-    monkeypatch.setattr(policy, "_PRICES", np.array([0.05, 0.5]))
-    monkeypatch.setattr(policy, "_GRID", np.array([0.3, 0.6]))
+def test_calibrate_finds_who_tries_and_ships_it(profile: Profile, tmp_path: Path) -> None:
     runs = with_second(synthetic_runs(40, 0), first="fail", second="pass")
     collected = load_collected([store(profile, tmp_path / "some.parquet", runs)], profile)
     study = Study(tmp_path / "study")

@@ -58,7 +58,7 @@ def test_a_large_sample_has_the_figures_that_it_was_drawn_with() -> None:
 def fewer_resamples(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where no figure of a page is compared: most of a forecast's time is a search for each resample."""
     if "docs" not in request.node.name:
-        monkeypatch.setattr("lab.training.forecast._RESAMPLES", 100)
+        monkeypatch.setattr("lab.training.forecast._RESAMPLES", 40)
 
 
 def test_an_interval_holds_its_figure_and_narrows_with_more_questions() -> None:

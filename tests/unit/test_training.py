@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -17,7 +16,6 @@ pytest.importorskip("sklearn")
 
 from typer.testing import CliRunner
 
-from lab.training import estimators, metrics
 from lab.training.calibrate import Calibration, calibrate
 from lab.training.collected import Collected, load_collected
 from lab.training.errors import StoreError, StudyError, TooFew
@@ -36,24 +34,11 @@ from services.sufficiency_scorer.stage_scorer import DriftMonitor
 from tandem.cli import app
 from tandem.method.profile.profile import Profile, load_profile
 from tandem.method.request.plan import make_plan
-from tests.unit.synthetic import ignore, store, synthetic_runs
+from tests.unit.synthetic import ignore, quick_arithmetic, store, synthetic_runs  # noqa: F401
 
-pytestmark = pytest.mark.timeout(600)
-QUESTIONS = 160
+pytestmark = [pytest.mark.timeout(600), pytest.mark.usefixtures("quick_arithmetic")]
+QUESTIONS = 120
 KINDS = ("mlp", "logistic", "boosting", "probe", "combined")
-
-
-@pytest.fixture(autouse=True, scope="module")
-def quick() -> Iterator[None]:
-    """Faster fits and intervals: these easy questions need neither the small learning rate nor many penalties or
-    resamples.
-    """
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(estimators, "_LEARNING_RATE", 2e-3)
-        patch.setattr(estimators, "_SCHEDULE", replace(estimators._SCHEDULE, epochs=40))
-        patch.setattr(estimators, "_PENALTIES", [0.01, 1.0])
-        patch.setattr(metrics, "_RESAMPLES", 400)
-        yield
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +58,7 @@ def collected(profile: Profile, tmp_path_factory: pytest.TempPathFactory) -> Col
 @pytest.fixture(scope="module")
 def unseen(profile: Profile, tmp_path_factory: pytest.TempPathFactory) -> Collected:
     file = tmp_path_factory.mktemp("collected") / "unseen.parquet"
-    return load_collected([store(profile, file, synthetic_runs(120, 1), "unseen")], profile)
+    return load_collected([store(profile, file, synthetic_runs(90, 1), "unseen")], profile)
 
 
 @pytest.fixture(scope="module")
@@ -232,14 +217,14 @@ def test_our_policy_beats_random_stops_and_not_the_oracle(
 ) -> None:
     found = evaluate("unseen", unseen.table, make_plan(profile), study)
     ours, best = found.row(OURS), found.row("oracle:llm-finishes")
-    assert found.n == 120
+    assert found.n == 90
     assert ours.accuracy.mean <= best.accuracy.mean + 1e-9
     assert ours.accuracy.mean > found.random_same_stops.high
     assert ours.relative["full"].mean < 1
     assert found.row(LLM_ALONE).difference.mean == 0
     assert found.gap_closed is not None
     assert found.gap_closed.low <= found.gap_closed.mean <= found.gap_closed.high
-    assert sum(ours.stops.values()) == 120
+    assert sum(ours.stops.values()) == 90
     assert {"cascade", "router", "paper", "concise", "forced:2", "fixed:3", "random"} <= {
         row.name for row in found.rows
     }
