@@ -1,5 +1,5 @@
-"""`tandem collect` as a process of its own, with a small real model on llama.cpp: its choices, its progress, and its
-end by a signal.
+"""`tandem collect` with a small real model on llama.cpp: its choices, its progress, and its end by a signal, for which
+it is a process of its own.
 """
 
 from __future__ import annotations
@@ -16,8 +16,9 @@ import pytest
 pytest.importorskip("pyarrow")
 
 from lab.training.store import read
+from tests.command import tandem
 
-N = 40
+N = 12
 PROFILE = """
 name = "tiny"
 description = "a small real model, twice"
@@ -54,32 +55,35 @@ def home(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def start(home: Path, out: Path, *options: str) -> subprocess.Popen[str]:
-    command = [str(Path(sys.executable).with_name("tandem")), "collect", str(home / "sums.jsonl"), "--profile", "tiny"]
-    environment = {
-        **os.environ, "TANDEM_MODELS": str(home / "models"), "TANDEM_PROFILES_PATH": str(home / "profiles"),
-        "TANDEM_ENGINE": "", "PYTHONUNBUFFERED": "1",
+def words(home: Path, out: Path, *options: str) -> list[str]:
+    return ["collect", str(home / "sums.jsonl"), "--profile", "tiny", "--only-question", "--out", str(out), *options]
+
+
+def variables(home: Path) -> dict[str, str]:
+    return {
+        "TANDEM_MODELS": str(home / "models"), "TANDEM_PROFILES_PATH": str(home / "profiles"), "TANDEM_ENGINE": "",
     }  # fmt: skip
-    words = [*command, "--only-question", "--out", str(out), *options]
-    return subprocess.Popen(words, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
-def finished(process: subprocess.Popen[str]) -> tuple[int, str, str]:
-    out, err = process.communicate(timeout=300)
-    return process.returncode, out, err
+def collected(home: Path, out: Path, *options: str) -> tuple[int, str, str]:
+    """How it ends and what it says, on one line each."""
+    done = tandem(*words(home, out, *options), **variables(home))
+    return done.returncode, done.stdout, " ".join(done.stderr.split())
 
 
 def test_a_collection_that_is_ended_keeps_what_is_done_and_goes_on_there(home: Path, tmp_path: Path) -> None:
     out = tmp_path / "sums.parquet"
-    process = start(home, out, "--width", "1")
+    command = [str(Path(sys.executable).with_name("tandem")), *words(home, out, "--width", "1")]
+    environment = {**os.environ, **variables(home), "PYTHONUNBUFFERED": "1"}
+    process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert process.stdout is not None
     lines = [process.stdout.readline(), process.stdout.readline()]
     assert [f"{done} of {N}" in line for done, line in enumerate(lines)] == [True, True], lines
     assert "tokens/s" in lines[1]
     assert "left" in lines[1]
     process.send_signal(signal.SIGTERM)
-    code, _, err = finished(process)
-    assert code == 128 + signal.SIGTERM, err
+    _, err = process.communicate(timeout=300)
+    assert process.returncode == 128 + signal.SIGTERM, err
     assert f"what is done is in {out}" in " ".join(err.split())
     origin, runs = read(out)
     done = {run.question for run in runs}
@@ -89,7 +93,7 @@ def test_a_collection_that_is_ended_keeps_what_is_done_and_goes_on_there(home: P
     )
     assert origin.engine == "llamacpp"  # what serves such a model here; nobody named it
 
-    code, text, err = finished(start(home, out))
+    code, text, err = collected(home, out)
     assert code == 0, err
     assert f"{len(done)} of {N}" in text
     assert f"{N} of {N}" in text
@@ -100,12 +104,12 @@ def test_a_collection_that_is_ended_keeps_what_is_done_and_goes_on_there(home: P
 
 def test_the_engine_of_a_file_goes_on_with_it(home: Path, tmp_path: Path) -> None:
     out = tmp_path / "sums.parquet"
-    code, _, err = finished(start(home, out, "--engine", "transformers", "--n", "2", "--width", "2"))
+    code, _, err = collected(home, out, "--engine", "transformers", "--n", "2", "--width", "2")
     assert code == 0, err
-    code, _, err = finished(start(home, out, "--n", "4"))
+    code, _, err = collected(home, out, "--n", "4")
     assert code == 0, err
-    assert f"{out} has answers of transformers" in " ".join(err.split())
+    assert f"{out} has answers of transformers" in err
     assert len(read(out)[1]) == 2 * 4
-    code, _, err = finished(start(home, out, "--n", "5", "--engine", "llamacpp"))
+    code, _, err = collected(home, out, "--n", "5", "--engine", "llamacpp")
     assert code == 1
-    assert "was made with another engine" in " ".join(err.split())
+    assert "was made with another engine" in err
