@@ -38,7 +38,7 @@ from tests.conversations import conversation
 from tests.hostile_api import FAMILIES, Case, Protocol, case, http
 from tests.recorded_api import Answer, RecordedApi, openai_chunks, openai_usage, recorded_api
 
-EACH = int(os.environ.get("TANDEM_HOSTILE_REPLIES", "17"))  # 204 in all
+EACH = int(os.environ.get("TANDEM_HOSTILE_REPLIES", "8"))  # 96 in all
 SEED = int(os.environ.get("TANDEM_HOSTILE_SEED", "20261201"))
 CAP, AT_ONCE, FAILURES_TO_OPEN = 256, 8, 5
 MOST_WAIT_SECONDS, MOST_GROWTH_KB, MOST_ANSWER_BYTES, MOST_RETRY_SECONDS = 5.0, 300_000, 1 << 20, 3600 * 1.25

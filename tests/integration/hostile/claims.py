@@ -21,7 +21,7 @@ with contextlib.suppress(ImportError):
     importlib.import_module("hypothesis.internal.conjecture.optimiser")
 
 BOUND_SECONDS = 60.0
-CASES = int(os.environ.get("TANDEM_FUZZ_CASES", "12"))
+CASES = int(os.environ.get("TANDEM_FUZZ_CASES", "5"))
 WAIT_SECONDS = 5.0 if "TANDEM_FUZZ_CASES" in os.environ else BOUND_SECONDS
 """The longest that a bystander waits. A few inputs are sent beside other tests, which keep the machine busy."""
 many = settings(

@@ -83,9 +83,9 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.write_line(f"hostile inputs: {TALLY}")
 
 
-@pytest_asyncio.fixture(loop_scope="session")
-async def edge(hardy: Hardy) -> AsyncIterator[httpx.Client]:
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def edge(target: Hardy) -> AsyncIterator[httpx.Client]:
     """A client that blocks, for claims that run in a thread."""
-    async with serving(hardy.system.client.address) as found:
+    async with serving(target.system.client.address) as found:
         with httpx.Client(base_url=found.base_url, timeout=BOUND_SECONDS) as http:
             yield http
