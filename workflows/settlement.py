@@ -11,8 +11,10 @@ from temporalio.exceptions import ApplicationError, FailureError
 with workflow.unsafe.imports_passed_through():
     from services.shared.process.search_attributes import at_end
     from tandem.method.errors import NOT_AGAIN
-    from tandem.method.request.result import Overhead, ShadowInput, SolveResult, Stop, StopReason
-    from tandem.method.request.tasks import GenerationOutcome, Payer
+    from tandem.method.evidence.checks import TrialPlan
+    from tandem.method.names import beside_id, dry_run_id
+    from tandem.method.request.result import DryRunInput, Overhead, ShadowInput, SolveResult, Stop, StopReason
+    from tandem.method.request.tasks import AgreementTask, GenerationOutcome, Payer
     from workflows.activities.publishing import PublishingActivities
     from workflows.activities.scoring import ScoringActivities
     from workflows.activities.shadow import ShadowActivities
@@ -35,6 +37,9 @@ class Settlement:
             self._make_searchable(result)
         if self._is_shadowed(result):
             await self._calls.locally(ShadowActivities.start_shadow, self._shadow(result))
+        plan = self._state.plan
+        if plan.dry_run and _is_drawn(result, plan.dry_run_share) and result.stop.reason is StopReason.LLM_FINISHED:
+            await self._calls.locally(ShadowActivities.start_dry_run, self._dry_run(result, plan.dry_run))
         return result
 
     async def failure(self, stop: Stop, error: FailureError) -> ApplicationError:
@@ -107,13 +112,31 @@ class Settlement:
             workflow.upsert_search_attributes(at_end(result))
 
     def _is_shadowed(self, result: SolveResult) -> bool:
-        """A share of the answered requests, drawn by id: the same whenever it is asked. Calls are not compared."""
-        drawn = zlib.crc32(result.request_id.encode()) / 2**32 < self._state.plan.shadow_share
-        return (
-            drawn
-            and not self._state.plan.may_call
-            and result.complete
-            and result.stop.reason is not StopReason.CANCELLED
+        """Calls are not compared."""
+        is_drawn = _is_drawn(result, self._state.plan.shadow_share)
+        return is_drawn and not self._state.plan.may_call and result.stop.reason is not StopReason.CANCELLED
+
+    def _dry_run(self, result: SolveResult, trial: TrialPlan) -> DryRunInput:
+        source, own = self._state.input, dry_run_id(result.request_id)
+        asked = [
+            replace(
+                self._slm.trial_task(role, 0, number),
+                request_id=own if number == 1 else beside_id(own, role),
+                max_tokens=(trial.max_tokens,),
+                is_compared=True,
+            )
+            for number, role in enumerate(trial.order, 1)
+        ]
+        return DryRunInput(
+            result.request_id,
+            AgreementTask(asked, trial.agree, self._state.plan.answer_format, trial.alone_from, trial.takes_no_call),
+            result.answer,
+            result.tool_calls,
+            result.cost.usd,
+            result.profile,
+            source.request.tenant,
+            source.request.session,
+            source.is_searchable,
         )
 
     def _shadow(self, result: SolveResult) -> ShadowInput:
@@ -136,3 +159,8 @@ class Settlement:
             checks=self._state.input.checks,
             score=result.stop.score,
         )
+
+
+def _is_drawn(result: SolveResult, share: float) -> bool:
+    """Of a share of the answered requests, drawn by id: the same whenever it is asked."""
+    return result.complete and zlib.crc32(result.request_id.encode()) / 2**32 < share

@@ -105,6 +105,14 @@ class GatewaySettings(ProcessSettings):
     tenants: Path | None = Field(
         None, validation_alias="TANDEM_TENANTS", description="file of `tandem tenants`: what each tenant may use"
     )
+    shadow_small: float | None = Field(
+        None,
+        ge=0,
+        le=1,
+        validation_alias="TANDEM_SHADOW_SMALL",
+        description="instead of the profiles' `shadow.small`: share of what the large model answers that small models "
+        "are asked beside, without answering",
+    )
     worker_patience: Seconds = Field(
         PATIENCE.new,
         validation_alias="TANDEM_WORKER_PATIENCE",
@@ -205,6 +213,12 @@ async def main() -> None:
     profiles = {name: load_profile(name, settings.profile_folders) for name in settings.profiles}
     availability.watch_calls(profiles)
     outcome_metrics.watch_promises(profiles.values())
+    if settings.shadow_small is not None:
+        small = {"small": settings.shadow_small}
+        profiles = {
+            name: profile.model_copy(update={"shadow": profile.shadow.model_copy(update=small)})
+            for name, profile in profiles.items()
+        }
     counters = {name: token_counter(settings.models_folder, p.slm) for name, p in profiles.items()}
     log = open_request_log(settings.sealer())
     checked = authentication(settings.host)

@@ -35,6 +35,7 @@ from tandem.access.keys import ApiKey
 from tandem.convert.results import event_to_pb, profile_to_pb, result_to_pb, shadow_to_pb, timeline_to_pb
 from tandem.convert.values import stop_reason_to_pb
 from tandem.method.errors import FailedPrecondition, InvalidArgument
+from tandem.method.names import DRY_RUN_WORKFLOW, SOLVE_WORKFLOW
 from tandem.method.request.result import SolveResult, StopReason
 from tandem.v1 import tandem_pb2, tandem_pb2_grpc
 
@@ -165,7 +166,8 @@ class TandemService(tandem_pb2_grpc.TandemServiceServicer):
             raise InvalidArgument(f"at most {_MAX_LIST} requests are listed at once", field="limit")
         check_where(request.where)
         caller = current_caller()
-        query = visibility_query(request.where, tenant="" if caller.sees_all else caller.tenant)
+        kind = DRY_RUN_WORKFLOW if request.dry_runs else SOLVE_WORKFLOW
+        query = visibility_query(request.where, "" if caller.sees_all else caller.tenant, kind)
         found = await self._workflows.visibility.newest(query, request.limit or _LIST)
         return tandem_pb2.ListRequestsResponse(requests=[_summary(listed, caller) for listed in found])
 

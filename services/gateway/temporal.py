@@ -37,7 +37,7 @@ from tandem.method.errors import (
     TandemError,
     Unavailable,
 )
-from tandem.method.names import CANCEL_SIGNAL, SOLVE_WORKFLOW, beside_id, judge_id, shadow_id, solve_queue
+from tandem.method.names import CANCEL_SIGNAL, SOLVE_WORKFLOW, beside_id, dry_run_id, judge_id, shadow_id, solve_queue
 from tandem.method.profile.watched_promise import Watched
 from tandem.method.request.events import AnswerText
 from tandem.method.request.request import SolveInput
@@ -229,11 +229,13 @@ class Workflows:
         """
         # A shadow may run, and is terminated before its text is erased. The request's own workflow last: a deletion
         # that was cut off is found, and repeated, by the request's id.
-        await self._delete_workflow(shadow_id(request_id))
-        await log.forget(shadow_id(request_id))
+        for beside in (shadow_id(request_id), dry_run_id(request_id)):
+            await self._delete_workflow(beside)
+            await log.forget(beside)
         await log.forget(judge_id(request_id))
-        for role in SMALL_ROLES[1:]:
-            await log.forget(beside_id(request_id, role))
+        for written in (dry_run_id(request_id), request_id):
+            for role in SMALL_ROLES[1:]:
+                await log.forget(beside_id(written, role))
         await log.forget(request_id)
         await self._delete_workflow(request_id)
 

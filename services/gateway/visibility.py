@@ -193,11 +193,11 @@ async def _spent(execution: WorkflowExecution) -> Spent:
     return Spent(execution.id, execution.start_time, is_running, charge)
 
 
-def visibility_query(where: str, tenant: str = "") -> str:
+def visibility_query(where: str, tenant: str = "", workflow: str = SOLVE_WORKFLOW) -> str:
     """Every request that meets `where`, of one tenant if it is given; empty is every request. Raises InvalidArgument
     naming what cannot be read.
     """
-    query = f"WorkflowType = '{SOLVE_WORKFLOW}'"
+    query = f"WorkflowType = '{workflow}'"
     if tenant:
         query += f" AND {SEARCH_ATTRIBUTES['tenant']} = '{tenant}'"
     conditions = _conditions(where) if where.strip() else ""

@@ -13,6 +13,8 @@ from tandem.cli.tables import print_table
 from tandem.client.clients import Client
 from tandem.client.spending import GROUPS, spending
 
+_DRY = ("agreed", "on another answer", "paid for asking")
+
 
 def spend(
     by: Annotated[
@@ -21,6 +23,14 @@ def spend(
     since: Annotated[
         datetime | None, typer.Option(formats=["%Y-%m-%d"], help="The first UTC day; default: the first of the month.")
     ] = None,
+    dry_run: Annotated[
+        bool,
+        typer.Option(
+            "--dry-run",
+            help="What requests would have cost with small models that agree, where those were asked beside the large "
+            "one (`tandem up --shadow-small`).",
+        ),
+    ] = False,
     json: JsonFlag = False,
 ) -> None:
     """Sum up what requests have cost, by the day that they began on: tandem spend --by tenant,day."""
@@ -29,21 +39,16 @@ def spend(
         raise typer.BadParameter(f"{(unknown or [by])[0]!r} is none of {', '.join(GROUPS)}", param_hint="--by")
     first = since or datetime.now().replace(day=1, hour=0, minute=0, second=0, microsecond=0)
     with Client() as client:
-        sums = spending(client, first.replace(tzinfo=UTC), names)
+        sums = spending(client, first.replace(tzinfo=UTC), names, dry_run)
+    shown = ("requests", "open", "usd", "saved", *(("agreed", "otherwise", "paid") if dry_run else ()))
     rows = [
-        {
-            **dict(zip(names, key, strict=True)),
-            "requests": found.requests,
-            "open": found.open,
-            "usd": found.usd,
-            "saved": found.saved,
-        }
+        {**dict(zip(names, key, strict=True)), **{name: getattr(found, name) for name in shown}}
         for key, found in sums.items()
     ]
     if json:
         print_json(rows)
         return
-    table = Table(*names, "requests", "without a bill", "USD", "saved", box=None)
+    table = Table(*names, "requests", "without a bill", "USD", "saved", *(_DRY if dry_run else ()), box=None)
     for row in rows:
         table.add_row(
             *(str(row[name]) for name in names),
@@ -51,5 +56,6 @@ def spend(
             str(row["open"] or ""),
             f"{row['usd']:.8f}",
             f"{row['saved']:.8f}",
+            *((str(row["agreed"]), str(row["otherwise"]), f"{row['paid']:.8f}") if dry_run else ()),
         )
     print_table(table, optional=("without a bill", "saved"))

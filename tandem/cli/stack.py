@@ -70,6 +70,15 @@ def up(
             f"Default: {HTTP_PORT}, or another where that is taken.",
         ),
     ] = None,
+    shadow_small: Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            max=1,
+            help="Share of what the large model answers that two small models are asked beside: they answer nothing "
+            "and are paid for; `tandem spend --dry-run` says what their agreement would have saved.",
+        ),
+    ] = None,
     json: JsonFlag = False,
 ) -> None:
     """Start the local stack and wait until every process is ready. It runs until `tandem down`.
@@ -92,11 +101,11 @@ def up(
             _say_losses(pair)
     stack = open_stack()
     if stack is None:
-        stack = start_stack(*served, quiet=json, jaeger=jaeger, tls=tls, http_port=http_port)
+        stack = start_stack(*served, quiet=json, jaeger=jaeger, tls=tls, http_port=http_port, shadow_small=shadow_small)
         if not json and stack.ports["http-gateway"]["main"] not in (HTTP_PORT, http_port):
             console_note(f"port {HTTP_PORT} is taken, so the HTTP port has moved; --http-port N fixes one")
     else:
-        require_same(stack, served, jaeger=jaeger, tls=tls, http_port=http_port)
+        require_same(stack, served, jaeger=jaeger, tls=tls, http_port=http_port, shadow_small=shadow_small)
         start_missing(stack, quiet=json)
     if json:
         served_by = {"gateway": stack.gateway, "http": stack.http, "profile": stack.profile, "profiles": stack.pairs}
@@ -189,6 +198,7 @@ def start_stack(
     jaeger: bool = False,
     tls: bool = False,
     http_port: int | None = None,
+    shadow_small: float | None = None,
     needed: Collection[str] = EVERY,
 ) -> Stack:
     """Download missing models, start the stack of these pairs and wait for the processes of `needed`; an empty name is
@@ -200,7 +210,14 @@ def start_stack(
         pull_missing(pair, engine_name(), quiet=quiet)
     with _reporting(quiet) as report:
         return planning.start_stack(
-            first, further_pairs=others, jaeger=jaeger, tls=tls, http_port=http_port, report=report, needed=needed
+            first,
+            further_pairs=others,
+            jaeger=jaeger,
+            tls=tls,
+            http_port=http_port,
+            shadow_small=shadow_small,
+            report=report,
+            needed=needed,
         )
 
 

@@ -10,6 +10,7 @@ from tandem.client.clients import Client
 from tandem.v1 import tandem_pb2
 
 _PAGE = 1000
+_AGREED = (tandem_pb2.STOP_REASON_VERIFIED, tandem_pb2.STOP_REASON_UNVERIFIED_BEST)
 _MILLISECOND = timedelta(milliseconds=1)
 
 
@@ -17,12 +18,18 @@ _MILLISECOND = timedelta(milliseconds=1)
 class Sum:
     """`open`: requests that have no bill: they run, or ended without one. `saved`: USD less than the large model alone,
     of those that say it.
+
+    Of dry runs `usd` and `saved` are those of the requests with agreement. `agreed`: the small models with each other;
+    `otherwise`: of these, on another answer than the large one's. `paid`: USD for asking them.
     """
 
     requests: int = 0
     open: int = 0
     usd: float = 0.0
     saved: float = 0.0
+    agreed: int = 0
+    otherwise: int = 0
+    paid: float = 0.0
 
 
 def _day(request: tandem_pb2.RequestSummary) -> str:
@@ -38,30 +45,35 @@ GROUPS: dict[str, Callable[[tandem_pb2.RequestSummary], str]] = {
 }
 
 
-def spending(client: Client, since: datetime, by: Sequence[str]) -> dict[tuple[str, ...], Sum]:
+def spending(client: Client, since: datetime, by: Sequence[str], dry_runs: bool = False) -> dict[tuple[str, ...], Sum]:
     """Sums of the requests that began at `since` or later, by `by` of GROUPS, in order. Days are UTC. Raises
     RequestError.
     """
     sums: dict[tuple[str, ...], Sum] = {}
-    for request in _requests(client, since):
+    for request in _requests(client, since, dry_runs):
         found = sums.setdefault(tuple(GROUPS[name](request) for name in by), Sum())
         found.requests += 1
+        found.agreed += request.reason in _AGREED
+        found.otherwise += request.reason == tandem_pb2.STOP_REASON_UNVERIFIED_BEST
         if request.HasField("usd"):
-            found.usd += request.usd
+            alone = request.usd
             if request.HasField("saved_ratio") and request.saved_ratio < 1:
-                found.saved += request.usd / (1 - request.saved_ratio) - request.usd
+                alone = request.usd / (1 - request.saved_ratio)
+            found.usd += request.usd
+            found.saved += alone - request.usd
+            found.paid += request.usd - (0 if request.reason in _AGREED else alone)
         else:
             found.open += 1
     return dict(sorted(sums.items()))
 
 
-def _requests(client: Client, since: datetime) -> Iterator[tandem_pb2.RequestSummary]:
+def _requests(client: Client, since: datetime, dry_runs: bool) -> Iterator[tandem_pb2.RequestSummary]:
     """Newest first, in pages: a page begins at the moment of the last one's oldest, whose requests are seen twice."""
     seen: set[str] = set()
     where = f'started >= "{since.isoformat()}"'
     until = ""
     while True:
-        page = [r for r in client.list(where + until, _PAGE).requests if r.request_id not in seen]
+        page = [r for r in client.list(where + until, _PAGE, dry_runs).requests if r.request_id not in seen]
         yield from page
         if not page:
             return

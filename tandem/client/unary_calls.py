@@ -70,9 +70,12 @@ class UnaryCalls:
         """Erase a request that has ended. Raises RequestError."""
         return self._call(self._stub.DeleteRequest, to_message(tandem_pb2.DeleteRequestRequest, request_id=request_id))
 
-    def list(self, where: str = "", limit: int = 20) -> tandem_pb2.ListRequestsResponse:
-        """Requests that match `where` (`cost > 0.01 and stage = 2`), newest first. Raises RequestError."""
-        return self._call(self._stub.ListRequests, to_message(tandem_pb2.ListRequestsRequest, where=where, limit=limit))
+    def list(self, where: str = "", limit: int = 20, dry_runs: bool = False) -> tandem_pb2.ListRequestsResponse:
+        """Requests that match `where` (`cost > 0.01 and stage = 2`), newest first; or their dry runs. Raises
+        RequestError.
+        """
+        asked = to_message(tandem_pb2.ListRequestsRequest, where=where, limit=limit, dry_runs=dry_runs)
+        return self._call(self._stub.ListRequests, asked)
 
     def profiles(self) -> tandem_pb2.ListProfilesResponse:
         return self._call(self._stub.ListProfiles, tandem_pb2.ListProfilesRequest())
@@ -129,11 +132,12 @@ class AsyncUnaryCalls:
             self._stub.DeleteRequest, to_message(tandem_pb2.DeleteRequestRequest, request_id=request_id)
         )
 
-    async def list(self, where: str = "", limit: int = 20) -> tandem_pb2.ListRequestsResponse:
-        """Requests that match `where` (`cost > 0.01 and stage = 2`), newest first. Raises RequestError."""
-        return await self._call(
-            self._stub.ListRequests, to_message(tandem_pb2.ListRequestsRequest, where=where, limit=limit)
-        )
+    async def list(self, where: str = "", limit: int = 20, dry_runs: bool = False) -> tandem_pb2.ListRequestsResponse:
+        """Requests that match `where` (`cost > 0.01 and stage = 2`), newest first; or their dry runs. Raises
+        RequestError.
+        """
+        asked = to_message(tandem_pb2.ListRequestsRequest, where=where, limit=limit, dry_runs=dry_runs)
+        return await self._call(self._stub.ListRequests, asked)
 
     async def profiles(self) -> tandem_pb2.ListProfilesResponse:
         return await self._call(self._stub.ListProfiles, tandem_pb2.ListProfilesRequest())

@@ -20,6 +20,7 @@ from tandem.paths import DEFAULT_PROFILE, REPOSITORY, models_folder, profile_fol
 from tandem.tracing import jaeger as jaeger_api
 from tandem.tracing.otlp import ENDPOINT, GRPC, HTTP, PROTOCOL
 
+_SHADOW_SMALL = "TANDEM_SHADOW_SMALL"
 _START_ATTEMPTS = 3
 
 
@@ -31,6 +32,7 @@ def start_stack(
     restarts: bool = True,
     tls: bool = False,
     http_port: int | None = None,
+    shadow_small: float | None = None,
     report: Report = lambda _: None,
     needed: Collection[str] = EVERY,
 ) -> Stack:
@@ -39,7 +41,13 @@ def start_stack(
     """
     for remaining in reversed(range(_START_ATTEMPTS)):
         stack = plan_stack(
-            profile, further_pairs=further_pairs, jaeger=jaeger, restarts=restarts, tls=tls, http_port=http_port
+            profile,
+            further_pairs=further_pairs,
+            jaeger=jaeger,
+            restarts=restarts,
+            tls=tls,
+            http_port=http_port,
+            shadow_small=shadow_small,
         )
         try:
             stack.up(report, needed)
@@ -75,6 +83,7 @@ def plan_stack(
     restarts: bool = True,
     tls: bool = False,
     http_port: int | None = None,
+    shadow_small: float | None = None,
 ) -> Stack:
     """A stack on the preferred ports, or on others where they are taken; no other stack gets them while this one runs.
 
@@ -104,6 +113,8 @@ def plan_stack(
         "TRANSFORMERS_VERBOSITY": "error",
         "HF_HUB_DISABLE_PROGRESS_BARS": "1",
     }
+    if shadow_small is not None:
+        environment[_SHADOW_SMALL] = str(shadow_small)
     if jaeger:
         environment |= _trace_export(own.numbers, external)
     return Stack(folder, profile, own.numbers, environment, external, restarts, tls, further_pairs, own)
@@ -120,7 +131,13 @@ def open_stack() -> Stack | None:
 
 
 def require_same(
-    stack: Stack, pairs: Sequence[str], *, jaeger: bool, tls: bool = False, http_port: int | None = None
+    stack: Stack,
+    pairs: Sequence[str],
+    *,
+    jaeger: bool,
+    tls: bool = False,
+    http_port: int | None = None,
+    shadow_small: float | None = None,
 ) -> None:
     """Raises StackError where the stack that runs is not what is asked for. An empty name of a pair is any."""
     wanted = []
@@ -133,6 +150,8 @@ def require_same(
         wanted.append("TLS")
     if http_port and http_port != stack.ports["http-gateway"]["main"]:
         wanted.append(f"HTTP port {http_port}")
+    if shadow_small is not None and stack.environment.get(_SHADOW_SMALL) != str(shadow_small):
+        wanted.append(f"--shadow-small {shadow_small}")
     if wanted:
         traces = f"traces to {stack.jaeger}" if stack.jaeger else "no Jaeger"
         served = " and ".join(f"profile {pair}" for pair in stack.pairs)

@@ -5,6 +5,7 @@ DISTRIBUTION = "tandem-insights"
 
 SOLVE_WORKFLOW = "Solve"
 SHADOW_WORKFLOW = "Shadow"
+DRY_RUN_WORKFLOW = "DryRun"
 BATCH_WORKFLOW = "Batch"
 BATCH_PROGRESS = "progress"
 """Field of a batch's memo: its BatchProgress."""
@@ -57,6 +58,11 @@ def shadow_id(request_id: str) -> str:
 def beside_id(request_id: str, role: str) -> str:
     """Of what a small model writes while another one writes the request's answer: a log has one writer."""
     return f"{request_id}~{role}"
+
+
+def dry_run_id(request_id: str) -> str:
+    """Of what the small models say beside a request that the large one answered."""
+    return f"{request_id}~dry"
 
 
 def judge_id(request_id: str) -> str:

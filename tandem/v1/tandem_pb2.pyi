@@ -1960,21 +1960,28 @@ class ListRequestsRequest(_message.Message):
 
     WHERE_FIELD_NUMBER: _builtins.int
     LIMIT_FIELD_NUMBER: _builtins.int
+    DRY_RUNS_FIELD_NUMBER: _builtins.int
     where: _builtins.str
     """Conditions joined by `and` and `or`, as in `cost > 0.01 and stage = 2`. Fields: cost, saved, stage, reason, profile,
     tenant, state, started. Empty: every request.
     """
     limit: _builtins.int
     """At most so many, 1..1000; 0 stands for 20."""
+    dry_runs: _builtins.bool
+    """Instead of requests, what the small models said beside those that the large one answered (the profile's `shadow.small`): `usd` and
+    `saved_ratio` are those of the request with agreement; `reason` is VERIFIED where they agreed, with the large model too,
+    UNVERIFIED_BEST where they agreed on another answer, LLM_FINISHED where they did not.
+    """
     def __init__(
         self,
         *,
         where: _builtins.str = ...,
         limit: _builtins.int = ...,
+        dry_runs: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["limit", b"limit", "where", b"where"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["dry_runs", b"dry_runs", "limit", b"limit", "where", b"where"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

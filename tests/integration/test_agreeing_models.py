@@ -10,6 +10,7 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, suppress
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -17,8 +18,10 @@ from uuid import uuid4
 import pytest
 import pytest_asyncio
 
-from tandem import Checked, RequestError, to_dict
+from tandem import Checked, Client, RequestError, to_dict
+from tandem.client.spending import spending
 from tandem.method.names import beside_id
+from tandem.v1 import tandem_pb2
 from tests.integration.asking import BOUND_SECONDS, ask, generated, idle
 from tests.integration.conftest import SPANS, System, run_system
 from tests.integration.edge import serving
@@ -45,13 +48,18 @@ async def agreeing(
     running: dict[str, System] = {}
     async with AsyncExitStack() as stack:
 
-        async def system_of(rule: str = "both", more: str = "", **options: Any) -> System:
-            name = "-".join(filter(None, [rule.replace(" ", ""), more.replace(" ", "").replace("=", ""), *options]))
+        async def system_of(rule: str = "both", more: str = "", is_dry: bool = False, **options: Any) -> System:
+            told = [rule.replace(" ", ""), more.replace(" ", "").replace("=", ""), "dry" * is_dry]
+            name = "-".join(filter(None, [*told, *options]))
             if name not in running:
                 folder = tmp_path_factory.mktemp("agreeing") / "scripted-together"
                 shutil.copytree(profiles_folder / "scripted-together", folder)
                 text = (folder / "profile.toml").read_text().replace('rule = "both"', f'rule = "{rule}"\n{more}')
                 tools = "\n[tools]\nthreshold = 0.8\n" if "certain" in rule else ""
+                if is_dry:
+                    text = (
+                        text.replace('kinds = ["tools", "answer", "json"]', "kinds = []") + "\n[shadow]\nsmall = 1.0\n"
+                    )
                 (folder / "profile.toml").write_text(text + tools)
                 system = run_system(
                     *("scripted-together", folder.parent, redis_url, temporal_address, checker_address),
@@ -271,3 +279,40 @@ async def test_a_batch_takes_what_both_say_and_costs_what_they_wrote(
     assert totals == Counter(
         {(role, at): n for role, pair in since(before, system).items() for at, n in enumerate(pair)}
     )
+
+
+@pytest.mark.parametrize(
+    ("small", "second", "reason"),
+    [(ROME, ROME, "verified"), (PARIS, PARIS, "unverified_best"), (ROME, PARIS, "llm_finished")],
+)
+async def test_a_dry_run_serves_the_large_models_call_and_says_what_agreement_would_have_saved(
+    agreeing: Systems, small: str, second: str, reason: str
+) -> None:
+    system, tenant = await agreeing(is_dry=True), uuid4().hex[:12]
+    result = await ask(system, said(small, second), tools=[WEATHER, OTHER], tenant=tenant, session="agent")
+    assert (result["answered_by"], result["usage"]["second_slm"]["output_tokens"]) == ("llm", 0)
+    assert called(result) == [("w", {"at": "Rome"})]
+    row = await dry_run_of(system, tenant)
+    assert (row.reason, row.session) == (getattr(tandem_pb2, f"STOP_REASON_{reason.upper()}"), "agent")
+    served = result["cost"]["usd"]
+    began = datetime.now(UTC) - timedelta(minutes=5)
+    with Client(system.client.address) as client:
+        found = await asyncio.to_thread(spending, client, began, ["tenant"], True)
+        served_alone = await asyncio.to_thread(spending, client, began, ["tenant"])
+    sums = found[tenant,]
+    agreed, otherwise = reason != "llm_finished", reason == "unverified_best"
+    assert (sums.requests, sums.agreed, sums.otherwise) == (1, agreed, otherwise)
+    assert sums.paid > 0
+    assert sums.usd == pytest.approx(sums.paid + (0 if agreed else served))
+    assert sums.saved == pytest.approx(served - sums.usd)
+    assert served_alone[tenant,].usd == pytest.approx(served)  # its bill is apart
+
+
+async def dry_run_of(system: System, tenant: str) -> tandem_pb2.RequestSummary:
+    deadline = time.monotonic() + BOUND_SECONDS
+    while time.monotonic() < deadline:
+        rows = (await system.client.list(f"tenant = {tenant}", dry_runs=True)).requests
+        if rows and rows[0].HasField("usd"):
+            return rows[0]
+        await asyncio.sleep(0.05)
+    raise AssertionError(f"no dry run of {tenant}")

@@ -57,7 +57,7 @@ class _Race:
 
     def __init__(self, answers: AnswerActivities, task: AgreementTask) -> None:
         self._answers, self._task = answers, task
-        self._kind = _kind(task.tasks[0])
+        self._kind = compared_as(task.tasks[0])
         self._begun: list[Begun | None] = [Begun()] * len(task.tasks)
         self._running: list[asyncio.Task[Asked]] = []
         self._aborting: dict[int, asyncio.Task[None]] = {}
@@ -92,7 +92,7 @@ class _Race:
             return Asked(task.role, failure=error.message, reported=counts)
         alone_from, certainty = self._task.alone_from, outcome.certainty
         is_sure = number == 0 and alone_from < 1 and certainty is not None and (certainty.score or 0.0) >= alone_from
-        self._is_certain = self._is_certain or (is_sure and outcome.reason == "eos" and bool(_calls(outcome)))
+        self._is_certain = self._is_certain or (is_sure and outcome.reason == "eos" and bool(calls_of(outcome)))
         self._see(number, Begun(self._answer_of(outcome), is_over=True) if outcome.reason == "eos" else None)
         return Asked(task.role, outcome)
 
@@ -111,7 +111,7 @@ class _Race:
 
     def _answer_of(self, outcome: GenerationOutcome) -> str | tuple[tuple[str, str], ...]:
         if self._kind.form == "calls":
-            return _calls(outcome)
+            return calls_of(outcome)
         return final_answer(outcome.text, self._task.answer_format, outcome.continued_from)
 
     def verdict(self, asked: Sequence[Asked]) -> tuple[int | None, CheckResult]:
@@ -134,16 +134,18 @@ class _Race:
         """Why what they say alike is not taken; empty: it is."""
         if outcome is None or self._kind.form != "calls":
             return ""
-        if not (calls := _calls(outcome)) and not self._task.takes_no_call:
+        if not (calls := calls_of(outcome)) and not self._task.takes_no_call:
             return "none of them calls a tool"
         return doubt(calls, self._task.tasks[0].history)
 
 
-def _calls(outcome: GenerationOutcome) -> tuple[tuple[str, str], ...]:
+def calls_of(outcome: GenerationOutcome) -> tuple[tuple[str, str], ...]:
+    """Name and arguments of each call."""
     return tuple((call.name, call.arguments) for call in outcome.message.calls) if outcome.message else ()
 
 
-def _kind(task: ModelTask) -> AnswerKind:
+def compared_as(task: ModelTask) -> AnswerKind:
+    """By what answers to the task are the same."""
     kind = answer_kind(
         kind_of(task.task, task.json_schema, may_call=task.tools.may_call), task.tools.tools, task.json_schema
     )

@@ -86,6 +86,7 @@ class Activities:
             self._publishing.publish_result,
             self._lost_usage.settle_lost_usage,
             self._shadow.start_shadow,
+            self._shadow.start_dry_run,
             self._shadow.count_shadow,
         ]
 

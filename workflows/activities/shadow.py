@@ -13,10 +13,11 @@ from temporalio.exceptions import WorkflowAlreadyStartedError
 
 from services.shared.observability.outcome_metrics import count_outcome, count_shadow
 from services.shared.observability.tracing import tracer
+from services.shared.process.search_attributes import whose
 from services.shared.request_log.log import RequestLog
 from services.shared.request_log.promises import PolicyOf, Report
-from tandem.method.names import SHADOW_WORKFLOW, shadow_id, solve_queue
-from tandem.method.request.result import ShadowInput, ShadowResult
+from tandem.method.names import DRY_RUN_WORKFLOW, SHADOW_WORKFLOW, dry_run_id, shadow_id, solve_queue
+from tandem.method.request.result import DryRunInput, ShadowInput, ShadowResult
 from tandem.method.timeouts import Timeouts
 
 
@@ -38,6 +39,23 @@ class ShadowActivities:
                     task_queue=solve_queue(task.plan.profile),
                     execution_timeout=Timeouts.workflow,
                     id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
+                )
+
+    @activity.defn
+    async def start_dry_run(self, task: DryRunInput) -> None:
+        """Ask the small models beside the request, under a trace of its own; a request has one at most."""
+        with tracer.start_as_current_span("dry_run", context=Context()) as span:
+            span.set_attribute("tandem.shadow.of", task.request_id)
+            with contextlib.suppress(WorkflowAlreadyStartedError):
+                await activity.client().start_workflow(
+                    DRY_RUN_WORKFLOW,
+                    task,
+                    id=dry_run_id(task.request_id),
+                    task_queue=solve_queue(task.profile),
+                    execution_timeout=Timeouts.workflow,
+                    id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
+                    memo={"profile": task.profile, "tenant": task.tenant, "session": task.session},
+                    search_attributes=whose(task.profile, task.tenant) if task.is_searchable else None,
                 )
 
     @activity.defn

@@ -8,7 +8,7 @@ from temporalio.common import SearchAttributeKey, SearchAttributePair, SearchAtt
 
 from tandem.method.names import SEARCH_ATTRIBUTES
 from tandem.method.request.request import SolveInput
-from tandem.method.request.result import SolveResult
+from tandem.method.request.result import SolveResult, StopReason
 
 _COST = SearchAttributeKey.for_float(SEARCH_ATTRIBUTES["cost"])
 _SAVED = SearchAttributeKey.for_float(SEARCH_ATTRIBUTES["saved"])
@@ -16,6 +16,7 @@ _STAGE = SearchAttributeKey.for_int(SEARCH_ATTRIBUTES["stage"])
 _REASON = SearchAttributeKey.for_keyword(SEARCH_ATTRIBUTES["reason"])
 _PROFILE = SearchAttributeKey.for_keyword(SEARCH_ATTRIBUTES["profile"])
 _TENANT = SearchAttributeKey.for_keyword(SEARCH_ATTRIBUTES["tenant"])
+Updates = list[SearchAttributeUpdate[float] | SearchAttributeUpdate[int] | SearchAttributeUpdate[str]]
 KEYS: tuple[SearchAttributeKey[Any], ...] = (_COST, _SAVED, _STAGE, _REASON, _PROFILE, _TENANT)
 
 
@@ -32,13 +33,14 @@ def whose(profile: str, tenant: str) -> TypedSearchAttributes:
     return TypedSearchAttributes(pairs)
 
 
-def at_end(
-    result: SolveResult,
-) -> list[SearchAttributeUpdate[float] | SearchAttributeUpdate[int] | SearchAttributeUpdate[str]]:
-    usd, saved = result.cost.usd, result.cost.saved_ratio
+def at_end(result: SolveResult) -> Updates:
+    return outcome(result.cost.usd, result.cost.saved_ratio, result.stop.stage, result.stop.reason)
+
+
+def outcome(usd: float | None, saved: float | None, stage: int, reason: StopReason) -> Updates:
     return [
         _COST.value_unset() if usd is None else _COST.value_set(usd),
         _SAVED.value_unset() if saved is None else _SAVED.value_set(saved),
-        _STAGE.value_set(result.stop.stage),
-        _REASON.value_set(str(result.stop.reason)),
+        _STAGE.value_set(stage),
+        _REASON.value_set(str(reason)),
     ]

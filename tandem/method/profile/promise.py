@@ -54,3 +54,8 @@ class Shadow(Section):
         description="profile whose large model says whether two answers mean the same, where nothing else can; it is "
         "paid for",
     )
+    small: Probability = Field(
+        default=0.0,
+        description="share of what the large model answers that the small models of [agreement] are asked beside: they "
+        "answer nothing, and tell what agreement would save (`tandem spend --dry-run`)",
+    )

@@ -66,6 +66,9 @@ class Plan:
     llm_alone_output_tokens: float
     llm_alone_by_length: ByLength | None = None
     shadow_share: float = 0.0
+    # Small models that are asked beside a share of what the large one answers, as if they were to agree.
+    dry_run_share: float = 0.0
+    dry_run: TrialPlan | None = None
     # Where no stage suffices the large model goes on to its own answer.
     llm_finishes: bool = False
     # It was named, or alone reads what is asked: where it fails no other model answers.
@@ -120,23 +123,28 @@ def make_plan(profile: "Profile", task: Task = "answer", json_schema: str = "", 
     plan = _plan(profile, task, json_schema, kind_of(task, json_schema))
     if may_call:
         plan = _for_calls(profile, plan)
-    return (
-        _by_agreement(profile, plan)
-        if kind_of(task, json_schema, may_call=may_call) in profile.agreement.kinds
-        else plan
-    )
+    kind = kind_of(task, json_schema, may_call=may_call)
+    if kind in profile.agreement.kinds:
+        return _by_agreement(profile, plan)
+    if profile.shadow.small and kind in ("answer", "json", "tools") and len(profile.small) >= profile.agreement.size:
+        return replace(plan, dry_run_share=profile.shadow.small, dry_run=_agreement(profile, plan))
+    return plan
 
 
 def _by_agreement(profile: "Profile", plan: Plan) -> Plan:
     """The small models are asked together, and the large one answers by itself what they do not say alike."""
-    cap = plan.answer_max_tokens if plan.may_call else profile.trial.max_tokens or plan.answer_max_tokens
     return replace(
         by_llm(plan),
         is_scored=False,
         stage_zero_threshold=1.0,
         text_threshold=1.0,
-        trial=profile.agreement.as_plan(cap, profile.small_roles, profile.tools.threshold),
+        trial=_agreement(profile, plan),
     )
+
+
+def _agreement(profile: "Profile", plan: Plan) -> TrialPlan:
+    cap = plan.answer_max_tokens if plan.may_call else profile.trial.max_tokens or plan.answer_max_tokens
+    return profile.agreement.as_plan(cap, profile.small_roles, profile.tools.threshold)
 
 
 def _for_calls(profile: "Profile", plan: Plan) -> Plan:

@@ -6,6 +6,7 @@ from enum import StrEnum
 from tandem.method.conversation import Message, Task
 from tandem.method.evidence.checks import CheckResult, CheckSpec, Trial
 from tandem.method.request.plan import Plan
+from tandem.method.request.tasks import AgreementTask
 from tandem.method.tokens import Sampling, TokenCounts
 from tandem.method.tools import ToolCall
 
@@ -165,3 +166,28 @@ class ShadowResult:
     lost: float | None = None
     compared_by: str = ""
     usd_judge: float | None = 0.0
+
+
+@dataclass(frozen=True)
+class DryRunInput:
+    """What the small models are to be asked beside a request that the large one answered."""
+
+    request_id: str
+    agreement: AgreementTask
+    served_answer: str
+    served_calls: list[ToolCall]
+    served_usd: float | None
+    profile: str
+    tenant: str = ""
+    session: str = ""
+    is_searchable: bool = False
+
+
+@dataclass(frozen=True)
+class DryRun:
+    """`usd_paid`: of all small models; None: a price is not known. `answers`: what each said, and the large model."""
+
+    reason: StopReason
+    usd_paid: float | None
+    answers: list[str]
+    served_answer: str

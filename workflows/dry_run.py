@@ -1,0 +1,72 @@
+"""The dry run of a request that the large model answered: the small models of `[agreement]` are asked beside it. They
+answer nothing; what they say tells what agreement would have saved.
+
+It is found as a request is, by what the request would have cost: `verified` where the small models agreed with each
+other and with the large one, `unverified_best` where they agreed on another answer, `llm_finished` where they did not.
+"""
+
+from __future__ import annotations
+
+from temporalio import workflow
+from temporalio.common import RetryPolicy
+
+with workflow.unsafe.imports_passed_through():
+    from services.shared.process.search_attributes import outcome
+    from tandem.method.answer import final_answer
+    from tandem.method.evidence.same_answer import same
+    from tandem.method.names import DRY_RUN_WORKFLOW
+    from tandem.method.request.result import DryRun, DryRunInput, StopReason
+    from tandem.method.request.tasks import AgreementOutcome, Asked, ModelTask
+    from tandem.method.timeouts import Timeouts
+    from workflows.activities.agreement import AgreementActivities, calls_of, compared_as
+
+
+@workflow.defn(name=DRY_RUN_WORKFLOW)
+class DryRunWorkflow:
+    @workflow.run
+    async def run(self, task: DryRunInput) -> DryRun:
+        found: AgreementOutcome = await workflow.execute_activity_method(
+            AgreementActivities.agree,
+            task.agreement,
+            start_to_close_timeout=Timeouts.attempt,
+            heartbeat_timeout=Timeouts.heartbeat,
+            retry_policy=RetryPolicy(maximum_attempts=1),
+        )
+        amounts = [_usd(each, asked) for each, asked in zip(task.agreement.tasks, found.asked, strict=True)]
+        paid = None if None in amounts else sum(filter(None, amounts))
+        result = DryRun(_reason(task, found), paid, [_text(asked) for asked in found.asked], task.served_answer)
+        if task.is_searchable:
+            workflow.upsert_search_attributes(outcome(*_cost(task, result), 0, result.reason))
+        return result
+
+
+def _cost(task: DryRunInput, result: DryRun) -> tuple[float | None, float | None]:
+    """USD of the request with agreement, and the share that this saves; None where a price is not known."""
+    if result.usd_paid is None or not task.served_usd:
+        return None, None
+    usd = result.usd_paid + (task.served_usd if result.reason is StopReason.LLM_FINISHED else 0.0)
+    return usd, 1 - usd / task.served_usd
+
+
+def _usd(task: ModelTask, asked: Asked) -> float | None:
+    return task.prices.usd(asked.outcome.counts if asked.outcome else asked.reported)
+
+
+def _text(asked: Asked) -> str:
+    """Calls as JSON would have them, or the text."""
+    if asked.outcome is None:
+        return ""
+    return "\n".join(f"{name} {arguments}" for name, arguments in calls_of(asked.outcome)) or asked.outcome.text
+
+
+def _reason(task: DryRunInput, found: AgreementOutcome) -> StopReason:
+    taken = found.asked[found.taken].outcome if found.taken is not None else None
+    if taken is None:
+        return StopReason.LLM_FINISHED
+    kind = compared_as(task.agreement.tasks[0])
+    if kind.form == "calls":
+        is_same = same(kind, calls_of(taken), [(call.name, call.arguments) for call in task.served_calls])
+    else:
+        answer = final_answer(taken.text, task.agreement.answer_format, taken.continued_from)
+        is_same = same(kind, answer, task.served_answer)
+    return StopReason.VERIFIED if is_same else StopReason.UNVERIFIED_BEST
