@@ -48,7 +48,7 @@ from tandem.access.tenants import TenantFile, Tenants
 from tandem.access.watched_file import WatchedFile
 from tandem.client.contract import MAX_MESSAGE_BYTES
 from tandem.errors import SetupError
-from tandem.method.profile.profile import Profile, load_profile
+from tandem.method.profile.profile import Profile, asked_beside, load_profile
 from tandem.v1 import batch_pb2_grpc, tandem_pb2_grpc
 
 # A credential decides about every call, also of the HTTP gateway.
@@ -214,11 +214,7 @@ async def main() -> None:
     availability.watch_calls(profiles)
     outcome_metrics.watch_promises(profiles.values())
     if settings.shadow_small is not None:
-        small = {"small": settings.shadow_small}
-        profiles = {
-            name: profile.model_copy(update={"shadow": profile.shadow.model_copy(update=small)})
-            for name, profile in profiles.items()
-        }
+        profiles = {name: asked_beside(profile, settings.shadow_small) for name, profile in profiles.items()}
     counters = {name: token_counter(settings.models_folder, p.slm) for name, p in profiles.items()}
     log = open_request_log(settings.sealer())
     checked = authentication(settings.host)

@@ -18,7 +18,7 @@ from tandem.cli.output import JsonFlag, console, console_note, print_json
 from tandem.cli.tables import print_table
 from tandem.local import planning
 from tandem.local.layout import LOCAL_PROCESSES, PROCESSES, StackError, engine_name
-from tandem.local.planning import open_stack, require_same
+from tandem.local.planning import open_stack, require_same, require_small_models
 from tandem.local.supervisor import EVERY, ProcessStatus, Report, Stack
 from tandem.method.errors import TandemError
 from tandem.method.profile.profile import load_profile
@@ -99,6 +99,7 @@ def up(
     elif not json:
         for pair in served:
             _say_losses(pair)
+    require_small_models(served, shadow_small)
     stack = open_stack()
     if stack is None:
         stack = start_stack(*served, quiet=json, jaeger=jaeger, tls=tls, http_port=http_port, shadow_small=shadow_small)

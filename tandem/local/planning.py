@@ -15,7 +15,7 @@ from tandem.local.ports import OwnPorts
 from tandem.local.programs import left_out, require_binary, require_jaeger
 from tandem.local.supervisor import EVERY, PortTaken, Report, Stack
 from tandem.method.errors import TandemError
-from tandem.method.profile.profile import Profile, load_profile
+from tandem.method.profile.profile import Profile, asked_beside, load_profile
 from tandem.paths import DEFAULT_PROFILE, REPOSITORY, models_folder, profile_folders, read_stack, state_folder
 from tandem.tracing import jaeger as jaeger_api
 from tandem.tracing.otlp import ENDPOINT, GRPC, HTTP, PROTOCOL
@@ -99,9 +99,8 @@ def plan_stack(
         raise StackError(f"no Jaeger answers at {external}, the value of TANDEM_JAEGER")
     if jaeger and not external:
         require_jaeger()
-    unneeded = {
-        named(each, pair) for pair in ("", *further_pairs) for each in left_out(_loaded(pair or profile), tls=tls)
-    }
+    loaded = {pair: _loaded(pair or profile) for pair in ("", *further_pairs)}
+    unneeded = {named(each, pair) for pair, known in loaded.items() for each in left_out(known, tls=tls)}
     unneeded |= {"jaeger"} if not jaeger or external else set()
     wanted = [each for each in every_process(further_pairs) if each.name not in unneeded]
     own = OwnPorts(wanted, {"http-gateway": http_port} if http_port else {})
@@ -173,9 +172,16 @@ def require_one_pair_here(pairs: Sequence[str]) -> None:
         )
 
 
-def _loaded(profile: str) -> Profile:
+def require_small_models(pairs: Sequence[str], shadow_small: float | None) -> None:
+    """Raises StackError where a pair has too few small models to be asked beside the large one."""
+    if shadow_small:
+        for pair in pairs:
+            _loaded(pair or DEFAULT_PROFILE, shadow_small)
+
+
+def _loaded(profile: str, shadow_small: float = 0.0) -> Profile:
     try:
-        return load_profile(profile, tuple(profile_folders()))
+        return asked_beside(load_profile(profile, tuple(profile_folders())), shadow_small)
     except TandemError as error:
         raise StackError(str(error)) from error
 

@@ -153,6 +153,12 @@ def test_a_second_pair_whose_models_run_here_is_refused(tmp_path: Path, profiles
     assert "TANDEM_STATE=FOLDER tandem up --profile scripted-checked" in error
 
 
+def test_small_models_that_are_to_be_asked_beside_must_be_two(tmp_path: Path, profiles_folder: Path) -> None:
+    words = ("up", "--profile", "scripted", "--shadow-small", "0.1")
+    refused = tandem(*words, TANDEM_STATE=str(tmp_path), TANDEM_PROFILES_PATH=str(profiles_folder))
+    assert "profile scripted: agreement.rule 'both' needs 2 small models" in error_of(refused)
+
+
 def test_endpoints_are_those_of_one_pair() -> None:
     error = error_of(tandem("up", "--profile", "one", "--profile", "two", "--large", "openai:a", "--small", "openai:b"))
     assert "endpoints are those of one pair" in error

@@ -128,8 +128,8 @@ class Profile(Section):
             raise ValueError(f"trial.order: the profile names no {absent[0]}")
         if not {"answer", "code", "json"} <= set(self.stop.tasks) and self.stop.otherwise != "llm_finishes":
             raise ValueError("stop.tasks: a task that is not scored needs stop.otherwise = 'llm_finishes'")
-        if self.agreement.kinds and len(self.small) < self.agreement.size:
-            raise ValueError(f"agreement.rule {self.agreement.rule!r} needs {self.agreement.size} small models")
+        if (self.agreement.kinds or self.shadow.small) and len(self.small) < self.agreement.size:
+            raise ValueError(_too_few(self))
         if self.trial.repairs and not self.prompts.repair:
             raise ValueError("trial.repairs needs prompts.repair")
         if self.stop.is_off and (self.stop.otherwise != "llm_finishes" or any(t < 1 for t in _thresholds(self))):
@@ -234,6 +234,18 @@ class Profile(Section):
     def section_ends(self) -> tuple[str, ...]:
         """The label that ends each stage; empty where only the token cap does."""
         return tuple(stage.ends_before for stage in self.stages)
+
+
+def asked_beside(profile: Profile, share: float) -> Profile:
+    """The same with this share as `shadow.small`. Raises InvalidArgument where it names too few small models."""
+    if share and len(profile.small) < profile.agreement.size:
+        raise InvalidArgument(f"profile {profile.folder.name}: {_too_few(profile)}", field="profile")
+    return profile.model_copy(update={"shadow": profile.shadow.model_copy(update={"small": share})})
+
+
+def _too_few(profile: Profile) -> str:
+    rule = profile.agreement
+    return f"agreement.rule {rule.rule!r} needs {rule.size} small models, also where shadow.small only asks them"
 
 
 def _thresholds(profile: Profile) -> list[float]:
