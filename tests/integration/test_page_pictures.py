@@ -51,6 +51,8 @@ _KEPT = (
     "request-",
     "requests-",
     "batches-",
+    "sessions-",
+    "session-",
     "savings-",
     "outcomes-",
     "tenants-",
@@ -125,6 +127,7 @@ async def _asked(client: AsyncClient, index: int) -> None:
         CODE if is_code else QUESTION,
         task="code" if is_code else "answer",
         tenant=TENANTS[index % 3],
+        session=f"agent-{index % 3}",
         threshold=THRESHOLDS[index % 4],
     )
     await client.report(result.request_id, index != 1)
@@ -158,7 +161,17 @@ async def test_every_view_fits_and_axe_finds_nothing_serious(
 @pytest.mark.parametrize("width", [360, 390, 1440])
 async def test_no_cell_of_a_table_is_wider_than_its_box(browser: Browser, looked: Looked, width: int) -> None:
     async with _visit(browser, looked, (width, 900)) as tab:
-        for view in ("requests", "savings", "batches", "outcomes?tenant=web", "tenants", "keys", "plan"):
+        for view in (
+            "requests",
+            "sessions",
+            "sessions/agent-0?tenant=web",
+            "savings",
+            "batches",
+            "outcomes?tenant=web",
+            "tenants",
+            "keys",
+            "plan",
+        ):
             await tab.open(f"#/{view}")
             await expect(tab.page.locator("main table tbody tr").first).to_be_visible()
             assert await tab.page.evaluate(CLIPPED) == [], view
@@ -182,6 +195,12 @@ async def _tour(tab: Visit, suffix: str) -> None:
     await tab.open("#/requests")
     await expect(tab.page.locator("table.requests tbody tr").nth(11)).to_be_visible()
     await _look(tab, f"requests-{suffix}")
+    await tab.open("#/sessions")
+    await expect(tab.page.locator("main table tbody tr").nth(len(TENANTS) - 1)).to_be_visible()
+    await _look(tab, f"sessions-{suffix}")
+    await tab.page.get_by_role("link", name="agent-0").click()
+    await expect(tab.page.get_by_role("table", name="Turns").locator("tbody tr")).to_have_count(4)
+    await _look(tab, f"session-{suffix}")
     await tab.open("#/savings")
     await expect(tab.page.locator(".chart canvas").nth(1)).to_be_visible()
     await _look(tab, f"savings-{suffix}")

@@ -1,4 +1,6 @@
-"""The list of requests on the page: what was asked, a search in it, and a keyboard's way through it."""
+"""The list of requests on the page: what was asked, a search in it, and a keyboard's way through it; and the sessions
+that requests are turns of.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +13,7 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Route, expect
 
+from tandem import to_dict
 from tandem.client.tools import calls_as_data
 from tests.browser import Visit, needs_browser
 from tests.integration.conftest import System
@@ -114,3 +117,44 @@ async def test_a_request_whose_question_cannot_be_read_is_named_by_its_id(tab: V
     await tab.open(f"#/requests?tenant={tenant}")
     link = tab.page.locator("table.requests tbody a").first
     await expect(link).to_have_text(await link.get_attribute("title") or "")
+
+
+@needs_browser
+async def test_a_session_shows_who_answered_each_turn_and_what_all_have_cost(tab: Visit, system: System) -> None:
+    tenant = uuid4().hex[:12]
+    results = []
+    for end in (EARLY, "[llm_eos=20 slm_eos=5]"):
+        results.append(await system.client.ask(f"Go on. {end}", tenant=tenant, session="agent:1"))
+        await system.client.ask(f"Alone. {end}", tenant=tenant)
+    usd = [result.cost.usd for result in results]
+    await found(system, f"tenant = {tenant} and cost > 0", 4)
+    await tab.open(f"#/sessions?tenant={tenant}")
+    row = tab.page.get_by_role("table", name="Sessions").locator("tbody tr")
+    await expect(row).to_have_count(1)  # a question by itself is of no session
+    answered, turns, cost, _ = (await row.get_by_role("cell").all_inner_texts())[2:]
+    assert (turns, answered) == ("2", "1 large model; 1 small model, early")
+    assert float(cost.removeprefix("$")) == pytest.approx(sum(usd), rel=0.01)
+    assert await tab.serious_findings() == []
+
+    await row.get_by_role("link", name="agent:1").press("Enter")
+    await expect(tab.page.get_by_role("heading", level=1)).to_have_text("Session agent:1")
+    rows = tab.page.get_by_role("table", name="Turns").locator("tbody tr")
+    await expect(rows).to_have_count(2)
+    cells = [await rows.nth(at).get_by_role("cell").all_inner_texts() for at in range(2)]
+    usage = [to_dict(result)["usage"] for result in results]
+    assert [each[1].split("\n") for each in cells] == [
+        [usage[0]["slm"]["model"], "small model, early"],
+        [usage[1]["llm"]["model"], "large model"],
+    ]
+    assert [float(each[-1].removeprefix("$")) for each in cells] == [
+        pytest.approx(amount, rel=0.01) for amount in (usd[0], sum(usd))
+    ]
+    read = [sum(role["input_tokens"] + role["cached_input_tokens"] for role in each.values()) for each in usage]
+    cached = [sum(role["cached_input_tokens"] for role in each.values()) for each in usage]
+    assert [(each[3], each[4]) for each in cells] == [
+        (f"{tokens:,}", f"{100 * of / tokens:.0f} %") for tokens, of in zip(read, cached, strict=True)
+    ]
+    assert await tab.serious_findings() == []
+    assert await tab.overflow() == 0
+    await rows.nth(1).get_by_role("link").click()
+    await expect(tab.page.get_by_role("heading", level=1)).to_contain_text("Go on.")

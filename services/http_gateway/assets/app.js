@@ -8,13 +8,15 @@ const VIEWS = {
   ask: ["Ask", Ask],
   requests: ["Requests", later("requests.js", "Requests")],
   batches: ["Batches", later("batches.js", "Batches")],
+  sessions: ["Sessions", later("sessions.js", "Sessions")],
   savings: ["Savings", later("savings.js", "Savings")],
   outcomes: ["Outcomes", later("outcomes.js", "Outcomes")],
   tenants: ["Tenants", later("tenants.js", "Tenants")],
   keys: ["Keys", later("keys.js", "Keys")],
   plan: ["Plan", later("plan.js", "Plan")],
 };
-const Request = later("request.js", "Request");
+/** Of one thing of a view, whose id is in the address. */
+const OPENED = { requests: later("request.js", "Request"), sessions: later("sessions.js", "Session") };
 
 const NOTHING_SERVED = { profiles: [], default_profile: "", jaeger: "" };
 
@@ -60,7 +62,7 @@ function App() {
   }, []);
 
   const [name, View] = VIEWS[at.view];
-  const Shown = at.view === "requests" && at.id ? Request : View;
+  const Shown = (at.id && OPENED[at.view]) || View;
   useEffect(() => {
     document.title = `${name} – Tandem`;
   }, [name]);

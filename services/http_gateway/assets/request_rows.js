@@ -43,10 +43,10 @@ export function Rows({ requests }) {
     </table>`;
 }
 
-const asked = ({ question, tool }) => (tool ? `Result of ${tool}: ${question}` : question);
+export const asked = ({ question, tool }) => (tool ? `Result of ${tool}: ${question}` : question);
 
 /** A request that failed may have been stopped before. */
-const outcome = ({ state, reason }) => (state !== "failed" && reason && reason !== "unspecified" ? ending(reason) : words(state));
+export const outcome = ({ state, reason }) => (state !== "failed" && reason && reason !== "unspecified" ? ending(reason) : words(state));
 
 /** With the arrows, or j and k, and to the ends; Enter follows a row's link by itself. */
 function move(event) {
