@@ -119,7 +119,7 @@ async def test_sums_over_pages_of_the_list_miss_no_request(
         with Client(system.client.address) as client:
             ask = client.list
             monkeypatch.setattr(
-                client, "list", lambda where, limit: ask(f"tenant = {listed.tenant} and {where}", limit)
+                client, "list", lambda where, *more: ask(f"tenant = {listed.tenant} and {where}", *more)
             )
             return spending.spending(client, day, ["tenant"])[(listed.tenant,)]
 
