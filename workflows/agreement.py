@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import replace
 
 from temporalio import workflow
 from temporalio.exceptions import ActivityError, is_cancelled_exception
 
 with workflow.unsafe.imports_passed_through():
-    from tandem.method.evidence.checks import Trial, Verdict
+    from tandem.method.evidence.checks import Trial, TrialPlan, Verdict
     from tandem.method.names import beside_id
+    from tandem.method.request.plan import Plan
     from tandem.method.request.result import Stop, StopReason
     from tandem.method.request.tasks import AgreementOutcome, AgreementTask, Asked, GenerationOutcome, ModelTask
     from tandem.method.roles import title
@@ -59,26 +61,21 @@ class AgreementTrial:
 
     async def _ask(self) -> AgreementOutcome | None:
         plan, trial = self._state.plan, self._state.plan.trial
-        tasks = [self._task(number, role) for number, role in enumerate(self._roles, 1)]
-        task = AgreementTask(tasks, trial.agree, plan.answer_format, trial.alone_from, trial.takes_no_call)
+        own = [self._slm.trial_task(role, 0, number) for number, role in enumerate(self._roles, 1)]
+        task = asked_together(own, own[0].request_id, plan, trial)
         try:
             asking = self._calls.start(AgreementActivities.agree, task, retry_policy=RETRY_TRIAL)
             found: AgreementOutcome = await asking
         except ActivityError as error:
-            for each in tasks:
+            for each in task.tasks:
                 await self._record(each, Asked(each.role), Verdict.UNKNOWN)
             if not is_cancelled_exception(error):
                 self._state.notes.append(f"the small models were not asked together: {cause_of(error)}")
             return None
-        for each, asked in zip(tasks, found.asked, strict=True):
+        for each, asked in zip(task.tasks, found.asked, strict=True):
             await self._record(each, asked, found.check.verdict)
         self._state.checks.append(found.check)
         return found
-
-    def _task(self, number: int, role: str) -> ModelTask:
-        """A log has one writer: the first model's is the request's own."""
-        task = replace(self._slm.trial_task(role, 0, number), is_compared=True)
-        return task if number == 1 else replace(task, request_id=beside_id(task.request_id, role))
 
     async def _record(self, task: ModelTask, asked: Asked, verdict: Verdict) -> None:
         """Each is paid, whatever it came to."""
@@ -97,3 +94,12 @@ class AgreementTrial:
         if not self._state.input.checks or self.outcome is None:
             return False
         return (await self._answers.check_trial(self.outcome, 0, taken + 1)).verdict is Verdict.FAIL
+
+
+def asked_together(tasks: Sequence[ModelTask], request_id: str, plan: Plan, trial: TrialPlan) -> AgreementTask:
+    """A log has one writer: the first model's is that of `request_id`."""
+    apart = [
+        replace(each, is_compared=True, request_id=beside_id(request_id, each.role) if number else request_id)
+        for number, each in enumerate(tasks)
+    ]
+    return AgreementTask(apart, trial.agree, plan.answer_format, trial.alone_from, trial.takes_no_call)

@@ -12,12 +12,13 @@ with workflow.unsafe.imports_passed_through():
     from services.shared.process.search_attributes import at_end
     from tandem.method.errors import NOT_AGAIN
     from tandem.method.evidence.checks import TrialPlan
-    from tandem.method.names import beside_id, dry_run_id
+    from tandem.method.names import dry_run_id
     from tandem.method.request.result import DryRunInput, Overhead, ShadowInput, SolveResult, Stop, StopReason
-    from tandem.method.request.tasks import AgreementTask, GenerationOutcome, Payer
+    from tandem.method.request.tasks import GenerationOutcome, Payer
     from workflows.activities.publishing import PublishingActivities
     from workflows.activities.scoring import ScoringActivities
     from workflows.activities.shadow import ShadowActivities
+    from workflows.agreement import asked_together
     from workflows.calls import NO_LOG, ActivityCalls, cause_of
     from workflows.request_state import RequestState
     from workflows.small_model import SmallModel
@@ -117,19 +118,14 @@ class Settlement:
         return is_drawn and not self._state.plan.may_call and result.stop.reason is not StopReason.CANCELLED
 
     def _dry_run(self, result: SolveResult, trial: TrialPlan) -> DryRunInput:
-        source, own = self._state.input, dry_run_id(result.request_id)
+        source = self._state.input
         asked = [
-            replace(
-                self._slm.trial_task(role, 0, number),
-                request_id=own if number == 1 else beside_id(own, role),
-                max_tokens=(trial.max_tokens,),
-                is_compared=True,
-            )
+            replace(self._slm.trial_task(role, 0, number), max_tokens=(trial.max_tokens,))
             for number, role in enumerate(trial.order, 1)
         ]
         return DryRunInput(
             result.request_id,
-            AgreementTask(asked, trial.agree, self._state.plan.answer_format, trial.alone_from, trial.takes_no_call),
+            asked_together(asked, dry_run_id(result.request_id), self._state.plan, trial),
             result.answer,
             result.tool_calls,
             result.cost.usd,

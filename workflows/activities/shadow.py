@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from datetime import UTC, datetime
+from typing import Any
 
 from opentelemetry import trace
 from opentelemetry.context import Context
@@ -31,32 +32,21 @@ class ShadowActivities:
         link = trace.Link(trace.get_current_span().get_span_context())
         with tracer.start_as_current_span("shadow", context=Context(), links=[link]) as span:
             span.set_attribute("tandem.shadow.of", task.request_id)
-            with contextlib.suppress(WorkflowAlreadyStartedError):
-                await activity.client().start_workflow(
-                    SHADOW_WORKFLOW,
-                    task,
-                    id=shadow_id(task.request_id),
-                    task_queue=solve_queue(task.plan.profile),
-                    execution_timeout=Timeouts.workflow,
-                    id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
-                )
+            await _start_once(SHADOW_WORKFLOW, task, shadow_id(task.request_id), task.plan.profile)
 
     @activity.defn
     async def start_dry_run(self, task: DryRunInput) -> None:
         """Ask the small models beside the request, under a trace of its own; a request has one at most."""
         with tracer.start_as_current_span("dry_run", context=Context()) as span:
             span.set_attribute("tandem.shadow.of", task.request_id)
-            with contextlib.suppress(WorkflowAlreadyStartedError):
-                await activity.client().start_workflow(
-                    DRY_RUN_WORKFLOW,
-                    task,
-                    id=dry_run_id(task.request_id),
-                    task_queue=solve_queue(task.profile),
-                    execution_timeout=Timeouts.workflow,
-                    id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
-                    memo={"profile": task.profile, "tenant": task.tenant, "session": task.session},
-                    search_attributes=whose(task.profile, task.tenant) if task.is_searchable else None,
-                )
+            await _start_once(
+                DRY_RUN_WORKFLOW,
+                task,
+                dry_run_id(task.request_id),
+                task.profile,
+                memo={"profile": task.profile, "tenant": task.tenant, "session": task.session},
+                search_attributes=whose(task.profile, task.tenant) if task.is_searchable else None,
+            )
 
     @activity.defn
     async def count_shadow(self, profile: str, result: ShadowResult, task: ShadowInput | None = None) -> None:
@@ -68,3 +58,16 @@ class ShadowActivities:
             counting, _ = await self._log.promises.count(policy, watched, said, datetime.now(UTC))
             count_outcome(profile, watched.kind, said.who, counting)
         count_shadow(profile, result)
+
+
+async def _start_once(name: str, task: ShadowInput | DryRunInput, workflow_id: str, profile: str, **more: Any) -> None:
+    with contextlib.suppress(WorkflowAlreadyStartedError):
+        await activity.client().start_workflow(
+            name,
+            task,
+            id=workflow_id,
+            task_queue=solve_queue(profile),
+            execution_timeout=Timeouts.workflow,
+            id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
+            **more,
+        )
