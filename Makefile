@@ -248,8 +248,8 @@ bench-endpoints: models develop  ## 60 functions of HumanEval to the pair behind
 	@$(RUN) python -m lab.bench.api_latency
 	@$(RUN) python -m lab.bench.endpoints
 
-bench-agreement: develop  ## 200 requests with tools and 100 word problems to two small endpoints and a large one, which replay published answers: who answers, tokens cut, seconds, bills (a quarter of an hour)
-	@$(RUN) python -m lab.bench.agreement
+bench-agreement: develop  ## 200 requests with tools and 100 word problems to two small endpoints and a large one, which replay published answers: who answers, tokens cut, seconds, bills (a quarter of an hour); REAL=1: fewer, and also functions, to two real small models behind servers of llama.cpp (ten minutes on idle cores, after make models)
+	@$(RUN) python -m lab.bench.agreement $(if $(REAL),--real)
 
 bench-time-to-call: models develop  ## seconds to a call with tools, in first and later turns: small model first, and large model alone (half an hour)
 	@$(RUN) python -m lab.bench.time_to_call $(if $(THRESHOLD),--threshold $(THRESHOLD))

@@ -1,4 +1,4 @@
-"""Servers that can do exactly what they are told, in both protocols: each capability present and absent, as vendors and
+"""Servers that can do exactly what they are told, in each protocol: each capability present and absent, as vendors and
 servers differ.
 """
 
@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from tandem.method.profile.endpoint import Capabilities
-from tests.recorded_api import Answer, Events
+from tests.recorded_api import Answer, Events, responses_text, responses_usage
 
 MODEL = "m"
 EVERYTHING = Capabilities(
@@ -96,6 +96,20 @@ def _stream(can: Capabilities, body: dict[str, Any]) -> Events:
     ending = [{"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}]
     last = [{"choices": [], "usage": usage}] if asked.get("include_usage") and can.usage != "none" else []
     return [("", chunk) for chunk in [*chunks, *ending, *last]]
+
+
+def responses_server(can: Capabilities) -> Callable[[str, dict[str, Any]], Answer]:
+    def answer(path: str, body: dict[str, Any]) -> Answer:
+        if path.endswith("/models"):
+            return Answer({"object": "list", "data": [{"id": MODEL, "object": "model"}]})
+        if not path.endswith("/responses"):
+            return Answer({"error": {"message": "not found"}}, status=404)
+        for name, has in (("temperature", can.takes_temperature), ("text", can.json_schema), ("tools", can.tools)):
+            if name in body and not has:
+                return Answer({"error": {"message": f"Unsupported parameter: '{name}'"}}, status=400)
+        return Answer({"object": "response", "output": [responses_text("1, 2")], "usage": responses_usage(9, 4)})
+
+    return answer
 
 
 def anthropic_server(can: Capabilities) -> Callable[[str, dict[str, Any]], Answer]:

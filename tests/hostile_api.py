@@ -20,9 +20,13 @@ from tests.recorded_api import (
     openai_call,
     openai_chunks,
     openai_usage,
+    responses_call,
+    responses_events,
+    responses_text,
+    responses_usage,
 )
 
-Protocol = Literal["openai", "anthropic"]
+Protocol = Literal["openai", "anthropic", "responses"]
 FLOOD_BYTES = 1 << 28  # that a flooding endpoint would send; whoever reads it has no bound
 PACKED = gzip.compress(b"data: " + b"0" * (1 << 24))
 COUNTS: list[Any] = [
@@ -175,6 +179,9 @@ def honest(random: Random, protocol: Protocol, usage: dict[str, Any] | None = No
     if protocol == "openai":
         deltas = openai_call(0, "clock", ["{", "}"]) if calls else []
         return openai_chunks(texts, usage or openai_usage(20, len(texts) + 2 * calls), deltas=deltas)
+    if protocol == "responses":
+        items = [responses_text("".join(texts)), *([responses_call(1, "clock", "{}")] if calls else [])]
+        return responses_events(items, responses_usage(20, len(texts) + 2 * calls), pieces=len(texts))
     blocks = anthropic_call(1, "clock", ["{", "}"]) if calls else []
     return anthropic_events(texts, 20, len(texts) + 2 * calls, blocks=blocks)
 
@@ -191,6 +198,8 @@ def _flood(piece: bytes, before: bytes = b"") -> Callable[[], Iterator[bytes]]:
 
 
 def _text_event(protocol: Protocol, text: str) -> bytes:
+    if protocol == "responses":
+        return _written(responses_events([responses_text(text)], {}, pieces=1)[2])
     event = openai_chunks([text], None, finish=None)[1] if protocol == "openai" else anthropic_events([text], 1, 1)[3]
     return _written(event)
 
@@ -199,6 +208,8 @@ def _call_events(protocol: Protocol, number: int, arguments: str) -> list[Any]:
     if protocol == "openai":
         deltas = [delta for index in range(number) for delta in openai_call(index, "clock", [arguments])]
         return openai_chunks([], openai_usage(20, 3), deltas=deltas, finish="tool_calls")
+    if protocol == "responses":
+        return responses_events([responses_call(n, "clock", arguments) for n in range(number)], responses_usage(20, 3))
     blocks = [block for index in range(1, number + 1) for block in anthropic_call(index, "clock", [arguments])]
     return anthropic_events([], 20, 3, blocks=blocks, stop="tool_use")
 
@@ -235,12 +246,12 @@ def sizes(random: Random, protocol: Protocol, _: str) -> tuple[str, Answer]:
 
 def _whole(protocol: Protocol, text: str) -> bytes:
     tokens = len(text) // 4
-    events = (
-        openai_chunks([text], openai_usage(20, tokens))
-        if protocol == "openai"
-        else anthropic_events([text], 20, tokens)
-    )
-    return stream(events, protocol)
+    made: dict[Protocol, Callable[[], Events]] = {
+        "openai": lambda: openai_chunks([text], openai_usage(20, tokens)),
+        "anthropic": lambda: anthropic_events([text], 20, tokens),
+        "responses": lambda: responses_events([responses_text(text)], responses_usage(20, tokens), pieces=1),
+    }
+    return stream(made[protocol](), protocol)
 
 
 def counts(random: Random, protocol: Protocol, _: str) -> tuple[str, Answer]:
@@ -254,6 +265,11 @@ def counts(random: Random, protocol: Protocol, _: str) -> tuple[str, Answer]:
         }
         events[0][1]["message"]["usage"].update(usage)
         next(data for name, data in events if name == "message_delta")["usage"] = usage
+    elif protocol == "responses":
+        usage = {"input_tokens": told["prompt"], "output_tokens": told["completion"]}
+        usage["input_tokens_details"] = {"cached_tokens": told["cached"]}
+        for _, data in events if random.random() < 0.3 else events[-1:]:
+            data.setdefault("response", {})["usage"] = usage
     else:
         usage = {"prompt_tokens": told["prompt"], "completion_tokens": told["completion"]}
         usage["prompt_tokens_details"] = {"cached_tokens": told["cached"]}
@@ -325,7 +341,7 @@ def limits(random: Random, protocol: Protocol, _: str) -> tuple[str, Answer]:
     kind = random.choice(["requests", "tokens"])
     pairs = {"limit": random.choice(["60", "1", "0", "1e308", "nan", "inf", "-5", "x"])}
     pairs |= {"remaining": random.choice(["0", "59", "-9", "1e-300", "inf", "nan", "x"]), "reset": random.choice(WAITS)}
-    shape = "x-ratelimit-{1}-{0}" if protocol == "openai" else "anthropic-ratelimit-{0}-{1}"
+    shape = "anthropic-ratelimit-{0}-{1}" if protocol == "anthropic" else "x-ratelimit-{1}-{0}"
     headers = {shape.format(kind, name): value for name, value in pairs.items()}
     headers[random.choice(["retry-after", "retry-after-ms"])] = random.choice(WAITS)
     status = random.choice([200, *STATUSES])
@@ -335,7 +351,7 @@ def limits(random: Random, protocol: Protocol, _: str) -> tuple[str, Answer]:
 
 
 def redirects(random: Random, protocol: Protocol, elsewhere: str) -> tuple[str, Answer]:
-    path = random.choice(["/v1/chat/completions", "/v1/messages", "", "/" + "x" * 5000])
+    path = random.choice(["/v1/chat/completions", "/v1/messages", "/v1/responses", "", "/" + "x" * 5000])
     target = random.choice(
         [elsewhere + path, elsewhere.replace("http:", ""), "", "http://[", "file:///etc/passwd", "\x7f"]
     )

@@ -1,4 +1,4 @@
-"""An HTTP server that answers as recorded: conversations in OpenAI's and Anthropic's protocols, written from the
+"""An HTTP server that answers as recorded: conversations in OpenAI's two protocols and Anthropic's, written from the
 vendors' public documentation, and faults as no real server can be asked to show them.
 """
 
@@ -164,6 +164,48 @@ def openai_usage(prompt: int, completion: int, cached: int = 0) -> dict[str, Any
     return {
         "prompt_tokens": prompt, "completion_tokens": completion, "total_tokens": prompt + completion,
         "prompt_tokens_details": {"cached_tokens": cached},
+    }  # fmt: skip
+
+
+def responses_events(
+    items: list[dict[str, Any]], usage: dict[str, Any], *, ends: str = "completed", pieces: int = 2
+) -> Events:
+    """A stream of /v1/responses as platform.openai.com/docs/api-reference/responses-streaming has it; text and
+    arguments of each item come in `pieces`.
+    """
+    whole = {"id": "resp_1", "object": "response", "model": "m", "status": "in_progress", "output": [], "usage": None}
+    events: list[dict[str, Any]] = [{"type": "response.created", "response": whole}]
+    for index, item in enumerate(items):
+        kind = item["type"]
+        given = item["content"][0]["text"] if kind == "message" else item.get("arguments", "")
+        size = max(1, -(-len(given) // pieces))
+        texts = [given[start : start + size] for start in range(0, len(given), size)]
+        name = {"message": "output_text", "function_call": "function_call_arguments"}.get(kind, "")
+        emptied = {"message": {"content": []}, "function_call": {"arguments": ""}}.get(kind, {})
+        at = {"output_index": index, "item_id": item["id"]}
+        events.append({"type": "response.output_item.added", "output_index": index, "item": {**item, **emptied}})
+        events += [{"type": f"response.{name}.delta", **at, "delta": text} for text in texts]
+        events.append({"type": "response.output_item.done", "output_index": index, "item": item})
+    ended = {**whole, "status": ends, "output": items, "usage": usage}
+    events.append({"type": f"response.{ends}", "response": ended})
+    return [(event["type"], {**event, "sequence_number": number}) for number, event in enumerate(events)]
+
+
+def responses_text(text: str, index: int = 0) -> dict[str, Any]:
+    content = [{"type": "output_text", "text": text, "annotations": []}]
+    return {"type": "message", "id": f"msg_{index}", "role": "assistant", "status": "completed", "content": content}
+
+
+def responses_call(index: int, name: str, arguments: str) -> dict[str, Any]:
+    called = {"call_id": f"call_{index}", "name": name, "arguments": arguments}
+    return {"type": "function_call", "id": f"fc_{index}", "status": "completed", **called}
+
+
+def responses_usage(prompt: int, completion: int, cached: int = 0, reasoning: int = 0) -> dict[str, Any]:
+    return {
+        "input_tokens": prompt, "output_tokens": completion, "total_tokens": prompt + completion,
+        "input_tokens_details": {"cached_tokens": cached},
+        "output_tokens_details": {"reasoning_tokens": reasoning},
     }  # fmt: skip
 
 

@@ -130,6 +130,8 @@ ARROWS: dict[str, set[str]] = {
     "lab.calls": {*PURE, "tandem", "lab", "lab.training", "services.models.engine", "services.sufficiency_scorer"},
     "lab.disputes": {
         *PURE,
+        "tandem.client",  # dry runs, as a gateway lists them
+        "tandem.v1",
         "tandem.openai",
         "tandem.convert",
         "lab",

@@ -99,7 +99,10 @@ class ActivityCalls:
         usage.
         """
         plan = self._state.plan
-        task = LostUsageTask(request_id, role, plan.models[role].name, reported, plan.models[role].prices, trial)
+        model, source = plan.models[role], self._state.input
+        repeated = None if source.is_limited_in_usd else source.request.repeated_share
+        repeated = repeated if model.is_api else 0.0
+        task = LostUsageTask(request_id, role, model.name, reported, model.prices, trial, repeated)
         self.num_actions += 1
         try:
             lost: LostUsage = await workflow.execute_activity_method(

@@ -34,7 +34,7 @@ class Comparison:
 
 async def compare(task: ShadowInput, of_llm: str) -> Comparison:
     """A judge, where there is one, has the word where nothing else can tell, or texts differ."""
-    kind = kind_of(task.task, task.json_schema)
+    kind = kind_of(task.task, task.json_schema, question=task.question)
     alike = same(answer_kind(kind, json_schema=task.json_schema), of_llm, task.served_answer)
     if alike:
         return Comparison(0.0, "match")

@@ -35,6 +35,8 @@ class DryRunWorkflow:
         amounts = [_usd(each, asked) for each, asked in zip(task.agreement.tasks, found.asked, strict=True)]
         paid = None if None in amounts else sum(filter(None, amounts))
         result = DryRun(_reason(task, found), paid, [_text(asked) for asked in found.asked], task.served_answer)
+        if _calls_nothing(task, found):
+            workflow.upsert_memo({"no_call": True})
         if task.is_searchable:
             workflow.upsert_search_attributes(outcome(*_cost(task, result), 0, result.reason))
         return result
@@ -57,6 +59,11 @@ def _text(asked: Asked) -> str:
     if asked.outcome is None:
         return ""
     return "\n".join(f"{name} {arguments}" for name, arguments in calls_of(asked.outcome)) or asked.outcome.text
+
+
+def _calls_nothing(task: DryRunInput, found: AgreementOutcome) -> bool:
+    taken = found.asked[found.taken].outcome if found.taken is not None else None
+    return taken is not None and task.agreement.tasks[0].tools.may_call and not calls_of(taken)
 
 
 def _reason(task: DryRunInput, found: AgreementOutcome) -> StopReason:

@@ -119,10 +119,7 @@ class Settlement:
 
     def _dry_run(self, result: SolveResult, trial: TrialPlan) -> DryRunInput:
         source = self._state.input
-        asked = [
-            replace(self._slm.trial_task(role, 0, number), max_tokens=(trial.max_tokens,))
-            for number, role in enumerate(trial.order, 1)
-        ]
+        asked = [self._slm.trial_task(role, 0, number, trial) for number, role in enumerate(trial.order, 1)]
         return DryRunInput(
             result.request_id,
             asked_together(asked, dry_run_id(result.request_id), self._state.plan, trial),

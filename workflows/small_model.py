@@ -9,7 +9,7 @@ from temporalio.common import RetryPolicy
 from temporalio.exceptions import ActivityError, is_cancelled_exception
 
 with workflow.unsafe.imports_passed_through():
-    from tandem.method.evidence.checks import Repair
+    from tandem.method.evidence.checks import Repair, TrialPlan
     from tandem.method.request.tasks import Ahead, GenerationOutcome, LoggedPrefills, ModelTask, PassOutcome, StageScore
     from tandem.method.timeouts import Timeouts
     from tandem.method.tokens import TokenCounts
@@ -104,10 +104,11 @@ class SmallModel:
         self.see_prompt(task, outcome)
         return replace(outcome, role=role)
 
-    def trial_task(self, role: str, stage: int, number: int) -> ModelTask:
-        """Of trial `number` by the model of `role`."""
+    def trial_task(self, role: str, stage: int, number: int, trial: TrialPlan | None = None) -> ModelTask:
+        """Of trial `number` by the model of `role`; `trial`: of another plan than the request's own."""
         task = replace(self._trial_task(stage, number, 0), role=role, prices=self._state.plan.models[role].prices)
-        return replace(task, max_tokens=(min(self._state.plan.trial.max_tokens, *task.max_tokens),))
+        most = (trial or self._state.plan.trial).max_tokens
+        return replace(task, max_tokens=(min(most, *task.max_tokens),))
 
     async def _answer_without_insight(self, error: ActivityError) -> GenerationOutcome:
         self._state.notes.append(f"the answer does without the insight: {cause_of(error)}")

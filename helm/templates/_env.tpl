@@ -94,8 +94,9 @@
 - {name: GOMP_SPINCOUNT, value: "2000"}
 {{- end }}
 {{- if $c.isApi }}
-- {name: {{ upper $c.engine }}_BASE_URL, value: {{ required (printf "%s.api.baseUrl is needed for engine %s" $c.key $c.engine) $c.api.baseUrl | quote }}}
-- name: {{ default (printf "%s_API_KEY" (upper $c.engine)) $c.api.keyVariable }}
+{{- $sdk := ternary "OPENAI" (upper $c.engine) (eq $c.engine "responses") }}
+- {name: {{ $sdk }}_BASE_URL, value: {{ required (printf "%s.api.baseUrl is needed for engine %s" $c.key $c.engine) $c.api.baseUrl | quote }}}
+- name: {{ default (printf "%s_API_KEY" $sdk) $c.api.keyVariable }}
 {{- if $c.api.existingSecret }}
   valueFrom: {secretKeyRef: {name: {{ $c.api.existingSecret }}, key: {{ $c.api.secretKey }}}}
 {{- else }}

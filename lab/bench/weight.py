@@ -72,10 +72,10 @@ async def _measure(question: str, count: int, width: int, by_function: bool) -> 
 
 async def weigh(stack: Stack, client: AsyncClient, temporal: Client, question: str, count: int, width: int) -> Figures:
     """Means over `count` requests, `width` at once."""
-    processor, redis, calls = processor_seconds(stack), _redis_state(stack), _temporal_calls(stack)
+    processor, commands, calls = processor_seconds(stack), _redis_commands(stack), _temporal_calls(stack)
     ids = await _ask(client, question, count, width)
     spent = processor_seconds(stack) - processor
-    commands, kept = (after - before for after, before in zip(_redis_state(stack), redis, strict=True))
+    commands = _redis_commands(stack) - commands
     calls = _temporal_calls(stack) - calls
     events, sizes, transitions = Counter[str](), [], []
     actions = calls[_HEARTBEAT]
@@ -93,7 +93,7 @@ async def weigh(stack: Stack, client: AsyncClient, temporal: Client, question: s
         "question": question,
         "redis_commands": round(commands.total() / count, 1),
         "redis_commands_by_name": _per_request(commands, count),
-        "redis_bytes_kept": round(kept["bytes"] / count),
+        "redis_bytes_kept": round(_redis_bytes(stack, ids) / count),
         "temporal_actions": round(actions / count, 1),
         "temporal_calls": _per_request(calls, count),
         "history_events": round(events.total() / count, 1),
@@ -118,14 +118,20 @@ def _per_request(counted: Counter[str], count: int) -> dict[str, float]:
     return {name: round(number / count, 1) for name, number in counted.most_common() if number * 20 > count}
 
 
-def _redis_state(stack: Stack) -> tuple[Counter[str], Counter[str]]:
-    """Commands by name since the start, and the bytes that it keeps."""
+def _redis_bytes(stack: Stack, ids: Sequence[str]) -> int:
+    """Of the requests' keys. The used memory counts the buffers of clients too, which come and go."""
+    with redis_of(stack) as redis:
+        names = (name for name in redis.scan_iter() if name.partition("}")[0].removeprefix("{") in ids)
+        return sum(redis.memory_usage(name, samples=0) or 0 for name in names)
+
+
+def _redis_commands(stack: Stack) -> Counter[str]:
+    """By name, since the start."""
     with redis_of(stack) as redis:
         stats = redis.info("commandstats")
-        kept = redis.info("memory")["used_memory"]
     ours = ("info", "client|setinfo", "hello")
     calls = {name.removeprefix("cmdstat_"): int(stat["calls"]) for name, stat in stats.items()}
-    return Counter({name: n for name, n in calls.items() if name not in ours}), Counter({"bytes": int(kept)})
+    return Counter({name: n for name, n in calls.items() if name not in ours})
 
 
 def _temporal_calls(stack: Stack) -> Counter[str]:

@@ -36,7 +36,7 @@ from tandem.openai.chat_request import ChatMessage, ResponseFormat
 from tandem.openai.tools import ToolBody
 
 _MOST_SMALL = 3  # two of them must agree, as the rules "both" and "two of three" have it
-_FORMATS = {"answer": "boxed", "program": "code", "json": "json"}
+_FORMATS = {"answer": "boxed", "option": "boxed", "program": "code", "json": "json"}
 _AT_ONCE = 2
 
 
@@ -84,7 +84,8 @@ class Asked(_Line):
             for each in (tool.function for tool in self.request.tools)
         ]
         schema = self.request.response_format.as_text()
-        return answer_kind(kind_of(self.task, schema, may_call=bool(tools)), tools, schema)
+        last = self.request.messages[-1].text
+        return answer_kind(kind_of(self.task, schema, may_call=bool(tools), question=last), tools, schema)
 
     @property
     def question(self) -> str:

@@ -29,7 +29,7 @@ from services.models.engine.api import (
 from services.models.engine.token_writer import writer_of
 from services.models.engine.writer import Writing
 from tandem.convert.requests import solve_request_from_pb
-from tandem.method.conversation import kind_of
+from tandem.method.conversation import AGREED, kind_of
 from tandem.method.errors import InvalidArgument
 from tandem.method.profile.profile import Profile
 from tandem.method.request.plan import Plan, make_plan
@@ -142,7 +142,7 @@ def _named(profile: Profile, role: str) -> str:
 
 def _plan(profile: Profile, asked: SolveRequest) -> Plan:
     """As if the answer were taken by agreement."""
-    taken = profile.agreement.model_copy(update={"kinds": ("tools", "answer", "json")})
+    taken = profile.agreement.model_copy(update={"kinds": AGREED})
     profile = profile.model_copy(update={"agreement": taken})
     return make_plan(profile, asked.task, asked.json_schema, may_call=asked.tools.may_call)
 

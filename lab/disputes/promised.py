@@ -5,16 +5,34 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-from lab.disputes.asked import Compared
+from lab.disputes.asked import Asked, Compared
 from lab.disputes.labels import Label
 from lab.training.looks import Looks, at_look
 from lab.training.promise import Promise, most_lost, questions_needed, upper_bound
 from tandem.method.profile.prices import Prices, total
 
 CALL, CALL_OR_NONE, SAME = "the same call", "the same call, or none by both", "the same answer"
-Takes = Callable[[Compared], bool]
+
+
+@dataclass(frozen=True)
+class Seen:
+    """One request that all models have answered. `form`: of the answer; `request`: equal where it is the same again;
+    `usd`: of all small models, and of the large one; None: a price or a count of tokens is not known.
+    """
+
+    form: str
+    request: str
+    tenant: str
+    taken: bool
+    calls_nothing: bool
+    disputed: bool
+    usd: tuple[float | None, float | None]
+    label: Label | None = None
+
+
+Takes = Callable[[Seen], bool]
 
 
 @dataclass(frozen=True)
@@ -81,27 +99,39 @@ class Shown:
 def show(
     compared: Sequence[Compared], labels: Mapping[str, Label], prices: Prices, promise: Promise, looks: Looks
 ) -> list[Shown]:
-    """One of each kind of answers that agreement is evidence for; where lines name tenants, one of each tenant as
-    well.
-    """
-    groups: dict[str, list[Compared]] = {}
-    for each in compared:
-        if each.asked.kind.is_evidence:
-            form = each.asked.kind.form
-            for about in (form, f"{form} of {each.asked.tenant}") if each.asked.tenant else (form,):
-                groups.setdefault(about, []).append(each)
-    return [_shown(about, found, labels, prices, promise, looks) for about, found in groups.items()]
+    """One of each group of requests whose agreement is evidence."""
+    seen = [_seen(each, labels, prices) for each in compared if each.asked.kind.is_evidence]
+    return [shown(about, found, promise, looks) for about, found in groups_of(seen).items()]
 
 
-def _shown(
-    about: str, found: Sequence[Compared], labels: Mapping[str, Label], prices: Prices, promise: Promise, looks: Looks
-) -> Shown:
-    rules = rules_for(found[0].asked.kind.form)
-    number = looks.number(about, (each.asked.same_request for each in found), rules)
+def groups_of(seen: Sequence[Seen]) -> dict[str, list[Seen]]:
+    """By the kind of answers; where requests name tenants, those of each tenant as well."""
+    groups: dict[str, list[Seen]] = {}
+    for each in seen:
+        for about in (each.form, f"{each.form} of {each.tenant}") if each.tenant else (each.form,):
+            groups.setdefault(about, []).append(each)
+    return groups
+
+
+def _seen(each: Compared, labels: Mapping[str, Label], prices: Prices) -> Seen:
+    asked = each.asked
+    label = labels.get(each.digest) if each.disputed else None
+    usd = (_usd(asked, prices, *asked.small), _usd(asked, prices, "llm"))
+    about = (asked.kind.form, asked.same_request, asked.tenant)
+    return Seen(*about, bool(each.taken), each.calls_nothing, each.disputed, usd, label)
+
+
+def _usd(asked: Asked, prices: Prices, *roles: str) -> float | None:
+    return total(*(prices.of(role).usd(asked.answers[role].counts) for role in roles))
+
+
+def shown(about: str, found: Sequence[Seen], promise: Promise, looks: Looks, takes_no_call: bool = True) -> Shown:
+    """Of one group, which is a look at it."""
+    rules = rules_for(found[0].form, takes_no_call)
+    number = looks.number(about, (each.request for each in found), rules)
     now, tested = at_look(promise, number), list[Tested]()
     for evidence, takes in rules.items():
-        counted = count(found, takes, labels)
-        cost = _cost(found, takes, prices)
+        counted, cost = count(found, takes), _cost(found, takes)
         tested.append(Tested(evidence, counted, counted.bound(now), counted.is_kept(now), cost))
         if not tested[-1].is_accepted:
             break
@@ -116,34 +146,24 @@ def _shown(
     return Shown(about, promise, number, now.confidence, tested, labels_needed, requests)
 
 
-def rules_for(form: str) -> dict[str, Takes]:
+def rules_for(form: str, takes_no_call: bool = True) -> dict[str, Takes]:
     """The strictest first. They are tested in this order until one fails, so each has the whole confidence."""
     if form == "calls":
-        return {
-            CALL: lambda each: bool(each.taken) and not each.calls_nothing,
-            CALL_OR_NONE: lambda each: bool(each.taken),
-        }
-    return {SAME: lambda each: bool(each.taken)}
+        calls_alone: dict[str, Takes] = {CALL: lambda each: each.taken and not each.calls_nothing}
+        return calls_alone | ({CALL_OR_NONE: lambda each: each.taken} if takes_no_call else {})
+    return {SAME: lambda each: each.taken}
 
 
-def count(found: Sequence[Compared], takes: Takes, labels: Mapping[str, Label]) -> Counted:
+def count(found: Sequence[Seen], takes: Takes) -> Counted:
     taken = [each for each in found if takes(each)]
-    told = [labels.get(each.digest) for each in taken if each.disputed]
+    told = [each.label for each in taken if each.disputed]
     known = [label for label in told if label]
     return Counted(len(found), len(taken), len(told), len(known), known.count("right"))
 
 
-def _cost(found: Sequence[Compared], takes: Takes, prices: Prices) -> float | None:
-    def usd(each: Compared, *roles: str) -> float | None:
-        return total(*(prices.of(role).usd(each.asked.answers[role].counts) for role in roles))
-
-    small = total(*(usd(each, *each.asked.small) for each in found))
-    large = total(*(usd(each, "llm") for each in found))
-    spared = total(*(usd(each, "llm") for each in found if takes(each)))
+def _cost(found: Sequence[Seen], takes: Takes) -> float | None:
+    small, large = (total(*(each.usd[of] for each in found)) for of in (0, 1))
+    spared = total(*(each.usd[1] for each in found if takes(each)))
     if small is None or large is None or spared is None or not large:
         return None
     return (small + large - spared) / large
-
-
-def without_labels(counted: Counted) -> Counted:
-    return replace(counted, labelled=0, lost=0)

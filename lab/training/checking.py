@@ -12,7 +12,7 @@ from lab.training.collect import Insight, Run, run_of
 from lab.training.datasets import Item
 from lab.training.grading import code_of
 from lab.training.machine import written
-from lab.training.names import AGREED, SECOND
+from lab.training.names import AGREEMENTS
 from services.answer_checker.checker import AnswerChecker, allows_weak_sandbox, start_sandbox
 from services.answer_checker.sandbox.layers import Limits
 from services.models.engine.api import RunningModel
@@ -26,9 +26,10 @@ from tandem.method.names import DISTRIBUTION
 from tandem.method.profile.profile import Profile
 from tandem.method.request.prompts import repair_prompt
 from tandem.method.request.tasks import CheckTask
+from tandem.method.roles import SMALL_ROLES
 from tandem.method.tokens import GREEDY
 
-CHECKED = "llm", "slm", "repair", SECOND
+CHECKED = "llm", "repair", *SMALL_ROLES
 """The kinds of runs that serving would check."""
 
 
@@ -48,7 +49,7 @@ def code_checks(profile: Profile) -> list[CheckSpec]:
 
 
 def agreement_check(profile: Profile) -> CheckSpec | None:
-    """By which programs of both small models must compute the same; None where the profile asks for none."""
+    """By which programs of two small models must compute the same; None where the profile asks for none."""
     return next((spec for spec in profile.checks.of("code") if spec.wants_other), None)
 
 
@@ -97,7 +98,7 @@ def without_verdicts(runs: Sequence[Run]) -> list[Run]:
     """As before any check, to be checked anew; what the verdicts have led to, repairs and comparisons, is dropped with
     them.
     """
-    kept = [run for run in runs if run.name not in ("repair", AGREED)]
+    kept = [run for run in runs if run.name not in ("repair", *AGREEMENTS.values())]
     return [replace(run, verdict="", score=0.0, failure="", check_seconds=0.0) for run in kept]
 
 

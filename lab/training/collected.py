@@ -13,13 +13,13 @@ import numpy as np
 from lab.training.checking import is_checked
 from lab.training.collect import Run
 from lab.training.errors import StoreError
-from lab.training.names import SECOND
-from lab.training.second import without_second
+from lab.training.further import without
 from lab.training.store import Origin, read
 from lab.training.table import Table, make_table
 from services.sufficiency_scorer.artefact import TrainingSource
 from tandem.method.profile.profile import Profile
 from tandem.method.request.plan import Plan, make_plan
+from tandem.method.roles import SMALL_ROLES, title
 
 
 @dataclass(frozen=True)
@@ -69,13 +69,13 @@ def load_collected(files: Sequence[Path], profile: Profile, *, only_question: bo
     """`only_question`: accept files of `collect --only-question` too.
 
     Raises StoreError if a file is not of `tandem collect`, was collected with other prompts or models, or lacks stages.
-    A second small model that the profile does not name is left out.
+    Small models that the profile does not name are left out.
     """
     origins, runs = [], []
     for file in files:
         origin, found = read(file)
         _check(file, origin, found, profile, only_question)
-        found = found if SECOND in profile.models else without_second(found)
+        found = without(found, SMALL_ROLES[len(profile.small) :])
         origins.append(origin)
         runs += [replace(run, question=f"{origin.dataset}/{run.question}") for run in found]
     return Collected(
@@ -100,12 +100,12 @@ def _check(file: Path, origin: Origin, runs: Iterable[Run], profile: Profile, on
         raise StoreError(
             f"{file} holds repairs by another prompts.repair than {profile.name} has now: collect it again"
         )
-    second, named = origin.second_slm, profile.models.get(SECOND)
-    if second and named and second.name != named.name:
-        raise StoreError(
-            f"{file} holds answers of {second.name}, and {profile.name} names {named.name} as its second small "
-            "model: collect it again"
-        )
+    for role, model in origin.further.items():
+        if (named := profile.models.get(role)) and model.name != named.name:
+            raise StoreError(
+                f"{file} holds answers of {model.name}, and {profile.name} names {named.name} as its {title(role)} "
+                "model: collect it again"
+            )
     if any(run.name == "llm" and not run.asked for run in runs):
         raise StoreError(f"{file} lacks the questions' texts: run `tandem collect` on it again, which adds them")
 

@@ -38,15 +38,27 @@ class Looks:
 
     def number(self, about: str, questions: Iterable[str], policies: Iterable[str]) -> int:
         """Which look it is at a promise `about` a kind of answers; a new one is written down."""
-        path = self.folder / FILE
         asked = list(questions)
-        of = hashlib.sha256(json.dumps([sorted(asked), list(policies)]).encode()).hexdigest()
-        lines = path.read_text().splitlines() if path.exists() else []
-        before = [look["of"] for line in lines if (look := json.loads(line))["about"] == about]
+        of = _digest(asked, policies)
+        before = self._before(about)
         if of in before:
             return before.index(of) + 1
         self.folder.mkdir(parents=True, exist_ok=True)
         look = {"about": about, "of": of, "questions": len(asked), "at": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC"}
-        with path.open("a") as file:
+        with (self.folder / FILE).open("a") as file:
             file.write(json.dumps(look) + "\n")
         return len(before) + 1
+
+    def would_be(self, about: str, questions: Iterable[str], policies: Iterable[str]) -> int:
+        """As `number`, without looking."""
+        of, before = _digest(questions, policies), self._before(about)
+        return before.index(of) + 1 if of in before else len(before) + 1
+
+    def _before(self, about: str) -> list[str]:
+        path = self.folder / FILE
+        lines = path.read_text().splitlines() if path.exists() else []
+        return [look["of"] for line in lines if (look := json.loads(line))["about"] == about]
+
+
+def _digest(questions: Iterable[str], policies: Iterable[str]) -> str:
+    return hashlib.sha256(json.dumps([sorted(questions), list(policies)]).encode()).hexdigest()

@@ -38,7 +38,7 @@ class Policy:
 
     `found_by` names the search, `kind` the scorer's kind; `needs_pass` says whether the scorer uses a scoring pass.
     `trial` without stages: no answer is checked. `agreement`: so many successive trials must agree on questions that
-    have no other check; 0: they are not tried. `programs_agree`: both small models' programs must, where the check of
+    have no other check; 0: they are not tried. `programs_agree`: two small models' programs must, where the check of
     that applies. `scores_code`:
     special tasks (Table) are scored like other questions.
     """

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lab.training.names import SECOND
 from lab.training.table import Bools, Floats, Rows, Table
 from tandem.method.cost import cost
 from tandem.method.profile.prices import Prices, RolePrices, RoleRates
 from tandem.method.request.plan import Plan
 from tandem.method.request.result import Usage
+from tandem.method.roles import BILL_ROLES
 from tandem.method.tokens import TokenCounts
 
 LLM = -1  # the "stage" of an answer that the large model finished
@@ -37,14 +38,14 @@ class Course:
     llm: TokenCounts
     slm: TokenCounts
     scorer: TokenCounts
-    second: TokenCounts
     read: Floats
     check_seconds: Floats
     overlap_seconds: Floats
+    further: Mapping[str, TokenCounts] = field(default_factory=dict)  # of further small models, by role
 
     @property
     def usage(self) -> Usage:
-        return {"llm": self.llm, "slm": self.slm, "scorer": self.scorer, SECOND: self.second}
+        return {"llm": self.llm, "slm": self.slm, "scorer": self.scorer, **self.further}
 
     def with_slm(self, more: TokenCounts, check_seconds: Floats) -> Course:
         """After work of the small model that led to none of these answers."""
@@ -64,7 +65,6 @@ def course(
         llm=_spread(llm or TokenCounts(), n),
         slm=_spread(slm or TokenCounts(), n),
         scorer=_spread(scorer or TokenCounts(), n),
-        second=_spread(TokenCounts(), n),
         read=spread(read, n),
         check_seconds=np.zeros(n),
         overlap_seconds=np.zeros(n),
@@ -102,6 +102,8 @@ def _spread(counts: TokenCounts, n: int) -> TokenCounts:
 
 
 def _choose(mask: Bools, a: Any, b: Any) -> Any:
+    if isinstance(a, Mapping):
+        return {role: counts_where(mask, a.get(role) or TokenCounts(), b.get(role)) for role in {**a, **b}}
     if isinstance(a, TokenCounts):
         return TokenCounts(*(np.where(mask, getattr(a, kind), getattr(b, kind)) for kind in _KINDS))
     return np.where(mask, a, b)
@@ -109,7 +111,7 @@ def _choose(mask: Bools, a: Any, b: Any) -> Any:
 
 # USD per million tokens, in the proportions of two kinds of pairs that are on the market; illustrative.
 def _list(version: str, large: RolePrices, small: RolePrices) -> Prices:
-    return Prices(version, {"llm": large, "slm": small, "scorer": small, SECOND: small})
+    return Prices(version, {**dict.fromkeys(BILL_ROLES, small), "llm": large})
 
 
 PRICE_LISTS = {
@@ -121,7 +123,7 @@ PRICE_LISTS = {
 @dataclass(frozen=True)
 class PricedCourse:
     """Arrays over the questions. `stage` is the stage of the answer, LLM for the large model's own; `slm_tokens` are of
-    both small models.
+    all small models.
 
     `paper` and `full` are TFLOPs (docs/method.md, Cost), `usd` is at the profile's prices and `usd_8` and `usd_37` at
     two illustrative lists. `seconds` are the devices' and the checks'; `latency` is the time to the whole answer, if
@@ -151,14 +153,15 @@ def priced(plan: Plan, run: Course) -> PricedCourse:
     llm_tokens, slm_tokens = run.llm.completion, run.slm.completion
     slm_parameters = cast(Any, np.where(cast(Any, slm_tokens) > 0, plan.slm.parameters, 0.0))
     paper = cost.tflops_paper(plan.llm.parameters, llm_tokens, slm_parameters, slm_tokens, cast(Any, run.read))
-    second = plan.models[SECOND].parameters if SECOND in plan.models else 0.0
-    paper = paper + cost.tflops_paper(0.0, 0.0, second, run.second.completion, 0.0)
-    writing = _seconds(plan, run, ("llm", "slm", SECOND))
+    for role, counts in run.further.items():
+        paper = paper + cost.tflops_paper(0.0, 0.0, plan.models[role].parameters, counts.completion, 0.0)
+        slm_tokens = slm_tokens + counts.completion
+    writing = _seconds(plan, run, ("llm", "slm", *run.further))
     return PricedCourse(
         right=run.right,
         stage=run.stage,
         llm_tokens=spread(llm_tokens, n),
-        slm_tokens=spread(slm_tokens, n) + spread(run.second.completion, n),
+        slm_tokens=spread(slm_tokens, n),
         overrun_tokens=spread(run.llm.overrun, n),
         truncated=run.truncated,
         paper=spread(paper, n),

@@ -56,7 +56,7 @@ def ship_made(profile: Profile, served: Profile, made: PromiseMade) -> None:
 def promise_tables(promises: Sequence[PromiseMade]) -> AoT:
     found = tomlkit.aot()
     for made in promises:
-        plain = made.model_dump()
+        plain = made.model_dump(exclude_none=True)
         table = tomlkit.table()
         data = tomlkit.array()
         for each in plain.pop("data"):

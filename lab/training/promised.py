@@ -13,7 +13,7 @@ from functools import cached_property
 
 import numpy as np
 
-from lab.training.checking import agreement_check, check_runs, code_checks, is_checked
+from lab.training.checking import CHECKED, agreement_check, check_runs, code_checks, is_checked
 from lab.training.collect import Run
 from lab.training.collected import Collected
 from lab.training.datasets import Item, Task
@@ -21,7 +21,7 @@ from lab.training.errors import StoreError, TooFew
 from lab.training.evaluate import scores_of
 from lab.training.looks import Looks, at_look
 from lab.training.metrics import Interval, difference_of_means, ratio_of_means
-from lab.training.names import AGREED, SECOND, WORDS
+from lab.training.names import WORDS
 from lab.training.outcomes import llm_alone
 from lab.training.policy import Policy, Unit
 from lab.training.promise import Promise, questions_needed, upper_bound
@@ -113,13 +113,14 @@ def show_promise(
     beforehand.
 
     Raises TooFew where no question is of a task for which the profile accepts answers of the small model, and
-    StoreError where it lets a second one try of which too little was collected.
+    StoreError where it lets a further one try of which too little was collected.
     """
     code = {run.question for run in collected.runs if run.name == "llm" and run.verdict}
+    known = _different(collected.runs)
     found = []
     tasks: tuple[Task, ...] = ("answer", "code")
     for task in tasks:
-        questions = {q for q in collected.table.questions if (q in code) == (task == "code")}
+        questions = {q for q in collected.table.questions if q in known and (q in code) == (task == "code")}
         if questions and any(True for _ in stricter(profile, task)):
             runs = [run for run in collected.runs if run.question in questions]
             table = collected.without(set(collected.table.questions) - questions).table
@@ -132,6 +133,15 @@ def show_promise(
     if not found:
         raise TooFew(f"no question is of a task for which {profile.name} accepts answers of the small model")
     return found
+
+
+def _different(runs: Sequence[Run]) -> set[str]:
+    """The first of those that ask the same: a question that repeats shows nothing more."""
+    first: dict[str, str] = {}
+    for run in runs:
+        if run.name == "llm":
+            first.setdefault(run.asked or run.question, run.question)
+    return set(first.values())
 
 
 def policy_of(profile: Profile, task: Task) -> Policy:
@@ -152,19 +162,20 @@ def policy_of(profile: Profile, task: Task) -> Policy:
 
 def _by_order(profile: Profile, task: Task, table: Table, unit: Unit) -> list[Profile]:
     """The profile by which small models try, and by whether their programs must agree where it has a check of that."""
-    second = profile.models.get(SECOND)
-    if task != "code" or second is None:
+    if task != "code" or len(profile.small) == 1:
         return [profile]
     known = orders(table.take(table.is_checked), make_plan(profile, task), unit)
-    if len(known) > 1 and profile.trial.stages == (0,) and not profile.trial.repairs:
+    unknown = [role for role in profile.trial_order if not any(role in order for order in known)]
+    if len(known) > 1 and not unknown and profile.trial.stages == (0,) and not profile.trial.repairs:
         may_agree = (True, False) if agreement_check(profile) else (False,)
         return [
             _with_order(profile, order, agree) for order in known for agree in may_agree if len(order) > 1 or not agree
         ]
     if profile.trial_order == ("slm",):
         return [profile]
+    names = " and ".join(profile.models[role].name for role in unknown or profile.small_roles[1:])
     raise StoreError(
-        f"what {second.name} answers to these questions, or costs in {unit}, is not known: run `tandem collect` on "
+        f"what {names} answers to these questions, or costs in {unit}, is not known: run `tandem collect` on "
         "the files again (trials at stage 0 without repairs are judged), or set trial.order = ['slm']"
     )
 
@@ -231,7 +242,7 @@ class _Questions:
 
     def _undecided(self, run: Run) -> Run:
         """Of a program that is checked: its examples are run by the next policy."""
-        is_tried = self.task == "code" and run.name != AGREED and (run.name != "slm" or run.stage in self._stages)
+        is_tried = self.task == "code" and run.name in CHECKED and (run.name != "slm" or run.stage in self._stages)
         return replace(run, verdict="", score=0.0, failure="", check_seconds=0.0) if is_tried else run
 
     def _scores(self, table: Table) -> Floats:

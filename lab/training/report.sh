@@ -13,6 +13,8 @@ for data in mbpp_train mbpp_test humaneval; do tandem collect "$data" --checks-o
 python -m lab.training.strength mbpp_train --collected "$collected/mbpp_train.parquet" --profile "$pair" --out "$report/strength.json"
 tandem train "${files[@]}" "${also[@]}" --study "$study"
 tandem calibrate "${files[@]}" --study "$study" --below 0 --llm-finishes --write
-for data in gsm8k math_test mbpp_test humaneval extraction; do
+judged=(gsm8k math_test mbpp_test humaneval extraction)
+for data in "${judged[@]}"; do
   tandem eval --data "$data" --no-ask --collected "$collected/$data.parquet" --study "$study" --out "$report" --json "$report/$data.json"
 done
+python -m lab.training.savings report "$report" "${judged[@]}"

@@ -1,9 +1,9 @@
 """What the pair saves on the engine that ships, as a table of docs/benchmarks.md and a short one in README.md: `make
-savings`.
+savings`; and the same of the answers in int8, as another table of docs/benchmarks.md: `make report`.
 
-`python -m lab.training.savings REPORT DATA ...` reads REPORT/DATA.json, which `tandem eval` wrote; a data set without
-one is left out.
-The table stands between two comments, and the rest of a page stays as it is.
+`python -m lab.training.savings savings|report REPORT DATA ...` reads REPORT/DATA.json, which `tandem eval` wrote; a
+data set without one is left out.
+Each table stands between two comments, and the rest of a page stays as it is.
 """
 
 from __future__ import annotations
@@ -21,53 +21,55 @@ from lab.training.names import LLM_ALONE, OURS, SLM_ALONE
 
 _REPOSITORY = Path(__file__).parents[2]
 _README, _BENCHMARKS = _REPOSITORY / "README.md", _REPOSITORY / "docs" / "benchmarks.md"
-BEGIN, END = "<!-- begin: make savings -->", "<!-- end: make savings -->"
 _KINDS = {
     "humaneval": "functions, most with several examples (HumanEval)",
     "mbpp_test": "functions with one example (MBPP test)",
     "extraction": "data from texts by a JSON schema",
+    "gsm8k": "school mathematics (GSM8K)",
+    "math_test": "mathematics (MATH test)",
 }
 _SHOWN = {SLM_ALONE: "small model alone", OURS: "**Tandem**"}
-_UNITS = ("full", "usd", "seconds")
+_UNITS: Mapping[str, Mapping[str, str]] = {
+    "savings": {"full": "`full`", "usd": "USD", "seconds": "seconds"},
+    "report": {"full": "`full`", "usd_8": "USD 8:1", "usd_37": "USD 37:1"},
+}
+"""By the target of make: what costs are in, and its head; the second is what a lot has the price of."""
+_SUMMED = _UNITS["savings"]
 _LEAST_P = 0.001  # is shown for what is less
 Figures = Mapping[str, Any]
 
 
-def table(reports: Mapping[str, Figures]) -> list[str]:
+def table(reports: Mapping[str, Figures], target: str = "savings") -> list[str]:
     """`reports` are objects of `tandem eval --json` by data set. Intervals are those of the reports, 95 %."""
-    head = [
-        "questions",
-        "answered by",
-        "right; less the large model's, points, and McNemar's p",
-        "`full`",
-        "USD",
-        "seconds",
-    ]
-    return _lines(head, (row for data, figures in reports.items() for row in _rows(_kind(data, figures), figures)))
+    units = _UNITS[target]
+    head = ["questions", "answered by", "right; less the large model's, points, and McNemar's p", *units.values()]
+    rows = (row for data, figures in reports.items() for row in _rows(_kind(data, figures), figures, list(units)))
+    return _lines(head, rows)
 
 
 def summary(reports: Mapping[str, Figures]) -> list[str]:
     """The pair's rows alone."""
     points = ["right, less the large model's, points", "small model alone", "by lot at the pair's USD"]
-    return _lines(["questions", *points, "`full`", "USD", "seconds"], map(_summed_up, reports, reports.values()))
+    return _lines(["questions", *points, *_SUMMED.values()], map(_summed_up, reports, reports.values()))
 
 
 def _summed_up(data: str, figures: Figures) -> list[str]:
-    points, *costs = _against(figures, OURS)
-    small, lot = _compared(figures, SLM_ALONE)["accuracy_difference"], _lot(figures)[0]
+    points, *costs = _against(figures, OURS, list(_SUMMED))
+    small, lot = _compared(figures, SLM_ALONE)["accuracy_difference"], _lot(figures, list(_SUMMED))[0]
     return [_kind(data, figures), points.rpartition("; p ")[0] or points, f"{100 * small:+.1f}", lot, *costs]
 
 
-def inserted(page: str, lines: list[str]) -> str:
-    """`page` with `lines` between the comments. Raises ValueError for a page without them."""
+def inserted(page: str, lines: list[str], target: str = "savings") -> str:
+    """`page` with `lines` between the target's comments. Raises ValueError for a page without them."""
+    begin, end = f"<!-- begin: make {target} -->", f"<!-- end: make {target} -->"
     found = re.sub(
-        f"({re.escape(BEGIN)}\n).*?({re.escape(END)})",
+        f"({re.escape(begin)}\n).*?({re.escape(end)})",
         lambda at: at[1] + "\n".join([*lines, at[2]]),
         page,
         flags=re.DOTALL,
     )
-    if BEGIN not in page or END not in page:
-        raise ValueError(f"the page has no {BEGIN} and {END}")
+    if begin not in page or end not in page:
+        raise ValueError(f"the page has no {begin} and {end}")
     return found
 
 
@@ -79,14 +81,14 @@ def _kind(data: str, figures: Figures) -> str:
     return f"{_KINDS.get(data, data)}, n = {figures['data']['n']}"
 
 
-def _rows(kind: str, figures: Figures) -> Iterator[list[str]]:
+def _rows(kind: str, figures: Figures, units: list[str]) -> Iterator[list[str]]:
     alone = figures["methods"][LLM_ALONE]
     low, high = (100 * bound for bound in alone["ci95"])
     right = f"{100 * alone['accuracy']:.1f} % [{low:.0f}, {high:.0f}]"
-    yield [kind, "large model alone", right, *["100 %"] * len(_UNITS)]
+    yield [kind, "large model alone", right, *["100 %"] * len(units)]
     for name, shown in _SHOWN.items():
-        yield ["", shown, *_against(figures, name)]
-    yield ["", "by lot at that price", *_lot(figures)]
+        yield ["", shown, *_against(figures, name, units)]
+    yield ["", "by lot at that price", *_lot(figures, units)]
 
 
 def _compared(figures: Figures, method: str) -> Figures:
@@ -95,20 +97,21 @@ def _compared(figures: Figures, method: str) -> Figures:
     return found
 
 
-def _against(figures: Figures, method: str) -> list[str]:
+def _against(figures: Figures, method: str, units: list[str]) -> list[str]:
     """The large model alone: points and costs."""
     each = _compared(figures, method)
-    costs = (each["cost_ratios"].get(unit) for unit in _UNITS)
+    costs = (each["cost_ratios"].get(unit) for unit in units)
     figure = ("" if cost is None else _percent(*cost) for cost in costs)
     return [_points(each, figures["data"]["n"]), *figure]
 
 
-def _lot(figures: Figures) -> list[str]:
-    """The same of a lot between both models at the pair's USD."""
+def _lot(figures: Figures, units: list[str]) -> list[str]:
+    """The same of a lot between both models at the pair's price."""
+    price = units[1]
     small, ours = (_compared(figures, method) for method in (SLM_ALONE, OURS))
-    ratios, (usd, *_) = small["cost_ratios"], ours["cost_ratios"]["usd"]
-    share = share_of_small(usd, ratios["usd"][0], 1.0)
-    costs = (f"{100 * (1 - share + share * ratios[unit][0]):.0f} %" if unit in ratios else "" for unit in _UNITS)
+    ratios, (usd, *_) = small["cost_ratios"], ours["cost_ratios"][price]
+    share = share_of_small(usd, ratios[price][0], 1.0)
+    costs = (f"{100 * (1 - share + share * ratios[unit][0]):.0f} %" if unit in ratios else "" for unit in units)
     return [f"{100 * share * small['accuracy_difference'] + 0.0:+.1f}", *costs]
 
 
@@ -126,12 +129,14 @@ def _percent(mean: float, low: float, high: float) -> str:
 
 
 def main() -> None:
-    report = Path(sys.argv[1])
-    files = {data: report / f"{data}.json" for data in sys.argv[2:]}
+    target, folder, *names = sys.argv[1:]
+    files = {data: Path(folder) / f"{data}.json" for data in names}
     reports = {data: json.loads(file.read_text()) for data, file in files.items() if file.is_file()}
-    for page, lines in ((_README, summary(reports)), (_BENCHMARKS, table(reports))):
-        page.write_text(inserted(page.read_text(), lines))
-    print("\n".join(table(reports)))
+    lines = table(reports, target)
+    _BENCHMARKS.write_text(inserted(_BENCHMARKS.read_text(), lines, target))
+    if target == "savings":
+        _README.write_text(inserted(_README.read_text(), summary(reports)))
+    print("\n".join(lines))
 
 
 if __name__ == "__main__":

@@ -17,4 +17,4 @@ for data in "${evaluated[@]}"; do
   tandem collect "$data" --profile "$pair" --checks-only --out "$collected/$data.parquet"
   tandem eval --data "$data" --profile "$pair" --no-ask --collected "$collected/$data.parquet" --study "$study" --out "$report" --json "$report/$data.json"
 done
-python -m lab.training.savings "$report" "${evaluated[@]}"
+python -m lab.training.savings savings "$report" "${evaluated[@]}"

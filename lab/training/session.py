@@ -15,9 +15,8 @@ from lab.training.checking import check_runs, checker_version, repair_all, unrep
 from lab.training.collect import Collector, Run
 from lab.training.datasets import Dataset, Item
 from lab.training.errors import StoreError
+from lab.training.further import answer_all, compare_all, unasked, without
 from lab.training.machine import EstimatedTokens, Machine, engine_of, tokenizer_of
-from lab.training.names import SECOND
-from lab.training.second import answer_all, compare_all, unasked, without_second
 from lab.training.store import CollectedModel, CollectedProfile, Origin, read, write
 from services.models.engine.tokenizer import ChatTokenizer
 from services.sufficiency_scorer.artefact import computed_by
@@ -56,7 +55,7 @@ def origin_of(profile: Profile, dataset: Dataset, seed: int, scope: Scope, model
         only_question=scope.only_question,
         checker=checker_version(profile),
         repair=profile.prompts.repair,
-        second_slm=CollectedModel.of(second) if (second := profile.models.get(SECOND)) else None,
+        further={role: CollectedModel.of(profile.models[role]) for role in profile.small_roles[1:]},
     )
 
 
@@ -67,8 +66,8 @@ async def collect(
     """Collect `n` questions of `dataset` (None: all) into `out`; questions that `out` already holds are skipped.
 
     Programs are then checked, and where the profile has a prompt for it, the small model's failed ones are repaired
-    once. At last the second small model, where the profile names one, answers the bare questions, and programs are
-    compared where the profile's checks do that.
+    once. At last the profile's further small models answer the bare questions, one model after the other, and programs
+    are compared where the profile's checks do that.
     Raises StoreError if `out` has another origin, or an API does not answer, OSError if a model's weights cannot be
     read.
     """
@@ -105,10 +104,10 @@ async def collect(
                     runs.append(run)
         runs = await check_runs(runs, items, profile, machine.programs)
         write(out, origin, runs)
-    return await _with_second(profile, items, out, origin, runs, models, machine)
+    return await _with_further(profile, items, out, origin, runs, models, machine)
 
 
-async def _with_second(
+async def _with_further(
     profile: Profile,
     items: Mapping[str, Item],
     out: Path,
@@ -117,14 +116,13 @@ async def _with_second(
     models: Path,
     machine: Machine,
 ) -> list[Run]:
-    if SECOND not in profile.models:
-        return runs
-    if due := unasked(runs, items):
-        with engine_of(profile, SECOND, models, machine) as second:
-            async with _saving(out, origin, runs):
-                async for run in answer_all(due, profile, second, machine.width):
-                    runs.append(run)
-        runs = await check_runs(runs, items, profile, machine.programs)
+    for role in profile.small_roles[1:]:
+        if due := unasked(runs, items, role):
+            with engine_of(profile, role, models, machine) as engine:
+                async with _saving(out, origin, runs):
+                    async for run in answer_all(due, profile, role, engine, machine.width):
+                        runs.append(run)
+            runs = await check_runs(runs, items, profile, machine.programs)
     runs = await compare_all(runs, items, profile, machine.programs)
     write(out, origin, runs)
     return runs
@@ -180,11 +178,11 @@ def _so_far(out: Path, origin: Origin) -> tuple[Origin, list[Run]]:
     before, runs = read(out)
     if different := before.differences(origin):
         raise StoreError(f"{out} was made with another {', '.join(different)}: choose another --out, or move it away")
-    origin = origin.model_copy(update={"computed_by": before.computed_by})
     runs = _as_before(before, runs, origin.checker, origin.repair)
-    if origin.second_slm is None:  # nobody asks one now, and nothing is lost
-        return origin.model_copy(update={"second_slm": before.second_slm}), runs
-    return origin, runs if before.second_slm == origin.second_slm else without_second(runs)
+    runs = without(runs, [role for role in origin.further if before.asked(role) != origin.asked(role)])
+    # Of a model that the profile does not name now nothing is lost.
+    both = {name: getattr(before, name) | getattr(origin, name) for name in ("models", "further")}
+    return origin.model_copy(update={"computed_by": before.computed_by, **both}), runs
 
 
 def _as_before(before: Origin, runs: list[Run], checker: str, repair: str) -> list[Run]:

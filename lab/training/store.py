@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from lab.training.collect import Run
 from lab.training.errors import StoreError
@@ -107,8 +107,8 @@ class Origin(_Part):
 
     `order_seed` is the seed of the order in which questions were drawn, `tokenizer_sha256` the small model's.
     `only_question`: only stage 0 was collected. `checker` names what gave the verdicts (training.checking), `repair` is
-    the prompt of the repairs; both empty where there are none. `second_slm` is None where no second small model was
-    asked. `computed_by`: as a scorer's Description has it.
+    the prompt of the repairs; both empty where there are none. `further` are the further small models that were asked,
+    by role. `computed_by`: as a scorer's Description has it.
     """
 
     pair: str
@@ -125,12 +125,26 @@ class Origin(_Part):
     only_question: bool = False
     checker: str = ""
     repair: str = ""
-    second_slm: CollectedModel | None = None
+    further: dict[str, CollectedModel] = {}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_one_further(cls, document: dict[str, Any]) -> dict[str, Any]:
+        """A file of 0.2.0 names one at most, as `second_slm`."""
+        second = document.get("second_slm")
+        return {"further": {"second_slm": second}, **document} if second else document
 
     def differences(self, other: Origin) -> list[str]:
-        """Names of the fields with which the runs would come out differently."""
-        names = ("profile", "dataset", "dataset_sha256", "order_seed", "models", "engine", "only_question")
-        return [name for name in names if getattr(self, name) != getattr(other, name)]
+        """Names of the fields with which the runs would come out differently; those of further small models aside."""
+        names = ("profile", "dataset", "dataset_sha256", "order_seed", "engine", "only_question")
+        found = [name for name in names if getattr(self, name) != getattr(other, name)]
+        pair = (self.profile.llm.name, self.profile.slm.name)
+        return found + ["models"] * any(self.models.get(name) != other.models.get(name) for name in pair)
+
+    def asked(self, role: str) -> tuple[CollectedModel, str] | None:
+        """What decides the answers of a further small model; None where it was not asked."""
+        model = self.further.get(role)
+        return (model, self.models.get(model.name, "")) if model else None
 
 
 def write(path: Path, origin: Origin, runs: Sequence[Run]) -> None:

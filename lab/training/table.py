@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from lab.training.names import AGREED, SECOND
+from lab.training.names import AGREEMENTS
 from services.sufficiency_scorer.scorer_inputs import bag_of_words
 from tandem.method.evidence.checks import Verdict
+from tandem.method.roles import SMALL_ROLES
 from tandem.planning.payoff import Label
 
 if TYPE_CHECKING:
@@ -57,8 +58,8 @@ class Answers:
 class Table:
     """n questions, K stages with insight. `slm` and `forced` are [n, K + 1]; `llm`, `concise` and `repair` are [n].
 
-    `second` [n] are the second small model's answers to the bare question. `agreement` [n] is what the check of both
-    small models' programs said; it exists where that check applies to the question.
+    `further` [n] are the further small models' answers to the bare question, by role. `agreements` [n] is what the
+    check of two small models' programs said, by both roles; it exists where that check applies to the question.
 
     `final_answers` str[n, K + 1] are the small model's. `is_special` bool[n]: a task that a policy may leave unscored,
     a program or an extraction. `is_checked` bool[n]: a check applies to the question, so the small model tries.
@@ -75,8 +76,8 @@ class Table:
     forced: Answers
     slm: Answers
     repair: Answers
-    second: Answers
-    agreement: Answers
+    further: Mapping[str, Answers]
+    agreements: Mapping[tuple[str, str], Answers]
     final_answers: NDArray[np.object_]
     is_special: Bools
     is_checked: Bools
@@ -97,6 +98,12 @@ class Table:
         """False for a file of `collect --only-question`, whose answers were not scored either."""
         return bool(self.slm.exists[:, 1:].any())
 
+    @property
+    def is_compared(self) -> Bools:
+        """bool[n]: the check of two programs applies to the question."""
+        found = [each.exists for each in self.agreements.values()]
+        return np.any(found, axis=0) if found else np.zeros(len(self.questions), bool)
+
     def targets(self, label: Label) -> Bools:
         """bool[n, K + 1]: the event that a score with this label predicts (services.sufficiency_scorer.artefact)."""
         return self.slm.right if label == "right" else self.slm.right | ~self.llm.right[:, None]
@@ -110,8 +117,8 @@ class Table:
             forced=self.forced.take(rows),
             slm=self.slm.take(rows),
             repair=self.repair.take(rows),
-            second=self.second.take(rows),
-            agreement=self.agreement.take(rows),
+            further={role: each.take(rows) for role, each in self.further.items()},
+            agreements={pair: each.take(rows) for pair, each in self.agreements.items()},
             final_answers=self.final_answers[rows],
             is_special=self.is_special[rows],
             is_checked=self.is_checked[rows],
@@ -135,7 +142,7 @@ def make_table(
         by_question[run.question][run.name, run.stage] = run
     questions = tuple(question for question, found in by_question.items() if ("llm", 0) in found)
     rows = [by_question[question] for question in questions]
-    columns = range(stages + 1)
+    columns, names = range(stages + 1), {run.name for run in runs}
     slm = [[row.get(("slm", stage)) for stage in columns] for row in rows]
     first = next(run for run in runs if run.states is not None)
     assert first.states is not None
@@ -147,8 +154,8 @@ def make_table(
         forced=_answers(rows, "forced", columns),
         slm=_answers(rows, "slm", columns),
         repair=_answers(rows, "repair", [0]).first_column,
-        second=_answers(rows, SECOND, [0]).first_column,
-        agreement=_answers(rows, AGREED, [0]).first_column,
+        further={role: _answers(rows, role, [0]).first_column for role in SMALL_ROLES[1:] if role in names},
+        agreements={pair: _answers(rows, name, [0]).first_column for pair, name in AGREEMENTS.items() if name in names},
         final_answers=np.array([[run.answer if run else "" for run in row] for row in slm], object),
         is_special=np.array([bool(row["llm", 0].verdict) for row in rows]),
         is_checked=np.array([is_checked(row["llm", 0]) for row in rows]),

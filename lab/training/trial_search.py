@@ -6,21 +6,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from itertools import combinations, product
+from itertools import combinations, permutations, product
 from typing import get_args
 
 import numpy as np
 
-from lab.training.names import SECOND
 from lab.training.policy import Measure, Point, Policy, Unit, pareto_front
 from lab.training.table import Floats, Table
 from tandem.method.evidence.checks import TrialMode, TrialPlan
 from tandem.method.request.plan import Plan
+from tandem.method.roles import SLM, SMALL_ROLES
 from tandem.method.rule.stop_rule import NEVER
 
 Order = tuple[str, ...]
-ORDERS: tuple[Order, ...] = (("slm",), (SECOND,), ("slm", SECOND), (SECOND, "slm"))
 _MOST_STAGES = 2
+_MOST_MODELS = 3  # 85 orders of five small models; all 325 would share a promise's confidence
 _SHARES = (0.5, 0.7, 0.9)
 _ROUND_TO = 16  # tokens; a finer cap would fit these very questions
 
@@ -30,7 +30,7 @@ def with_trials(rules: Sequence[Policy], table: Table, plan: Plan, scores: Float
 
     Empty where no question has one. `scores` are those of the rules.
     """
-    if not (table.slm.passed.any() or table.second.passed.any()):
+    if not any(each.passed.any() for each in (table.slm, *table.further.values())):
         return []
     measure = Measure(table, plan, unit)
     trials = [point.policy for point in trial_front(table, plan, unit)]
@@ -59,26 +59,33 @@ def trial_front(table: Table, plan: Plan, unit: Unit) -> list[Point]:
     policies = [
         replace(never, trial=trial, programs_agree=agree)
         for trial in candidates(part, plan, orders(part, plan, unit))
-        for agree in ((False, True) if len(trial.order) > 1 and part.agreement.exists.any() else (False,))
+        for agree in ((False, True) if len(trial.order) > 1 and part.is_compared.any() else (False,))
     ]
     return pareto_front(measure.point(policy, policy.run(part, plan, nothing)) for policy in policies)
 
 
 def orders(table: Table, plan: Plan, unit: Unit) -> list[Order]:
-    """Who may try: the second small model where it has answered these questions, and what it costs in the unit is
-    known.
+    """Who may try, one to three small models, or as many as the plan has it: of those that have answered these
+    questions, and whose cost in the unit is known.
     """
-    second = plan.models.get(SECOND)
-    if second is None or not len(table.questions) or not table.second.exists.all():
-        return [*ORDERS[:1]]
-    is_known = {"usd": second.prices.is_known, "seconds": second.rates is not None}
-    return [*ORDERS] if is_known.get(unit, True) else [*ORDERS[:1]]
+    known = [role for role in SMALL_ROLES if role == SLM or _is_known(table, plan, role, unit)]
+    found = [each for size in range(1, _MOST_MODELS + 1) for each in permutations(known, size)]
+    own = tuple(plan.trial.order)
+    return found if len(own) <= _MOST_MODELS or not {*known}.issuperset(own) else [*found, own]
+
+
+def _is_known(table: Table, plan: Plan, role: str, unit: Unit) -> bool:
+    if role not in plan.models or role not in table.further or not len(table.questions):
+        return False
+    model = plan.models[role]
+    costs = {"usd": model.prices.is_known, "seconds": model.rates is not None}
+    return bool(table.further[role].exists.all()) and costs.get(unit, True)
 
 
 def candidates(table: Table, plan: Plan, among: Sequence[Order] = (("slm",),)) -> Iterator[TrialPlan]:
     """All trials to be compared; caps and lengths are quantiles of what these questions have. `among`: by whom.
 
-    The second small model tries from bare questions alone, and repairs nothing: no more is collected.
+    A further small model tries from bare questions alone, and repairs nothing: no more is collected.
     """
     every = range(table.stages)
     stages = [list(each) for size in range(1, _MOST_STAGES + 1) for each in combinations(every, size)]
@@ -88,7 +95,7 @@ def candidates(table: Table, plan: Plan, among: Sequence[Order] = (("slm",),)) -
     has_repairs = table.repair.exists.any()
     modes: tuple[TrialMode, ...] = get_args(TrialMode) if plan.llm.rates else ("sequential",)
     for each, mode, cap, length, order in product(stages, modes, caps, lengths, among):
-        is_alone = SECOND not in order
+        is_alone = order == (SLM,)
         if (each[0] > 0 and length) or not (is_alone or each == [0]):
             continue  # only a trial of the bare question can end the request
         yield TrialPlan(each, mode, 0, cap, length, list(order))

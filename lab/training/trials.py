@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
-from lab.training.names import SECOND
 from lab.training.pricing import Stages, counts_where, role_seconds, tokens
 from lab.training.table import Bools, Floats, Table
 from tandem.method.evidence.checks import TrialPlan
@@ -37,9 +38,9 @@ class Trials:
     most.
 
     `failed` and `answered` bool[n, K + 1]: stages with an answer that failed, and with one that was not cut. `llm_runs`
-    bool[n]: the large model has been started; `second_is_first` bool[n]: of the answers to the bare question that were
-    not cut, the second model's is the earlier one; `llm_tokens` is what it has written by the end of the last try,
-    while which it writes on for `overlap_seconds` (0 without rates).
+    bool[n]: the large model has been started; `llm_tokens` is what it has written by the end of the last try, while
+    which it writes on for `overlap_seconds` (0 without rates). `first_right` bool[n] is of the first answer to the bare
+    question that was not cut; `newest` str[n]: whose answer that failed no check is the newest; empty: nobody's.
     """
 
     passed: Bools
@@ -47,7 +48,8 @@ class Trials:
     answered: Bools
     spent: dict[str, TokenCounts]
     check_seconds: Floats
-    second_is_first: Bools
+    first_right: Bools
+    newest: NDArray[np.object_]
     best_score: Floats
     best_right: Bools
     best_is_cut: Bools
@@ -67,8 +69,10 @@ class Trials:
         self.best_stage = np.where(better, attempt.stage, self.best_stage)
         self.passed = self.passed | (ran & attempt.passed)
         self.failed[:, attempt.stage] |= ran & attempt.failed
-        if attempt.role == SECOND:
-            self.second_is_first |= ran & ~attempt.is_cut & ~self.answered[:, 0]
+        self.newest = np.where(ran & ~attempt.failed, attempt.role, self.newest)
+        if attempt.stage == 0:
+            is_first = ran & ~attempt.is_cut & ~self.answered[:, 0]
+            self.first_right = np.where(is_first, attempt.right, self.first_right)
         self.answered[:, attempt.stage] |= ran & ~attempt.is_cut
 
     def let_llm_write(self, plan: Plan, table: Table, attempt: Attempt, ran: Bools, written: Floats) -> None:
@@ -80,15 +84,17 @@ class Trials:
         self.overlap_seconds = self.overlap_seconds + np.where(ran, seconds, 0.0)
 
 
-def no_trials(table: Table) -> Trials:
+def no_trials(table: Table, roles: Iterable[str]) -> Trials:
+    """`roles`: who may try, beside the first small model."""
     n, shape = len(table.questions), table.slm.right.shape
     return Trials(
         passed=np.zeros(n, bool),
         failed=np.zeros(shape, bool),
         answered=np.zeros(shape, bool),
-        spent={role: tokens(np.zeros(n), np.zeros(n)) for role in ("slm", SECOND)},
+        spent={role: tokens(np.zeros(n), np.zeros(n)) for role in ("slm", *roles)},
         check_seconds=np.zeros(n),
-        second_is_first=np.zeros(n, bool),
+        first_right=np.zeros(n, bool),
+        newest=np.full(n, "", object),
         best_score=np.full(n, -1.0),
         best_right=np.zeros(n, bool),
         best_is_cut=np.zeros(n, bool),
@@ -101,7 +107,7 @@ def no_trials(table: Table) -> Trials:
 
 def first_answer(table: Table, trial: TrialPlan, stage: int, role: str = "slm") -> Attempt:
     """The model's answer after `stage`, which fails where it is cut at the trial's cap."""
-    answers = table.slm.column(stage) if role == "slm" else table.second
+    answers = table.slm.column(stage) if role == "slm" else table.further[role]
     written = answers.tokens
     is_cut = (written > trial.max_tokens) if trial.max_tokens else np.zeros(len(written), bool)
     return Attempt(
@@ -117,20 +123,24 @@ def first_answer(table: Table, trial: TrialPlan, stage: int, role: str = "slm") 
     )
 
 
-def compared(table: Table, attempt: Attempt, *, is_last: bool) -> Attempt:
-    """Where programs must agree, the last model's passes by agreement alone, and those before it are not decided."""
-    applies = table.agreement.exists
-    if not is_last:
-        return replace(attempt, passed=attempt.passed & ~applies)
-    said = table.agreement
-    has_verdict = applies & (said.passed | said.failed)
-    return replace(
-        attempt,
-        passed=attempt.passed & (~applies | said.passed),
-        failed=attempt.failed | (applies & said.failed),
-        score=np.where(has_verdict, np.minimum(attempt.score, said.score), attempt.score),
-        check_seconds=attempt.check_seconds + said.check_seconds,
-    )
+def compared(table: Table, attempt: Attempt, newest: NDArray[np.object_]) -> Attempt:
+    """Where programs must agree, one passes by agreement alone: with the `newest` of another model that has failed no
+    check. Without one it is not decided.
+    """
+    found = replace(attempt, passed=attempt.passed & ~table.is_compared)
+    for pair, each in table.agreements.items():
+        if attempt.role not in pair:
+            continue
+        with_it = newest == pair[pair.index(attempt.role) - 1]
+        has_verdict = with_it & (each.passed | each.failed)
+        found = replace(
+            found,
+            passed=found.passed | (attempt.passed & with_it & each.passed),
+            failed=found.failed | (with_it & each.failed),
+            score=np.where(has_verdict, np.minimum(found.score, each.score), found.score),
+            check_seconds=found.check_seconds + np.where(with_it, each.check_seconds, 0.0),
+        )
+    return found
 
 
 def scoring_pass(table: Table) -> Attempt:
@@ -166,8 +176,8 @@ def repair(table: Table, trial: TrialPlan, first: Attempt) -> Attempt:
 def _written_meanwhile(plan: Plan, table: Table, attempt: Attempt, begin: Floats) -> tuple[Floats, Floats]:
     """Tokens of the large model, and seconds, while a small one answers; it has written `begin` tokens already.
 
-    Without rates it writes in the inverse proportion of their sizes, in no time. A second model without a rate is as
-    fast as the first.
+    Without rates it writes in the inverse proportion of their sizes, in no time. A further model without a rate
+    is as fast as the first.
     """
     left = table.llm.tokens - begin
     rates, small = plan.llm.rates, plan.models[attempt.role].rates or plan.slm.rates

@@ -13,11 +13,12 @@ from lab.training.table import Bools, Floats, Table
 from lab.training.trials import MOST_REPAIRS, Attempt, Trials, compared, first_answer, no_trials, repair, scoring_pass
 from tandem.method.evidence.checks import AGREEMENT, CheckSpec, TrialPlan, Verdict, agreement
 from tandem.method.request.plan import Plan
+from tandem.method.roles import title
 from tandem.method.rule.stop_rule import is_scored
 
 
 def verified(table: Table, plan: Plan, trial: TrialPlan, rule: Rule, *, must_agree: bool = False) -> PricedCourse:
-    """Trials first, each model where those before it did not pass, with `must_agree` by agreement of both models'
+    """Trials first, each model where those before it did not pass, with `must_agree` by agreement of two models'
     programs alone; then the stop rule, which scores no stage whose trial failed; the large model where nothing stops
     it.
 
@@ -27,20 +28,20 @@ def verified(table: Table, plan: Plan, trial: TrialPlan, rule: Rule, *, must_agr
     After stage 0, or from the start in `overlapped` mode, the large model writes on while the small one tries or
     scores.
 
-    Raises ValueError where the trial needs a repair, an answer of the second model or the length of a question that was
+    Raises ValueError where the trial needs a repair, an answer of a further model or the length of a question that was
     not collected.
     """
     trials = _try_all(table, plan, trial, rule, must_agree)
     if trial.mode == "overlapped":
         trials.let_llm_write(plan, table, scoring_pass(table), _scored_first(table, rule, trials), table.insight[:, 0])
     too_long = _too_long(table, trial, trials)
-    asked = _as_tried(table, stop_rule(table, plan, rule, trials.failed, trials.answered), trials)
+    asked = _as_tried(stop_rule(table, plan, rule, trials.failed, trials.answered), trials)
     asked = _with_what_llm_wrote(table, _judged(table, trials, asked), trials)
     ended = where(trials.passed | too_long, _served_trial(table, trials), asked)
     spent = replace(
         ended,
         slm=ended.slm + trials.spent["slm"],
-        second=ended.second + trials.spent["second_slm"],
+        further={role: counts for role, counts in trials.spent.items() if role != "slm"},
         check_seconds=ended.check_seconds + trials.check_seconds,
     )
     late = np.asarray(spent.llm.overrun) / plan.llm.rates.output if plan.llm.rates else 0.0
@@ -90,22 +91,21 @@ def _llm(table: Table) -> Course:
 
 
 def _try_all(table: Table, plan: Plan, trial: TrialPlan, rule: Rule, must_agree: bool) -> Trials:
-    _must_have_second(table, trial)
-    trials = no_trials(table)
+    _must_have_further(table, trial)
+    trials = no_trials(table, trial.order)
     for stage in trial.stages:
         due = table.is_checked & table.slm.exists[:, stage] & ~trials.passed & ~_too_long(table, trial, trials)
         if stage:
             due &= _is_written(table, plan, rule, trials, stage)
         for role in trial.order:
-            is_last = role == trial.order[-1]
+            if must_agree and role == trial.order[-1]:  # with programs that failed no other one could agree
+                due = due & ~(table.is_compared & (trials.newest == ""))
             for attempt, ran in _tries(table, trial, stage, role, due):
-                made = compared(table, attempt, is_last=is_last) if must_agree else attempt
+                made = compared(table, attempt, trials.newest) if must_agree else attempt
                 trials.add(made, ran)
                 if stage or trial.mode == "overlapped":
                     trials.let_llm_write(plan, table, made, ran, table.insight[:, stage])
             due = due & ~trials.passed
-            if must_agree:  # with a program that failed no other one could agree
-                due &= ~(table.agreement.exists & trials.failed[:, stage])
     return trials
 
 
@@ -124,23 +124,21 @@ def _is_written(table: Table, plan: Plan, rule: Rule, trials: Trials, stage: int
     return np.asarray(so_far.llm.completion) >= table.insight[:, stage]
 
 
-def _must_have_second(table: Table, trial: TrialPlan) -> None:
-    if "second_slm" not in trial.order or not trial.stages:
-        return
-    if trial.stages != [0] or trial.repairs:
-        raise ValueError("of a second small model only first answers to bare questions are collected")
-    if missing := int((table.is_checked & ~table.second.exists).sum()):
-        raise ValueError(f"{missing} questions have no answer of the second small model: collect them again")
+def _must_have_further(table: Table, trial: TrialPlan) -> None:
+    further = [role for role in trial.order if role != "slm"] if trial.stages else []
+    if further and (trial.stages != [0] or trial.repairs):
+        raise ValueError("of a further small model only first answers to bare questions are collected")
+    for role in further:
+        found = table.further[role].exists if role in table.further else np.zeros_like(table.is_checked)
+        if missing := int((table.is_checked & ~found).sum()):
+            raise ValueError(f"{missing} questions have no answer of the {title(role)} model: collect them again")
 
 
-def _as_tried(table: Table, asked: Course, trials: Trials) -> Course:
-    """Where the rule stops at the bare question, which the second model has answered first, that is the answer."""
-    is_seconds = (asked.stage == 0) & trials.second_is_first
-    return replace(
-        asked,
-        right=np.where(is_seconds, table.second.right, asked.right),
-        truncated=np.where(is_seconds, table.second.truncated, asked.truncated),
-    )
+def _as_tried(asked: Course, trials: Trials) -> Course:
+    """Where the rule stops at the bare question, the first trial's answer that was not cut is the answer."""
+    is_tried = (asked.stage == 0) & trials.answered[:, 0]
+    right = np.where(is_tried, trials.first_right, asked.right)
+    return replace(asked, right=right, truncated=asked.truncated & ~is_tried)
 
 
 def _must_have_repairs(table: Table, trial: TrialPlan, needed: Bools) -> None:

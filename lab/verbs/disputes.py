@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -15,6 +16,7 @@ from rich.table import Table
 from lab.verbs.offline import explained, find_profile, new_study
 from tandem.cli.output import JsonFlag, console, print_json
 from tandem.cli.tables import print_table
+from tandem.method.profile.profile import Profile
 
 if TYPE_CHECKING:
     from lab.disputes.asked import Compared
@@ -148,19 +150,28 @@ def promise_by_agreement(
             raise TooFew(
                 f"{file}: agreement is evidence for none of these {len(compared)} requests: they are free text"
             )
-        written = ship_agreement(profile, found, len(compared[0].asked.small), file) if write else []
+        rule = "two of three" if len(compared[0].asked.small) > 2 else "both"  # which is what the disputes are of
+        digest = hashlib.sha256(file.read_bytes()).hexdigest()
+        written = ship_agreement(profile, found, rule, file.stem, digest) if write else None
+    tell_promises(found, f"`tandem disputes {file}`", profile, written, json=json)
+
+
+def tell_promises(
+    found: Sequence[Shown], next_step: str, profile: Profile, written: Sequence[str] | None, *, json: bool
+) -> None:
+    """Exits with code 1 where no rule keeps the promise for some kind of answers."""
     if json:
         print_json({"promises": [{**asdict(each), "chosen": each.chosen and each.chosen.evidence} for each in found]})
     else:
         for each in found:
-            _show(each, file)
-        if write:
+            _show(each, next_step)
+        if written is not None:
             console.print(f"{profile.folder / 'profile.toml'} takes so now: {', '.join(written) or 'nothing'}")
     if not all(each.chosen for each in found):
         sys.exit(1)
 
 
-def _show(shown: Shown, file: Path) -> None:
+def _show(shown: Shown, next_step: str) -> None:
     n = shown.tested[0].counted.n
     console.print(f"{shown.about}: n = {n} different requests, look {shown.look}; bounds of {shown.confidence:.2%}")
     rows = Table("taken", "share", "disputes", "labelled", "lost", "lost at most", "cost", "", box=None)
@@ -177,17 +188,15 @@ def _show(shown: Shown, file: Path) -> None:
             "accepted" if each.is_accepted else "fails",
         )
     print_table(rows)
-    console.print(_verdict(shown, file), style="bold")
+    console.print(_verdict(shown, next_step), style="bold")
 
 
-def _verdict(shown: Shown, file: Path) -> str:
+def _verdict(shown: Shown, next_step: str) -> str:
     promised = f"{shown.promise.lose_at_most:.1%} with {shown.promise.confidence:.0%} confidence over all looks"
     if shown.chosen:
         return f"kept by {shown.chosen.evidence}: at most {promised} are lost"
     if shown.labels_needed:
-        return (
-            f"not shown yet: {shown.labels_needed} more disputes must be found not to be lost: `tandem disputes {file}`"
-        )
+        return f"not shown yet: {shown.labels_needed} more disputes must be found not to be lost: {next_step}"
     if shown.requests_needed:
         return f"not shown: in the next look {shown.requests_needed} requests would be needed for at most {promised}"
     return f"not kept: no number of requests shows {promised}; the large model answers"

@@ -87,7 +87,8 @@ class Admission:
         return SolveInput(named, plan, tokens, trace_id, checks=applicable_checks(profile, request))
 
     def _planned(self, profile: Profile, request: SolveRequest, serving: Serving | None) -> Plan:
-        plan = make_plan(profile, request.task, request.json_schema, may_call=request.tools.may_call)
+        may_call, question = request.tools.may_call, request.question
+        plan = make_plan(profile, request.task, request.json_schema, may_call=may_call, question=question)
         watched = serving.watched if serving else None
         return replace(_overridden(as_asked(plan, request), request), watched=watched, judge=self._judge(profile))
 

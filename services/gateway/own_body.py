@@ -37,24 +37,27 @@ def passes(profile: Profile, plan: Plan, request: SolveRequest) -> bool:
     return is_its_protocol and request.task == "chat" and may_finish and (plan.is_llm_alone or begins_answer)
 
 
-async def kept(task: SolveInput, native: tandem_pb2.Native, bodies: Bodies) -> SolveInput:
-    """The task, with its body in the request log where that is passed on.
-
-    Raises InvalidArgument where the body needs to be and cannot, Unavailable where the log does not take it then.
-    """
-    own = task.request.native
-    if own is not None:
-        try:
-            await bodies.keep(task.request_id, own.digest, native.body)
-            return task
-        except Unavailable:
-            if native.needs:
-                raise
-    elif native.needs:
+def require_passed(task: SolveInput, native: tandem_pb2.Native) -> None:
+    """Raises InvalidArgument where the body needs to be passed on and cannot."""
+    if task.request.native is None and native.needs:
         raise InvalidArgument(
             f"{native.needs} is passed on to a large model behind an API of the protocol {native.protocol!r} alone, "
             f"and that of {task.plan.profile!r} is none, or does not write this answer",
             field=native.needs,
             reason="NOT_PASSED_ON",
         )
-    return replace(task, request=replace(task.request, native=None))
+
+
+async def kept(task: SolveInput, native: tandem_pb2.Native, bodies: Bodies) -> SolveInput:
+    """The task, with its body in the request log where that is passed on: once nothing refuses the request, so that no
+    text stays of one that is. Raises Unavailable where the log does not take a body that needs to be passed on.
+    """
+    own = task.request.native
+    try:
+        if own is not None:
+            await bodies.keep(task.request_id, own.digest, native.body)
+        return task
+    except Unavailable:
+        if native.needs:
+            raise
+        return replace(task, request=replace(task.request, native=None))

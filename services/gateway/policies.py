@@ -8,7 +8,7 @@ from functools import cache
 
 from services.shared.checks.built_in import counts, examples_of
 from services.shared.request_log.promises import PolicyOf, Promises
-from tandem.method.conversation import Kind, kind_of
+from tandem.method.conversation import Kind
 from tandem.method.errors import Unavailable
 from tandem.method.profile.profile import Profile
 from tandem.method.profile.promise import PromiseMade
@@ -41,7 +41,10 @@ class Policies:
         """None where the request changes the policy itself, or names no profile of this gateway."""
         if name not in self._profiles or asked.checks or asked.stop != StopOverrides():
             return None
-        kind = kind_of(asked.task, asked.json_schema, may_call=asked.tools.may_call)
+        may_call, question = asked.tools.may_call, asked.question
+        kind = self._profiles[name].agreement.kind_of(
+            asked.task, asked.json_schema, may_call=may_call, question=question
+        )
         watched = self.of(name, kind)
         if watched.made:
             step = await self._step(PolicyOf(asked.tenant, name, kind, watched.made), watched.steps)
@@ -57,7 +60,8 @@ class Policies:
         if made is None:
             return Watched(kind, evidence)
         steps = len(self.by_steps(name, kind)) - 1
-        return Watched(kind, evidence, made.fingerprint, made.lose_at_most, made.confidence, steps=steps)
+        share = made.watched_share(is_judged=bool(self._profiles[name].shadow.judge))
+        return Watched(kind, evidence, made.fingerprint, share, made.confidence, steps=steps)
 
     def at(self, watched: Watched, name: str, step: int) -> Watched:
         step = min(step, watched.steps)

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from typing import get_args
 
 from services.gateway.policies import Policies
+from services.gateway.states import States
 from services.gateway.temporal import AdmittedRequest, Status, Workflows
 from services.shared.identity.caller import Caller
 from services.shared.observability.outcome_metrics import count_outcome
@@ -38,11 +39,12 @@ class Outcomes:
         policies: Policies,
         promises: Promises,
         workflows: Workflows,
+        states: States,
         keep_days: Callable[[str], int],
         clock: Callable[[], datetime],
     ) -> None:
         self._profiles, self._policies, self._promises = profiles, policies, promises
-        self._workflows, self._keep_days, self._clock = workflows, keep_days, clock
+        self._workflows, self._states, self._keep_days, self._clock = workflows, states, keep_days, clock
 
     async def report(
         self, request: tandem_pb2.ReportOutcomeRequest, request_id: str, status: Status
@@ -50,9 +52,11 @@ class Outcomes:
         """Count what the caller says, once. Raises InvalidArgument, FailedPrecondition, Unavailable."""
         right = _right(request)
         served = await self._workflows.join(request_id)
-        loss, score = await self._loss(request_id, status, right)
+        loss, score, is_shadowed = await self._loss(request_id, status, right)
         policy = PolicyOf(served.tenant, served.profile, *((w.kind, w.made) if (w := served.watched) else ("own", "")))
-        said = Report(request_id, "caller", loss, f"{right:g}", score)
+        # A promise is about what the large model would have said: without that word of it this one is a label.
+        is_label = bool(served.watched and served.watched.made) and not is_shadowed
+        said = Report(request_id, "caller", loss, f"{right:g}", score, is_label)
         counting, counted = await self._promises.count(policy, served.watched, said, self._clock())
         if counting is Counting.OTHER:
             raise FailedPrecondition("another outcome of this request was reported", reason="OUTCOME_REPORTED")
@@ -91,18 +95,18 @@ class Outcomes:
         is_same = served.profile in self._profiles and counted.step != served.watched.step and served.watched.made
         return self._policies.at(served.watched, served.profile, counted.step) if is_same else served.watched
 
-    async def _loss(self, request_id: str, status: Status, right: float) -> tuple[float | None, float | None]:
-        """What the served answer lost, None where there was none; and the score of the stage that it came from."""
+    async def _loss(self, request_id: str, status: Status, right: float) -> tuple[float, float | None, bool]:
+        """What the served answer lost; the score of the stage that it came from; and whether the large model has
+        answered, too.
+        """
         result = status.result
         if status.state == "running":
             raise FailedPrecondition("the request still runs", reason="REQUEST_RUNS")
         if result is None or not result.answered_by or result.stop.reason is StopReason.CANCELLED:
             raise FailedPrecondition("the request has no answer", reason="NO_ANSWER")
-        if result.answered_by == "llm":
-            return 0.0, result.stop.score
-        shadow = await self._workflows.shadow(request_id) if right < 1 else None
-        is_same = shadow is not None and shadow.lost == 0
-        return (0.0 if is_same else 1 - right), result.stop.score
+        shadow = await self._states.shadow(request_id, status)
+        is_same = result.answered_by == "llm" or (shadow is not None and shadow.lost == 0)
+        return 0.0 if is_same else 1 - right, result.stop.score, shadow is not None
 
     def _standing(
         self, policy: PolicyOf, watched: Watched, counted: Counted, changes: list[Change]

@@ -37,6 +37,7 @@ from tandem.convert.values import stop_reason_to_pb
 from tandem.method.errors import FailedPrecondition, InvalidArgument
 from tandem.method.names import DRY_RUN_WORKFLOW, SOLVE_WORKFLOW
 from tandem.method.request.result import SolveResult, StopReason
+from tandem.method.rule.stop_rule import member_of
 from tandem.v1 import tandem_pb2, tandem_pb2_grpc
 
 NAME = tandem_pb2.DESCRIPTOR.services_by_name["TandemService"].full_name
@@ -68,7 +69,9 @@ class TandemService(tandem_pb2_grpc.TandemServiceServicer):
         self.policies = Policies(admission.profiles, log.promises, keep_days)
         self._starting = Starting(admission, workflows, tenancy, self.policies, log.sessions, log.bodies)
         self._states = States(admission.profiles, workflows, log)
-        self._outcomes = Outcomes(admission.profiles, self.policies, log.promises, workflows, keep_days, tenancy.clock)
+        self._outcomes = Outcomes(
+            admission.profiles, self.policies, log.promises, workflows, self._states, keep_days, tenancy.clock
+        )
         self._turns = Turns(limits.max_starting)
         self._readers = Readers(workflows, log, limits, end_slowest)
 
@@ -78,7 +81,7 @@ class TandemService(tandem_pb2_grpc.TandemServiceServicer):
     async def Solve(
         self, request: tandem_pb2.SolveRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> AsyncIterator[tandem_pb2.SolveEvent]:
-        asked = request.profile or self._admission.default
+        asked = member_of(request.profile)[0] or self._admission.default
         with Call(asked if asked in self._admission.profiles else "unknown", context.time_remaining) as call:
             async with aclosing(self._solve(request)) as events:
                 async for event in events:
@@ -282,6 +285,7 @@ def _summary(listed: Listed, caller: Caller) -> tandem_pb2.RequestSummary:
         question=listed.question,
         tool=listed.tool,
         session=listed.session,
+        dry_run=tandem_pb2.DryRunSummary(**listed.dry_run) if listed.dry_run else None,
         duration_ms=None if listed.ended_at is None else (listed.ended_at - listed.started_at).total_seconds() * 1000,
     )
 

@@ -10,7 +10,7 @@ from functools import partial
 
 from services.gateway.admission import Admission, check_request_id, request_fingerprint
 from services.gateway.checks import check_schemas
-from services.gateway.own_body import kept
+from services.gateway.own_body import kept, require_passed
 from services.gateway.policies import Policies
 from services.gateway.temporal import AdmittedRequest, Workflows
 from services.gateway.tenancy import Tenancy
@@ -61,7 +61,8 @@ class Starting:
         # In a thread: tokenising a question would delay all other requests.
         task = await asyncio.to_thread(self._admission.admit, permitted, current_trace_id(), serving)
         await check_schemas(task.request)
-        task = await kept(task, request.native, self._bodies)
+        require_passed(task, request.native)
+        task = self._limited(task)
         fingerprint = request_fingerprint(task, asked.budget)
         if task.plan.profile in self._admission.withdrawn:
             return await self._join_ended(task, fingerprint, lambda: self._admission.must_begin(task.plan.profile))
@@ -69,19 +70,26 @@ class Starting:
             return await self._join_ended(task, fingerprint, refusal)
 
         async def start(task: SolveInput) -> AdmittedRequest:
+            task = await kept(task, request.native, self._bodies)
             return await self._workflows.start_or_join(task, fingerprint, keep_running=request.keep_running)
 
         return await self._tenancy.begin(task, start)
+
+    def _limited(self, task: SolveInput) -> SolveInput:
+        """With the least of the limits of its session: a bill is estimated otherwise where a limit depends on it."""
+        request = task.request
+        of_tenant = self._tenancy.tenants.limits(request.tenant).usd_per_session
+        limits = (request.max_session_usd, self._admission.max_session_usd(task.plan.profile), of_tenant)
+        given = [limit for limit in limits if limit is not None] if request.session else []
+        return replace(task, request=replace(request, max_session_usd=min(given, default=None)))
 
     async def _refusal_of_session(self, task: SolveInput) -> Callable[[], None] | None:
         """What refuses the turn where its session has cost all that it may. Raises Unavailable where that is not known,
         and InvalidArgument where a price is not.
         """
         request = task.request
-        of_tenant = self._tenancy.tenants.limits(request.tenant).usd_per_session
-        limits = (request.max_session_usd, self._admission.max_session_usd(task.plan.profile), of_tenant)
-        most = min((limit for limit in limits if limit is not None), default=None)
-        if most is None or not request.session:
+        most = request.max_session_usd
+        if most is None:
             return None
         task.plan.prices.require_known("max_session_usd")
         spent = await self._sessions.spent(request.tenant, request.session)

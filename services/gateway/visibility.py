@@ -39,7 +39,8 @@ _FIELDS = {**SEARCH_ATTRIBUTES, "state": "ExecutionStatus", "started": "StartTim
 @dataclass(frozen=True, slots=True)
 class Listed:
     """One request as Temporal's visibility has it; `attributes` by the names of `SEARCH_ATTRIBUTES`, those that are
-    set. `question`: its beginning; `tool`: whose result it is, empty where it is the user's.
+    set. `question`: its beginning; `tool`: whose result it is, empty where it is the user's. `dry_run`: a
+    DryRunSummary; empty: it is none.
     """
 
     request_id: str
@@ -53,6 +54,7 @@ class Listed:
     tool: str
     session: str
     attributes: dict[str, Any]
+    dry_run: Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,6 +180,7 @@ async def _listed(execution: WorkflowExecution) -> Listed:
         tool=str(memo.get("tool", "")),
         session=str(memo.get("session", "")),
         attributes={name: found[key] for name, key in SEARCH_ATTRIBUTES.items() if key in found},
+        dry_run={**asked, "no_call": bool(memo.get("no_call"))} if (asked := memo.get("dry_run")) else {},
     )
 
 

@@ -12,7 +12,7 @@ from services.http_gateway.native_reply import NativeChunks
 from tandem.client.live_text import Piece
 from tandem.client.results import to_dict
 from tandem.client.tools import calls_as_data
-from tandem.openai.chat_request import MEMBERS
+from tandem.method.rule.stop_rule import MEMBERS
 from tandem.openai.completion import completion, completion_object, finish_reason, own_fields, usage
 from tandem.v1 import tandem_pb2
 

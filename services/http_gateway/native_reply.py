@@ -11,6 +11,7 @@ from tandem.method.tools import STAYS, marked_id
 from tandem.v1 import tandem_pb2
 
 Data = dict[str, Any]
+_FUNCTION_CALL = "function_call"
 
 
 class NativeBlocks:
@@ -19,12 +20,13 @@ class NativeBlocks:
     def __init__(self) -> None:
         self._held: list[Data] = []
         self._open: dict[int, str] = {}  # blocks that have not ended
+        self._before = self._count = 0  # blocks of attempts that were lost, behind which the newest goes on; of all
         self.ended: Data = {}  # the last event, which says how the message ended
         self.is_used = False
 
     def push(self, events: Iterable[str]) -> list[Data]:
         """What can be sent on now."""
-        return [event for text in events if (event := self._pushed(json.loads(text)))]
+        return [event for text in events for event in self._numbered(json.loads(text)) if self._is_due(event)]
 
     def last(self, calls: Sequence[tandem_pb2.ToolCall]) -> list[Data]:
         """What was held, and the ends of blocks that a limit cut."""
@@ -33,23 +35,38 @@ class NativeBlocks:
             block = event.get("content_block", {})
             if block.get("type") == "tool_use" and (call := next(ids, None)) and call.id.startswith(STAYS):
                 block["id"] = marked_id(block["id"])
-        cut = [{"type": "content_block_stop", "index": index} for index in self._open]
-        return [*self._held, *cut]
+        return [*self._held, *map(_end, self._open)]
 
-    def _pushed(self, event: Data) -> Data | None:
+    def _numbered(self, event: Data) -> list[Data]:
+        """An attempt begins with block 0 again: the lost one's blocks end there, and a call that was cut is none."""
         self.is_used = True
         if event["type"] == "message_delta":
             self.ended = event
-            return None
+            return []
+        ends: list[Data] = []
+        if event["type"] == "content_block_start" and event["index"] + self._before < self._count:
+            cut = {index for index, kind in self._open.items() if kind == "tool_use"}
+            self._held = [held for held in self._held if held["index"] not in cut]
+            ends = [_end(index) for index in self._open.keys() - cut]
+            self._open, self._before = {}, self._count
+        event["index"] += self._before
+        self._count = max(self._count, event["index"] + 1)
+        return [*ends, event]
+
+    def _is_due(self, event: Data) -> bool:
         index, block = event["index"], event.get("content_block", {})
         if event["type"] == "content_block_start":
             self._open[index] = block["type"]
         elif event["type"] == "content_block_stop":
             self._open.pop(index, None)
-        if self._held or block.get("type") == "tool_use":
+        is_held = bool(self._held) or block.get("type") == "tool_use"
+        if is_held:
             self._held.append(event)
-            return None
-        return event
+        return not is_held
+
+
+def _end(index: int) -> Data:
+    return {"type": "content_block_stop", "index": index}
 
 
 def blocks_of(events: Iterable[Data]) -> list[Data]:
@@ -80,6 +97,62 @@ def _add(block: Data, delta: Data, inputs: dict[int, str], index: int) -> None:
     else:
         for name in delta.keys() - {"type"}:
             block[name] = block.get(name, "") + delta[name]
+
+
+class NativeItems:
+    """Events of a response's items. From its first call on they are held: only the result says the calls' ids."""
+
+    def __init__(self) -> None:
+        self._held: list[Data] = []
+        self._items: dict[int, Data] = {}  # as far as they are known
+        self._texts: dict[int, str] = {}  # of messages that have not ended
+        self._before = 0  # items of attempts that were lost, behind which the newest goes on
+        self.is_used = False
+
+    def push(self, events: Iterable[str]) -> list[Data]:
+        """What can be sent on now."""
+        return [event for text in events if (event := self._pushed(json.loads(text)))]
+
+    def last(self, calls: Sequence[tandem_pb2.ToolCall]) -> list[Data]:
+        """What was held, and the ends of items that a limit cut."""
+        functions = [index for index, item in sorted(self._items.items()) if item["type"] == _FUNCTION_CALL]
+        marked = [index for index, call in zip(functions, calls, strict=False) if call.id.startswith(STAYS)]
+        for item in [event["item"] for event in self._held if event.get("output_index") in marked and "item" in event]:
+            item["call_id"] = marked_id(item.get("call_id", ""))
+        for index in self._texts.keys() & set(functions):  # a call that was cut is none
+            del self._texts[index], self._items[index]
+        return [*self._held, *(self._cut(index) for index in self._texts if index in self._items)]
+
+    @property
+    def output(self) -> list[Data]:
+        """The items, once `last` has named their calls."""
+        return [item for _, item in sorted(self._items.items())]
+
+    def _pushed(self, event: Data) -> Data | None:
+        self.is_used = True
+        is_new, item = event["type"] == "response.output_item.added", event.get("item")
+        if is_new and event["output_index"] + self._before in self._items:
+            self._before = max(self._items) + 1
+        index = event["output_index"] = event["output_index"] + self._before
+        if is_new:
+            self._texts[index] = ""
+        elif event["type"] == "response.output_item.done":
+            self._texts.pop(index, None)
+        elif event["type"] == "response.output_text.delta":
+            self._texts[index] = self._texts.get(index, "") + event["delta"]
+        if item:
+            self._items[index] = item
+        if self._held or (item and item["type"] == _FUNCTION_CALL):
+            self._held.append(event)
+            return None
+        return event
+
+    def _cut(self, index: int) -> Data:
+        item = self._items[index]
+        text = [{"type": "output_text", "text": self._texts[index], "annotations": []}]
+        said = {"content": text} if item["type"] == "message" else {}
+        self._items[index] = {**item, **said, "status": "incomplete"}
+        return {"type": "response.output_item.done", "output_index": index, "item": self._items[index]}
 
 
 class NativeChunks:

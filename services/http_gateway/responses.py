@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import count
 from typing import Any
 
 from services.http_gateway.errors import HttpError
+from services.http_gateway.native_reply import NativeItems
 from tandem.client.live_text import Piece
 from tandem.openai import completion
 from tandem.v1 import tandem_pb2
@@ -68,8 +69,13 @@ class ResponsesReply:
     _items: dict[str, _Item] = field(default_factory=dict)
     _numbers: Any = field(default_factory=count)
     _calls: list[Data] = field(default_factory=list)
+    _native: NativeItems = field(default_factory=NativeItems)
 
     def whole(self, result: tandem_pb2.SolveResult, reasoning: str, native: Sequence[str] = ()) -> Data:
+        self._native.push(native)
+        if self._native.is_used:
+            self._native.last(result.tool_calls)
+            return self._response(result)
         if reasoning:
             self._item(_REASONING).text = reasoning
         if result.answer or not result.tool_calls:
@@ -81,15 +87,20 @@ class ResponsesReply:
         return [self._event(f"response.{name}", response=self._response()) for name in ("created", "in_progress")]
 
     def piece(self, piece: Piece) -> list[Data]:
+        if piece.native or self._native.is_used:
+            return _numbered(self._native.push(piece.native), self._numbers)
         return [*self._delta(_REASONING, piece.reasoning), *self._delta(_MESSAGE, piece.content)]
 
     def last(self, result: tandem_pb2.SolveResult) -> list[Data]:
+        name = "completed" if result.complete else "incomplete"
+        if self._native.is_used:
+            ended = _numbered(self._native.last(result.tool_calls), self._numbers)
+            return [*ended, self._event(f"response.{name}", response=self._response(result))]
         has_message = _MESSAGE in self._items or (result.tool_calls and not result.answer)
         opened = [] if has_message else self._opened(self._item(_MESSAGE))
         closed = [event for item in self._items.values() for event in self._closed(item, result)]
         self._calls = self._call_items(result)
         called = [event for call in enumerate(self._calls, len(self._items)) for event in self._called(*call)]
-        name = "completed" if result.complete else "incomplete"
         return [*opened, *closed, *called, self._event(f"response.{name}", response=self._response(result))]
 
     def failure(self, error: HttpError) -> list[Data]:
@@ -167,13 +178,18 @@ class ResponsesReply:
             "error": None,
             "incomplete_details": {"reason": "max_output_tokens"} if status == "incomplete" else None,
             "model": self.profile,
-            "output": [*(item.as_data(status) for item in self._items.values()), *self._calls],
+            "output": self._native.output or [*(i.as_data(status) for i in self._items.values()), *self._calls],
             "completed_at": int(time.time()) if result else None,
             **_NOT_ASKED,
             **self.asked,
             "usage": _usage(result) if result else None,
             **({"tandem": completion.own_fields(result, self.asked["metadata"])} if result else {}),
         }
+
+
+def _numbered(events: list[Data], numbers: Iterator[int]) -> list[Data]:
+    """The API's own, among those that are made here."""
+    return [{**event, "sequence_number": next(numbers)} for event in events]
 
 
 def _logprobs(item: _Item) -> Data:

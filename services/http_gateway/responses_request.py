@@ -8,7 +8,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field, model_validator
 
 from tandem.client.contract import MOST_COUNT, MOST_MESSAGES, MOST_TOOLS
-from tandem.openai.body import ApiBody, Hint, Part, Strict, Unread
+from tandem.openai.body import ApiBody, Hint, NotText, Part, Strict, Unread
 from tandem.openai.chat_request import ChatCompletionRequest, JsonSchema, ResponseFormat, TandemOptions
 from tandem.openai.parameters import RESPONSES, Table
 from tandem.openai.tools import CalledFunction, FunctionBody, OtherTool
@@ -24,19 +24,16 @@ class _Repeated(Part):
 
 
 class InputPart(_Repeated):
-    """`output_text` is a part of an earlier reply; its annotations and log-probabilities are empty."""
+    """`output_text` is a part of an earlier reply."""
 
     type: Literal["input_text", "output_text"]
     text: str
-    annotations: list[None] = Field(default_factory=list)
-    logprobs: list[None] = Field(default_factory=list)
 
 
-class OtherInput(Unread):
+class OtherInput(NotText):
     """An image or a file."""
 
     read = ("input_text", "output_text")
-    text: ClassVar[str] = ""
 
 
 class InputMessage(_Repeated):
@@ -79,7 +76,7 @@ class InputOutput(_Repeated):
 
     type: Literal["function_call_output"]
     call_id: str
-    output: str | list[InputPart]
+    output: str | list[InputPart | OtherInput]
     id: str = ""
     status: str = ""
 
@@ -96,6 +93,15 @@ class InputReasoning(Unread):
 
     def as_chat(self) -> None:
         return None
+
+
+class InputOther(NotText):
+    """A call of a tool that is no function, or its result."""
+
+    read = ("message", "function_call", "function_call_output", "reasoning")
+
+    def as_chat(self) -> dict[str, Any]:
+        return {"role": "user" if self.type.endswith("_output") else "assistant", "content": self.text}
 
 
 class ResponsesTool(FunctionBody):
@@ -193,13 +199,14 @@ def _joined(said: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return joined
 
 
-Item = InputMessage | InputCall | InputOutput | InputReasoning
+Item = InputMessage | InputCall | InputOutput | InputReasoning | InputOther
 
 
 class ResponsesRequest(ApiBody):
     """What becomes of any other parameter, tandem.openai.parameters says."""
 
     parameters: ClassVar[Table] = RESPONSES
+    protocol: ClassVar[str] = "responses"
 
     model: str
     input: str | Annotated[list[Item], Field(max_length=MOST_MESSAGES)] = Field(min_length=1)

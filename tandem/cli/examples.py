@@ -78,7 +78,10 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "tandem collect requests.jsonl --profile PROFILE",
     ),
     "train": ("tandem train collected/PROFILE/mine.parquet",),
-    "calibrate": ("tandem calibrate collected/PROFILE/mine.parquet --below 0.01 --cost usd --write",),
+    "calibrate": (
+        "tandem calibrate collected/PROFILE/mine.parquet --below 0.01 --cost usd --write",
+        "tandem calibrate --from-dry-run --lose-at-most 0.03 --profile PROFILE",
+    ),
     "disputes": ("tandem disputes mine.jsonl", "tandem disputes mine.jsonl --take r17=left --json"),
     "eval": (
         "tandem eval --data mine.jsonl",

@@ -18,7 +18,7 @@ _SAID = {
     "counted": "counted",
     "stricter": "counted; by it the policy has become a step stricter",
     "old": "noted; the policy has become stricter since this request",
-    "noted": "noted; it counts for no policy, or its shadow has counted before",
+    "noted": "noted as a label; a promise counts shadows, and each request once",
     "same": "it was reported before",
 }
 

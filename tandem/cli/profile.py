@@ -29,8 +29,8 @@ Large = Annotated[
     str,
     typer.Option(
         "--large",
-        help="The large model: openai:MODEL, anthropic:MODEL, openrouter:MODEL, http://HOST:PORT/v1#MODEL, "
-        "llamacpp:FILE.gguf or hf:REPOSITORY.",
+        help="The large model: openai:MODEL, responses:MODEL, anthropic:MODEL, openrouter:MODEL, "
+        "http://HOST:PORT/v1#MODEL, llamacpp:FILE.gguf or hf:REPOSITORY.",
     ),
 ]
 Small = Annotated[str, typer.Option("--small", help="The small model, in the same forms.")]

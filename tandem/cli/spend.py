@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Annotated
 
 import typer
@@ -11,7 +11,7 @@ from rich.table import Table
 from tandem.cli.output import JsonFlag, print_json
 from tandem.cli.tables import print_table
 from tandem.client.clients import Client
-from tandem.client.spending import GROUPS, spending
+from tandem.client.spending import GROUPS, first_day, spending
 
 _DRY = ("agreed", "on another answer", "paid for asking")
 
@@ -37,9 +37,8 @@ def spend(
     names = [name.strip() for name in by.split(",") if name.strip()]
     if not names or (unknown := [name for name in names if name not in GROUPS]):
         raise typer.BadParameter(f"{(unknown or [by])[0]!r} is none of {', '.join(GROUPS)}", param_hint="--by")
-    first = since or datetime.now().replace(day=1, hour=0, minute=0, second=0, microsecond=0)
     with Client() as client:
-        sums = spending(client, first.replace(tzinfo=UTC), names, dry_run)
+        sums = spending(client, first_day(since), names, dry_run)
     shown = ("requests", "open", "usd", "saved", *(("agreed", "otherwise", "paid") if dry_run else ()))
     rows = [
         {**dict(zip(names, key, strict=True)), **{name: getattr(found, name) for name in shown}}

@@ -10,7 +10,7 @@ from tandem.client.clients import Client
 from tandem.v1 import tandem_pb2
 
 _PAGE = 1000
-_AGREED = (tandem_pb2.STOP_REASON_VERIFIED, tandem_pb2.STOP_REASON_UNVERIFIED_BEST)
+AGREED = (tandem_pb2.STOP_REASON_VERIFIED, tandem_pb2.STOP_REASON_UNVERIFIED_BEST)
 _MILLISECOND = timedelta(milliseconds=1)
 
 
@@ -50,25 +50,36 @@ def spending(client: Client, since: datetime, by: Sequence[str], dry_runs: bool 
     RequestError.
     """
     sums: dict[tuple[str, ...], Sum] = {}
-    for request in _requests(client, since, dry_runs):
+    for request in listed(client, since, dry_runs):
         found = sums.setdefault(tuple(GROUPS[name](request) for name in by), Sum())
         found.requests += 1
-        found.agreed += request.reason in _AGREED
+        found.agreed += request.reason in AGREED
         found.otherwise += request.reason == tandem_pb2.STOP_REASON_UNVERIFIED_BEST
         if request.HasField("usd"):
-            alone = request.usd
-            if request.HasField("saved_ratio") and request.saved_ratio < 1:
-                alone = request.usd / (1 - request.saved_ratio)
+            alone = usd_alone(request)
             found.usd += request.usd
             found.saved += alone - request.usd
-            found.paid += request.usd - (0 if request.reason in _AGREED else alone)
+            found.paid += request.usd - (0 if request.reason in AGREED else alone)
         else:
             found.open += 1
     return dict(sorted(sums.items()))
 
 
-def _requests(client: Client, since: datetime, dry_runs: bool) -> Iterator[tandem_pb2.RequestSummary]:
-    """Newest first, in pages: a page begins at the moment of the last one's oldest, whose requests are seen twice."""
+def first_day(since: datetime | None) -> datetime:
+    """In UTC; default: the first of the month."""
+    first = since or datetime.now(UTC).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+    return first.replace(tzinfo=UTC)
+
+
+def usd_alone(request: tandem_pb2.RequestSummary) -> float:
+    """USD of the large model alone; where nothing says what that is, of the request itself."""
+    is_known = request.HasField("saved_ratio") and request.saved_ratio < 1
+    return request.usd / (1 - request.saved_ratio) if is_known else request.usd
+
+
+def listed(client: Client, since: datetime, dry_runs: bool) -> Iterator[tandem_pb2.RequestSummary]:
+    """Those that began at `since` or later, newest first."""
+    # In pages: a page begins at the moment of the last one's oldest, whose requests are seen twice.
     seen: set[str] = set()
     where = f'started >= "{since.isoformat()}"'
     until = ""

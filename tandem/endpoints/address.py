@@ -34,6 +34,9 @@ class Vendor:
 
 
 VENDORS = {
+    "responses": Vendor(
+        "https://api.openai.com/v1", "OPENAI_API_KEY", "openai", protocol="responses", url_variable="OPENAI_BASE_URL"
+    ),
     "openai": Vendor("https://api.openai.com/v1", "OPENAI_API_KEY", url_variable="OPENAI_BASE_URL"),
     "anthropic": Vendor(
         "https://api.anthropic.com", "ANTHROPIC_API_KEY", protocol="anthropic", url_variable="ANTHROPIC_BASE_URL"
@@ -45,7 +48,8 @@ VENDORS = {
     "together": Vendor("https://api.together.xyz/v1", "TOGETHER_API_KEY", listed="together_ai"),
 }
 _FORMS = (
-    "openai:MODEL, anthropic:MODEL, openrouter:MODEL, http://HOST:PORT/v1#MODEL, llamacpp:FILE.gguf or hf:REPOSITORY"
+    "openai:MODEL, responses:MODEL, anthropic:MODEL, openrouter:MODEL, http://HOST:PORT/v1#MODEL, "
+    "llamacpp:FILE.gguf or hf:REPOSITORY"
 )
 
 

@@ -1,9 +1,10 @@
 """What is asked: a question with what was said before it, and the kind of answer that is wanted."""
 
 # No `from __future__ import annotations`: see tandem.method.request.request.
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 from tandem.method.errors import InvalidArgument
 from tandem.method.tools import ToolCall
@@ -13,10 +14,13 @@ Task = Literal["answer", "code", "chat"]
 added.
 """
 TASKS: tuple[Task, ...] = ("answer", "code", "chat")
-Kind = Literal["answer", "code", "chat", "json", "tools"]
-"""What evidence of sufficiency there is differs by task, and again where an answer is held to a JSON schema (`json`) or
-may call tools (`tools`).
+Kind = Literal["answer", "code", "chat", "json", "tools", "option"]
+"""What evidence of sufficiency there is differs by task, and again where an answer is held to a JSON schema (`json`),
+may call tools (`tools`) or is one of the options that the question lists (`option`).
 """
+AgreedKind = Literal["answer", "json", "tools", "option"]
+AGREED: tuple[AgreedKind, ...] = get_args(AgreedKind)
+"""Kinds that `[agreement]` can take: texts alone tell whether two of them are the same."""
 Speaker = Literal["system", "user", "assistant", "tool"]
 TOKENS_PER_MESSAGE = 8
 """What a chat template adds to a message, at most."""
@@ -37,8 +41,19 @@ class Message:
         return self.text + "".join(call.name + call.arguments for call in self.calls)
 
 
-def kind_of(task: Task, json_schema: str, *, may_call: bool = False) -> Kind:
-    return "tools" if may_call else "json" if json_schema else task
+_OPTION = re.compile(r"^[ \t]*([a-j])[.:)]\s|(?:^|\s)\(([a-j])\)\s", re.IGNORECASE | re.MULTILINE)
+
+
+def kind_of(task: Task, json_schema: str, *, may_call: bool = False, question: str = "") -> Kind:
+    """`question` tells an option from other final answers; without it none is one."""
+    if may_call or json_schema:
+        return "tools" if may_call else "json"
+    return "option" if task == "answer" and _lists_options(question) else task
+
+
+def _lists_options(question: str) -> bool:
+    """As "A) Paris", "B. Rome" or "(c) Bonn": the first two, one after the other."""
+    return "AB" in "".join(one or other for one, other in _OPTION.findall(question)).upper()
 
 
 def split_conversation(messages: Sequence[Message]) -> tuple[list[Message], str]:

@@ -12,6 +12,7 @@ from functools import cached_property
 from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, PrivateAttr, field_validator, model_validator
+from pydantic_core import to_json
 
 from tandem.method.json_text import read_json_text
 from tandem.method.tokens import EFFORTS
@@ -26,7 +27,9 @@ _PLACE = re.compile(r"[\w.=\[\]-]{1,100}", re.ASCII)  # what a header and a log 
 _TYPE = re.compile(r"\[type=[^]]*\]$")
 _MOST_NAMED = 32
 _NOT_KNOWN = Parameter("hint", "it is not known here", is_passed=True)
-_OURS = frozenset({"model", "stream", "stream_options", "max_tokens", "max_completion_tokens", "tandem"})
+_OURS = frozenset(
+    {"model", "stream", "stream_options", "max_tokens", "max_completion_tokens", "max_output_tokens", "tandem"}
+)
 Hint = tuple[str, Any]
 """Its place below the part that has it, as `.name` or `.list[].name`, and its value."""
 
@@ -138,7 +141,7 @@ class ApiBody(Part, JsonBody):
         if betas:
             own["betas"] = [name for beta in betas.split(",") if _PLACE.fullmatch(name := beta.strip())]
         needed = [place for place, known in self._hints.items() if known.kind == "refused" or is_strict]
-        text = json.dumps(own, ensure_ascii=False, separators=(",", ":"))
+        text = to_json(own).decode()  # a fifth of json's time: this is on the event loop
         return tandem_pb2.Native(protocol=self.protocol, body=text, needs=needed[0] if needed else "")
 
     def keep(self, given: Any) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from itertools import dropwhile
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -12,7 +12,6 @@ from pydantic import Field, StringConstraints, model_validator
 from tandem.client.contract import MOST_CALLS, MOST_COUNT, MOST_MESSAGES, MOST_TOOLS, Count, Seed
 from tandem.client.request import SolveOptions, solve_request
 from tandem.method.conversation import Task
-from tandem.method.rule.stop_rule import NEVER
 from tandem.method.tokens import EFFORTS
 from tandem.openai.body import ApiBody, NotText, Part, Strict
 from tandem.openai.parameters import CHAT, RefusedParameter, Table
@@ -21,8 +20,6 @@ from tandem.v1 import tandem_pb2
 
 _MOST_METADATA = 16
 _ROLES = {"system": "system", "developer": "system", "user": "user", "assistant": "assistant", "tool": "tool"}
-MEMBERS: Mapping[str, tuple[float | None, int | None]] = {"large": (NEVER, None), "slm": (None, 0)}
-"""A profile's models by name, as `profile/slm`: no stage suffices, or the large model writes none."""
 
 
 class TextPart(Part):
@@ -151,16 +148,16 @@ class ChatCompletionRequest(ApiBody):
 
     def as_solve_request(self, request_id: str) -> tandem_pb2.SolveRequest:
         """Raises RefusedParameter."""
-        profile, threshold, max_stage = _model(self.model)
         own = self.tandem
+        profile, threshold = _model(self.model, own.threshold)
         choice, allowed = as_options(self.tool_choice)
         tools = [tool.function.as_offered() for tool in self.tools if isinstance(tool, ToolBody)]
         options = SolveOptions(
             profile=profile,
             request_id=request_id,
-            threshold=threshold if own.threshold is None else own.threshold,
+            threshold=threshold,
             thresholds=own.thresholds,
-            max_stage=max_stage if own.max_stage is None else own.max_stage,
+            max_stage=own.max_stage,
             max_cost_usd=own.max_cost_usd,
             max_llm_tokens=own.max_llm_tokens,
             max_answer_tokens=self._max_tokens,
@@ -221,13 +218,16 @@ def _with_one_system_message(said: list[dict[str, Any]]) -> list[dict[str, Any]]
     return [*([{"role": "system", "content": "\n\n".join(system)}] if system else []), *rest]
 
 
-def _model(name: str) -> tuple[str, float | None, int | None]:
-    """Profile, threshold and last stage of `profile`, `profile@threshold`, or of a model of it as in MEMBERS."""
-    named, is_given, threshold = name.partition("@")
-    profile, _, member = named.rpartition("/")
-    if profile and member in MEMBERS and not is_given:
-        return profile, *MEMBERS[member]
+def _model(name: str, threshold: float | None) -> tuple[str, float | None]:
+    """Of `profile` or `profile@threshold`, beside the threshold of the body's own options."""
+    named, is_given, said = name.partition("@")
+    if not is_given:
+        return name, threshold
     try:
-        return named, float(threshold) if is_given else None, None
+        own = float(said)
     except ValueError:
-        raise RefusedParameter("model", f"{threshold!r} is no threshold: 0 to 1", "invalid_value") from None
+        raise RefusedParameter("model", f"{said!r} is no threshold: 0 to 1", "invalid_value") from None
+    if threshold not in (None, own):
+        message = f"the model {name!r} names the threshold {own:g}, and tandem.threshold is {threshold:g}: give one"
+        raise RefusedParameter("tandem.threshold", message, "invalid_value")
+    return named, own

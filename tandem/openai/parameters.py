@@ -72,13 +72,14 @@ _EFFORT = Parameter(
     "becomes `low` there, `max` here `xhigh`; `none` is not said), where they take it; a model that runs here has none",
     is_told=True,
 )
-_CACHE = _hint("what has the same beginning is found without it")
+_CACHE = _passed(_hint("what has the same beginning is found without it"))
 _NOT_CUT = "nothing is cut: a conversation that is too long is refused"
 _TIERS = "there are no tiers"
 _SEARCH = _hint("nothing is searched here: the model answers without it")
 _SERVERS_TOOL = _hint("a tool that the API's own servers run: it is not offered to the models")
 _CALLERS_TOOL = _hint("the caller's own tool, which is no function: it is not offered to the models")
 _TEXT_ONLY = "the models here read text alone"
+_CITED = "what a text of an earlier reply cites is not read again"
 _LOGPROBS = "two models write the answer"
 _TOOLS = _used(
     "functions that the answer may call, at most 128; `strict`: a schema that no text can be held to in full is "
@@ -105,7 +106,7 @@ _BOTH: Table = {
     "prompt_cache_key": _CACHE,
     "prompt_cache_options": _CACHE,
     "prompt_cache_retention": _CACHE,
-    "safety_identifier": _hint("use `user`"),
+    "safety_identifier": _passed(_hint("use `user`")),
 }
 """Of chat completions and responses."""
 
@@ -141,7 +142,6 @@ CHAT: Table = {
     "modalities": _refused("text only", ["text"]),
     "audio": _refused("text only"),
     **_BOTH,
-    **{name: _passed(known) for name, known in _BOTH.items() if known is _CACHE or name == "safety_identifier"},
     "presence_penalty": _passed(_hint("not followed by every engine", 0)),
     "frequency_penalty": _passed(_hint("not followed by every engine", 0)),
     "reasoning_effort": _passed(_EFFORT),
@@ -152,7 +152,7 @@ CHAT: Table = {
     "chat_template_kwargs": _passed(_hint("a profile has its models' templates")),
     "messages[].name": _passed(_hint("who speaks is said by the role")),
     "messages[].reasoning_content": _passed(_hint("what a model thought in an earlier turn is not read again")),
-    "messages[].content[].cache_control": _passed(_CACHE),
+    "messages[].content[].cache_control": _CACHE,
     "messages[].content[type=*]": _passed(_refused(_TEXT_ONLY)),
     "messages[].tool_calls[].index": _passed(_hint("the order says it")),
     "messages[].tool_calls[].function.arguments": _passed(
@@ -224,23 +224,28 @@ RESPONSES: Table = {
     "stop": _refused("answers of this API end by themselves: use chat completions", []),
     "max_tokens": _refused("use `max_output_tokens`"),
     **_BOTH,
-    "reasoning.effort": _EFFORT,
-    "reasoning.summary": _hint("what the large model wrote is the reasoning"),
-    "text.verbosity": _hint("say it in a message"),
-    "include": _hint("there is nothing more to include", []),
-    "store": _hint(CHAT["store"].about, False),
-    "max_tool_calls": _hint("nothing is called here: the caller runs its tools"),
-    "access_programs": _hint("nothing is called here: the caller runs its tools"),
+    "reasoning.effort": _passed(_EFFORT),
+    "reasoning.summary": _passed(_hint("what the large model wrote is the reasoning")),
+    "text.verbosity": _passed(_hint("say it in a message")),
+    "include": _passed(_hint("there is nothing more to include", [])),
+    "store": CHAT["store"],
+    "max_tool_calls": _passed(_hint("nothing is called here: the caller runs its tools")),
+    "access_programs": _passed(_hint("nothing is called here: the caller runs its tools")),
     "stream_options": _hint("events are sent as they are"),
-    "truncation": _hint(_NOT_CUT, "disabled"),
-    "context_management": _hint(_NOT_CUT),
-    "client_metadata": _hint("it is the client's own"),
-    "input[].content[type=*]": _refused(_TEXT_ONLY),
-    "input[type=reasoning]": _hint(CHAT["messages[].reasoning_content"].about),
-    "input[].arguments": _hint(CHAT["messages[].tool_calls[].function.arguments"].about),
-    "tools[].parameters": _BOUND,
-    "tools[type=web_search]": _SERVERS_TOOL,
-    "tools[type=custom]": _CALLERS_TOOL,
+    "truncation": _passed(_hint(_NOT_CUT, "disabled")),
+    "context_management": _passed(_hint(_NOT_CUT)),
+    "client_metadata": _passed(_hint("it is the client's own")),
+    "input[].content[type=*]": _passed(_refused(_TEXT_ONLY)),
+    "input[].output[type=*]": _passed(_refused(_TEXT_ONLY)),
+    "input[].content[].annotations": _passed(_hint(_CITED, [])),
+    "input[].content[].logprobs": _passed(_hint("how sure a model was of an earlier text is not read again", [])),
+    "input[type=item_reference]": _refused(_STATELESS),
+    "input[type=*]": _passed(_refused("calls of tools that are no functions, and their results, are not read here")),
+    "input[type=reasoning]": CHAT["messages[].reasoning_content"],
+    "input[].arguments": CHAT["messages[].tool_calls[].function.arguments"],
+    "tools[].parameters": _passed(_BOUND),
+    "tools[type=web_search]": _passed(_SERVERS_TOOL),
+    "tools[type=custom]": _passed(_CALLERS_TOOL),
 }
 
 MESSAGES: Table = {
@@ -286,13 +291,13 @@ MESSAGES: Table = {
     "user_profile_id": _hint("the credential says who asks"),
     "workspace_id": _hint("the credential says who asks"),
     "betas": _hint("say them in the header `anthropic-beta`", []),
-    "cache_control": _passed(_CACHE),
-    "system[].cache_control": _passed(_CACHE),
-    "messages[].content[].cache_control": _passed(_CACHE),
-    "messages[].content[].citations": _passed(_hint("what a text of an earlier reply cites is not read again", [])),
+    "cache_control": _CACHE,
+    "system[].cache_control": _CACHE,
+    "messages[].content[].cache_control": _CACHE,
+    "messages[].content[].citations": _passed(_hint(_CITED, [])),
     "messages[].content[type=thinking]": CHAT["messages[].reasoning_content"],
     "messages[].content[type=redacted_thinking]": CHAT["messages[].reasoning_content"],
-    "tools[].cache_control": _passed(_CACHE),
+    "tools[].cache_control": _CACHE,
     "tools[].input_schema": _passed(_BOUND),
     "tools[].defer_loading": _passed(_hint("all tools are read")),
     "tools[].eager_input_streaming": _passed(_hint("calls come at the end of a stream")),

@@ -325,7 +325,9 @@ class SolveRequest(_message.Message):
     question: _builtins.str
     """The question, at most the profile's `max_question_tokens`. Instead of it a conversation may be given: `messages`."""
     profile: _builtins.str
-    """Name of a served profile. Empty: the gateway's default."""
+    """Name of a served profile, or of a model of it: `pair/large` (threshold 1) or `pair/slm` (max_stage 0), where `stop` does not say so
+    itself. Empty: the gateway's default.
+    """
     resume_after: _builtins.str
     """Resume after this event: the `cursor` of the last event that the client received. Empty: from the start."""
     keep_running: _builtins.bool
@@ -435,7 +437,7 @@ class Native(_message.Message):
     BODY_FIELD_NUMBER: _builtins.int
     NEEDS_FIELD_NUMBER: _builtins.int
     protocol: _builtins.str
-    """"openai" (chat completions) or "anthropic" (messages)."""
+    """"openai" (chat completions), "responses" or "anthropic" (messages)."""
     body: _builtins.str
     """JSON object, without model, stream and cap; `betas`: of the header anthropic-beta."""
     needs: _builtins.str
@@ -2027,6 +2029,7 @@ class RequestSummary(_message.Message):
     QUESTION_FIELD_NUMBER: _builtins.int
     TOOL_FIELD_NUMBER: _builtins.int
     SESSION_FIELD_NUMBER: _builtins.int
+    DRY_RUN_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     state: Global___RequestState.ValueType
     profile: _builtins.str
@@ -2048,6 +2051,10 @@ class RequestSummary(_message.Message):
     """Where a tool's result is answered, the tool's name; empty: the question is the user's."""
     session: _builtins.str
     """The session that it is a turn of; empty: of none."""
+    @_builtins.property
+    def dry_run(self) -> Global___DryRunSummary:
+        """Of a dry run; unset: of one that an older worker began."""
+
     def __init__(
         self,
         *,
@@ -2065,11 +2072,14 @@ class RequestSummary(_message.Message):
         question: _builtins.str = ...,
         tool: _builtins.str = ...,
         session: _builtins.str = ...,
+        dry_run: Global___DryRunSummary | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_duration_ms", b"_duration_ms", "_saved_ratio", b"_saved_ratio", "_stage", b"_stage", "_usd", b"_usd", "duration_ms", b"duration_ms", "saved_ratio", b"saved_ratio", "stage", b"stage", "usd", b"usd"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_dry_run", b"_dry_run", "_duration_ms", b"_duration_ms", "_saved_ratio", b"_saved_ratio", "_stage", b"_stage", "_usd", b"_usd", "dry_run", b"dry_run", "duration_ms", b"duration_ms", "saved_ratio", b"saved_ratio", "stage", b"stage", "usd", b"usd"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_duration_ms", b"_duration_ms", "_saved_ratio", b"_saved_ratio", "_stage", b"_stage", "_usd", b"_usd", "duration_ms", b"duration_ms", "profile", b"profile", "question", b"question", "reason", b"reason", "request_id", b"request_id", "saved_ratio", b"saved_ratio", "session", b"session", "stage", b"stage", "started_at_unix_ms", b"started_at_unix_ms", "state", b"state", "tenant", b"tenant", "tool", b"tool", "trace_id", b"trace_id", "usd", b"usd"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_dry_run", b"_dry_run", "_duration_ms", b"_duration_ms", "_saved_ratio", b"_saved_ratio", "_stage", b"_stage", "_usd", b"_usd", "dry_run", b"dry_run", "duration_ms", b"duration_ms", "profile", b"profile", "question", b"question", "reason", b"reason", "request_id", b"request_id", "saved_ratio", b"saved_ratio", "session", b"session", "stage", b"stage", "started_at_unix_ms", b"started_at_unix_ms", "state", b"state", "tenant", b"tenant", "tool", b"tool", "trace_id", b"trace_id", "usd", b"usd"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__dry_run: _TypeAlias = _typing.Literal["dry_run"]  # noqa: Y015
+    _WhichOneofArgType__dry_run: _TypeAlias = _typing.Literal["_dry_run", b"_dry_run"]  # noqa: Y015
     _WhichOneofReturnType__duration_ms: _TypeAlias = _typing.Literal["duration_ms"]  # noqa: Y015
     _WhichOneofArgType__duration_ms: _TypeAlias = _typing.Literal["_duration_ms", b"_duration_ms"]  # noqa: Y015
     _WhichOneofReturnType__saved_ratio: _TypeAlias = _typing.Literal["saved_ratio"]  # noqa: Y015
@@ -2078,6 +2088,8 @@ class RequestSummary(_message.Message):
     _WhichOneofArgType__stage: _TypeAlias = _typing.Literal["_stage", b"_stage"]  # noqa: Y015
     _WhichOneofReturnType__usd: _TypeAlias = _typing.Literal["usd"]  # noqa: Y015
     _WhichOneofArgType__usd: _TypeAlias = _typing.Literal["_usd", b"_usd"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__dry_run) -> _WhichOneofReturnType__dry_run | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__duration_ms) -> _WhichOneofReturnType__duration_ms | None: ...
     @_typing.overload
@@ -2088,6 +2100,40 @@ class RequestSummary(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__usd) -> _WhichOneofReturnType__usd | None: ...
 
 Global___RequestSummary: _TypeAlias = RequestSummary  # noqa: Y015
+
+@_typing.final
+class DryRunSummary(_message.Message):
+    """What a promise needs to know of a dry run beside its `reason`; no text."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KIND_FIELD_NUMBER: _builtins.int
+    QUESTION_DIGEST_FIELD_NUMBER: _builtins.int
+    POLICY_DIGEST_FIELD_NUMBER: _builtins.int
+    NO_CALL_FIELD_NUMBER: _builtins.int
+    kind: _builtins.str
+    """Of the answer: answer, json, tools, option, as a profile's [agreement] names it."""
+    question_digest: _builtins.str
+    """Equal where the same was asked."""
+    policy_digest: _builtins.str
+    """Equal where the same models were asked by the same rule."""
+    no_call: _builtins.bool
+    """The small models agreed that no tool is called."""
+    def __init__(
+        self,
+        *,
+        kind: _builtins.str = ...,
+        question_digest: _builtins.str = ...,
+        policy_digest: _builtins.str = ...,
+        no_call: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["kind", b"kind", "no_call", b"no_call", "policy_digest", b"policy_digest", "question_digest", b"question_digest"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DryRunSummary: _TypeAlias = DryRunSummary  # noqa: Y015
 
 @_typing.final
 class GetTimelineRequest(_message.Message):
@@ -2503,7 +2549,8 @@ class ReportOutcomeResponse(_message.Message):
     request_id: _builtins.str
     counting: _builtins.str
     """"counted"; "stricter": counted, and the policy has become a step stricter by it; "old": the policy has become stricter since the
-    request; "noted": the request's shadow has counted before, or its policy was the caller's own; "same": reported before.
+    request; "noted": a label, since a promise is watched by requests that have a shadow; or the request's shadow has counted before, or its
+    policy was the caller's own; "same": reported before.
     """
     @_builtins.property
     def policy(self) -> Global___PolicyStanding:
@@ -2571,7 +2618,7 @@ Global___ListPromisesResponse: _TypeAlias = ListPromisesResponse  # noqa: Y015
 @_typing.final
 class PolicyStanding(_message.Message):
     """How a tenant's policy of a profile and kind of task does. A question is lost where its answer is wrong and the large model's own
-    answer is right; where nobody knows the large model's, a wrong answer of the small model counts as lost.
+    answer is right. Where something is promised, requests with a shadow count alone; else a wrong answer of the small model counts as lost.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -2606,7 +2653,9 @@ class PolicyStanding(_message.Message):
     lost_at_most: _builtins.float
     confidence: _builtins.float
     promised: _builtins.float
-    """The promised share. Unset: the profile promises nothing here."""
+    """The promised share; where shadows tell differences, and labels had shown these to be mostly no loss, the share that may differ.
+    Unset: the profile promises nothing here.
+    """
     standing: Global___Standing.ValueType
     @_builtins.property
     def changes(self) -> _containers.RepeatedCompositeFieldContainer[Global___PolicyChange]:

@@ -18,6 +18,7 @@ from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import httpx
 import psutil
@@ -48,7 +49,7 @@ def run_batch(
     stack: Stack, lines: Lines, folder: Path, concurrency: int, victims: Sequence[str] = (), journal: Path | None = None
 ) -> Figures:
     """Ask the lines as one batch, and say what came of it. `journal` is where the test engines count."""
-    asked, out = folder / "questions.jsonl", folder / "answers.jsonl"
+    asked, out, batch_id = folder / "questions.jsonl", folder / "answers.jsonl", uuid4().hex
     asked.write_text("".join(json.dumps(line) + "\n" for line in lines))
     command = [
         str(find_binary("tandem")),
@@ -61,8 +62,8 @@ def run_batch(
     ]
     began = time.monotonic()
     with stacks.environment({"TANDEM_ADDRESS": stack.gateway}):
-        running = subprocess.Popen([*command, "--batch-id", "bench", "--json"], stdout=subprocess.PIPE, text=True)
-    watcher = _Watcher(stack, len(lines), victims)
+        running = subprocess.Popen([*command, "--batch-id", batch_id, "--json"], stdout=subprocess.PIPE, text=True)
+    watcher = _Watcher(stack, batch_id, len(lines), victims)
     watching = threading.Thread(target=watcher.watch, daemon=True)
     watching.start()
     printed, _ = running.communicate()
@@ -111,8 +112,8 @@ def _compared(stack: Stack, lines: Lines, batch: dict[str, Any], answers: Lines,
 class _Watcher:
     """Looks at the batch over HTTP, and kills each victim once its share of the requests has ended."""
 
-    def __init__(self, stack: Stack, total: int, victims: Sequence[str]) -> None:
-        self._stack, self._victims = stack, list(victims)
+    def __init__(self, stack: Stack, batch_id: str, total: int, victims: Sequence[str]) -> None:
+        self._stack, self._batch_id, self._victims = stack, batch_id, list(victims)
         # In the first half: while one is healed others may already work on.
         self._marks = [total * (number + 1) // (2 * len(victims) + 1) for number in range(len(victims))]
         self.killed: dict[str, int] = {}
@@ -123,7 +124,7 @@ class _Watcher:
         with httpx.Client(base_url=self._stack.http, timeout=10) as http:
             while not self.is_over.wait(0.5):
                 try:
-                    seen = http.get("/v1/batches/bench").raise_for_status().json()
+                    seen = http.get(f"/v1/batches/{self._batch_id}").raise_for_status().json()
                 except httpx.HTTPError:
                     self.num_missed += bool(self.num_seen)  # before, the batch has not begun
                     continue

@@ -240,6 +240,18 @@ def test_an_api_that_never_begins_is_left_and_the_prompts_that_it_may_have_read_
     assert (usage.output_tokens, usage.discarded_tokens, usage.is_estimated) == (0, 0, True)
 
 
+def test_the_lost_prompt_of_a_later_turn_counts_as_cached_as_far_as_the_turn_before_had_it(
+    client: Client, endpoints: Endpoints
+) -> None:
+    endpoints.next[LARGE] = [Answer(is_silent=True)] * 50
+    said = [("user", "Read. " * 2000), ("assistant", "Read."), ("user", "Go on.")]
+    result = client.ask([{"role": role, "content": text} for role, text in said])
+    usage = result.usage.llm
+    last = (usage.input_tokens + usage.cached_input_tokens) / endpoints.asked.count(LARGE)
+    assert usage.is_estimated
+    assert 0.98 * last < usage.cached_input_tokens < last  # of earlier attempts a span has told all, as computed
+
+
 def test_an_api_that_always_closes_early_is_left_after_four_attempts(client: Client, endpoints: Endpoints) -> None:
     cut = Answer(events=openai_chunks(["It "], None, finish=None), closes=True)
     endpoints.next[LARGE] = [cut] * 50

@@ -8,19 +8,16 @@ import pytest
 
 from tandem.local.supervisor import Stack
 from tests.e2e.batches import run_batch, scripted_questions
-from tests.stacks import scripted_stack
 
 pytestmark = pytest.mark.timeout(900)
 _QUESTIONS = 200  # enough that each victim is killed while others still wait, also on a fast machine
 VICTIMS = ("worker", "temporal", "http-gateway")  # without the last one the batch goes on, and might end too soon
 
 
-def test_every_question_is_answered_once_although_processes_are_killed_and_its_cost_is_the_ledgers(
-    tmp_path: Path,
+def test_every_question_is_answered_once_although_processes_are_killed_and_its_cost_is_the_sum_of_the_bills(
+    tmp_path: Path, stack: Stack
 ) -> None:
-    journal = tmp_path / "journal"
-    with scripted_stack({"TANDEM_TEST_JOURNAL": str(journal)}) as stack:
-        seen = run_batch(stack, scripted_questions(_QUESTIONS, seed=1), tmp_path, 8, VICTIMS, journal)
+    seen = run_batch(stack, scripted_questions(_QUESTIONS, seed=1), tmp_path, 8, VICTIMS)
     assert set(seen["killed"]) == set(VICTIMS)
     assert (seen["state"], seen["answered_once"], seen["counts"]["answered"]) == ("completed", _QUESTIONS, _QUESTIONS)
     assert seen["different_answers"] == 0

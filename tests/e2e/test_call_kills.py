@@ -1,5 +1,5 @@
-"""kill -9 of a process, or a client that leaves, in the middle of a call: one whole call or none, and bill and trace as
-the log has them.
+"""kill -9 of a process, or a client that leaves, in the middle of a call, and of an answer or a program that two small
+models give: one whole answer or none, and bill and trace as the log has them.
 """
 
 # ruff: noqa: F811
@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -32,6 +33,7 @@ from tests.stacks import heal, restart, scripted_stack
 
 pytestmark = pytest.mark.timeout(900)
 CALL = '<call>w_{"at":_"Rome"}</call>'
+PROGRAM = "def f(x):\n    return x + 1"
 TOOL = {"name": "w", "parameters": {"type": "object", "properties": {"at": {"type": "string"}}}}
 
 
@@ -86,36 +88,76 @@ def test_a_client_that_leaves_in_the_middle_of_a_call_is_billed_what_was_written
     assert result["cost"]["usd"] > 0
 
 
+@dataclass(frozen=True)
+class Kind:
+    """`text`: what every model writes, as scripts have it; `question` has a place for the script."""
+
+    text: str
+    question: Any
+    options: dict[str, Any]
+
+    def asked(self, script: str) -> Any:
+        said = self.question.replace("SCRIPT", f"[{script}]")
+        return spoken(said) if "tools" in self.options else said
+
+    def is_whole(self, result: dict[str, Any]) -> bool:
+        calls = [(each["name"], each["arguments"]) for each in result["tool_calls"]]
+        if "tools" in self.options:
+            return calls == [("w", '{"at": "Rome"}')]
+        return not calls and result["answer"] == (PROGRAM if "code" in self.options.values() else "18")
+
+
+FUNCTION = 'def f(x):\n    """SCRIPT\n    >>> f(1)\n    2\n    """\n'
+KINDS = {
+    "call": Kind(CALL, "SCRIPT", {"tools": [TOOL]}),
+    # Where a small model goes on its script begins again, at whatever token: the last box counts.
+    "answer": Kind("_\\boxed{18}", "SCRIPT what?", {"task": "answer"}),
+    "program": Kind(
+        f"```python|{PROGRAM}|```".replace("\n", "|").replace(" ", "_"),
+        FUNCTION,
+        {"task": "code", "checks": ["python_agreement"]},
+    ),
+}
+ENGINES = {"slm": "slm", "second_slm": "second", "third_slm": "third", "llm": "llm"}
+
+
 class Together:
-    """A stack of two small models that are asked together, and what its engines have counted themselves."""
+    """A stack of small models that are asked together, and what its engines have counted themselves."""
 
     def __init__(self, stack: Stack, client: Client, journal: Path) -> None:
         self.stack, self.client, self._journal, self._pool = stack, client, journal, ThreadPoolExecutor(1)
         self._before = self._counts()
 
     def _counts(self) -> Counter[tuple[str, str]]:
+        roles = {engine: role for role, engine in ENGINES.items()}
         found = Counter[tuple[str, str]]()
         for line in self._journal.read_text().splitlines():
             engine, kind, count = line.split()
-            found["second_slm" if engine == "second" else engine, kind] += int(count)
+            found[roles[engine], kind] += int(count)
         return found
 
     def counted(self) -> Counter[tuple[str, str]]:
         """Tokens by role and kind since the request was asked."""
         return self._counts() - self._before
 
-    def _agree(self, texts: str) -> bool:
-        return self.client.ask(spoken(f"[{texts}]"), tools=[TOOL]).answered_by == tandem_pb2.ROLE_SLM
+    def _agree(self, kind: Kind, script: str) -> bool:
+        result = self.client.ask(kind.asked(script), **kind.options)
+        return result.stop.reason == tandem_pb2.STOP_REASON_VERIFIED
 
-    def ask(self, request_id: str, hold: str, held: str = "second_slm") -> Future[tandem_pb2.SolveResult]:
-        """Both small models make the same call; one has written it all where the other waits after a token."""
+    def ask(
+        self, request_id: str, hold: str, held: str = "second_slm", kind: Kind = KINDS["call"]
+    ) -> Future[tandem_pb2.SolveResult]:
+        """Both small models write the same; one has written it all where the other waits after a token."""
         heal(self.stack)
-        texts = " ".join(f"{engine}={CALL} {engine}_eos={len(CALL) + 1}" for engine in ("slm", "second", "llm"))
-        wait_until(lambda: self._agree(texts), 120)  # the worker's channels may still wait before they connect again
+        whole = len(kind.text) + 1
+        script = " ".join(f"{engine}={kind.text} {engine}_eos={whole}" for engine in ENGINES.values())
+        wait_until(lambda: self._agree(kind, script), 120)  # the worker's channels may still wait before they connect
         self._before = self._counts()
-        said = spoken(f"[{texts} {held.removesuffix('_slm')}_hold=1{hold}]")
-        asking = self._pool.submit(self.client.ask, said, tools=[TOOL], request_id=request_id, keep_running=True)
-        expected = {role: 1 if role == held else len(CALL) + 1 for role in ("slm", "second_slm")}
+        said = kind.asked(f"{script} {ENGINES[held]}_hold=1{hold}")
+        options = {**kind.options, "request_id": request_id, "keep_running": True}
+        asking = self._pool.submit(self.client.ask, said, **options)
+        has_first = held == "second_slm" or kind is not KINDS["program"]  # else the second waits for the first
+        expected = {"slm": whole if held != "slm" else 1, "second_slm": 1 if held != "slm" else whole * has_first}
         wait_until(lambda: {role: self.counted()[role, "output"] for role in expected} == expected, 120)
         return asking
 
@@ -140,23 +182,44 @@ def together(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Together]:
         yield Together(stack, client, journal)
 
 
-@pytest.mark.parametrize("component", ["worker", "slm-executor", "second-slm-executor", "redis", "gateway", "temporal"])
-def test_whatever_dies_while_two_small_models_answer_leaves_one_call_and_an_exact_bill(
-    together: Together, hold: Hold, component: str
+PROCESSES = ["worker", "slm-executor", "second-slm-executor", "redis", "gateway", "temporal"]
+OWN = PROCESSES[:3]
+
+
+@pytest.mark.parametrize(
+    ("kind", "component"),
+    [
+        pytest.param(kind, component, marks=[] if kind == "call" or component in OWN else pytest.mark.nightly)
+        for kind in KINDS
+        for component in PROCESSES
+    ],
+)
+def test_whatever_dies_while_two_small_models_answer_leaves_one_answer_and_an_exact_bill(
+    together: Together, hold: Hold, kind: str, component: str
 ) -> None:
-    """Where one's own process died, or Redis stayed away for longer than it waits (on a busy machine), the large model
-    has answered, and a note says so; else what both say is taken.
+    """Where one's own process died, or Redis stayed away for longer than it waits (on a busy machine), another model
+    has answered, and a note says so; else what both say is taken. A program is asked for again of a process that is
+    back in time.
     """
-    asking = together.ask(uuid4().hex, f":{hold}", "slm" if component == "slm-executor" else "second_slm")
+    held = "slm" if component == "slm-executor" else "second_slm"
+    asking = together.ask(uuid4().hex, f":{hold}", held, KINDS[kind])
     restart(together.stack, component)
     hold.release()
     result = to_dict(asking.result(300))
-    assert [(each["name"], each["arguments"]) for each in result["tool_calls"]] == [("w", '{"at": "Rome"}')]
-    is_away = any("small model did not answer" in note for note in result["notes"])
-    expected = ("llm", "unknown") if is_away else ("slm", "pass")
-    assert (result["answered_by"], result["checks"][0]["verdict"]) == expected
+    assert KINDS[kind].is_whole(result)
     assert billed(result) == together.counted()
-    assert component == "redis" or is_away == component.endswith("slm-executor")
+    said = "small model failed" if kind == "program" else "small model did not answer"
+    is_away = any(said in note for note in result["notes"])
+    is_own = component.endswith("slm-executor")
+    assert component == "redis" or is_away == is_own or (kind == "program" and is_own)
+    if kind == "program":  # the next small model agrees with the one that is left
+        assert (result["answered_by"], result["stop"]["reason"]) == (
+            "third_slm" if is_away else "second_slm",
+            "verified",
+        )
+    else:
+        expected = ("llm", "unknown") if is_away else ("slm", "pass")
+        assert (result["answered_by"], result["checks"][0]["verdict"]) == expected
 
 
 def test_a_caller_who_cancels_while_two_small_models_answer_is_billed_what_was_written(together: Together) -> None:

@@ -6,20 +6,18 @@ import json
 import os
 import signal
 import subprocess
-import sys
 
 from tandem.client.clients import Client
 from tandem.local.supervisor import Stack
+from tests.command import tandem
+from tests.e2e.test_local_stack import MAIN
 
-COMMAND = [sys.executable, "-c", "from tandem.cli import main; main()", "chat", "--threshold", "0.8"]
+WORDS = ["chat", "--threshold", "0.8"]
 YES = "[slm=yes_ slm_eos=4 scores=0:0.9]"
 
 
 def chat(stack: Stack, *lines: str, options: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [*COMMAND, *options], input="\n".join(lines), capture_output=True, text=True, timeout=120,
-        env={**os.environ, "TANDEM_ADDRESS": stack.gateway},
-    )  # fmt: skip
+    return tandem(*WORDS, *options, stdin="\n".join(lines).encode(), TANDEM_ADDRESS=stack.gateway)
 
 
 def cancelled(stack: Stack) -> set[str]:
@@ -66,7 +64,7 @@ def test_a_question_that_fails_says_why_and_the_chat_goes_on(stack: Stack) -> No
 def test_ctrl_c_stops_the_models_and_keeps_the_conversation(stack: Stack) -> None:
     before = cancelled(stack)
     process = subprocess.Popen(
-        COMMAND, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1,
+        [*MAIN, *WORDS], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1,
         env={**os.environ, "TANDEM_ADDRESS": stack.gateway, "PYTHONUNBUFFERED": "1"},
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )  # fmt: skip

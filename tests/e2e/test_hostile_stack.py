@@ -27,7 +27,7 @@ from tests.e2e.test_api_stack import (  # noqa: F401
 from tests.hostile_api import FAMILIES, case
 
 pytestmark = pytest.mark.timeout(900)
-SEED, EACH = 20261202, 4
+SEED, EACH = 20261202, 2
 
 
 @pytest.mark.usefixtures("open_circuits")

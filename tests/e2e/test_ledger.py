@@ -1,5 +1,6 @@
 """The sum of the bills is what the engines counted when processes are killed under the requests; without kills
-tests/integration/test_bills.py shows it.
+tests/integration/test_bills.py shows it. `make test` has kills in the campaign of faults (chaos/test_chaos.py), which
+asks the same of every round.
 """
 
 from __future__ import annotations
@@ -8,7 +9,7 @@ import pytest
 
 from tests.e2e.ledger import Load, run
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = [pytest.mark.nightly, pytest.mark.timeout(600)]
 _TOKENS_PER_WRITE = 2  # generated since the last write to the request log
 _LONGEST_PROMPT = 250  # of the ledger's scripts, with the insight
 

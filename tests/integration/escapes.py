@@ -251,6 +251,15 @@ def f():
 """,
 }
 
+# What namespaces or landlock may have a part in. The others end by limits of time, memory and output, or by how a result is
+# compared, the same with any layer.
+HELD_BY_LAYERS = (
+    "fork bomb", "other program", "a full disk", "files without end", "writing outside", "reading outside",
+    "environment of others", "a socket", "an abstract socket", "killing the parent", "tracing others",
+    "raising its limits", "writes to every descriptor", "ignores signals", "threads that go on",
+    "lazy import of the service",
+)  # fmt: skip
+
 
 def was_written_outside() -> bool:
     """Whether "writing outside" has left its file."""

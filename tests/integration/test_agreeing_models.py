@@ -5,6 +5,7 @@ token is billed.
 from __future__ import annotations
 
 import asyncio
+import json
 import shutil
 import time
 from collections import Counter
@@ -21,7 +22,9 @@ import pytest_asyncio
 from tandem import Checked, Client, RequestError, to_dict
 from tandem.client.spending import spending
 from tandem.method.names import beside_id
+from tandem.method.profile.profile import load_profile
 from tandem.v1 import tandem_pb2
+from tests.command import tandem
 from tests.integration.asking import BOUND_SECONDS, ask, generated, idle
 from tests.integration.conftest import SPANS, System, run_system
 from tests.integration.edge import serving
@@ -33,6 +36,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 OTHER = {"type": "function", "function": {"name": "f", "description": "Else.", "parameters": PARAMETERS}}
 OF_OTHER = '<call>f_{"at":_"Paris"}</call>'
 NOBODY = "It_is_sunny."
+KINDS = 'kinds = ["tools", "answer", "json", "option"]'
 Systems = Callable[..., Awaitable[System]]
 
 
@@ -48,18 +52,20 @@ async def agreeing(
     running: dict[str, System] = {}
     async with AsyncExitStack() as stack:
 
-        async def system_of(rule: str = "both", more: str = "", is_dry: bool = False, **options: Any) -> System:
+        async def system_of(
+            rule: str = "both", more: str = "", is_dry: bool = False, kinds: str = KINDS, **options: Any
+        ) -> System:
             told = [rule.replace(" ", ""), more.replace(" ", "").replace("=", ""), "dry" * is_dry]
+            told += ["other"] * (kinds != KINDS)
             name = "-".join(filter(None, [*told, *options]))
             if name not in running:
                 folder = tmp_path_factory.mktemp("agreeing") / "scripted-together"
                 shutil.copytree(profiles_folder / "scripted-together", folder)
                 text = (folder / "profile.toml").read_text().replace('rule = "both"', f'rule = "{rule}"\n{more}')
+                text = text.replace(KINDS, kinds)
                 tools = "\n[tools]\nthreshold = 0.8\n" if "certain" in rule else ""
                 if is_dry:
-                    text = (
-                        text.replace('kinds = ["tools", "answer", "json"]', "kinds = []") + "\n[shadow]\nsmall = 1.0\n"
-                    )
+                    text = text.replace(KINDS, "kinds = []") + "\n[shadow]\nsmall = 1.0\n"
                 (folder / "profile.toml").write_text(text + tools)
                 system = run_system(
                     *("scripted-together", folder.parent, redis_url, temporal_address, checker_address),
@@ -131,6 +137,12 @@ async def test_where_both_call_nothing_the_first_ones_text_is_served(agreeing: S
     assert 0 < generated(cut["usage"]["second_slm"]) <= 12
 
 
+async def test_a_call_that_an_api_gives_as_text_is_not_taken_for_no_call(agreeing: Systems) -> None:
+    result = await asked(await agreeing(), 'So:_{"name":_"w"}', 'I_say:_{"name":_"w",_"arguments":_{}}')
+    assert (result["answered_by"], result["checks"][0]["verdict"]) == ("llm", "fail")
+    assert result["checks"][0]["detail"] == "a call stands in the text, so that none is read"
+
+
 async def test_a_promise_of_calls_alone_takes_no_text(agreeing: Systems) -> None:
     result = await asked(await agreeing(more="no_call = false"), NOBODY, "Sun.")
     assert (result["answered_by"], result["checks"][0]["detail"]) == ("llm", "none of them calls a tool")
@@ -141,6 +153,18 @@ async def test_final_answers_are_compared_by_their_values(agreeing: Systems) -> 
     assert (alike["answer"], alike["answered_by"], alike["stop"]["reason"]) == ("18", "slm", "verified")
     apart = await asked(await agreeing(), "18", "19", "17", has_tools=False, task="answer")
     assert (apart["answer"], apart["answered_by"]) == ("17", "llm")
+
+
+async def test_an_option_is_compared_by_its_letter_and_is_no_final_answer_of_another_promise(agreeing: Systems) -> None:
+    listed = "]\nA) Paris\nB) Rome\n["
+    both = await agreeing()
+    alike = await asked(both, "B)_Rome", "(b)", "A", listed, has_tools=False, task="answer")
+    assert (alike["answer"], alike["answered_by"]) == ("B) Rome", "slm")
+    apart = await asked(both, "B", "A", "A", listed, has_tools=False, task="answer")
+    assert (apart["answer"], apart["answered_by"]) == ("A", "llm")
+    of_answers = await agreeing(kinds='kinds = ["answer"]')
+    left = await asked(of_answers, "B", "B", "A", listed, has_tools=False, task="answer")
+    assert (left["answer"], left["answered_by"]) == ("A", "llm")
 
 
 async def test_two_of_three_agree_and_the_third_is_cut(agreeing: Systems) -> None:
@@ -308,10 +332,56 @@ async def test_a_dry_run_serves_the_large_models_call_and_says_what_agreement_wo
     assert served_alone[tenant,].usd == pytest.approx(served)  # its bill is apart
 
 
+async def test_a_dry_run_writes_no_more_than_the_caller_lets_an_answer_have(agreeing: Systems) -> None:
+    system, tenant, long = await agreeing(is_dry=True), uuid4().hex[:12], "far_too_long_" * 20
+    most = len(ROME) + 1  # the large model ends within it
+    before = counted(system)
+    result = await ask(system, said(long, long), tools=[WEATHER], tenant=tenant, max_answer_tokens=most)
+    assert result["complete"]
+    await dry_run_of(system, tenant)
+    await idle(system)
+    wrote = {role: pair[1] for role, pair in since(before, system).items()}
+    assert max(wrote["slm"], wrote["second_slm"]) == most  # whoever is cut first ends the other
+
+
+async def test_dry_runs_alone_show_a_promise_and_a_repeated_question_counts_once(
+    agreeing: Systems, profiles_folder: Path, tmp_path: Path
+) -> None:
+    system, tenant = await agreeing(more="no_call = true", is_dry=True), uuid4().hex[:12]
+    scripts = [(ROME, ROME), (ROME, ROME), (PARIS, PARIS), (NOBODY, "Sun.", NOBODY), (NOBODY, "Sun.", ROME)]
+    for script in scripts:
+        await ask(system, said(*script), tools=[WEATHER], tenant=tenant)
+    async with asyncio.timeout(BOUND_SECONDS):
+        while [row.HasField("usd") for row in (await rows_of(system, tenant))] != [True] * len(scripts):
+            await asyncio.sleep(0.05)
+    found = await rows_of(system, tenant)
+    assert (
+        sorted((row.dry_run.kind, row.dry_run.no_call) for row in found)
+        == [("tools", False)] * 3 + [("tools", True)] * 2
+    )
+    assert len({row.dry_run.question_digest for row in found}) == 4
+    name = found[0].profile
+    text = (profiles_folder / "scripted-together" / "profile.toml").read_text().replace(KINDS, "kinds = []")
+    (tmp_path / name).mkdir()
+    (tmp_path / name / "profile.toml").write_text(text.replace('name = "scripted-together"', f'name = "{name}"'))
+    words = ("--from-dry-run", "--lose-at-most", "0.95", "--profile", name, "--study", str(tmp_path / "study"))
+    variables = {"TANDEM_ADDRESS": system.client.address, "TANDEM_PROFILES_PATH": str(tmp_path)}
+    told = await asyncio.to_thread(tandem, "calibrate", *words, "--json", "--write", **variables)
+    assert told.returncode == 0, told.stderr
+    shown = {each["about"]: each for each in json.loads(told.stdout)["promises"]}
+    assert [each["counted"]["disputes"] for each in shown["calls"]["tested"]] == [1, 2]
+    assert shown["calls"]["tested"][1]["counted"]["n"] == shown[f"calls of {tenant}"]["tested"][0]["counted"]["n"] == 4
+    assert load_profile(name, (tmp_path,)).agreement.kinds == ("tools",)
+
+
+async def rows_of(system: System, tenant: str) -> list[tandem_pb2.RequestSummary]:
+    return list((await system.client.list(f"tenant = {tenant}", dry_runs=True)).requests)
+
+
 async def dry_run_of(system: System, tenant: str) -> tandem_pb2.RequestSummary:
     deadline = time.monotonic() + BOUND_SECONDS
     while time.monotonic() < deadline:
-        rows = (await system.client.list(f"tenant = {tenant}", dry_runs=True)).requests
+        rows = await rows_of(system, tenant)
         if rows and rows[0].HasField("usd"):
             return rows[0]
         await asyncio.sleep(0.05)

@@ -59,22 +59,30 @@ async def batching(
         yield system
 
 
-async def history(system: System, name: str) -> WorkflowHistory:
-    """Of a new batch's last run."""
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def continued(batching: System) -> batch_pb2.Batch:
+    """Of three runs."""
+    return await run(batching, plain(210), concurrency=16)
+
+
+async def history(system: System, name: str, continued: batch_pb2.Batch) -> WorkflowHistory:
+    """Of a batch's last run."""
     batch_id = f"{name}-{uuid4().hex}"
-    if name == "batch_cancelled":
+    if name == "batch_continued":
+        batch_id = continued.batch_id
+    elif name == "batch_cancelled":
         lines = plain(3, "[scores=0:0.9 slm_hold=2]")
         await system.client.batches.create(new_batch(await upload(system, lines), batch_id, concurrency=2))
         await system.client.batches.cancel(batch_id)
         await end(system, batch_id)
     else:
-        await run(system, plain(120 if name == "batch_continued" else 3), batch_id=batch_id, concurrency=16)
+        await run(system, plain(3), batch_id=batch_id, concurrency=16)
     return await system.temporal.get_workflow_handle(batch_id).fetch_history()
 
 
 @pytest.mark.parametrize("name", NAMES)
-async def test_a_history_of_today_replays(batching: System, name: str) -> None:
-    found = await history(batching, name)
+async def test_a_history_of_today_replays(batching: System, continued: batch_pb2.Batch, name: str) -> None:
+    found = await history(batching, name, continued)
     if os.environ.get("TANDEM_RECORD"):
         (RECORDED / f"{name}.json").write_text(anonymous(found))
     await Replayer(workflows=[BatchWorkflow], data_converter=NOT_ENCRYPTED).replay_workflow(found)
@@ -88,9 +96,10 @@ async def test_a_recorded_history_replays(name: str) -> None:
     )
 
 
-async def test_a_batch_of_several_runs_asks_each_question_once_and_keeps_its_sums(batching: System) -> None:
-    batch = await run(batching, plain(210), concurrency=16)
-    answers = await read(batching, batch.output_file_id)
+async def test_a_batch_of_several_runs_asks_each_question_once_and_keeps_its_sums(
+    batching: System, continued: batch_pb2.Batch
+) -> None:
+    batch, answers = continued, await read(batching, continued.output_file_id)
     handle = batching.temporal.get_workflow_handle(batch.batch_id)
     runs = [each async for each in batching.temporal.list_workflows(f"WorkflowId = '{batch.batch_id}'")]
     assert len(runs) == 3

@@ -118,9 +118,9 @@ async def batching(redis_url: str, temporal_address: str, profiles_folder: Path,
 
 
 async def test_a_batch_lies_in_s3(batching: System) -> None:
-    batch = await run(batching, plain(120), concurrency=16)
+    batch = await run(batching, plain(40), concurrency=16)
     answers = await read(batching, batch.output_file_id)
     assert batch.state == batch_pb2.BATCH_STATE_COMPLETED
-    assert [line["id"] for line in answers] == [f"q{number}" for number in range(120)]
+    assert [line["id"] for line in answers] == [f"q{number}" for number in range(40)]
     keys = [each["Key"] for each in boto3.client("s3").list_objects_v2(Bucket=BUCKET, Prefix="prefix/")["Contents"]]
     assert f"prefix/anonymous/files/{batch.output_file_id}" in keys

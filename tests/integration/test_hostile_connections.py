@@ -128,7 +128,7 @@ async def _kinds(reader: asyncio.StreamReader) -> AsyncIterator[int]:
 
 
 async def test_headers_of_a_megabyte_are_refused(system: System, edge: httpx.AsyncClient) -> None:
-    for headers in ({"x-flood": "x" * 2**20}, {f"x-flood-{number}": "x" * 100 for number in range(10_000)}):
+    for headers in ({"x-flood": "x" * 2**20}, {f"x-flood-{number}": "x" * 1_000 for number in range(1_000)}):
         with contextlib.suppress(httpx.TransportError):  # closed while the client still writes
             assert (await edge.get("/v1/models", headers=headers)).status_code == 400
     assert (await edge.get("/v1/models")).status_code == 200

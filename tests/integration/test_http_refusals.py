@@ -45,6 +45,8 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
         ({"model": "nobody"}, "model", 404),
         ({"model": "scripted@much"}, "model", 400),
         ({"model": "scripted@1.5"}, "tandem.threshold", 400),
+        ({"model": "scripted/large", "tandem": {"threshold": 0.6}}, "tandem.threshold", 400),
+        ({"model": "scripted@0.5", "tandem": {"threshold": 0.6}}, "tandem.threshold", 400),
         ({"temperature": 3}, "temperature", 400),
         ({"max_tokens": 0}, "max_tokens", 400),
         ({"max_tokens": 3, "max_completion_tokens": 4}, "max_tokens", 400),

@@ -63,7 +63,7 @@ async def test_an_answer_that_comes_at_the_end_has_its_item_too(http: httpx.Asyn
         ({"background": True}, "background"),
         ({"previous_response_id": "resp_1"}, "previous_response_id"),
         ({"tools": [{"type": "web_search"}], "tool_choice": "required"}, "tool_choice"),
-        ({"input": [{"type": "item_reference", "id": "x"}]}, "input[0].type"),
+        ({"input": [{"type": "item_reference", "id": "x"}]}, "input[type=item_reference]"),
         ({"tools": [{"type": "function", "name": "a b"}]}, "tools"),
         ({"input": [{"type": "function_call_output", "call_id": "call_1", "output": "x"}]}, "input"),
         ({"input": [{"role": "tool", "content": "x"}]}, "input[0].role"),

@@ -14,6 +14,7 @@ from uuid import uuid4
 
 import pytest
 import pytest_asyncio
+from temporalio.testing import ActivityEnvironment
 
 from services.models.generation.journal import Journal
 from services.models.generation.role_generator import GenerationStarted
@@ -21,12 +22,14 @@ from services.shared.request_log.connection import Lost, Role
 from services.shared.request_log.log import RequestLog
 from services.shared.request_log.streams import Closing
 from services.slm_executor.generator import AnswerGenerator
+from tandem.method.profile.prices import RolePrices
 from tandem.method.profile.profile import load_profile
-from tandem.method.request.tasks import GenerationOutcome, ModelTask
+from tandem.method.request.tasks import GenerationOutcome, LostUsageTask, ModelTask
 from tandem.method.tokens import TokenCounts
 from tests.conftest import Hold
 from tests.fakes import ScriptedEngine
 from tests.integration.request_logs import fill, log_of_its_own, make_room
+from workflows.activities.usage import LostUsageActivities, ReportedUsage
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 Executor = tuple[AnswerGenerator, ScriptedEngine]
@@ -181,3 +184,24 @@ async def test_who_closes_for_a_dead_writer_counts_nothing_twice(log: RequestLog
     assert await log.ledger.counts(rid, Role.ANSWER) == after
     with pytest.raises(Lost):
         await log.streams.close(uuid4().hex, Role.ANSWER, 1, Closing("aborted", 9, 5))
+
+
+@pytest.mark.parametrize(
+    ("prompt", "repeated", "billed"),
+    [
+        (20_000, 0.9, TokenCounts(2_000, 18_000)),
+        (1_000, 0.9, TokenCounts(1_000)),  # of so little no vendor keeps anything
+        (20_000, 0.0, TokenCounts(20_000)),  # a first turn, or an engine of ours
+        (20_000, None, TokenCounts(20_000, written_hour=20_000)),
+    ],
+    ids=["a turn", "a short one", "nothing repeated", "a limit in USD"],
+)
+async def test_a_lost_prompt_is_billed_as_cached_as_far_as_the_turn_before_had_it_unless_a_limit_depends_on_it(
+    log: RequestLog, prompt: int, repeated: float | None, billed: TokenCounts
+) -> None:
+    request_id, prices = uuid4().hex, RolePrices(3.0, 0.3, 15.0, cache_write=3.75, cache_write_hour=6.0)
+    await log.streams.begin(request_id, Role.INSIGHT, 1, "token")
+    await log.streams.close(request_id, Role.INSIGHT, 1, Closing("aborted", prompt, 2, is_on_span=False))
+    task = LostUsageTask(request_id, "llm", "large", TokenCounts(), prices, 0, repeated)
+    lost = await ActivityEnvironment().run(LostUsageActivities(log, ReportedUsage()).settle_lost_usage, task)
+    assert lost.counts == billed + TokenCounts(discarded=2)

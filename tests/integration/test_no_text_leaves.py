@@ -23,7 +23,6 @@ from tests.integration.edge import body, serving
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 PROFILE = "scripted-repairing"
-REQUIRED = {"type": "object", "properties": {"a": {"type": "string"}}, "required": ["a"], "additionalProperties": False}
 
 
 class Watched:

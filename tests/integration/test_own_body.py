@@ -7,13 +7,16 @@ import json
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import httpx
 import pytest
+from redis.asyncio import Redis
 
 from services.models.engine.remote.anthropic_writer import AnthropicWriter
 from services.models.engine.remote.api_writer import ApiSettings, ApiWriter
 from services.models.engine.remote.openai_writer import OpenAIWriter
+from services.models.engine.remote.responses_writer import ResponsesWriter
 from tandem.method.profile.endpoint import Capabilities
 from tests.caching_api import CachingApi, prompt_of
 from tests.integration.conftest import run_system
@@ -28,13 +31,22 @@ from tests.recorded_api import (
     openai_chunks,
     openai_usage,
     recorded_api,
+    responses_call,
+    responses_events,
+    responses_text,
+    responses_usage,
 )
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
-KINDS: dict[str, type[ApiWriter]] = {"anthropic": AnthropicWriter, "openai": OpenAIWriter}
+KINDS: dict[str, type[ApiWriter]] = {
+    "anthropic": AnthropicWriter,
+    "openai": OpenAIWriter,
+    "responses": ResponsesWriter,
+}
 BETAS = {"anthropic-beta": "claude-code-20250219, interleaved-thinking-2025-05-14"}
 CLAUDE = ["claude-code-turn-1", "claude-code-turn-3"]
-OURS = ("model", "max_tokens", "max_completion_tokens", "stream", "stream_options")
+CODEX = ["codex-turn-1", "codex-turn-3"]
+OURS = ("model", "max_tokens", "max_completion_tokens", "max_output_tokens", "stream", "stream_options")
 CAN = Capabilities(tools=True, json_schema=True)
 
 
@@ -109,6 +121,12 @@ async def test_openais_own_parameters_and_images_reach_an_api_of_its_protocol(
         plain = await http.post("/v1/messages", json=PLAIN | {"top_k": 3, "output_config": {"effort": "max"}})
         shown = {**sent, "model": "scripted-own-openai/slm"}
         refused = await http.post("/v1/chat/completions", json=shown)
+        spent = {"Idempotency-Key": uuid4().hex, "x-tandem-session": uuid4().hex, "x-tandem-max-session-usd": "0"}
+        unpaid = await http.post("/v1/chat/completions", json=sent, headers=spent)
+    assert (unpaid.status_code, unpaid.json()["error"]["code"]) == (400, "session_budget_spent")
+    async with Redis.from_url(redis_url) as redis:  # of a refused request no text stays
+        assert await redis.exists(f"{{{reply.headers['x-request-id']}}}:bodies")
+        assert not await redis.exists(f"{{{spent['Idempotency-Key']}}}:bodies")
     assert reply.json()["choices"][0]["message"]["content"] == "A cat."
     assert reply.headers["x-tandem-dropped"] == "service_tier"  # which would cost more than its bill says
     expected = without(sent)
@@ -224,3 +242,64 @@ async def test_what_an_api_of_openais_protocol_says_beside_the_text_comes_back(
     said = [chunk["choices"][0]["delta"] for chunk in chunks if chunk["choices"]]
     assert "".join(delta.get("reasoning_content", "") for delta in said) == "Hm, yes."
     assert [call["id"] for delta in said for call in delta.get("tool_calls", []) if "id" in call] == ["call_0"]
+
+
+SEARCH = {"type": "web_search_call", "id": "ws_1", "status": "completed", "action": {"type": "search", "query": "a"}}
+REASONED: list[dict[str, Any]] = [
+    {"type": "reasoning", "id": "rs_0", "summary": [], "encrypted_content": "c2VjcmV0"},
+    SEARCH,
+    responses_text("Now I write it.", 2),
+    responses_call(3, "exec_command", '{"cmd": "ls"}'),
+]
+
+
+def as_responses(path: str, body: dict[str, Any]) -> Answer:
+    if path.endswith("/models"):
+        return Answer({"object": "list", "data": [{"id": "m", "object": "model"}]})
+    items = REASONED if "tools" in body else REASONED[:3]
+    return Answer(events=responses_events(items, responses_usage(4000, 30, cached=3000, reasoning=12)))
+
+
+async def test_what_codex_sends_reaches_a_responses_endpoint_as_it_is_and_its_items_come_back_so(
+    redis_url: str, temporal_address: str, tmp_path: Path
+) -> None:
+    async with pair("responses", as_responses, tmp_path, redis_url, temporal_address) as (http, api):
+        for name in CODEX:
+            sent = json.loads(RECORDED[name]) | {"model": "scripted-own-responses/large"}
+            lines = (await http.post("/v1/responses", json=sent)).text.splitlines()
+            events = [json.loads(line.removeprefix("data: ")) for line in lines if line.startswith("data: ")]
+            reply = await http.post("/v1/responses", json=sent | {"stream": False})
+            assert reply.status_code == 200, reply.text
+            assert "x-tandem-dropped" not in reply.headers
+            for path, got in api.asked[-2:]:
+                assert (path, got["model"], got["stream"]) == ("/v1/responses", "m", True)
+                assert without(got) == without(sent)
+        output, usage = reply.json()["output"], reply.json()["usage"]
+        result = {"type": "function_call_output", "call_id": output[-1]["call_id"], "output": "ok"}
+        again = sent | {"input": [*sent["input"], *output, result], "stream": False}
+        assert (await http.post("/v1/responses", json=again)).status_code == 200
+        assert without(api.asked[-1][1]) == without(again)
+        small = await http.post("/v1/responses", json=again | {"model": "scripted-own-responses/slm"})
+    assert output == events[-1]["response"]["output"] == REASONED
+    assert (usage["input_tokens"], usage["input_tokens_details"]["cached_tokens"]) == (4000, 3000)
+    assert usage["output_tokens"] == 30
+    assert [event["sequence_number"] for event in events] == list(range(len(events)))
+    items = [{**event, "sequence_number": 0} for event in events if "output_index" in event]
+    made = [{**event, "sequence_number": 0} for _, event in as_responses("", sent).events if "output_index" in event]
+    assert items == made
+    assert (small.status_code, small.json()["error"]["param"]) == (400, "input[type=web_search_call]")
+
+
+async def test_another_protocol_is_told_a_responses_endpoint_in_its_words(
+    redis_url: str, temporal_address: str, tmp_path: Path
+) -> None:
+    async with pair("responses", as_responses, tmp_path, redis_url, temporal_address) as (http, api):
+        sent = PLAIN | {"model": "scripted-own-responses/large", "max_tokens": 30}
+        reply = await http.post("/v1/messages", json=sent | {"output_config": {"effort": "high"}})
+    assert reply.json()["content"][0]["text"] == "Now I write it."
+    got = api.asked[0][1]
+    assert (got["input"][-1], got["reasoning"], got["max_output_tokens"]) == (
+        {"role": "user", "content": "Hi"},
+        {"effort": "high"},
+        30,
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import sys
 import zipfile
 from pathlib import Path
 
@@ -30,6 +31,12 @@ def bare(request: pytest.FixtureRequest, wheel: Path, tmp_path_factory: pytest.T
     if found.returncode:
         pytest.skip(f"needs Python {request.param}: `uv python install {request.param}`")
     return BareEnvironment.create(tmp_path_factory.mktemp("bare"), wheel, found.stdout.strip())
+
+
+@pytest.fixture(scope="module")
+def own(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> BareEnvironment:
+    """With the Python of the tests: for what packages, not versions of Python, decide."""
+    return BareEnvironment.create(tmp_path_factory.mktemp("own"), wheel, sys.executable)
 
 
 def test_the_wheel_is_one_small_typed_package(wheel: Path) -> None:
@@ -66,12 +73,12 @@ def test_every_verb_of_the_client_explains_itself(bare: BareEnvironment) -> None
     assert "only the client is installed" in bare.tandem("doctor", TANDEM_ADDRESS="127.0.0.1:1").stdout
 
 
-def test_doctor_of_the_client_looks_at_a_stack_that_another_installation_runs(bare: BareEnvironment) -> None:
+def test_doctor_of_the_client_looks_at_a_stack_that_another_installation_runs(own: BareEnvironment) -> None:
     """Without the packages of the server side, which asking a gRPC port for its health would take."""
-    state = bare.folder / "state-of-a-stack"
+    state = own.folder / "state-of-a-stack"
     state.mkdir(exist_ok=True)
     (state / "stack.json").write_text('{"gateway": "127.0.0.1:1", "http": "http://127.0.0.1:1"}')
-    done = bare.tandem("doctor", TANDEM_STATE=str(state))
+    done = own.tandem("doctor", TANDEM_STATE=str(state))
     assert "Traceback" not in done.stderr
     assert "see `tandem logs http-gateway`" in done.stdout
 
@@ -79,22 +86,22 @@ def test_doctor_of_the_client_looks_at_a_stack_that_another_installation_runs(ba
 @pytest.mark.parametrize(
     "words", ["profiles", "keys list", "tenants list", "redis users", "spend", "trace cost --last 1", "check"]
 )
-def test_no_verb_of_the_client_needs_a_package_that_is_not_there(bare: BareEnvironment, words: str) -> None:
-    done = bare.tandem(*words.split(), TANDEM_ADDRESS="127.0.0.1:1", HOME=str(bare.folder))
+def test_no_verb_of_the_client_needs_a_package_that_is_not_there(own: BareEnvironment, words: str) -> None:
+    done = own.tandem(*words.split(), TANDEM_ADDRESS="127.0.0.1:1", HOME=str(own.folder))
     assert "Traceback" not in done.stderr
     assert "ModuleNotFoundError" not in done.stderr
 
 
 @pytest.mark.parametrize("verb", ["up", "models", "train", "bench"])
-def test_a_verb_that_needs_the_repository_says_so_in_one_sentence(bare: BareEnvironment, verb: str) -> None:
-    done = bare.tandem(verb)
+def test_a_verb_that_needs_the_repository_says_so_in_one_sentence(own: BareEnvironment, verb: str) -> None:
+    done = own.tandem(verb)
     assert done.returncode == 1
     message = " ".join(done.stderr.split())
     assert message.startswith(f"error: `tandem {verb}` needs a checkout of the repository")
     assert "Traceback" not in message
 
 
-def test_a_gateway_that_is_away_is_named(bare: BareEnvironment) -> None:
-    done = bare.tandem("ask", "why?", TANDEM_ADDRESS="127.0.0.1:1")
+def test_a_gateway_that_is_away_is_named(own: BareEnvironment) -> None:
+    done = own.tandem("ask", "why?", TANDEM_ADDRESS="127.0.0.1:1")
     assert done.returncode == 1
     assert "no gateway answers" in done.stderr

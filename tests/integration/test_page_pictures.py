@@ -158,7 +158,7 @@ async def test_every_view_fits_and_axe_finds_nothing_serious(
         await _tour(tab, f"{'wide' if size == WIDE else 'narrow'}-{scheme}")
 
 
-@pytest.mark.parametrize("width", [360, 390, 1440])
+@pytest.mark.parametrize("width", [360, pytest.param(390, marks=pytest.mark.nightly), 1440])
 async def test_no_cell_of_a_table_is_wider_than_its_box(browser: Browser, looked: Looked, width: int) -> None:
     async with _visit(browser, looked, (width, 900)) as tab:
         for view in (

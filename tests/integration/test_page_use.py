@@ -1,12 +1,16 @@
-"""What one does with an answer on the page: say whether it was right, and ask the same from a program."""
+"""What one does with answers on the page: say whether one was right, ask the same from a program, and label disputes of
+two small models and the large one.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import json
+import shlex
 import sys
 from asyncio.subprocess import PIPE
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 import pytest_asyncio
@@ -14,6 +18,7 @@ from playwright.async_api import expect
 
 from tandem import to_dict
 from tests.browser import Visit, needs_browser
+from tests.command import tandem
 from tests.integration.conftest import System
 from tests.integration.tabs import own_tab
 
@@ -51,6 +56,34 @@ async def test_an_opened_request_is_asked_again_by_the_commands_that_it_gives(ta
     assert json.loads(body)["messages"] == [{"role": "user", "content": HARD}]
     assert json.loads(await _run("sh", "-c", shell))["choices"][0]["message"]["content"]
     assert await _run(sys.executable, "-c", program)
+
+
+async def test_the_command_that_the_page_gives_keeps_its_labels_of_disputes(tab: Visit, tmp_path: Path) -> None:
+    """Nothing of the file is sent: `own_tab` sees what the page asks."""
+    pytest.importorskip("math_verify")
+    from tests.unit.test_disputes import line
+
+    answers, shown = tmp_path / "it's mine.jsonl", tmp_path / "disputes.json"
+    answers.write_text("".join(json.dumps(line(n, n, n, -n)) + "\n" for n in (1, 2, 3)))
+    shown.write_text((await asyncio.to_thread(tandem, "disputes", str(answers), "--json")).stdout)
+    first = json.loads(shown.read_text())["disputes"][0]
+    await tab.open("#/outcomes")
+    await tab.page.get_by_role("link", name="label disputes").click()
+    await tab.page.get_by_label("File of disputes").set_input_files(str(shown))
+    dispute = tab.page.get_by_role("region", name=f"Dispute {first['id']}")
+    for said in (first["question"], first["left"], first["right"]):
+        await expect(dispute.get_by_text(said, exact=True)).to_be_visible()
+    assert (await tab.serious_findings(), await tab.overflow()) == ([], 0)
+    await dispute.get_by_role("button", name="Left").click()
+    await tab.page.get_by_role("button", name="Neither").click()
+    await expect(tab.page.get_by_role("status")).to_have_text("2 of 3 have a label.")
+    name, *words = shlex.split(await tab.page.locator("pre").inner_text())
+    assert (name, (await asyncio.to_thread(tandem, *words)).returncode) == ("tandem", 0)
+    told = await asyncio.to_thread(tandem, "disputes", str(answers), "--json")
+    kept = json.loads(told.stdout)["disputes"]
+    assert [each["label"] for each in kept] == ["left", "neither", None]
+    await tab.page.get_by_label("File of disputes").set_input_files(str(answers))
+    await expect(tab.page.get_by_role("alert")).to_contain_text("no file of disputes")
 
 
 async def _run(*command: str) -> str:

@@ -6,6 +6,7 @@ import asyncio
 import json
 import random
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from uuid import uuid4
@@ -13,6 +14,7 @@ from uuid import uuid4
 import pytest
 import pytest_asyncio
 
+from services.gateway.temporal import Workflows
 from services.shared.request_log.log import RequestLog
 from services.shared.request_log.promises import Counting, PolicyOf, Report
 from tandem import RequestError, to_dict
@@ -196,27 +198,57 @@ def write_promised(folder: Path, source: Path, name: str, more: str = "", stages
     promise(folder / name)
 
 
-async def test_lost_answers_make_the_policy_stricter_until_the_large_model_answers_and_a_restart_keeps_it(
+async def test_answers_that_shadows_contradict_make_the_policy_stricter_and_a_restart_keeps_it(
     redis_url: str, temporal_address: str, profiles_folder: Path, tmp_path: Path
 ) -> None:
-    write_promised(tmp_path, profiles_folder, "promised")
+    write_promised(tmp_path, profiles_folder, "promised", "share = 1.0")
     async with run_system("promised", tmp_path, redis_url, temporal_address) as system:
         steps, answered = [], []
         while len(steps) < 40:
             request_id = uuid4().hex
-            result = await ask(system, BY_SLM, request_id=request_id)
+            result = await ask(system, OTHERWISE, request_id=request_id)
             answered.append(result["answered_by"])
             steps.append(result["policy_step"])
-            reply = await system.client.report(request_id, False)
+            await shadow_of(system, request_id)
             if answered[-1] == "llm":
                 break
         assert answered[-1] == "llm"
         assert steps == sorted(steps)
+        reply = await system.client.report(request_id, False)  # whose own answer the large model has given
+        assert (reply.counting, reply.policy.lost) == ("noted", 0)
         [standing] = to_dict(await system.client.promises())["policies"]
         assert standing["step"] == reply.policy.step == len(standing["changes"])
         assert standing["evidence"] == reply.policy.evidence != "scores of untrained from 0.8, 0.8, 0.8, 0.8"
     async with run_system("promised", tmp_path, redis_url, temporal_address) as again:
         assert (await ask(again, BY_SLM))["policy_step"] == standing["step"]
+
+
+async def test_a_callers_word_without_a_shadow_is_a_label_and_says_nothing_of_a_promise(
+    redis_url: str, temporal_address: str, profiles_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who says "wrong" does not know whether the large model would have been right."""
+    monkeypatch.delattr(Workflows, "shadow")  # no profile here has any: Temporal is not asked for one
+    write_promised(tmp_path, profiles_folder, "labelled")
+    consent = tmp_path / "tenants.json"
+    consent.write_text(json.dumps({"default": {"keep_outcomes_days": 30}}))
+    async with run_system("labelled", tmp_path, redis_url, temporal_address, tenants=consent) as system:
+        for right in (False, True):
+            request_id = uuid4().hex
+            await ask(system, BY_SLM, request_id=request_id)
+            reply = await system.client.report(request_id, right)
+            assert (reply.counting, reply.policy.outcomes, reply.policy.lost) == ("noted", 0, 0)
+        [standing] = to_dict(await system.client.promises(with_outcomes=True))["policies"]
+    assert [(each["told_by"], each["lost"]) for each in standing["kept"]] == [("caller", 1.0), ("caller", 0.0)]
+
+
+async def test_a_label_is_kept_once_and_leaves_the_count_to_the_shadow(log: RequestLog) -> None:
+    policy, request, now = policy_of_its_own(), uuid4().hex, datetime.now(UTC)
+    consents = Watched(**{**vars(PROMISE), "keep_days": 30})
+    label = replace(report(1.0, "0", request=request), is_label=True)
+    assert (await log.promises.count(policy, consents, label, now))[0] is Counting.NOTED
+    counting, counted = await log.promises.count(policy, consents, report(0.0, who="shadow", request=request), now)
+    assert (counting, counted.outcomes, counted.lost) == (Counting.COUNTED, 1, 0)
+    assert [(each.who, each.loss) for each in await log.promises.kept(policy, now)] == [("caller", 1.0)]
 
 
 async def test_a_shadow_counts_what_the_served_answer_lost(

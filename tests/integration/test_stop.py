@@ -164,6 +164,14 @@ async def test_no_other_model_answers_for_a_large_one_that_was_named(finishing_s
     assert (unnamed["stop"]["reason"], unnamed["answered_by"]) == ("llm_unavailable", "slm")
 
 
+async def test_a_model_of_a_pair_is_named_in_the_profile_as_over_http(finishing_system: System) -> None:
+    name, script = "scripted-finishing", "[scores=0:0.9 llm_eos=9 slm_eos=5]"
+    of_pair, large, small = [await ask(finishing_system, script, profile=name + of) for of in ("", "/large", "/slm")]
+    assert [each["profile"] for each in (of_pair, large, small)] == [name] * 3
+    assert [each["answered_by"] for each in (of_pair, large, small)] == ["slm", "llm", "slm"]
+    assert [each["usage"]["llm"]["output_tokens"] for each in (of_pair, large, small)] == [0, 9, 0]
+
+
 async def test_without_the_small_model_the_request_fails_and_still_has_its_bill(system: System) -> None:
     request_id = uuid4().hex
     with pytest.raises(RequestError) as caught:

@@ -12,7 +12,7 @@ from lab.bench.agents.catalog import AGENTS
 from lab.bench.agents.figures import Ran, row
 from lab.bench.agents.prefix_cache import Counted, Part, PrefixCache
 from lab.bench.agents.protocols import CHAT, MESSAGES, RESPONSES
-from lab.bench.agents.script import DONE, FILE, Asked, next_step, task
+from lab.bench.agents.script import DONE, FILE, Asked, Step, next_step, task
 from lab.bench.agents.table import BEGIN, END, write_page
 from lab.bench.agents.tee import Exchange
 from lab.bench.agents.trial import Ended
@@ -66,6 +66,22 @@ def test_each_protocol_is_answered_whole_and_in_pieces(path: str, said: dict[str
     assert vendor.answer(path, body).body["usage"]
     assert vendor.answer(path, {**body, "stream": True}).events
     assert all(turn.is_appended for turn in vendor.turns)
+
+
+def test_an_answer_that_is_held_back_while_the_next_turn_comes_breaks_no_prefix() -> None:
+    def turn(*texts: str) -> dict[str, Any]:
+        messages = [{"role": "user", "content": text} for text in texts]
+        return {"model": LARGE["openai"], "messages": messages, "tools": [{"function": {"name": "shell"}}]}
+
+    def held(asked: Asked) -> Step:
+        vendor.next_step = next_step
+        vendor.answer(CHAT, turn("one", "two"))
+        return next_step(asked)
+
+    vendor = Vendor(next_step=held)
+    vendor.answer(CHAT, turn("one"))
+    vendor.answer(CHAT, turn("one", "two", "three"))
+    assert [turn.is_appended for turn in vendor.turns] == [True, True, True]
 
 
 def ran(fields: set[str], *, usd: float | None = None, dropped: set[str] = frozenset()) -> Ran:  # type: ignore[assignment]

@@ -1,16 +1,18 @@
-"""Both engines of APIs against recorded conversations: counts, refusals, and a server that limits, hangs, closes early
+"""The engines of APIs against recorded conversations: counts, refusals, and a server that limits, hangs, closes early
 or lies.
 """
 
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from services.http_gateway.native_reply import NativeBlocks, blocks_of
 from services.models.engine.api import (
     ApiRefused,
     ApiUnavailable,
@@ -22,15 +24,40 @@ from services.models.engine.api import (
 from services.models.engine.remote.anthropic_writer import AnthropicWriter
 from services.models.engine.remote.api_writer import CONTINUE, ApiSettings, ApiWriter
 from services.models.engine.remote.openai_writer import OpenAIWriter
+from services.models.engine.remote.responses_writer import ResponsesWriter
 from services.models.engine.writer import Earlier, Writing
 from services.shared.process.status import from_engine
 from tandem.method.errors import ResourceExhausted
 from tandem.method.profile.endpoint import Capabilities
 from tandem.method.tokens import Sampling, TokenCounts
 from tests.conversations import conversation
-from tests.recorded_api import Answer, RecordedApi, anthropic_events, openai_chunks, openai_usage, recorded_api
+from tests.recorded_api import (
+    Answer,
+    Events,
+    RecordedApi,
+    anthropic_call,
+    anthropic_events,
+    openai_chunks,
+    openai_usage,
+    recorded_api,
+    responses_events,
+    responses_text,
+    responses_usage,
+)
 
 TEXTS = ["The ", "answer ", "is 42."]
+KINDS: list[type[ApiWriter]] = [OpenAIWriter, AnthropicWriter, ResponsesWriter]
+WHOLE: dict[type[ApiWriter], Events] = {
+    OpenAIWriter: openai_chunks(TEXTS, openai_usage(20, 5)),
+    AnthropicWriter: anthropic_events(TEXTS, 20, 5),
+    ResponsesWriter: responses_events([responses_text("".join(TEXTS))], responses_usage(20, 5), pieces=3),
+}
+BEGUN: dict[type[ApiWriter], Events] = {
+    OpenAIWriter: openai_chunks(TEXTS, None, finish=None),
+    AnthropicWriter: anthropic_events(TEXTS, 10, 9)[:6],
+    ResponsesWriter: WHOLE[ResponsesWriter][:5],
+}
+"""Streams of three pieces, and as far as the last of them."""
 MODELS = Answer({"object": "list", "data": [{"id": "m", "object": "model", "created": 1, "owned_by": "o"}]})
 CLAUDE = Answer({"id": "m", "type": "model", "display_name": "M", "created_at": "2026-01-01T00:00:00Z"})
 
@@ -41,7 +68,7 @@ def answers(*given: Answer, kind: type[ApiWriter] = OpenAIWriter) -> Callable[[s
 
     def answer(path: str, _: dict[str, Any]) -> Answer:
         if "/models" in path:
-            return MODELS if kind is OpenAIWriter else CLAUDE
+            return CLAUDE if kind is AnthropicWriter else MODELS
         return left.pop(0) if len(left) > 1 else left[0]
 
     return answer
@@ -50,7 +77,7 @@ def answers(*given: Answer, kind: type[ApiWriter] = OpenAIWriter) -> Callable[[s
 def started(
     kind: type[ApiWriter], api: RecordedApi, can: Capabilities | None = None, silent: float = 20.0
 ) -> ApiWriter:
-    url = f"{api.url}/v1" if kind is OpenAIWriter else api.url
+    url = api.url if kind is AnthropicWriter else f"{api.url}/v1"
     engine = kind(ApiSettings("m", url, "a-key", can=can or Capabilities(), timeout_seconds=silent))
     engine.start()
     return engine
@@ -167,7 +194,7 @@ async def test_claude_continues_where_it_takes_a_prefill_and_is_asked_in_words_e
     assert messages[1] == {"role": "assistant", "content": "The best" if last == "assistant" else "The best "}
 
 
-@pytest.mark.parametrize("kind", [OpenAIWriter, AnthropicWriter])
+@pytest.mark.parametrize("kind", KINDS)
 async def test_a_storm_of_limits_asks_once_and_says_when_to_come_back(kind: type[ApiWriter]) -> None:
     error = {
         "type": "error",
@@ -203,7 +230,7 @@ async def test_an_account_without_means_is_a_refusal_and_not_tried_again() -> No
         engine.stop()
 
 
-@pytest.mark.parametrize("kind", [OpenAIWriter, AnthropicWriter])
+@pytest.mark.parametrize("kind", KINDS)
 async def test_a_failing_server_is_asked_five_times_and_then_left_alone(kind: type[ApiWriter]) -> None:
     with recorded_api(answers(Answer({"error": {"message": "oops"}}, status=503), kind=kind)) as api:
         engine = started(kind, api)
@@ -214,10 +241,9 @@ async def test_a_failing_server_is_asked_five_times_and_then_left_alone(kind: ty
     assert len(api.asked) == 5
 
 
-@pytest.mark.parametrize("kind", [OpenAIWriter, AnthropicWriter])
+@pytest.mark.parametrize("kind", KINDS)
 async def test_a_server_that_hangs_is_given_up_and_the_tokens_so_far_are_known(kind: type[ApiWriter]) -> None:
-    begun = openai_chunks(TEXTS, None, finish=None) if kind is OpenAIWriter else anthropic_events(TEXTS, 10, 9)[:6]
-    with recorded_api(answers(Answer(events=begun, hangs=True), kind=kind)) as api:
+    with recorded_api(answers(Answer(events=BEGUN[kind], hangs=True), kind=kind)) as api:
         engine = started(kind, api, silent=0.5)
         seen: list[Any] = []
         with pytest.raises(ApiUnavailable, match="does not answer"):
@@ -227,10 +253,9 @@ async def test_a_server_that_hangs_is_given_up_and_the_tokens_so_far_are_known(k
     assert len(api.asked) == 1  # the SDK asks no second time
 
 
-@pytest.mark.parametrize("kind", [OpenAIWriter, AnthropicWriter])
+@pytest.mark.parametrize("kind", KINDS)
 async def test_a_stream_that_is_closed_early_is_no_answer(kind: type[ApiWriter]) -> None:
-    cut = openai_chunks(TEXTS, None, finish=None) if kind is OpenAIWriter else anthropic_events(TEXTS, 10, 9)[:5]
-    with recorded_api(answers(Answer(events=cut, closes=True), kind=kind)) as api:
+    with recorded_api(answers(Answer(events=BEGUN[kind], closes=True), kind=kind)) as api:
         engine = started(kind, api)
         with pytest.raises(EngineError, match=r"closed its stream|does not answer"):
             await whole(engine, request())
@@ -271,7 +296,7 @@ async def test_an_abort_before_the_first_token_ends_at_once() -> None:
     assert end.usage.is_estimated
 
 
-@pytest.mark.parametrize("kind", [OpenAIWriter, AnthropicWriter])
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("hanging", [Answer(is_silent=True), Answer(hangs=True)], ids=["no headers", "no event"])
 async def test_a_server_that_hangs_before_the_first_token_may_have_read_the_prompt(
     kind: type[ApiWriter], hanging: Answer
@@ -294,7 +319,7 @@ async def test_what_an_api_has_told_of_the_prompt_before_it_hangs_is_taken_for_w
     assert failed.value.prompt_tokens == 17
 
 
-@pytest.mark.parametrize("kind", [OpenAIWriter, AnthropicWriter])
+@pytest.mark.parametrize("kind", KINDS)
 async def test_a_proxy_that_waited_for_the_api_in_vain_says_nothing_of_what_that_has_read(
     kind: type[ApiWriter],
 ) -> None:
@@ -306,7 +331,7 @@ async def test_a_proxy_that_waited_for_the_api_in_vain_says_nothing_of_what_that
     assert failed.value.prompt_tokens == engine.num_tokens(request().conversation)
 
 
-@pytest.mark.parametrize("kind", [OpenAIWriter, AnthropicWriter])
+@pytest.mark.parametrize("kind", KINDS)
 async def test_a_request_that_was_refused_or_never_sent_has_read_nothing(kind: type[ApiWriter]) -> None:
     with recorded_api(answers(Answer({"error": {"message": "oops"}}, status=503), kind=kind)) as api:
         engine = started(kind, api)
@@ -319,8 +344,7 @@ async def test_a_request_that_was_refused_or_never_sent_has_read_nothing(kind: t
 
 
 async def sent_of(kind: type[ApiWriter], work: Writing, can: Capabilities | None = None) -> dict[str, Any]:
-    events = openai_chunks(TEXTS, openai_usage(20, 5)) if kind is OpenAIWriter else anthropic_events(TEXTS, 20, 5)
-    with recorded_api(answers(Answer(events=events), kind=kind)) as api:
+    with recorded_api(answers(Answer(events=WHOLE[kind]), kind=kind)) as api:
         engine = started(kind, api, can)
         await whole(engine, work)
         engine.stop()
@@ -361,23 +385,22 @@ async def test_ids_of_calls_that_are_ours_become_ones_that_every_api_takes_and_o
     assert [len(each) for each in made] == [9, 8, 9]
 
 
-WHOLE = {
-    OpenAIWriter: Answer(events=openai_chunks(TEXTS, openai_usage(20, 5))),
-    AnthropicWriter: Answer(events=anthropic_events(TEXTS, 20, 5)),
-}
 EFFORTS: dict[type[ApiWriter], dict[str, str | None]] = {
     OpenAIWriter: {"none": "none", "minimal": "minimal", "high": "high", "max": "xhigh"},
     AnthropicWriter: {"none": None, "minimal": "low", "high": "high", "max": "max"},
+    ResponsesWriter: {"none": "none", "minimal": "minimal", "high": "high", "max": "xhigh"},
 }
 
 
 def told(kind: type[ApiWriter], body: dict[str, Any]) -> Any:
-    return body.get("reasoning_effort") if kind is OpenAIWriter else body.get("output_config", {}).get("effort")
+    if kind is OpenAIWriter:
+        return body.get("reasoning_effort")
+    return body.get("output_config" if kind is AnthropicWriter else "reasoning", {}).get("effort")
 
 
 @pytest.mark.parametrize("kind", EFFORTS)
 async def test_an_effort_is_told_in_the_protocols_own_words(kind: type[ApiWriter]) -> None:
-    with recorded_api(answers(*[WHOLE[kind]] * 5, kind=kind)) as api:
+    with recorded_api(answers(*[Answer(events=WHOLE[kind])] * 5, kind=kind)) as api:
         engine = started(kind, api)
         for effort in EFFORTS[kind]:
             await whole(engine, replace(request(), sampling=Sampling(effort=effort)))
@@ -388,10 +411,30 @@ async def test_an_effort_is_told_in_the_protocols_own_words(kind: type[ApiWriter
 
 @pytest.mark.parametrize("kind", EFFORTS)
 async def test_a_model_that_refuses_an_effort_is_asked_without_it_and_not_told_it_again(kind: type[ApiWriter]) -> None:
-    error = {"error": {"message": "output_config.effort, reasoning_effort: not supported with this model"}}
-    with recorded_api(answers(Answer(error, status=400), *[WHOLE[kind]] * 3, kind=kind)) as api:
+    error = {
+        "error": {"message": "output_config.effort, reasoning_effort, reasoning.effort: not supported with this model"}
+    }
+    with recorded_api(answers(Answer(error, status=400), *[Answer(events=WHOLE[kind])] * 3, kind=kind)) as api:
         engine = started(kind, api)
         for effort in ("high", "high", "low"):
             await whole(engine, replace(request(), sampling=Sampling(effort=effort)))
         engine.stop()
     assert [told(kind, body) for _, body in api.asked] == ["high", None, None, "low"]
+
+
+def test_what_a_second_attempt_of_anthropics_api_adds_is_a_block_of_its_own_and_a_cut_call_is_none() -> None:
+    """As services.http_gateway.native_reply puts events of both together."""
+
+    def native(events: Events) -> list[str]:
+        return [json.dumps(event) for kind, event in events if kind.startswith(("content_block", "message_delta"))]
+
+    first, second = (native(anthropic_events([text], 7, 2)) for text in ("It is", " 42."))
+    cut = native(anthropic_call(1, "clock", ["{"]))[:-1]
+    blocks = NativeBlocks()
+    sent = blocks.push([*first[:-2], *cut, *second[:-1]])
+    sent += blocks.last([])
+    assert [(event["type"].removeprefix("content_block_"), event["index"]) for event in sent] == [
+        *(("start", 0), ("delta", 0), ("stop", 0)),
+        *(("start", 2), ("delta", 2), ("stop", 2)),
+    ]
+    assert [block["text"] for block in blocks_of(sent)] == ["It is", " 42."]

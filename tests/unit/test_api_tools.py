@@ -16,11 +16,12 @@ from services.models.engine.api import FinishReason, PromptRefused, SchemaNotSup
 from services.models.engine.remote.anthropic_writer import AnthropicWriter
 from services.models.engine.remote.api_writer import ApiSettings, ApiWriter
 from services.models.engine.remote.openai_writer import OpenAIWriter
+from services.models.engine.remote.responses_writer import ResponsesWriter
 from services.models.engine.writer import Writing
 from tandem.method.conversation import Message
 from tandem.method.profile.endpoint import Capabilities
 from tandem.method.request.prompts import answer_prompt
-from tandem.method.tokens import TokenCounts
+from tandem.method.tokens import Sampling, TokenCounts
 from tandem.method.tools import Tool, ToolCall, ToolUse
 from tests.recorded_api import (
     Answer,
@@ -30,15 +31,18 @@ from tests.recorded_api import (
     openai_chunks,
     openai_usage,
     recorded_api,
+    responses_call,
+    responses_events,
+    responses_text,
+    responses_usage,
 )
-from tests.unit.test_api_engines import answers, started, whole
+from tests.unit.test_api_engines import KINDS, answers, started, whole
 from tests.unit.test_conversation import profile
 
 SCHEMA = {"type": "object", "properties": {"at": {"type": "string"}}, "required": ["at"]}
 WEATHER = Tool("weather", "The <b> weather.", json.dumps(SCHEMA), strict=True)
 CLOCK = Tool("clock")
 USE = ToolUse((WEATHER, CLOCK))
-KINDS = [OpenAIWriter, AnthropicWriter]
 CAN = Capabilities(tools=True)
 ASKED = (
     Message("system", "Be brief."),
@@ -66,6 +70,11 @@ def calling(kind: type[ApiWriter], *calls: tuple[str, list[str]], texts: Sequenc
         return Answer(
             events=openai_chunks(list(texts), openai_usage(20, 9), finish=stop or "tool_calls", deltas=deltas)
         )
+    if kind is ResponsesWriter:
+        items = [responses_text("".join(texts))] if texts else []
+        items += [responses_call(index, name, "".join(pieces)) for index, (name, pieces) in enumerate(calls, 1)]
+        ends = "incomplete" if stop == "max_tokens" else "completed"
+        return Answer(events=responses_events(items, responses_usage(20, 9), ends=ends, pieces=3))
     blocks = [block for index, call in enumerate(calls, 1) for block in anthropic_call(index, *call)]
     return Answer(events=anthropic_events(list(texts), 20, 9, stop=stop or "tool_use", blocks=blocks))
 
@@ -154,6 +163,29 @@ async def test_anthropics_api_is_offered_the_tools_and_told_the_conversation_as_
     ]  # fmt: skip
 
 
+async def test_a_responses_api_is_told_the_conversation_and_its_calls_as_items() -> None:
+    with recorded_api(answers(calling(ResponsesWriter, ("weather", PARIS)))) as api:
+        engine = started(ResponsesWriter, api, CAN)
+        work = replace(asking(replace(USE, parallel=False), ASKED, ""), json_schema=json.dumps(SCHEMA))
+        await whole(engine, replace(work, sampling=Sampling(0.5, 0.9, 3, "max")))
+        engine.stop()
+    body = api.asked[0][1]
+    assert (body["tool_choice"], body["parallel_tool_calls"]) == ("auto", False)
+    weather = {"name": "weather", "description": "The <b> weather.", "parameters": SCHEMA}
+    assert body["tools"][0] == {"type": "function", **weather, "strict": True}
+    assert body["tools"][1]["strict"] is False  # where nothing is said, the API is strict
+    user, text, first, second, *results = body["input"]
+    assert (user, text["content"]) == ({"role": "user", "content": "Sun?"}, "I look.")
+    assert (first["type"], first["name"], first["arguments"]) == ("function_call", "weather", '{"at": "\ue000 Köln"}')
+    assert results == [
+        {"type": "function_call_output", "call_id": call["call_id"], "output": said}
+        for call, said in ((first, "rain\ue001"), (second, "noon"))
+    ]
+    assert (body["temperature"], body["top_p"], body["reasoning"]) == (0.5, 0.9, {"effort": "xhigh"})
+    assert body["text"]["format"] == {"type": "json_schema", "name": "answer", "schema": SCHEMA, "strict": True}
+    assert "seed" not in body
+
+
 @pytest.mark.parametrize(
     ("use", "openai", "anthropic", "num_offered"),
     [
@@ -166,7 +198,7 @@ async def test_anthropics_api_is_offered_the_tools_and_told_the_conversation_as_
 async def test_which_tools_may_be_called_is_said_in_each_protocols_words(
     use: ToolUse, openai: Any, anthropic: Any, num_offered: int
 ) -> None:
-    for kind, choice in zip(KINDS, (openai, anthropic), strict=True):
+    for kind, choice in zip(KINDS, (openai, anthropic, openai), strict=True):
         texts = ["Sun."] if use.mode == "none" else []
         calls = [] if use.mode == "none" else [("clock", ["{}"])]
         with recorded_api(answers(calling(kind, *calls, texts=texts, stop="" if calls else "stop"), kind=kind)) as api:
@@ -233,7 +265,7 @@ async def test_no_text_of_an_api_is_taken_for_a_call(kind: type[ApiWriter], atta
 @pytest.mark.parametrize("kind", KINDS)
 async def test_an_abort_in_the_middle_of_a_call_leaves_no_call(kind: type[ApiWriter]) -> None:
     begun = replace(calling(kind, ("weather", PARIS[:2])), hangs=True)
-    begun.events = begun.events[: 3 if kind is OpenAIWriter else 7]
+    begun.events = begun.events[: 7 if kind is AnthropicWriter else 3]
     with recorded_api(answers(begun, kind=kind)) as api:
         engine = started(kind, api, CAN)
         seen = []

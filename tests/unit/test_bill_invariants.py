@@ -4,7 +4,7 @@ of.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 import pytest
@@ -16,6 +16,7 @@ from services.shared.observability.spans import _cost as attributes_of
 from services.shared.process.search_attributes import at_end
 from tandem.cli.summary import not_compared
 from tandem.convert.results import result_to_pb
+from tandem.method.cost.cost import as_cached
 from tandem.method.evidence.checks import Trial, Verdict
 from tandem.method.names import SEARCH_ATTRIBUTES
 from tandem.method.profile.prices import RolePrices, RoleRates
@@ -261,3 +262,13 @@ def test_what_a_lost_attempt_of_an_api_used_is_an_estimate_and_of_an_engine_of_o
     state.answer_counts = TokenCounts(prompt=20, completion=3, discarded=1)
     usage = state.result(Stop(0, StopReason.LLM_FINISHED), None, NOW).usage
     assert (usage["llm"].is_estimated, usage["slm"].is_estimated) == is_estimated
+
+
+@given(PRICES, st.integers(0, 3000), st.floats(0, 1))
+def test_a_lost_prompt_costs_at_most_what_it_costs_uncached_and_with_a_limit_what_a_vendor_may_bill(
+    prices: RolePrices, tokens: int, repeated: float
+) -> None:
+    prices = replace(prices, cached_input=min(prices.input, prices.cached_input), cache_write=4, cache_write_hour=6)
+    uncached, dearest = prices.usd(TokenCounts(tokens)), prices.usd(prices.dearest(tokens))
+    assert prices.usd(as_cached(tokens, repeated)) <= uncached <= dearest
+    assert dearest == pytest.approx(tokens * prices.most_input / 1e6)

@@ -77,6 +77,13 @@ def test_a_key_is_in_the_variable_that_the_profile_names() -> None:
     assert "OPENAI_API_KEY" not in large
 
 
+def test_an_engine_of_the_responses_protocol_has_the_address_and_key_of_openais_sdk() -> None:
+    large = variables(
+        pod_specs(render("hosted", "insightGenerator.engine=responses"))[f"Deployment/t-tandem-{ROLES[0]}"]
+    )
+    assert {"OPENAI_BASE_URL", "OPENAI_API_KEY"} <= large.keys()
+
+
 def test_policies_open_the_endpoints_and_nothing_else() -> None:
     hosted, inside = render("hosted"), render("in-cluster")
     vendors = [{"ipBlock": {"cidr": "203.0.113.0/24"}}]

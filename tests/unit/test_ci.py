@@ -67,15 +67,15 @@ def test_ci_goes_on_where_a_network_or_a_browser_is_missing(run_ci, optional: st
     assert table(done)["test"] == "ok"
 
 
-@pytest.mark.parametrize("lanes", [0, 2])
-def test_each_reason_to_skip_is_one_line_at_the_end_of_a_run(tmp_path: Path, lanes: int) -> None:
+def test_each_reason_to_skip_is_one_line_at_the_end_of_a_run(tmp_path: Path) -> None:
+    """In two processes, as `make` runs it; no plugin but theirs is imported."""
     (tmp_path / "conftest.py").write_text("from tests.summary import pytest_terminal_summary")
     for name in ("test_a.py", "test_b.py"):
         helm = "@pytest.mark.skip(reason='needs helm: `make k8s-tools` gets it')\ndef test_{}(): pass\n"
         text = "import pytest\n" + helm.format(1) + helm.format(2) + "def test_3(): pytest.skip('needs a disk')\n"
         (tmp_path / name).write_text(text)
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-n", str(lanes), str(tmp_path)]
-    variables = {**os.environ, "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "xdist.plugin", "-n", "2", "."]
+    variables = {**os.environ, "PYTHONPATH": str(ROOT), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
     done = subprocess.run(command, cwd=tmp_path, env=variables, capture_output=True, text=True)
     found = re.findall(r"^ +(\d+)  (.+)$", done.stdout, re.MULTILINE)
     assert found == [("4", "needs helm: `make k8s-tools` gets it"), ("2", "needs a disk")], done.stdout

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import os
 import signal
 import subprocess
@@ -11,48 +10,52 @@ from pathlib import Path
 
 import pytest
 
+from tandem.cli import ask
+from tests import command
+
 MAIN = [sys.executable, "-c", "from tandem.entry import main; main()"]
 LATIN_1 = "Was heißt café?".encode("latin-1")
-LOCALES = {
-    "UTF-8": {"LC_ALL": "C.UTF-8"},
-    # Python then reads any byte, and keeps what is no text as lone surrogates.
-    "C": {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
-}
+NOWHERE = {"TANDEM_ADDRESS": "127.0.0.1:1"}
+# Python then reads any byte, and keeps what is no text as lone surrogates.
+C_LOCALE = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
 
 
-def tandem(*arguments: str | bytes, stdin: bytes = b"", **env: str) -> subprocess.CompletedProcess[bytes]:
-    return subprocess.run(
-        [*MAIN, *arguments], input=stdin, capture_output=True, timeout=120, env=environment(**env), check=False
-    )
+def tandem(*arguments: str, stdin: bytes = b"", **env: str) -> subprocess.CompletedProcess[str]:
+    return command.tandem(*arguments, stdin=stdin, **{**NOWHERE, **env})
+
+
+def started(*arguments: str, stdin: bytes = b"", **env: str) -> subprocess.CompletedProcess[str]:
+    """A process of its own: for what Python does before it is ours."""
+    words = [*MAIN, *arguments]
+    done = subprocess.run(words, input=stdin, capture_output=True, timeout=120, env=environment(**env), check=False)
+    return subprocess.CompletedProcess(words, done.returncode, "", done.stderr.decode(errors="replace"))
 
 
 def environment(**more: str) -> dict[str, str]:
-    return {**os.environ, "TANDEM_ADDRESS": "127.0.0.1:1", **more}
+    return {**os.environ, **NOWHERE, **more}
 
 
-def error_of(done: subprocess.CompletedProcess[bytes], code: int = 2) -> str:
+def error_of(done: subprocess.CompletedProcess[str], code: int = 2) -> str:
     """One message, which Rich may have wrapped."""
-    text = done.stderr.decode(errors="replace")
-    assert "Traceback" not in text, text
-    assert done.returncode == code, text
-    return " ".join(text.replace("│", " ").split())
+    assert "Traceback" not in done.stderr, done.stderr
+    assert done.returncode == code, done.stderr
+    return " ".join(done.stderr.replace("│", " ").split())
 
 
-@pytest.mark.parametrize("locale", LOCALES)
-@pytest.mark.parametrize("command", [["ask", "-"], ["chat"]])
-def test_latin_1_on_standard_input_is_named_with_the_remedy(command: list[str], locale: str) -> None:
-    error = error_of(tandem(*command, stdin=LATIN_1, **LOCALES[locale]))
+@pytest.mark.parametrize("verb", [["ask", "-"], ["chat"]])
+def test_latin_1_on_standard_input_is_named_with_the_remedy(verb: list[str]) -> None:
+    error = error_of(tandem(*verb, stdin=LATIN_1))
     assert "no text in UTF-8: byte 0xdf at place 8" in error
     assert "iconv" in error
 
 
-@pytest.mark.parametrize("locale", LOCALES)
-@pytest.mark.parametrize("command", [["ask", "-"], ["chat"]])
-def test_text_on_standard_input_is_read_as_utf8_in_every_locale(command: list[str], locale: str) -> None:
+@pytest.mark.parametrize("verb", [["ask", "-"], ["chat"]])
+def test_standard_input_is_read_as_utf8_also_in_the_locale_c(verb: list[str]) -> None:
     """It gets as far as to the gateway, which is not there."""
-    done = tandem(*command, stdin="\ufeffWas heißt café?\n".encode(), **LOCALES[locale])
-    assert b"onnect" in done.stderr  # of the connection that cannot be made
-    assert b"Traceback" not in done.stderr
+    done = started(*verb, stdin="\ufeffWas heißt café?\n".encode(), **C_LOCALE)
+    assert "onnect" in done.stderr  # of the connection that cannot be made
+    assert "Traceback" not in done.stderr
+    assert "byte 0xdf at place 8" in error_of(started(*verb, stdin=LATIN_1, **C_LOCALE))
 
 
 @pytest.mark.parametrize(
@@ -72,9 +75,9 @@ def test_a_file_that_holds_no_tools_is_named(tmp_path: Path, text: str) -> None:
     assert "no JSON list of tools" in error_of(tandem("ask", "--tools", str(file), "why?"))
 
 
-@pytest.mark.parametrize("command", [["ask"], ["request", "get"], ["trace", "cost"], ["ask", "x", "--stop"]])
-def test_an_argument_that_is_no_text_is_one_line(command: list[str]) -> None:
-    assert "text that is no Unicode" in error_of(tandem(*command, LATIN_1))
+@pytest.mark.parametrize("words", [["ask"], ["request", "get"], ["trace", "cost"], ["ask", "x", "--stop"]])
+def test_an_argument_that_is_no_text_is_one_line(words: list[str]) -> None:
+    assert "text that is no Unicode" in error_of(tandem(*words, os.fsdecode(LATIN_1)))
 
 
 def test_a_variable_that_is_no_text_is_one_line_which_does_not_show_it() -> None:
@@ -133,25 +136,17 @@ main()
     assert done.stdout == b""
 
 
-def questions(*arguments: str, stdin: bytes) -> list[str]:
-    """What `tandem ask` would ask with this on a pipe."""
-    program = """
-import sys
-from tandem.cli import ask
-ask.solve_request = lambda question, **_: sys.exit(ascii(question))
-from tandem.entry import main
-main()
-"""
-    done = subprocess.run(
-        [sys.executable, "-c", program, "ask", *arguments], input=stdin, capture_output=True, env=environment()
-    )
-    return [ast.literal_eval(line) for line in done.stderr.decode().splitlines()]
+def test_piped_text_is_put_before_the_question(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
 
+    def solve_request(question: str, **_: object) -> None:
+        asked.append(question)
+        sys.exit()
 
-def test_piped_text_is_put_before_the_question() -> None:
-    assert questions("What is this?", stdin=b"print('hi')\n") == ["print('hi')\n\nWhat is this?"]
-    assert questions("What is this?", stdin=b"") == ["What is this?"]
-    assert questions("-", stdin=b"Why?\n") == ["Why?"]
+    monkeypatch.setattr(ask, "solve_request", solve_request)
+    for words, stdin in (("What is this?", b"print('hi')\n"), ("What is this?", b""), ("-", b"Why?\n")):
+        tandem("ask", words, stdin=stdin)
+    assert asked == ["print('hi')\n\nWhat is this?", "What is this?", "Why?"]
 
 
 def test_a_loop_over_a_file_keeps_its_lines(tmp_path: Path) -> None:

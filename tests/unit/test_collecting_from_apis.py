@@ -34,7 +34,13 @@ TASKS = [
     {"task_id": str(i), "prompt": PROMPT, "test": "def check(f):\n    assert f(5) == 10\n", "entry_point": "double"}
     for i in range(2)
 ]  # fmt: skip
-PROGRAMS = {"scripted-llm": "2 * x", "scripted-slm": "x + x", "scripted-second": "x << 1"}
+PROGRAMS = {
+    "scripted-llm": "2 * x",
+    "scripted-slm": "x + x",
+    "scripted-second": "x << 1",
+    "scripted-third": "x * 2",
+    "another-third": "sum([x, x])",
+}
 MODELS = Answer({"object": "list", "data": [{"id": name, "object": "model"} for name in PROGRAMS]})
 
 
@@ -63,6 +69,13 @@ def collected(profile: Profile, tmp_path: Path, *, only_question: bool = True) -
     return asyncio.run(work)
 
 
+def programs(path: str, body: dict[str, Any]) -> Answer:
+    if path.endswith("/models"):
+        return MODELS
+    text = f"```python\ndef double(x):\n    return {PROGRAMS[body['model']]}\n```"
+    return Answer(events=openai_chunks([text], openai_usage(33, 12)))
+
+
 def test_all_three_models_answer_bare_questions_and_both_programs_are_compared(
     profile: Profile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -71,12 +84,7 @@ def test_all_three_models_answer_bare_questions_and_both_programs_are_compared(
     busy = [Answer({"error": {"message": "slow down"}}, status=429, headers={"retry-after": "0.01"})]
 
     def answer(path: str, body: dict[str, Any]) -> Answer:
-        if path.endswith("/models"):
-            return MODELS
-        if busy:
-            return busy.pop()
-        text = f"```python\ndef double(x):\n    return {PROGRAMS[body['model']]}\n```"
-        return Answer(events=openai_chunks([text], openai_usage(33, 12)))
+        return busy.pop() if busy and not path.endswith("/models") else programs(path, body)
 
     with recorded_api(answer) as api:
         pair = behind(profile, api.url)
@@ -93,7 +101,43 @@ def test_all_three_models_answer_bare_questions_and_both_programs_are_compared(
     assert (by_name["second_slm"].prompt_tokens, by_name["second_slm"].output_tokens) == (33, 12)  # as the API counts
     assert read_origin(tmp_path / "out.parquet").computed_by == "openai"
     table = load_collected([tmp_path / "out.parquet"], pair, only_question=True).table
-    assert table.second.passed.tolist() == table.agreement.passed.tolist() == [True, True]
+    assert table.further["second_slm"].passed.tolist() == [True, True]
+    assert table.agreements["slm", "second_slm"].passed.tolist() == [True, True]
+
+
+def test_a_third_small_model_is_collected_and_one_that_changes_loses_its_own_runs_alone(
+    profiles_folder: Path, tmp_path: Path
+) -> None:
+    file = tmp_path / "out.parquet"
+    with recorded_api(programs) as api:
+        three = behind(load_profile("scripted-third", (profiles_folder,)), api.url)
+        checks = three.checks.model_copy(update={"code": ("python_examples", "python_agreement")})
+        three = three.model_copy(update={"checks": checks})
+        *first_two, third = three.small
+        pair = three.model_copy(update={"small": tuple(first_two)})
+        changed = three.model_copy(update={"small": (*first_two, third.model_copy(update={"name": "another-third"}))})
+        calls, found = [], []
+        for profile in (pair, three, three, changed, pair):
+            found.append({(run.name, run.question): run.text for run in collected(profile, tmp_path)})
+            calls.append([body["model"] for _, body in api.asked])
+            api.asked.clear()
+        with pytest.raises(StoreError, match=r"another-third, and .* names scripted-third as its third small model"):
+            load_collected([file], three, only_question=True)
+    assert [len(each) for each in calls] == [3 * len(TASKS), len(TASKS), 0, len(TASKS), 0]
+    assert set(calls[1] + calls[3]) == {"scripted-third", "another-third"}
+    of_two, of_three, again, of_changed, after = found
+    pairs = {"agreement", "agreement:slm+third_slm", "agreement:second_slm+third_slm"}
+    assert {name for name, _ in of_three} - {name for name, _ in of_two} == {"third_slm", *(pairs - {"agreement"})}
+    assert of_three == of_two | again  # what two models wrote is not written again
+    assert {key for key in of_three if of_three[key] != of_changed[key]} == {("third_slm", "0"), ("third_slm", "1")}
+    assert after == of_changed  # nobody asks the third one now, and nothing is lost
+    table = load_collected([file], changed, only_question=True).table
+    assert {name: each.passed.tolist() for name, each in table.further.items()} == {
+        "second_slm": [True, True],
+        "third_slm": [True, True],
+    }
+    assert [each.passed.all() for each in table.agreements.values()] == [True] * 3
+    assert [*load_collected([file], pair, only_question=True).table.further] == ["second_slm"]
 
 
 def test_an_api_that_refuses_is_named_and_insights_are_not_collected_from_one(profile: Profile, tmp_path: Path) -> None:
@@ -121,7 +165,7 @@ def behind_three(profiles_folder: Path, folder: Path, url: str, rule: str) -> Pr
     target.parent.mkdir(parents=True, exist_ok=True)
     target.write_text(
         text.replace('name = "scripted-together"', 'name = "mine"').replace(
-            'kinds = ["tools", "answer", "json"]', "kinds = []"
+            'kinds = ["tools", "answer", "json", "option"]', "kinds = []"
         )
     )
     return load_profile("mine", (folder / "profiles",))

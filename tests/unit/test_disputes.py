@@ -20,7 +20,10 @@ from lab.training.errors import StoreError
 from lab.training.promise import upper_bound
 from tandem.cli import app
 from tandem.method.profile.profile import load_profile
+from tandem.method.profile.watched_promise import Watched
 from tandem.method.request.plan import make_plan
+from tandem.method.rule.strictness import by_steps
+from tests.promise_course import Course
 
 TOOL = {
     "type": "function",
@@ -123,6 +126,29 @@ def test_a_promise_that_is_kept_is_written_into_the_profile_which_then_serves_by
     [made] = served.promises
     assert (made.task, made.n, made.lost, served.keeps(made)) == ("tools", 200, 6, True)
     assert make_plan(served, "chat", may_call=True).trial.agree == 2
+    assert made.differ_at_most is None  # each difference counts as lost in the promise, too
+
+
+def test_a_promise_of_labelled_disputes_is_watched_by_differences_against_the_share_that_differed(
+    answered: Path, profiles_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = answered.parent / "profiles"
+    shutil.copytree(profiles_folder / "scripted-second", own / "scripted-second")
+    monkeypatch.setenv("TANDEM_PROFILES_PATH", str(own))
+    run("disputes", answered, said="l\nl\nb\nb\nn\nr\n")
+    run("calibrate", answered, "--profile", "scripted-second", "--write", "--lose-at-most", "0.03")
+    [made] = load_profile("scripted-second", (own,)).promises
+    assert (made.lost, made.differ_at_most) == (1, pytest.approx(upper_bound(6, 200, 1 - 0.05 * 0.75), abs=1e-6))
+    assert [made.watched_share(is_judged=judged) for judged in (True, False)] == [0.03, made.differ_at_most]
+
+    def is_broken(share: float) -> bool:
+        """5 % differ, as may be by the calibration, in which a sixth of the differences was lost."""
+        generator, course = random.Random(3), Course()
+        watched = Watched("tools", "agreement", "made", share, 0.95, steps=1)
+        return any(course.count(float(generator.random() < 0.05), watched) for _ in range(3000))
+
+    assert is_broken(made.lose_at_most)
+    assert not is_broken(made.watched_share(is_judged=False))
 
 
 def test_disputes_are_shown_and_labelled_without_a_terminal(answered: Path) -> None:
@@ -160,6 +186,39 @@ def test_free_text_gets_no_promise_and_final_answers_are_compared_by_value(
     ]
     assert shown["about"] == "answer"
     assert shown["tested"][0]["counted"] == {"n": 6, "taken": 6, "disputes": 6, "labelled": 0, "lost": 0}
+
+
+def test_options_have_a_promise_of_their_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, profiles_folder: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(profiles_folder / "scripted-second", tmp_path / "own" / "scripted-second")
+    monkeypatch.setenv("TANDEM_PROFILES_PATH", str(tmp_path / "own"))
+    maths = [as_text(line(n, "\\boxed{1/2}", "\\boxed{0.5}", "\\boxed{0.5}"), "answer") for n in range(40)]
+    listed = [as_text(line(n, "\\boxed{B) Rome}", "\\boxed{(B)}", "A"), "answer") for n in range(40, 80)]
+    for each in listed:
+        each["request"]["messages"][0]["content"] += "\nA) Paris\nB) Rome"
+    file = tmp_path / "mine.jsonl"
+    file.write_text("".join(json.dumps(each) + "\n" for each in maths + listed))
+    wanted = ("calibrate", file, "--profile", "scripted-second", "--lose-at-most", "0.2", "--write", "--json")
+    shown = {each["about"]: each for each in json.loads(run(*wanted, code=1))["promises"]}
+    assert shown["option"]["tested"][0]["counted"]["disputes"] == 40
+    assert (shown["answer"]["chosen"], shown["option"]["chosen"]) == ("the same answer", None)
+    served = load_profile("scripted-second", (tmp_path / "own",))
+    options = "Which?\n(A) Paris\n(B) Rome"
+    assert make_plan(served, question="1/2 + 0?").trial.agree == 2
+    assert make_plan(served, question=options).trial.agree == 0
+    assert (served.agreement.kind_of("answer", "", may_call=False, question=options), served.accepts("option")) == (
+        "option",
+        True,
+    )
+    file.write_text(file.read_text().replace('"text": "A"', '"text": "B"'))
+    run(*wanted)
+    served = load_profile("scripted-second", (tmp_path / "own",))
+    assert [make_plan(served, question=each).trial.agree for each in ("1/2 + 0?", options)] == [2, 2]
+    *_, last = by_steps(served, "option")
+    assert make_plan(last, question=options).trial.agree == 0
+    assert not last.accepts("option")
 
 
 def test_programs_that_compute_the_same_are_no_dispute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

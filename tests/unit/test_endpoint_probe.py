@@ -13,7 +13,7 @@ from tandem.endpoints.probe import Found, probe
 from tandem.endpoints.profile import Role, write_profile
 from tandem.endpoints.requests import EndpointError
 from tandem.method.profile.endpoint import Api, Capabilities
-from tests.able_api import EVERYTHING, MODEL, anthropic_server, openai_server
+from tests.able_api import EVERYTHING, MODEL, anthropic_server, openai_server, responses_server
 from tests.command import tandem
 from tests.recorded_api import Answer, recorded_api
 
@@ -57,6 +57,16 @@ def test_what_a_server_of_openais_protocol_can_is_found_as_it_is(can: Capabiliti
 def test_what_a_model_of_anthropics_can_is_found_as_it_is(can: Capabilities) -> None:
     with recorded_api(anthropic_server(can)) as api:
         assert probe(Api(protocol="anthropic", url=api.url, model=MODEL)).can == can
+
+
+@pytest.mark.parametrize("name", ["json_schema", "tools", "takes_temperature"])
+@pytest.mark.parametrize("base", [True, False])
+def test_what_a_model_of_the_responses_protocol_can_is_found_as_it_is(name: str, base: bool) -> None:
+    able = dict.fromkeys(("json_schema", "tools", "takes_temperature"), base) | {name: not base}
+    with recorded_api(responses_server(Capabilities(**able))) as api:
+        found = probe(parse(f"responses:{api.url}/v1#{MODEL}").api or Api(url=""))
+        assert {body["store"] for _, body in api.asked} == {False}
+    assert found.can == Capabilities(**able)
 
 
 def test_a_probe_asks_for_few_tokens() -> None:

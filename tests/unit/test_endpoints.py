@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import json
 import tomllib
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from services.gateway.admission import Admission
+from services.gateway.batches.lines import BadLine
+from services.gateway.batches.lines import parse as parse_line
+from services.gateway.scope import scope
+from services.http_gateway.messages_request import MessagesRequest
+from services.http_gateway.responses_request import ResponsesRequest
 from services.models.engine.api import ApiUnavailable, QueueFull
 from services.models.engine.remote.circuit import Circuit
 from services.models.engine.remote.refusals import retry_after
+from services.shared.identity.caller import ANONYMOUS
 from tandem.endpoints.address import AddressError, parse
 from tandem.endpoints.key import endpoint_key
 from tandem.endpoints.probe import Found
@@ -25,6 +33,8 @@ from tandem.method.profile.prices import RolePrices
 from tandem.method.profile.profile import Profile, load_profile, profile_of
 from tandem.method.request.plan import Plan
 from tandem.openai.chat_request import ChatCompletionRequest
+from tandem.openai.parameters import RefusedParameter
+from tandem.v1 import tandem_pb2
 
 ALL = Capabilities(
     continues="flag", logprobs=True, prompt_scores=True, json_schema=True, tools=True, usage="continuous"
@@ -44,6 +54,9 @@ ALL = Capabilities(
         ),
         ("openrouter:a/b:free", "https://openrouter.ai/api/v1", "a/b:free", "OPENROUTER_API_KEY", "openai"),
         ("http://127.0.0.1:11434/v1#qwen2.5-coder:7b", "http://127.0.0.1:11434/v1", "qwen2.5-coder:7b", "", "openai"),
+        ("responses:gpt-5", "https://api.openai.com/v1", "gpt-5", "OPENAI_API_KEY", "responses"),
+        ("responses:http://127.0.0.1:8080/v1#m", "http://127.0.0.1:8080/v1", "m", "", "responses"),
+        ("https://api.openai.com/v1#m", "https://api.openai.com/v1", "m", "OPENAI_API_KEY", "openai"),
         ("anthropic:http://127.0.0.1:8080#m", "http://127.0.0.1:8080", "m", "", "anthropic"),
         ("https://api.groq.com/openai/v1#m", "https://api.groq.com/openai/v1", "m", "GROQ_API_KEY", "openai"),
     ],
@@ -135,7 +148,9 @@ def test_each_model_of_a_pair_without_a_scorer_can_be_named(tmp_path: Path, monk
 
     def planned(model: str) -> Plan:
         body = ChatCompletionRequest.model_validate({"model": model, "messages": [{"role": "user", "content": "Hi"}]})
-        return admission.admit(admission.checked(body.as_solve_request("r")), "").plan
+        asked = body.as_solve_request("r")
+        scope(asked, ANONYMOUS)
+        return admission.admit(admission.checked(asked), "").plan
 
     patient = planned("mine").unavailable_timeout_seconds
     named = replace(planned("mine"), llm_must_answer=True, llm_unavailable_timeout_seconds=patient)
@@ -143,6 +158,51 @@ def test_each_model_of_a_pair_without_a_scorer_can_be_named(tmp_path: Path, monk
     assert (planned("mine/slm").stages, planned("mine/slm").llm_finishes) == ([], False)
     with pytest.raises(InvalidArgument, match="no scorer"):
         planned("mine@0.5")
+
+
+STOPS: list[tuple[str, dict[str, object], str]] = [
+    ("mine/large", {"threshold": 0.6}, "stop.threshold"),
+    ("mine/large@0.6", {}, "stop.threshold"),
+    ("mine/large", {"thresholds": {"1": 0.6}}, "stop.thresholds"),
+    ("mine/large", {"max_stage": 1}, "stop.max_stage"),
+    ("mine/slm", {"max_stage": 1}, "stop.max_stage"),
+    ("mine@0.5", {"threshold": 0.6}, "tandem.threshold"),
+    ("mine/large", {"threshold": 1, "thresholds": {"1": 1}}, ""),
+    ("mine/slm", {"max_stage": 0}, ""),
+    ("mine@0.6", {"threshold": 0.6}, ""),
+]
+
+
+@pytest.mark.parametrize(("model", "own", "refused"), STOPS)
+def test_a_stop_that_contradicts_the_models_name_is_refused_by_name_in_every_api(
+    model: str, own: dict[str, object], refused: str
+) -> None:
+    asked = {"model": model, "tandem": own}
+    chat = {**asked, "messages": [{"role": "user", "content": "Hi"}]}
+    lines: list[dict[str, object]] = [
+        {"custom_id": "1", "method": "POST", "url": "/v1/chat/completions", "body": chat},
+        *([] if "@" in model else [{"question": "Hi", "profile": model, **own}]),
+    ]
+    made: list[Callable[[], tandem_pb2.SolveRequest]] = [
+        lambda: ChatCompletionRequest.model_validate(chat).as_solve_request("r"),
+        lambda: ResponsesRequest.model_validate({**asked, "input": "Hi"}).as_chat().as_solve_request("r"),
+        lambda: MessagesRequest.model_validate({**chat, "max_tokens": 9}).as_chat().as_solve_request("r"),
+        *(lambda line=line: parse_line(json.dumps(line).encode()).request for line in lines),
+    ]
+
+    def scoped(make: Callable[[], tandem_pb2.SolveRequest]) -> tandem_pb2.SolveRequest:
+        request = make()
+        scope(request, ANONYMOUS)
+        return request
+
+    for make in made:
+        if not refused:
+            request = scoped(make)
+            assert (request.profile, request.stop.max_stage, len(request.stop.thresholds)) == ("mine", 0, 0)
+            continue
+        with pytest.raises((InvalidArgument, RefusedParameter, BadLine), match=r"leave it out|give one") as error:
+            scoped(make)
+        assert refused in str(error.value)
 
 
 def test_a_key_reaches_only_the_process_that_calls_its_endpoint(

@@ -24,6 +24,7 @@ from services.models.engine.api import Finished
 from services.models.engine.remote.anthropic_writer import AnthropicWriter
 from services.models.engine.remote.api_writer import ApiSettings, ApiWriter
 from services.models.engine.remote.openai_writer import OpenAIWriter
+from services.models.engine.remote.responses_writer import ResponsesWriter
 from services.models.engine.writer import Writing
 from services.shared.process.status import from_engine, to_status
 from tandem.endpoints.address import Address, AddressError
@@ -38,11 +39,20 @@ from tests.conversations import conversation
 from tests.hostile_api import FAMILIES, Case, Protocol, case, http
 from tests.recorded_api import Answer, RecordedApi, openai_chunks, openai_usage, recorded_api
 
-EACH = int(os.environ.get("TANDEM_HOSTILE_REPLIES", "8"))  # 96 in all
+EACH = int(os.environ.get("TANDEM_HOSTILE_REPLIES", "8"))  # 144 in all
 SEED = int(os.environ.get("TANDEM_HOSTILE_SEED", "20261201"))
 CAP, AT_ONCE, FAILURES_TO_OPEN = 256, 8, 5
 MOST_WAIT_SECONDS, MOST_GROWTH_KB, MOST_ANSWER_BYTES, MOST_RETRY_SECONDS = 5.0, 300_000, 1 << 20, 3600 * 1.25
-KINDS: dict[Protocol, type[ApiWriter]] = {"openai": OpenAIWriter, "anthropic": AnthropicWriter}
+KINDS: dict[Protocol, type[ApiWriter]] = {
+    "openai": OpenAIWriter,
+    "anthropic": AnthropicWriter,
+    "responses": ResponsesWriter,
+}
+ABLE = {
+    "openai": able_api.openai_server,
+    "anthropic": able_api.anthropic_server,
+    "responses": able_api.responses_server,
+}
 MODEL = {"id": "m", "type": "model"}
 
 
@@ -85,7 +95,7 @@ def elsewhere() -> Iterator[list[str]]:
 
 
 async def engine_of(protocol: Protocol, api: RecordedApi, number: int) -> ApiWriter:
-    url = f"{api.url}/v1" if protocol == "openai" else api.url
+    url = api.url if protocol == "anthropic" else f"{api.url}/v1"
     can = Capabilities(tools=True, usage=("at_end", "timings")[number % 2])
     engine = KINDS[protocol](ApiSettings("m", url, "a-key", can=can, timeout_seconds=2.0))
     await asyncio.to_thread(engine.start)
@@ -177,7 +187,7 @@ async def test_whatever_an_endpoint_sends_is_answered_or_refused_within_its_boun
             protocol, first = queue.pop()
             engine = await engine_of(protocol, api, first)
             for at in range(first, min(first + FAILURES_TO_OPEN - 1, EACH)):
-                number = at + EACH * (protocol == "anthropic")
+                number = at + EACH * [*KINDS].index(protocol)
                 if family == "limits":  # one of which stops those after it
                     engine.stop()
                     engine = await engine_of(protocol, api, at)
@@ -206,11 +216,7 @@ def test_a_probe_of_whatever_it_is_ends_with_a_profile_that_loads_or_a_reason(
     family: str, protocol: Protocol, elsewhere: list[str], tmp_path: Path
 ) -> None:
     """The hostile reply is one of those that a probe asks for; the others are honest, or all are hostile."""
-    replies = (
-        able_api.openai_server(able_api.EVERYTHING)
-        if protocol == "openai"
-        else able_api.anthropic_server(able_api.EVERYTHING)
-    )
+    replies = ABLE[protocol](able_api.EVERYTHING)
     for number in range(max(1, EACH // 4)):
         left = [number % 12] if number % 2 else range(100)
         count = itertools.count()
@@ -223,7 +229,7 @@ def test_a_probe_of_whatever_it_is_ends_with_a_profile_that_loads_or_a_reason(
             return replies(path, body)
 
         with recorded_api(answer) as api:
-            url = f"{api.url}/v1" if protocol == "openai" else api.url
+            url = api.url if protocol == "anthropic" else f"{api.url}/v1"
             with suppress(EndpointError):
                 found = probe(Api(protocol=protocol, url=url, model="m"), 2.0, loading_seconds=0)
                 address = Address("m", Api(protocol=protocol, url=url, model="m"))

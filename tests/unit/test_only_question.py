@@ -4,6 +4,7 @@ savings.
 
 from __future__ import annotations
 
+import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -20,7 +21,7 @@ from lab.training.errors import StudyError
 from lab.training.evaluate import Evaluation, UnknownMethod, evaluate
 from lab.training.figures import as_contract
 from lab.training.report import write_report
-from lab.training.savings import BEGIN, END, inserted, summary, table
+from lab.training.savings import inserted, summary, table
 from lab.training.store import read, write
 from lab.training.study import Study
 from tandem.method.profile.profile import load_profile
@@ -114,10 +115,22 @@ def test_the_table_of_savings_has_both_models_alone_the_pair_and_a_lot_at_its_pr
     assert "| -20.0 | -5.0 |" in summary({"humaneval": figures})[2]
 
 
+def test_the_tables_of_the_docs_have_a_lot_and_the_small_model_alone_for_each_data_set() -> None:
+    page = (REPOSITORY / "docs" / "benchmarks.md").read_text()
+    report = REPOSITORY / "deploy" / "profiles" / DEFAULT_PROFILE / "report"
+    judged = {"report": "gsm8k math_test mbpp_test humaneval extraction", "savings": "humaneval mbpp_test extraction"}
+    for target, names in judged.items():
+        folder = report if target == "report" else report / "llamacpp"
+        reports = {name: json.loads((folder / f"{name}.json").read_text()) for name in names.split()}
+        assert inserted(page, table(reports, target), target) == page
+
+
 def test_a_table_replaces_the_one_before_and_nothing_else() -> None:
-    page = f"before\n{BEGIN}\n| old |\n{END}\nafter\n"
-    assert inserted(page, ["| new |"]) == page.replace("old", "new")
-    assert inserted(inserted(page, ["| new |"]), ["| old |"]) == page
+    targets = ("savings", "report")
+    page = "before\n" + "".join(f"<!-- begin: make {t} -->\n| {t} |\n<!-- end: make {t} -->\nafter\n" for t in targets)
+    for target in targets:
+        assert inserted(page, ["| new |"], target) == page.replace(f"| {target} |", "| new |")
+        assert inserted(inserted(page, ["| new |"], target), [f"| {target} |"], target) == page
     with pytest.raises(ValueError, match="the page has no"):
         inserted("before", ["| new |"])
 

@@ -1,4 +1,4 @@
-"""Who tries first is policy: what a second small model costs and answers on collected questions, and the order that is
+"""Who tries first is policy: what further small models cost and answer on collected questions, and the order that is
 found.
 """
 
@@ -27,11 +27,11 @@ from lab.training.promise_files import ship_promise
 from lab.training.promised import policy_of, show_promise
 from lab.training.rule import Rule
 from lab.training.ship import ship
-from lab.training.store import read, write
+from lab.training.store import Origin, read, write
 from lab.training.study import Study
 from lab.training.table import Table, make_table
 from lab.training.train import TrainingOptions, train
-from lab.training.trial_search import ORDERS, orders, trial_front
+from lab.training.trial_search import orders, trial_front
 from lab.training.verified import verified
 from tandem.method.evidence.checks import CheckSpec, TrialPlan
 from tandem.method.profile.profile import Profile, load_profile
@@ -127,7 +127,7 @@ def test_an_answer_that_no_check_judges_is_the_first_models_of_the_order(table: 
         slm=replace(
             table.slm, passed=np.zeros((5, 2), bool), failed=np.zeros((5, 2), bool), right=np.zeros((5, 2), bool)
         ),
-        second=replace(table.second, passed=nothing, failed=nothing, right=right),
+        further={"second_slm": replace(table.further["second_slm"], passed=nothing, failed=nothing, right=right)},
     )
     stops = Rule(np.ones((5, 2)), [0.5, 1.0], llm_finishes=True, needs_pass=False)
     assert not verified(open_, plan, tried("slm", "second_slm"), stops).right.any()
@@ -140,11 +140,12 @@ def test_what_was_not_collected_is_not_simulated(table: Table, plan: Plan) -> No
     for stages, repairs in (([0, 1], 0), ([0], 1)):
         with pytest.raises(ValueError, match="first answers to bare questions"):
             verified(table, plan, TrialPlan(stages, repairs=repairs, order=["slm", "second_slm"]), NEVER)
-    old = replace(table, second=replace(table.second, exists=np.zeros(5, bool)))
+    old = replace(table, further={"second_slm": replace(table.further["second_slm"], exists=np.zeros(5, bool))})
     with pytest.raises(ValueError, match="5 questions have no answer of the second small model"):
         verified(old, plan, tried("second_slm"), NEVER)
     assert orders(old, plan, "full") == [("slm",)]
-    assert orders(table, plan, "full") == [*ORDERS]
+    two = [("slm",), ("second_slm",), ("slm", "second_slm"), ("second_slm", "slm")]
+    assert orders(table, plan, "full") == two
     unmeasured = changed(plan, "second_slm", rates=None)
     assert orders(table, unmeasured, "seconds") == [("slm",)]
     assert np.isnan(verified(table, unmeasured, tried("second_slm"), NEVER).seconds).all()
@@ -154,29 +155,31 @@ def test_the_search_considers_each_order_with_and_without_agreement(table: Table
     front = trial_front(table, plan, "usd")
     best = max(front, key=lambda point: (point.accuracy, -point.cost)).policy
     assert best.trial.order == ["second_slm", "slm"]  # loses nothing, and two of five questions need one model alone
-    wrong = replace(table, second=replace(table.second, right=table.second.right & (np.arange(5) != 1)))
+    second = table.further["second_slm"]
+    wrong = replace(table, further={"second_slm": replace(second, right=second.right & (np.arange(5) != 1))})
     safest = Objective("usd", below=0.0).choose(trial_front(wrong, plan, "usd")).policy
     assert safest.programs_agree  # the programs that are wrong differ
     measure = Measure(wrong, plan, "usd")
     assert measure.point(safest, safest.run(wrong, plan, np.zeros((5, 2)))).accuracy == 1.0
 
 
-def with_second(runs: list[Run], *, first: str, second: str) -> list[Run]:
-    """The first model's answers to bare questions say `first` of their check, and a second one's, which is right,
-    `second`.
+def with_further(runs: list[Run], first: str, **further: str) -> list[Run]:
+    """The first model's answers to bare questions say `first` of their check, and those of further ones, which are
+    right, what is given by role.
     """
     found = []
     for run in runs:
         checked = replace(run, verdict="pass", score=1.0, question_tokens=20, asked=STRONG)
         if run.name == "llm":
-            found += [checked, replace(run, name="second_slm", output_tokens=30, right=True, verdict=second, score=1.0)]
+            own = replace(run, output_tokens=30, right=True, score=1.0)
+            found += [checked, *(replace(own, name=role, verdict=verdict) for role, verdict in further.items())]
         elif run.name == "slm":
             found.append(replace(run, verdict=first, score=0.5, right=run.right))
     return found
 
 
 def test_calibrate_finds_who_tries_and_ships_it(profile: Profile, tmp_path: Path) -> None:
-    runs = with_second(synthetic_runs(40, 0), first="fail", second="pass")
+    runs = with_further(synthetic_runs(40, 0), "fail", second_slm="pass")
     collected = load_collected([store(profile, tmp_path / "some.parquet", runs)], profile)
     study = Study(tmp_path / "study")
     train(collected, profile, study, TrainingOptions(("words",), "words", "right", 3), ignore)
@@ -223,7 +226,7 @@ def test_files_without_a_second_model_are_read_and_judge_no_order_of_it(profile:
     runs = programs(80, STRONG, STRONG_ANSWER, wrong=0)
     file = store(profile, tmp_path / "old.parquet", runs, "old")
     collected = load_collected([file], profile)
-    assert not collected.table.second.exists.any()
+    assert not collected.table.further
     with pytest.raises(StoreError, match="scripted-second answers to these questions"):
         show_promise(collected, profile, Promise(0.05), "full", ignore)
     first = profile.model_copy(update={"trial": profile.trial.model_copy(update={"order": ("slm",)})})
@@ -231,7 +234,10 @@ def test_files_without_a_second_model_are_read_and_judge_no_order_of_it(profile:
     assert shown.chosen is not None
     origin, kept = read(file)
     other = origin.profile.slm.model_copy(update={"name": "another"})
-    write(file, origin.model_copy(update={"second_slm": other}), kept)
+    document = origin.model_dump()
+    assert Origin.model_validate(document | {"second_slm": None}) == origin  # as 0.2.0 wrote it
+    del document["further"]
+    write(file, Origin.model_validate(document | {"second_slm": other.model_dump()}), kept)
     with pytest.raises(StoreError, match="another, and scripted-agreeing names scripted-second"):
         load_collected([file], profile)
 
@@ -241,3 +247,82 @@ def test_an_outcome_of_no_second_model_costs_what_it_did(table: Table, plan: Pla
     nothing = Policy((1.0, 1.0), llm_finishes=True, needs_pass=False).run(table, plan, np.zeros((5, 2)))
     assert (nothing.full.tolist(), nothing.usd.tolist()) == (alone.full.tolist(), alone.usd.tolist())
     assert CheckSpec.parse("python_agreement").wants_other
+
+
+THREE = {  # what the checks say of each model's program, then of first and second, first and third, second and third
+    "two agree": ("pass", "pass", "pass", "pass", "fail", "fail"),
+    "second differs": ("pass", "pass", "pass", "fail", "pass", "fail"),
+    "first fails": ("fail", "pass", "pass", "unknown", "unknown", "pass"),
+    "two fail": ("fail", "fail", "pass", "unknown", "unknown", "unknown"),
+    "cannot tell": ("pass", "pass", "pass", "unknown", "pass", "fail"),
+}
+NAMES = "slm", "second_slm", "third_slm", "agreement", "agreement:slm+third_slm", "agreement:second_slm+third_slm"
+
+
+@pytest.fixture
+def three(profiles_folder: Path, tmp_path: Path) -> Profile:
+    """Of three small models."""
+    shutil.copytree(profiles_folder / "scripted-third", tmp_path / "three" / "scripted-third")
+    return load_profile("scripted-third", (tmp_path / "three",))
+
+
+def test_of_three_models_a_program_passes_that_agrees_with_the_newest_that_failed_nothing(three: Profile) -> None:
+    """As the workflow compares them; the last one is not asked where all others failed."""
+    runs = []
+    for question, verdicts in THREE.items():
+        runs.append(answer(question, "llm", "pass", right=True, own=100))
+        runs += [answer(question, name, said, right=True) for name, said in zip(NAMES, verdicts, strict=True)]
+    table, plan = make_table(runs, 1), replace(make_plan(three, "code"), prefill_ahead=False)
+    assert [*table.further] == ["second_slm", "third_slm"]
+    found = verified(table, plan, tried("slm", "second_slm", "third_slm"), NEVER, must_agree=True)
+    assert found.stage.tolist() == [0, 0, 0, LLM, LLM]
+    assert found.slm_tokens.tolist() == [100, 150, 150, 100, 150]
+    assert found.usd[0] == pytest.approx((20 * (1 + 2) + 50 * (2 + 4)) / 1e6)
+    third = replace(table.further["third_slm"], exists=np.zeros(5, bool))
+    without = replace(table, further=dict(table.further, third_slm=third))
+    with pytest.raises(ValueError, match="5 questions have no answer of the third small model"):
+        verified(without, plan, tried("slm", "third_slm"), NEVER)
+
+
+def test_the_orders_are_of_three_models_at_most_beside_the_plans_own(table: Table, three: Profile) -> None:
+    plan, second = make_plan(three, "code"), table.further["second_slm"]
+    both = replace(table, further={"second_slm": second, "third_slm": second})
+    found = orders(both, plan, "usd")
+    assert (len(found), len(set(found)), max(map(len, found))) == (15, 15, 3)
+    assert orders(both, changed(plan, "third_slm", rates=None), "seconds") == orders(table, plan, "seconds")
+    roles = ["second_slm", "third_slm", "fourth_slm", "fifth_slm"]
+    models = plan.models | dict.fromkeys(roles[2:], plan.models["third_slm"])
+    five = replace(plan, models=models, trial=tried("slm", *roles))
+    found = orders(replace(table, further=dict.fromkeys(roles, second)), five, "usd")
+    assert (len(found), found[-1]) == (86, ("slm", *roles))
+
+
+def test_calibrate_ships_the_third_model_where_it_alone_passes(three: Profile, tmp_path: Path) -> None:
+    runs = with_further(synthetic_runs(40, 0), "fail", second_slm="fail", third_slm="pass")
+    collected = load_collected([store(three, tmp_path / "some.parquet", runs)], three)
+    study = Study(tmp_path / "study")
+    train(collected, three, study, TrainingOptions(("words",), "words", "right", 3), ignore)
+    calibrate(collected.table, collected.plan, study, Objective("full", below=0.0), "test", True, False, ignore)
+    ship(three, study, collected.table)
+    assert load_profile(three.name, (three.folder.parent,)).trial_order == ("third_slm",)
+
+
+def test_a_promise_of_three_models_is_shown_by_all_their_orders(three: Profile, tmp_path: Path) -> None:
+    """Only the third one's passes are right."""
+    runs = []
+    for run in (replace(each, output_tokens=40) for each in programs(120, STRONG, STRONG_ANSWER, wrong=12)):
+        runs.append(run)
+        if run.name == "llm":
+            other = replace(run, asked="", question_tokens=0)
+            runs += [replace(other, name="second_slm", right=False), replace(other, name="third_slm")]
+    collected = load_collected([store(three, tmp_path / "new.parquet", runs, "new")], three)
+    [found] = show_promise(collected, three, Promise(0.05), "usd", ignore)
+    assert found.chosen is not None
+    assert "by third_slm;" in found.chosen.evidence
+    assert found.chosen.bound == pytest.approx(1 - (0.05 / 15) ** (1 / 120))
+    ship_promise(three, found)
+    assert load_profile(three.name, (three.folder.parent,)).trial_order == ("third_slm",)
+    two = [run for run in runs if run.name != "third_slm"]
+    lacking = load_collected([store(three, tmp_path / "old.parquet", two, "old")], three)
+    with pytest.raises(StoreError, match="what scripted-third answers to these questions"):
+        show_promise(lacking, three, Promise(0.05), "usd", ignore)

@@ -13,6 +13,7 @@ from tandem.local.models import catalogue
 from tandem.method.errors import InvalidArgument, NotFound
 from tandem.method.profile.price_sections import RolePricesSection
 from tandem.method.profile.profile import Model, Profile, load_profile
+from tandem.method.profile.profile_sections import Agreement
 from tandem.method.request.plan import make_plan
 from tandem.paths import REPOSITORY
 
@@ -119,6 +120,15 @@ def test_a_profile_whose_trials_or_tasks_contradict_each_other_is_refused(
     (tmp_path / "broken" / "profile.toml").write_text(text.replace(old, new))
     with pytest.raises(InvalidArgument, match=problem):
         load_profile("broken", (tmp_path,))
+
+
+@pytest.mark.parametrize(
+    ("kind", "next_step"),
+    [("code", "python_agreement in checks.code"), ("sql", "the check `sql`"), ("chat", "the large model answers")],
+)
+def test_a_kind_that_agreement_does_not_compare_is_refused_with_the_next_step(kind: str, next_step: str) -> None:
+    with pytest.raises(ValueError, match=next_step):
+        Agreement(kinds=[kind])  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

@@ -71,7 +71,7 @@ def programs(n: int, prompt: str, answer: str, wrong: int) -> list[Run]:
         number = int(run.question.partition("-")[2])
         if run.name in ("llm", "slm"):
             right = run.name == "llm" or number >= wrong
-            asked = prompt if run.name == "llm" else ""
+            asked = f"# {number}\n{prompt}" if run.name == "llm" else ""
             runs.append(replace(run, text=answer, asked=asked, verdict="unknown", right=right, question_tokens=20))
     return runs
 
@@ -103,6 +103,14 @@ def test_where_there_are_too_few_questions_no_policy_is_accepted_and_the_number_
 ) -> None:
     found = shown(tried(profile), tmp_path, programs(40, STRONG, STRONG_ANSWER, wrong=0), Promise(0.05))
     assert (found.chosen, found.made, len(found.tested), found.needed) == (None, None, 1, 59)
+
+
+def test_questions_that_repeat_are_one(profile: Profile, tmp_path: Path) -> None:
+    runs = programs(70, STRONG, STRONG_ANSWER, wrong=0)
+    assert shown(tried(profile), tmp_path, runs, Promise(0.05)).n == 70
+    again = [replace(run, asked=STRONG if run.asked else "") for run in runs]
+    found = shown(tried(profile), tmp_path, again, Promise(0.05))
+    assert (found.n, found.chosen) == (1, None)
 
 
 def test_a_promise_stands_in_the_profile_with_its_data_until_the_profile_changes(

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tandem.method.conversation import Message
+from tandem.method.conversation import Message, kind_of
 from tandem.method.evidence.call_evidence import doubt
 from tandem.method.evidence.same_answer import NO_CALL, AnswerKind, answer_kind, judged_loss, normal_form, same
 from tandem.method.tools import Call, Tool, ToolCall
@@ -101,9 +101,26 @@ def test_json_is_compared_by_its_schema() -> None:
     assert same(AnswerKind("json"), '{"a": "yes"}', "{}") is False
 
 
+@pytest.mark.parametrize(
+    ("question", "kind"),
+    [
+        ("Which town?\nA) Paris\nB) Rome", "option"),
+        ("Which town?\n  a. Paris\n  b. Rome\n", "option"),
+        ("Which town? (A) Paris (B) Rome (C) Bonn", "option"),
+        ("What is (a) and (b) of f(a) = b?", "option"),  # rather the large model once too often
+        ("A train leaves A. B follows at 3 pm. When do they meet?", "answer"),
+        ("A. Lincoln was born when?", "answer"),
+    ],
+)
+def test_a_question_that_lists_options_asks_for_one_of_them(question: str, kind: str) -> None:
+    assert kind_of("answer", "", question=question) == kind
+    assert kind_of("chat", "", question=question) == "chat"
+    assert kind_of("answer", "{}", question=question) == "json"
+
+
 def test_free_text_is_never_evidence() -> None:
     assert not answer_kind("chat").is_evidence
-    assert all(answer_kind(kind).is_evidence for kind in ("answer", "code", "json", "tools"))
+    assert all(answer_kind(kind).is_evidence for kind in ("answer", "code", "json", "tools", "option"))
 
 
 def test_the_same_call_again_is_doubted_whatever_its_form() -> None:

@@ -14,7 +14,6 @@ from temporalio.exceptions import ApplicationError
 from services.shared.request_log.decisions import AGREED_SLOT
 from services.shared.request_log.log import RequestLog
 from tandem.method.answer import final_answer
-from tandem.method.conversation import kind_of
 from tandem.method.errors import TandemError
 from tandem.method.evidence.begun_answer import Begun, agreed, needless
 from tandem.method.evidence.call_evidence import doubt
@@ -136,6 +135,9 @@ class _Race:
             return ""
         if not (calls := calls_of(outcome)) and not self._task.takes_no_call:
             return "none of them calls a tool"
+        # An API that reads no calls gives them as text: `{"name": "TOOL", ...}`.
+        if not calls and any(f'"{tool.name}"' in outcome.text for tool in self._kind.tools):
+            return "a call stands in the text, so that none is read"
         return doubt(calls, self._task.tasks[0].history)
 
 
@@ -146,7 +148,4 @@ def calls_of(outcome: GenerationOutcome) -> tuple[tuple[str, str], ...]:
 
 def compared_as(task: ModelTask) -> AnswerKind:
     """By what answers to the task are the same."""
-    kind = answer_kind(
-        kind_of(task.task, task.json_schema, may_call=task.tools.may_call), task.tools.tools, task.json_schema
-    )
-    return replace(kind, is_single=not task.tools.parallel)
+    return replace(answer_kind(task.kind, task.tools.tools, task.json_schema), is_single=not task.tools.parallel)

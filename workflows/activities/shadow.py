@@ -44,7 +44,12 @@ class ShadowActivities:
                 task,
                 dry_run_id(task.request_id),
                 task.profile,
-                memo={"profile": task.profile, "tenant": task.tenant, "session": task.session},
+                memo={
+                    "profile": task.profile,
+                    "tenant": task.tenant,
+                    "session": task.session,
+                    "dry_run": _without_texts(task),
+                },
                 search_attributes=whose(task.profile, task.tenant) if task.is_searchable else None,
             )
 
@@ -58,6 +63,12 @@ class ShadowActivities:
             counting, _ = await self._log.promises.count(policy, watched, said, datetime.now(UTC))
             count_outcome(profile, watched.kind, said.who, counting)
         count_shadow(profile, result)
+
+
+def _without_texts(task: DryRunInput) -> dict[str, str]:
+    """What a promise needs to know of it (`tandem calibrate --from-dry-run`)."""
+    asked, kind = task.agreement, task.agreement.tasks[0].kind
+    return {"kind": kind, "question_digest": asked.question_digest, "policy_digest": asked.policy_digest}
 
 
 async def _start_once(name: str, task: ShadowInput | DryRunInput, workflow_id: str, profile: str, **more: Any) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import OrderedDict
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from temporalio import activity
 from temporalio.converter import value_to_type
@@ -18,6 +18,7 @@ from temporalio.exceptions import ApplicationError
 from services.shared.observability.spans import Inference, report_discarded
 from services.shared.request_log.connection import Role
 from services.shared.request_log.log import RequestLog
+from tandem.method.cost.cost import as_cached
 from tandem.method.errors import TandemError
 from tandem.method.request.tasks import LostUsage, LostUsageTask
 from tandem.method.tokens import TokenCounts
@@ -100,6 +101,13 @@ class Reported:
     is_silent: bool = False
 
 
+def _as_read(task: LostUsageTask, counts: TokenCounts) -> TokenCounts:
+    """With what an API's cache had of the prompt, as nobody has told it; at the dearest where a limit depends on it."""
+    dearest = task.prices.dearest(counts.prompt)
+    read = dearest if task.repeated is None else as_cached(counts.prompt, task.repeated)
+    return replace(read, discarded=counts.discarded)
+
+
 class ReportedUsage:
     """What failed attempts reported last. A cancel between two attempts keeps neither error nor heartbeat; this worker
     does.
@@ -138,11 +146,13 @@ class LostUsageActivities:
             logged = await self._log.ledger.counts(task.request_id, role, task.trial)
             unreported = await self._log.ledger.take_unreported(task.request_id, role)
         except TandemError as error:
-            report_discarded(inference, reported)
-            raise ApplicationError(str(error), reported, type=error.reason) from error
+            lost = _as_read(task, reported)
+            report_discarded(inference, lost)
+            raise ApplicationError(str(error), lost, type=error.reason) from error
         counts = at_least(logged, reported)
-        report_discarded(inference, without(counts, logged) + unreported)
-        return LostUsage(counts, is_complete)
+        lost = _as_read(task, without(counts, logged) + unreported)
+        report_discarded(inference, lost)
+        return LostUsage(replace(lost, prompt=counts.prompt - lost.cached, discarded=counts.discarded), is_complete)
 
     async def _is_complete(self, request_id: str, role: Role, reported: Reported | None) -> bool:
         """What an attempt still owes the log is waited for, for a moment."""

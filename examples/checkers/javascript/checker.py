@@ -190,6 +190,8 @@ def inside(seconds: float, begun: int) -> int:
     _wait_for_the_beginning(child, begun)
     signal.signal(signal.SIGALRM, lambda *_: os.kill(child, signal.SIGKILL))
     signal.setitimer(signal.ITIMER_REAL, seconds)
+    os.waitid(os.P_PID, child, os.WEXITED | os.WNOWAIT)  # it stays, so that a late alarm still finds it
+    signal.setitimer(signal.ITIMER_REAL, 0)
     return _ENDED_BADLY if os.waitpid(child, 0)[1] else 0
 
 

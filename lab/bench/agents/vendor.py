@@ -7,7 +7,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from lab.bench.agents import protocols
@@ -74,27 +74,25 @@ class Vendor:
             return Answer({"error": {"message": "not found"}}, status=404)
         if faults := _fatal(path, body):
             return protocols.refused(path, faults)
+        with self._lock:  # before the step, which may take long: another request may come meanwhile
+            turn = self._turn(path, body)
         step = self.next_step(protocols.asked(path, body))
         with self._lock:
-            counted = self._count(path, body, step)
+            self.turns.append(replace(turn, written=protocols.written(step)))
             number = len(self.turns)
-        return protocols.answer(path, body, step, counted, number)
+        return protocols.answer(path, body, step, turn.counted, number)
 
-    def _count(self, path: str, body: Body, step: Step) -> Counted:
+    def _turn(self, path: str, body: Body) -> Turn:
+        """As it comes: nothing is written yet."""
         parts, model = protocols.parts(path, body), body["model"]
         cache = self._caches.setdefault(model, PrefixCache())
         counted = cache.anthropic(parts) if path == MESSAGES else cache.openai(parts)
         has_tools, marks = bool(body.get("tools")), sum(bool(part.mark) for part in parts)
-        self.turns.append(
-            Turn(
-                NAMES[path], model, frozenset(body), counted, protocols.written(step), marks,
-                [part.text for part in self._last] == [part.text for part in parts[: len(self._last)]],
-                tuple(_faults(path, body)), has_tools,
-            )
-        )  # fmt: skip
+        is_appended = [part.text for part in self._last] == [part.text for part in parts[: len(self._last)]]
         if has_tools:
             self._last = parts
-        return counted
+        faults = tuple(_faults(path, body))
+        return Turn(NAMES[path], model, frozenset(body), counted, 0, marks, is_appended, faults, has_tools)
 
 
 @contextmanager

@@ -16,7 +16,9 @@ const VIEWS = {
   plan: ["Plan", later("plan.js", "Plan")],
 };
 /** Of one thing of a view, whose id is in the address. */
-const OPENED = { requests: later("request.js", "Request"), sessions: later("sessions.js", "Session") };
+const OPENED = {
+  requests: later("request.js", "Request"), sessions: later("sessions.js", "Session"), outcomes: later("disputes.js", "Disputes"),
+};
 
 const NOTHING_SERVED = { profiles: [], default_profile: "", jaeger: "" };
 

@@ -15,6 +15,7 @@ export function Outcomes({ query }) {
       <label class="field"><span>Tenant</span> <input class="short" value=${tenant} autocomplete="off" placeholder="own"
         onChange=${(event) => (location.hash = `#/outcomes?${new URLSearchParams({ tenant: event.target.value.trim() })}`)} /></label>
     </div>
+    <p class="note">Two small models against the large one: <a href="#/outcomes/disputes">label disputes</a></p>
     ${error && html`<p class="problem" role="alert">${said(error)}</p>`}
     ${found?.policies.length === 0 && html`<p class="empty">Nobody has said yet whether an answer was right. Each answer of a
       <a href="#/requests">request</a> takes a word on it, as does <code>tandem outcome REQUEST right</code>.</p>`}

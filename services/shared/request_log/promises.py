@@ -21,8 +21,8 @@ _REMEMBERED = timedelta(days=400)
 
 
 class Counting(StrEnum):
-    """What became of an outcome. `noted`: it is another word on one that has counted, or counts for no policy. `old`:
-    of a policy that has become stricter since; `stricter`: by this one it has.
+    """What became of an outcome. `noted`: it is another word on one that has counted, a label, or counts for no policy.
+    `old`: of a policy that has become stricter since; `stricter`: by this one it has.
     """
 
     COUNTED = "counted"
@@ -79,13 +79,16 @@ class Kept:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """`what` the caller said; empty: a shadow. `loss` is None where nobody can tell."""
+    """`what` the caller said; empty: a shadow. `loss` is None where nobody can tell. `is_label`: it is kept for a
+    calibration, and does not count.
+    """
 
     request_id: str
     who: str
     loss: float | None
     what: str = ""
     score: float | None = None
+    is_label: bool = False
 
 
 class Promises:
@@ -119,6 +122,7 @@ class Promises:
             int(_REMEMBERED.total_seconds() * 1000),
             *keep,
             "" if report.score is None else report.score,
+            int(report.is_label),
             *alternatives,
         )
         with translated_errors():

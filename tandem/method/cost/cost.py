@@ -59,8 +59,7 @@ def cost(
     """
     by_role = {role: plan.models[role].prices.usd(counts) for role, counts in usage.items()}
     usd = total(*by_role.values())
-    cached = int(prompt_tokens * repeated) if prompt_tokens >= _LEAST_CACHED else 0
-    read = TokenCounts(prompt_tokens - cached, cached)
+    read = as_cached(prompt_tokens, repeated)
     alone = _exact(plan, llm_answer) if llm_answer else _estimated(plan, read)
     low, high = (None, None) if llm_answer else _interval(plan, read)
     return Cost(
@@ -80,6 +79,12 @@ def cost(
         check_seconds=check_seconds,
         llm_alone_is_exact=llm_answer is not None and not llm_answer.is_estimated,
     )
+
+
+def as_cached(prompt_tokens: int, repeated: float) -> TokenCounts:
+    """A prompt whose `repeated` share the turn before it held too, as a vendor's cache has it."""
+    cached = int(prompt_tokens * repeated) if prompt_tokens >= _LEAST_CACHED else 0
+    return TokenCounts(prompt_tokens - cached, cached)
 
 
 def _paper(plan: Plan, usage: Usage, read_by_first: int, read_by: Mapping[str, int]) -> float:

@@ -24,7 +24,9 @@ it).
 """
 Equal = Callable[[str, str], bool]
 NO_CALL = "none"
-_FORMS: Mapping[Kind, Form] = {"answer": "answer", "code": "program", "chat": "text", "json": "json", "tools": "calls"}
+_FORMS: Mapping[Kind, Form] = {
+    "answer": "answer", "code": "program", "chat": "text", "json": "json", "tools": "calls", "option": "option"
+}  # fmt: skip
 WORDING = re.compile(r"\\(?:text|textbf|textit|mbox|mathrm|mathbf)\s*\{([^{}]*)\}")
 _EDGES = re.compile(r"""^(?:[!?,;:"'`*$\s]|\.(?!\d))+|(?:[.?,;:"'`*$\s]|(?<!\d)!)+$""")
 _CHOICE = re.compile(r"(?:option|choice)?\s*(?:\(([A-J])\)|([A-J])(?=$|[.:)]))", re.IGNORECASE)

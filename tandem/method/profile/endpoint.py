@@ -16,7 +16,7 @@ FILE = "file:"
 ANTHROPIC_VERSION = "2023-06-01"
 """Of the protocol that is spoken here; the SDK would ask for the newest that it knows."""
 _BASE = re.compile(r"https?://[^/?#@\s]+(/[^?#@\s]*)?")
-ProtocolName = Literal["openai", "anthropic"]
+ProtocolName = Literal["openai", "responses", "anthropic"]
 PROTOCOLS: tuple[ProtocolName, ...] = get_args(ProtocolName)
 """Each has services.models.engine.remote.<name>_writer and tandem.endpoints.<name>_probe."""
 Exactness = Literal["exact", "estimated"]
@@ -29,6 +29,8 @@ USAGE_FIELDS: Mapping[Usage, dict[str, Any]] = {
     "none": {},
 }
 """What OpenAI's protocol and its dialects are asked for such a report with; the finest first."""
+LEAST_OUTPUT_TOKENS = 16
+"""The smallest cap of an answer that OpenAI's Responses API takes."""
 
 
 class Capabilities(Section):

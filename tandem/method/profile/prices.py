@@ -40,6 +40,14 @@ class RolePrices:
         """What a token of a prompt costs at most, whether it is put into a cache or not."""
         return max(self.input, self.cache_write or 0.0, self.cache_write_hour or 0.0)
 
+    def dearest(self, prompt_tokens: int) -> TokenCounts:
+        """A prompt that was read at `most_input`."""
+        if self.most_input == self.input:
+            return TokenCounts(prompt_tokens)
+        if self.most_input == self.cache_write_hour:
+            return TokenCounts(prompt_tokens, written_hour=prompt_tokens)
+        return TokenCounts(prompt_tokens, written=prompt_tokens)
+
     def unpriced_writes(self, counts: TokenCounts) -> int:
         """Tokens that were put into a cache, of which nobody has said what that costs."""
         short = counts.written if self.cache_write is None else 0

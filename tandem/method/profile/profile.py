@@ -33,6 +33,7 @@ from tandem.method.profile.templates import Prompts
 from tandem.method.roles import LLM, SLM, SMALL_ROLES, title
 from tandem.method.section import Probability, Section
 
+NOTHING_TAKEN = "none: the large model answers"
 _FAMILIES = {"qwen": "qwen|qwq", "llama": "llama", "gpt": r"gpt|^o\d", "mistral": "[a-z][sx]tral"}
 """What names say of a family besides their first letters, as deepseek-r1-distill-qwen-7b and codestral do."""
 
@@ -212,6 +213,7 @@ class Profile(Section):
         parts = []
         if kind in self.agreement.kinds:
             return self.agreement.says(kind, [model.name for model in self.small])
+        kind = "answer" if kind == "option" else kind
         if self.trial.stages and kind in self.trial.tasks:
             task: Task = kind if kind in ("code", "chat") else "answer"
             checks, stages = map(str, self.checks.of(task)), map(str, self.trial.stages)
@@ -219,12 +221,11 @@ class Profile(Section):
             parts.append(f"checks {', '.join(checks)} at stages {', '.join(stages)}{order}")
         if kind in self.stop.tasks:
             parts.append(f"scores of {self.stop.scorer} from {', '.join(f'{each:g}' for each in _thresholds(self))}")
-        return "; ".join(parts) or "none: the large model answers"
+        return "; ".join(parts) or NOTHING_TAKEN
 
     def accepts(self, kind: Kind) -> bool:
         """Whether any answer of the small model is."""
-        by_checks = bool(self.trial.stages) and kind in self.trial.tasks
-        return kind in self.agreement.kinds or by_checks or kind in self.stop.tasks
+        return kind in self.agreement.kinds or self.evidence(kind) != NOTHING_TAKEN
 
     def keeps(self, promise: PromiseMade) -> bool:
         """Whether answers are still accepted by what the promise was shown for."""

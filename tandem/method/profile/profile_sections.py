@@ -5,14 +5,22 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
-from tandem.method.conversation import Kind, Task
+from tandem.method.conversation import AGREED, AgreedKind, Kind, Task, kind_of
 from tandem.method.evidence.checks import CheckSpec, TrialMode, TrialPlan
 from tandem.method.section import Probability, Section
 
 TRAINED_SCORERS = "mlp", "logistic", "probe", "combined", "words"
 NO_SCORER = "off"
+_Tried = Literal["answer", "code", "chat", "json", "tools"]
+"""Scores and trials take an option as any other final answer."""
+_BY_TRIALS = "; trial.stages = [0] then compares what the small models answer, one after the other"
+_ELSEWHERE = {
+    "code": f"programs are compared by running them, with python_agreement in checks.code{_BY_TRIALS}",
+    "sql": f"queries are compared by running them, with the check `sql` of a request{_BY_TRIALS}",
+    "chat": "two free texts that say the same are no evidence; the large model answers",
+}
 
 
 class Execution(Section):
@@ -49,7 +57,7 @@ class StopPolicy(Section):
         default="best_stage",
         description="where no stage suffices; the large model can only finish in continuation mode",
     )
-    tasks: tuple[Kind, ...] = Field(
+    tasks: tuple[_Tried, ...] = Field(
         default=("answer", "code", "json"),
         description="tasks whose stages are scored, those that the scorer was trained for; in others the large model "
         "finishes",
@@ -86,7 +94,7 @@ class TrialSection(Section):
         default=(),
         description="who tries, each where those before it did not pass; default: the small models, in order",
     )
-    tasks: tuple[Kind, ...] = Field(
+    tasks: tuple[_Tried, ...] = Field(
         default=("answer", "code"),
         description="tasks that are tried; not json by default: what is held to a schema follows it, right or wrong",
     )
@@ -109,9 +117,10 @@ class Agreement(Section):
     (docs/checked-answers.md).
     """
 
-    kinds: tuple[Literal["answer", "json", "tools"], ...] = Field(
+    kinds: tuple[AgreedKind, ...] = Field(
         default=(),
-        description="kinds of answers that are taken so, those that a promise holds for (`tandem calibrate --write`)",
+        description="kinds of answers that are taken so, those that a promise holds for (`tandem calibrate --write`); "
+        "option: one of those that a question lists, which is no `answer` here",
     )
     rule: Literal["both", "two of three", "first alone if certain"] = Field(
         default="both",
@@ -123,6 +132,18 @@ class Agreement(Section):
     overlapped: bool = Field(
         default=False, description="the large model writes meanwhile, and is stopped where they agree"
     )
+
+    @field_validator("kinds", mode="before")
+    @classmethod
+    def _names_the_next_step(cls, kinds: object) -> object:
+        if refused := [each for each in _ELSEWHERE if isinstance(kinds, list | tuple) and each in kinds]:
+            raise ValueError(f"{refused[0]!r} is none of {', '.join(AGREED)}: {_ELSEWHERE[refused[0]]}")
+        return kinds
+
+    def kind_of(self, task: Task, json_schema: str, *, may_call: bool, question: str) -> Kind:
+        """An option is a kind of its own where final answers or options are taken so, and else a final answer."""
+        kind = kind_of(task, json_schema, may_call=may_call, question=question)
+        return "answer" if kind == "option" and not {"answer", "option"} & {*self.kinds} else kind
 
     @property
     def size(self) -> int:

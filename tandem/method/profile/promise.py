@@ -36,13 +36,22 @@ class PromiseMade(Section):
     n: int = Field(gt=0)
     evidence: str
     data: tuple[PromiseData, ...]
+    differ_at_most: Probability | None = Field(
+        default=None,
+        description="share of the requests on which the large model may answer otherwise, where that was more than "
+        "lose_at_most and labels showed most of it to be no loss: what shadows without a judge are watched against",
+    )
+
+    def watched_share(self, *, is_judged: bool) -> float:
+        """What a shadow counts against: of losses where a judge tells them, else of differences."""
+        return self.lose_at_most if is_judged or self.differ_at_most is None else self.differ_at_most
 
     @cached_property
     def fingerprint(self) -> str:
         """Of what was shown, on what: outcomes are counted for one promise, until another calibration makes a new
         one.
         """
-        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()[:12]
+        return hashlib.sha256(self.model_dump_json(exclude_none=True).encode()).hexdigest()[:12]
 
 
 class Shadow(Section):

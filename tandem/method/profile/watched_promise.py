@@ -37,9 +37,10 @@ class Standing(StrEnum):
 class Watched:
     """The policy that a request is served by, as its outcome is counted for it.
 
-    `made` identifies the promise, and is empty where the profile makes none. `step`: how many steps stricter than
-    calibrated the policy is, of at most `steps`. `strength`: what the examples in the prompt count; `keep_days`: how
-    long the tenant lets its outcomes be kept for a calibration, 0: not at all.
+    `made` identifies the promise, and is empty where the profile makes none. `lose_at_most`: the share that its
+    outcomes are watched against (PromiseMade.watched_share). `step`: how many steps stricter than calibrated the policy
+    is, of at most `steps`. `strength`: what the examples in the prompt count; `keep_days`: how long the tenant lets its
+    outcomes be kept for a calibration, 0: not at all.
     """
 
     kind: Kind

@@ -5,7 +5,7 @@ it.
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from tandem.method.conversation import Kind, Task, kind_of
+from tandem.method.conversation import AGREED, Kind, Task, kind_of
 from tandem.method.evidence.checks import TrialPlan
 from tandem.method.profile.expected import ByLength, Expected
 from tandem.method.profile.prices import Prices, RolePrices, RoleRates
@@ -119,14 +119,16 @@ class Plan:
         return self.llm_alone_by_length.expected(prompt_tokens).at_most(self.answer_max_tokens)
 
 
-def make_plan(profile: "Profile", task: Task = "answer", json_schema: str = "", *, may_call: bool = False) -> Plan:
+def make_plan(
+    profile: "Profile", task: Task = "answer", json_schema: str = "", *, may_call: bool = False, question: str = ""
+) -> Plan:
     plan = _plan(profile, task, json_schema, kind_of(task, json_schema))
     if may_call:
         plan = _for_calls(profile, plan)
-    kind = kind_of(task, json_schema, may_call=may_call)
+    kind = profile.agreement.kind_of(task, json_schema, may_call=may_call, question=question)
     if kind in profile.agreement.kinds:
         return _by_agreement(profile, plan)
-    if profile.shadow.small and kind in ("answer", "json", "tools") and len(profile.small) >= profile.agreement.size:
+    if profile.shadow.small and kind in AGREED and len(profile.small) >= profile.agreement.size:
         return replace(plan, dry_run_share=profile.shadow.small, dry_run=_agreement(profile, plan))
     return plan
 

@@ -121,3 +121,9 @@ class SolveInput:
     @property
     def request_id(self) -> str:
         return self.request.request_id
+
+    @property
+    def is_limited_in_usd(self) -> bool:
+        """By the request, its session or its tenant's account."""
+        limits = (self.request.budget.max_cost_usd, self.request.max_session_usd, self.bound)
+        return any(limit is not None for limit in limits)

@@ -1,9 +1,11 @@
 """What a model is asked to do for a request, and what it came to: input and output of every model activity."""
 
+import hashlib
+import json
 import math
 from dataclasses import dataclass, field, replace
 
-from tandem.method.conversation import Message, Task
+from tandem.method.conversation import Kind, Message, Task, kind_of
 from tandem.method.evidence.checks import CheckResult, CheckSpec, Repair
 from tandem.method.profile.prices import RolePrices
 from tandem.method.request.request import SolveInput
@@ -49,6 +51,10 @@ class ModelTask:
     is_compared: bool = False
     # Digest of the body that the large model's API is sent in the conversation's place; empty: none.
     native: str = ""
+
+    @property
+    def kind(self) -> Kind:
+        return kind_of(self.task, self.json_schema, may_call=self.tools.may_call, question=self.question)
 
 
 @dataclass(frozen=True)
@@ -143,6 +149,28 @@ class AgreementTask:
     alone_from: float = 1.0
     takes_no_call: bool = True
 
+    @property
+    def question_digest(self) -> str:
+        """Equal where the same is asked: ids of calls, which are drawn anew, are no part of it."""
+        first = self.tasks[0]
+        said = [[m.speaker, m.text, [[call.name, call.arguments] for call in m.calls]] for m in first.history]
+        tools = [tool.as_data() for tool in first.tools.tools]
+        return digest_of(said, first.question, first.task, first.json_schema, tools)
+
+    @property
+    def policy_digest(self) -> str:
+        first, roles = self.tasks[0], [task.role for task in self.tasks]
+        return policy_digest(first.profile_digest, roles, self.wanted, self.alone_from, self.takes_no_call)
+
+
+def policy_digest(profile: str, roles: list[str], wanted: int, alone_from: float, takes_no_call: bool) -> str:
+    """Equal where models, prompts and rule are the same; `profile` is the profile's own digest."""
+    return digest_of(profile, roles, wanted, alone_from, takes_no_call)
+
+
+def digest_of(*parts: object) -> str:
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
+
 
 @dataclass(frozen=True)
 class Asked:
@@ -230,6 +258,7 @@ class StopOrder:
 class LostUsageTask:
     """Settle a role whose every attempt failed; `reported` is what its service put into its last error. `trial`: the
     text that it was to write; what the log has of an earlier one is billed. None: an older workflow did not say.
+    `repeated`: the share of an API's prompt that the turn before held too; None: a limit of USD depends on the bill.
     """
 
     request_id: str
@@ -238,6 +267,7 @@ class LostUsageTask:
     reported: TokenCounts
     prices: RolePrices
     trial: int | None = None
+    repeated: float | None = 0.0
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ Readers that show an answer live learn from the plan, before a word is written, 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from tandem.method.cost.allowance import allowance
 from tandem.method.request.events import AnswerText
@@ -16,6 +16,14 @@ from tandem.method.request.tasks import StageScore
 
 NEVER = 1.0
 """A threshold that no calibrated score reaches."""
+MEMBERS: Mapping[str, tuple[float | None, int | None]] = {"large": (NEVER, None), "slm": (None, 0)}
+"""A profile's models by name, as `profile/slm`: no stage suffices, or the large model writes none."""
+
+
+def member_of(name: str) -> tuple[str, float | None, int | None]:
+    """Profile, and threshold and last stage where it is a model of the profile by its name."""
+    profile, _, member = name.rpartition("/")
+    return (profile, *MEMBERS[member]) if profile and member in MEMBERS else (name, None, None)
 
 
 def is_sufficient(score: float | None, threshold: float) -> bool:

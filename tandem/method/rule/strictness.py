@@ -51,9 +51,10 @@ def _with_thresholds(profile: Profile, thresholds: Sequence[float]) -> Profile:
 
 
 def _large_alone(profile: Profile, kind: Kind) -> Profile:
-    trial = profile.trial.model_copy(update={"tasks": tuple(task for task in profile.trial.tasks if task != kind)})
-    tasks = tuple(task for task in profile.stop.tasks if task != kind)
+    gone = (kind, "answer") if kind == "option" else (kind,)  # scores and trials would take it as a final answer
+    trial = profile.trial.model_copy(update={"tasks": tuple(task for task in profile.trial.tasks if task not in gone)})
+    tasks = tuple(task for task in profile.stop.tasks if task not in gone)
     stop = profile.stop.model_copy(update={"tasks": tasks, "otherwise": "llm_finishes"})
-    kinds = tuple(each for each in profile.agreement.kinds if each != kind)
+    kinds = tuple(each for each in profile.agreement.kinds if each not in gone)
     agreement = profile.agreement.model_copy(update={"kinds": kinds})
     return profile.model_copy(update={"trial": trial, "stop": stop, "agreement": agreement})

@@ -11,7 +11,6 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 from tandem import AsyncClient, RequestError, StageCompleted
 from tests.e2e.k8s import monitoring, trained_pair
@@ -190,16 +189,14 @@ async def shifted_questions(release: Release) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def lost_answers(release: Release) -> AsyncIterator[None]:
-    """Answers of the second pair are told to be wrong until its policy becomes stricter."""
+    """Shadows contradict the answers of the second pair until its policy becomes stricter."""
+    shadowed = {**values(), "profiles": [trained_pair.values("\n[shadow]\nshare = 1.0\n")]}
+    await asyncio.to_thread(release.upgrade, values=shadowed)
     async with AsyncClient(release.gateway) as client:
-        counting = ""
-        while counting != "stricter":
-            request_id = uuid4().hex
-            await client.ask(
-                f"[{trained_pair.SCRIPT_LIKE_TRAINING}] lost?", profile=trained_pair.PAIR, request_id=request_id
-            )
-            counting = (await client.report(request_id, False)).counting
+        while not any(policy.step for policy in (await client.promises()).policies):
+            await client.ask("[slm=one_ slm_eos=5 llm=other_ llm_eos=6] lost?", profile=trained_pair.PAIR)
     yield
+    await asyncio.to_thread(release.upgrade, values=values())
 
 
 # By the alerts that one fault fires, with spaces between.

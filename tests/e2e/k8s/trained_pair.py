@@ -26,10 +26,10 @@ SCRIPT_LIKE_TRAINING, SCRIPT_UNLIKE = "slm_eos=5", "slm=%%% slm_eos=5"
 LIKE_TRAINING = f"[{SCRIPT_LIKE_TRAINING}] 3?"
 
 
-def values() -> dict[str, Any]:
+def values(more: str = "") -> dict[str, Any]:
     """An item of the chart's `profiles`: it shares the models of the first pair."""
     with TemporaryDirectory() as folder:
-        profile = _write_profile(Path(folder))
+        profile = _write_profile(Path(folder), more)
         _artefact(profile).save(profile.folder)
         files = {file.name: file.read_bytes() for file in profile.folder.iterdir()}
     profile_file = files.pop("profile.toml").decode()
@@ -37,9 +37,9 @@ def values() -> dict[str, Any]:
     return sharing_pair(PAIR, profile_file, binaryFiles=binary)
 
 
-def _write_profile(folder: Path) -> Profile:
+def _write_profile(folder: Path, more: str) -> Profile:
     (folder / PAIR).mkdir()
-    text = scripted_profile(PAIR).replace('scorer = "untrained"', 'scorer = "words"', 1)
+    text = scripted_profile(PAIR).replace('scorer = "untrained"', 'scorer = "words"', 1) + more
     (folder / PAIR / "profile.toml").write_text(text)
     promise(folder / PAIR)
     return load_profile(PAIR, (folder,))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,12 +60,12 @@ async def target(
         yield Hardy(system, addresses)
 
 
-@pytest_asyncio.fixture(loop_scope="session")
-async def hardy(target: Hardy) -> AsyncIterator[Hardy]:
-    """A system that afterwards answers as before, and holds nothing of what was sent."""
+@contextlib.asynccontextmanager
+async def left_as_it_was(target: Hardy) -> AsyncIterator[None]:
+    """Afterwards the system answers as before, and holds nothing of what was sent."""
     process = psutil.Process()
     before = process.num_fds()
-    yield target
+    yield
     assert (await ask(target.system, "[scores=16:0.9 slm_eos=5]"))["answer"]
     async with asyncio.timeout(BOUND_SECONDS):
         while not target.system.idle() or process.num_fds() > before + _MOST_MORE_FDS:
@@ -72,9 +73,15 @@ async def hardy(target: Hardy) -> AsyncIterator[Hardy]:
 
 
 @pytest_asyncio.fixture(loop_scope="session")
-async def bystander(hardy: Hardy) -> AsyncIterator[None]:
-    """Asks while the test runs, and never waits long."""
-    async with asking(hardy.system, WAIT_SECONDS):
+async def hardy(target: Hardy) -> AsyncIterator[Hardy]:
+    async with left_as_it_was(target):
+        yield target
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def bystander(target: Hardy) -> AsyncIterator[None]:
+    """Asks while the tests of a module run, and never waits long."""
+    async with left_as_it_was(target), asking(target.system, WAIT_SECONDS):
         yield
 
 

@@ -32,18 +32,18 @@ METHODS = methods({*services(), SCORER})
 
 
 @pytest.mark.parametrize("method", METHODS, ids=str)
-async def test_any_message_gets_a_status_that_the_method_means(hardy: Hardy, method: Method) -> None:
-    await _takes(hardy, method, messages(method.request).map(lambda message: message.SerializeToString()))
+async def test_any_message_gets_a_status_that_the_method_means(target: Hardy, method: Method) -> None:
+    await _takes(target, method, messages(method.request).map(lambda message: message.SerializeToString()))
 
 
 @pytest.mark.parametrize("method", METHODS, ids=str)
-async def test_broken_bytes_get_a_status_that_the_method_means(hardy: Hardy, method: Method) -> None:
-    await _takes(hardy, method, broken_bytes(method.request))
+async def test_broken_bytes_get_a_status_that_the_method_means(target: Hardy, method: Method) -> None:
+    await _takes(target, method, broken_bytes(method.request))
 
 
-async def _takes(hardy: Hardy, method: Method, sent: st.SearchStrategy[bytes]) -> None:
+async def _takes(target: Hardy, method: Method, sent: st.SearchStrategy[bytes]) -> None:
     """None of these ends in a status that is a defect."""
-    with grpc.insecure_channel(hardy.address_of(method)) as channel:
+    with grpc.insecure_channel(target.address_of(method)) as channel:
 
         @many
         @given(data=sent)

@@ -125,7 +125,7 @@ async def test_a_request_is_cancelled(system: System, hold: Hold) -> None:
 
 
 async def test_a_tenants_request_is_held_and_settled(system: System) -> None:
-    await ask(system, "[scores=0:0.9 slm_eos=5]", tenant="acme")
+    await ask(system, "[scores=0:0.9 slm_eos=5]", tenant="acme", session="s")
     await OverdueHolds(system.tenancy, system.log, system.workflows.status).look()
     standing = await system.log.accounts.standing("acme", system.tenancy.clock())
     assert (standing.requests_per_minute, standing.concurrent_requests) == (1, 0)
@@ -153,6 +153,16 @@ async def test_an_outcome_is_counted_and_kept(guarded: Guarded, process: str) ->
     counted, changes = await gateway.promises.standing(policy)
     assert counted.step == len(changes) == 1
     await log.close()
+    await gateway.close()
+
+
+async def test_a_session_is_summed_and_read(guarded: Guarded) -> None:
+    worker, gateway = guarded.log("worker"), guarded.log("gateway")
+    for request_id in ("a", "b", "a"):
+        await worker.sessions.add("acme", "summed", request_id, 5)
+    await guarded.redis("worker").zadd("{tenant:acme}:session:old", {"a": 5, "b": 5})  # before there were totals
+    assert await gateway.sessions.spent("acme", "summed") == await gateway.sessions.spent("acme", "old") == 10 / 1e9
+    await worker.close()
     await gateway.close()
 
 
@@ -240,5 +250,7 @@ async def test_the_users_can_enter_a_cluster(tmp_path: Path) -> None:
         read = await logs["gateway"].streams.tail(request_id, {"insight": "0-0", "answer": "0-0"}, timedelta(seconds=1))
         assert {name: len(entries) for name, entries in read.items()} == {"insight": 1, "answer": 1}
         await logs["gateway"].forget(request_id)
+        await logs["worker"].sessions.add("acme", "s", request_id, 5)
+        assert await logs["gateway"].sessions.spent("acme", "s") == 5 / 1e9
         for log in logs.values():
             await log.close()

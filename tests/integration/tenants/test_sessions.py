@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import json
-from datetime import UTC, datetime
+import random
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
 import httpx
 import pytest
+from redis.asyncio import Redis
 
+from services.shared.request_log.log import RequestLog
 from tandem import Client
 from tandem.client import spending
 from tests.integration.conftest import System
@@ -109,3 +112,26 @@ async def test_a_session_counts_each_ended_request_once_and_exactly(system: Syst
 
     found = await until(lambda: asyncio.to_thread(summed), lambda found: found.requests - found.open == 8)
     assert found.usd == pytest.approx(paid)
+
+
+async def test_the_running_total_is_the_sum_of_the_bills_whatever_is_repeated_at_once_or_was_added_before(
+    redis_url: str,
+) -> None:
+    log, redis = RequestLog(redis_url, timedelta(minutes=5)), Redis.from_url(redis_url)
+    sessions, picks = log.sessions, random.Random(51)
+    bills = {uuid4().hex: picks.randrange(3 * 10**9) for _ in range(500)}
+    again = picks.sample(sorted(bills), 200)
+    for name, before in (("new", {}), ("begun before totals", {uuid4().hex: 7, uuid4().hex: 11})):
+        if before:  # as a worker without the total writes them
+            await redis.zadd(f"{{tenant:a}}:session:{name}", before)
+        repeated = [*bills, *again]
+        picks.shuffle(repeated)
+        for lot in (repeated[n : n + 50] for n in range(0, len(repeated), 50)):
+            await asyncio.gather(*(sessions.add("a", name, each, bills[each]) for each in lot))
+        for each in again:
+            await sessions.add("a", name, each, 10**9)
+        assert round(await sessions.spent("a", name) * 1e9) == sum(bills.values()) + sum(before.values())
+    commands = int((await redis.info("commandstats"))["cmdstat_zrangebyscore"]["calls"])
+    await sessions.spent("a", "new")
+    assert int((await redis.info("commandstats"))["cmdstat_zrangebyscore"]["calls"]) == commands  # reads no bills
+    await asyncio.gather(log.close(), redis.aclose())

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from services.models.engine.llamacpp.context import LlamaContext
+from services.models.engine.llamacpp.context import LlamaContext, LlamaInterrupt
 from services.models.engine.loop.prefix_cache import KeysValues
 from services.models.engine.loop.runner import Chunk
 
@@ -21,11 +21,11 @@ class GrowingContext:
     takes its place, and what the rows hold moves there.
     """
 
-    def __init__(self, make: Callable[[int], LlamaContext], max_tokens: int) -> None:
+    def __init__(self, make: Callable[[int, LlamaInterrupt | None], LlamaContext], max_tokens: int) -> None:
         """`make` makes a context for a number of tokens. Raises OSError as it does."""
         self._make, self._max_tokens = make, max_tokens
         self._tokens = min(_FIRST_TOKENS, max_tokens)
-        self._context = make(self._tokens)
+        self._context = make(self._tokens, None)
         self._lengths: dict[int, int] = {}  # of the rows; tokens that two rows share count twice
 
     @property
@@ -34,7 +34,7 @@ class GrowingContext:
         return self._tokens
 
     def interrupt(self) -> None:
-        """From any thread. One that comes while the context grows is lost: the next pass goes to its end."""
+        """From any thread."""
         self._context.interrupt.set()
 
     def run(self, chunks: Sequence[Chunk], tokens: Sequence[int], outputs: Sequence[int]) -> NDArray[np.float32]:
@@ -69,6 +69,7 @@ class GrowingContext:
         self._tokens = min(self._tokens, self._max_tokens)
         rows = {row: (self._context.extract(row, length), length) for row, length in self._lengths.items() if length}
         self._context.close()
-        self._context = self._make(self._tokens)
+        # The same interrupt: one that came meanwhile ends the pass that is to follow.
+        self._context = self._make(self._tokens, self._context.interrupt)
         for row, (keys_values, length) in rows.items():
             self._context.insert(row, keys_values, length)

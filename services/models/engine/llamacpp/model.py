@@ -54,11 +54,20 @@ class LlamaModel:
         return int(self._library.llama_model_n_params(self._model))
 
     def context(
-        self, max_tokens: int, *, max_rows: int, max_step: int, max_outputs: int, threads: int, is_exact: bool = False
+        self,
+        max_tokens: int,
+        interrupt: LlamaInterrupt | None = None,
+        *,
+        max_rows: int,
+        max_step: int,
+        max_outputs: int,
+        threads: int,
+        is_exact: bool = False,
     ) -> LlamaContext:
         """Room for `max_tokens` in `max_rows` rows; a pass has `max_step` tokens, and logits of `max_outputs`.
 
-        `is_exact`: keys and values are float32, not float16. Raises OSError where llama.cpp cannot make it.
+        `interrupt` ends its passes; None: one of its own. `is_exact`: keys and values are float32, not float16. Raises
+        OSError where llama.cpp cannot make it.
         """
         params = self._library.llama_context_default_params()
         params.n_ctx, params.n_seq_max, params.kv_unified = max_tokens, max_rows, True
@@ -67,7 +76,7 @@ class LlamaModel:
         params.flash_attn_type = _NO_FLASH_ATTENTION
         params.type_k = params.type_v = _FLOAT32 if is_exact else _FLOAT16
         params.n_threads = params.n_threads_batch = threads
-        interrupt = LlamaInterrupt(self._interface, self._library)
+        interrupt = interrupt or LlamaInterrupt(self._interface, self._library)
         params.abort_callback, params.abort_callback_data = interrupt.function, interrupt.argument
         pointer = self._library.llama_init_from_model(self._model, params)
         if pointer == self._interface.NULL:

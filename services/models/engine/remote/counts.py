@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 
+from pydantic_core import to_json
+
 from services.models.engine.writer import Writing
 from tandem.method.request.prompts import Conversation
 from tandem.method.tokens import TokenCounts
@@ -26,7 +28,7 @@ class CountBounds:
     def of(cls, writing: Writing) -> CountBounds:
         said = _all_said(writing.conversation, writing.earlier.text)
         if writing.native is not None:
-            return cls(_estimated(said), len(json.dumps(writing.native)) + _MORE_TOKENS, writing.max_tokens)
+            return cls(_estimated(said), len(to_json(writing.native)) + _MORE_TOKENS, writing.max_tokens)
         sent = len(said.encode(errors="surrogatepass")) + len(writing.json_schema.encode())
         return cls(_estimated(said), sent + _ADDED_TOKENS, writing.max_tokens)
 

@@ -33,7 +33,7 @@ from tandem.method.tokens import TokenCounts
 from tandem.method.tools import STAYS, ToolUse, short_id
 
 _MOST_CHOICES = 16
-_EFFORTS = {"max": "xhigh"}  # where the word is another one
+EFFORTS = {"max": "xhigh"}  # where the word is another one
 _OUR_ID = re.compile(rf"{STAYS}.*|call_[0-9a-f]{{24}}")  # as tandem.method.tools.call_id makes them
 
 
@@ -58,21 +58,19 @@ class _Choice(Part):
     finish_reason: Name | None = None
 
 
-class _CachedTokens(Part):
+class CachedTokens(Part):
     cached_tokens: int | None = None
     cache_write_tokens: int | None = None
+
+    def of(self, prompt_tokens: int) -> TokenCounts:
+        cached, written = self.cached_tokens or 0, self.cache_write_tokens or 0
+        return TokenCounts(prompt_tokens - cached, cached, written=written)
 
 
 class _Usage(Part):
     prompt_tokens: int
     completion_tokens: int
-    prompt_tokens_details: _CachedTokens | None = None
-
-    @property
-    def prompt(self) -> TokenCounts:
-        details = self.prompt_tokens_details or _CachedTokens()
-        cached, written = details.cached_tokens or 0, details.cache_write_tokens or 0
-        return TokenCounts(self.prompt_tokens - cached, cached, written=written)
+    prompt_tokens_details: CachedTokens | None = None
 
 
 class _Timings(Part):
@@ -92,14 +90,19 @@ class _Event(Event):
     timings: _Timings | None = None
 
 
-class _OpenAI(Dialect):
-    name, version = "openai", openai.__version__
-    errors, event = openai.OpenAIError, _Event
+class OpenAIDialect(Dialect):
+    """Of either protocol of OpenAI's SDK."""
+
+    version, errors = openai.__version__, openai.OpenAIError
 
     def __init__(self, settings: ApiSettings) -> None:
         super().__init__(settings)
-        self._asks_for_usage = True
         self._client: AsyncOpenAI | None = None
+
+    @property
+    def client(self) -> AsyncOpenAI:
+        assert self._client is not None
+        return self._client
 
     def connect(self) -> tuple[str, str]:
         timeout = openai.Timeout(self.settings.timeout_seconds, connect=CONNECT_SECONDS)
@@ -115,6 +118,14 @@ class _OpenAI(Dialect):
         if self._client is not None:
             await self._client.close()
 
+
+class _Chat(OpenAIDialect):
+    name, event = "openai", _Event
+
+    def __init__(self, settings: ApiSettings) -> None:
+        super().__init__(settings)
+        self._asks_for_usage = True
+
     async def open(self, writing: Writing) -> Any:
         body = self._body(writing)
         usage = USAGE_FIELDS[self.settings.can.usage] if self._asks_for_usage else {}
@@ -129,8 +140,7 @@ class _OpenAI(Dialect):
 
     async def _create(self, body: dict[str, Any]) -> Any:
         """The SDK's types know neither all that a caller sends nor all that a model takes."""
-        assert self._client is not None
-        return await self._client.chat.completions.create(
+        return await self.client.chat.completions.create(
             model=self.settings.asked, messages=[], stream=True, extra_body=body
         )
 
@@ -156,11 +166,11 @@ class _OpenAI(Dialect):
         """What was read of the conversation, in this protocol."""
         body: dict[str, Any] = {
             "messages": [_message(turn) for turn in writing.messages()],
-            **_tools(writing.tools),
+            **tools_of(writing.tools),
             **replace(writing.sampling, effort=None).said,
         }
         if effort := writing.sampling.effort:
-            body["reasoning_effort"] = _EFFORTS.get(effort, effort)
+            body["reasoning_effort"] = EFFORTS.get(effort, effort)
         if writing.json_schema:
             schema = {"name": "answer", "schema": json.loads(writing.json_schema), "strict": True}
             body["response_format"] = {"type": "json_schema", "json_schema": schema}
@@ -171,7 +181,8 @@ class _OpenAI(Dialect):
     def read(self, event: _Event, reply: Reply) -> list[Token]:
         reply.model = event.model or reply.model
         if usage := event.usage:
-            reply.report(usage.prompt, usage.completion_tokens)
+            details = usage.prompt_tokens_details or CachedTokens()
+            reply.report(details.of(usage.prompt_tokens), usage.completion_tokens)
         elif timings := event.timings:
             reply.report(TokenCounts(timings.prompt_n, timings.cache_n), timings.predicted_n)
         tokens: list[Token] = []
@@ -190,7 +201,7 @@ class _OpenAI(Dialect):
 
 
 class OpenAIWriter(ApiWriter):
-    dialect = _OpenAI
+    dialect = _Chat
 
 
 def _with_short_ids(message: dict[str, Any]) -> dict[str, Any]:
@@ -221,7 +232,7 @@ def _call(call_id: str, function: Turn) -> dict[str, Any]:
     return {"id": short_id(call_id), "type": "function", "function": {**function, "arguments": arguments}}
 
 
-def _tools(use: ToolUse) -> dict[str, Any]:
+def tools_of(use: ToolUse) -> dict[str, Any]:
     if not use.tools:
         return {}
     offered = [tool.as_data() for tool in use.offered]

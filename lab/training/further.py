@@ -1,17 +1,15 @@
-"""The second small model on collected questions: its answers to the bare question, and whether its programs agree with
-the first one's.
-"""
+"""The further small models on collected questions: their answers to the bare question, and whose programs agree."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 
 from lab.training.checking import agreement_check, answer_checker
 from lab.training.collect import Insight, Run, run_of
 from lab.training.datasets import Item
 from lab.training.machine import written
-from lab.training.names import AGREED, SECOND
+from lab.training.names import AGREEMENTS
 from services.answer_checker.checker import AnswerChecker
 from services.models.engine.api import RunningModel
 from services.models.engine.batch import run_all
@@ -25,51 +23,55 @@ from tandem.method.request.tasks import CheckTask
 from tandem.method.tokens import GREEDY
 
 
-def unasked(runs: Sequence[Run], items: Mapping[str, Item]) -> list[Item]:
-    """Questions that the first small model has answered and the second one has not."""
-    answered = {run.question for run in runs if run.name == SECOND}
+def unasked(runs: Sequence[Run], items: Mapping[str, Item], role: str) -> list[Item]:
+    """Questions that the first small model has answered and this one has not."""
+    answered = {run.question for run in runs if run.name == role}
     first = [run.question for run in runs if (run.name, run.stage) == ("slm", 0)]
     return [items[question] for question in first if question in items and question not in answered]
 
 
-def answer_all(items: Sequence[Item], profile: Profile, engine: RunningModel, width: int) -> AsyncIterator[Run]:
+def answer_all(
+    items: Sequence[Item], profile: Profile, role: str, engine: RunningModel, width: int
+) -> AsyncIterator[Run]:
     """One answer to each bare question, `width` at a time, in the order in which they end; not checked yet."""
 
     async def answer(item: Item) -> Run:
         asked = answer_prompt(profile, item.question, "", item.task, item.json_schema)
-        key, most = f"{item.id}/second", profile.execution.max_tokens
+        key, most = f"{item.id}/{role}", profile.execution.max_tokens
         done = await written(engine, Writing(key, asked, most, GREEDY, item.json_schema))
-        return run_of(item, SECOND, Insight(), done)
+        return run_of(item, role, Insight(), done)
 
     return run_all(answer, items, width)
 
 
-def without_second(runs: Sequence[Run]) -> list[Run]:
-    return [run for run in runs if run.name not in (SECOND, AGREED)]
+def without(runs: Sequence[Run], roles: Collection[str]) -> list[Run]:
+    """Without the answers of these models, and without what they were compared with."""
+    gone = {*roles, *(name for pair, name in AGREEMENTS.items() if not set(pair).isdisjoint(roles))}
+    return [run for run in runs if run.name not in gone]
 
 
 async def compare_all(runs: Sequence[Run], items: Mapping[str, Item], profile: Profile, concurrency: int) -> list[Run]:
-    """The runs, with one more for each program of the second model whose question the profile's check of agreement
-    applies to.
+    """The runs, with one more for each two small models' programs to which the profile's check of agreement applies.
 
     Where either program has failed its own checks they are not compared, as no request compares them.
     """
-    spec, compared = agreement_check(profile), {run.question for run in runs if run.name == AGREED}
-    first = {run.question: run for run in runs if (run.name, run.stage) == ("slm", 0)}
+    spec, bare = agreement_check(profile), {(run.name, run.question): run for run in runs if not run.stage}
     due = [
-        run
+        (name, bare[one, run.question], run)
+        for (one, other), name in AGREEMENTS.items()
         for run in runs
-        if spec and run.name == SECOND and run.verdict and run.question in first and run.question not in compared
-        if run.question in items and applies(spec, items[run.question].question, "code")
+        if spec and run.name == other and run.verdict and (one, run.question) in bare
+        if run.question in items and (name, run.question) not in bare
+        if applies(spec, items[run.question].question, "code")
     ]
     if not spec or not due:
         return list(runs)
     async with answer_checker(concurrency) as checker:
-        pairs = [(first[run.question], run, items[run.question]) for run in due]
-        return [*runs, *await asyncio.gather(*(_agreement(*pair, spec, checker) for pair in pairs))]
+        found = (_agreement(name, one, run, items[run.question], spec, checker) for name, one, run in due)
+        return [*runs, *await asyncio.gather(*found)]
 
 
-async def _agreement(one: Run, other: Run, item: Item, spec: CheckSpec, checker: AnswerChecker) -> Run:
+async def _agreement(name: str, one: Run, other: Run, item: Item, spec: CheckSpec, checker: AnswerChecker) -> Run:
     verdict, score, seconds = Verdict.UNKNOWN, 0.0, 0.0
     if Verdict.FAIL not in (one.verdict, other.verdict):
         check = spec.beside(final_answer(one.text, "code"))
@@ -77,7 +79,7 @@ async def _agreement(one: Run, other: Run, item: Item, spec: CheckSpec, checker:
         [result] = await checker.check(task)
         verdict, score, seconds = result.verdict, result.score, result.seconds
     return Run(
-        question=item.id, subject=item.subject, name=AGREED, stage=0, prompt_tokens=0, insight_tokens=0,
+        question=item.id, subject=item.subject, name=name, stage=0, prompt_tokens=0, insight_tokens=0,
         output_tokens=0, truncated=False, text="", answer="", right=False,
         verdict=verdict.value, score=score, check_seconds=seconds,
     )  # fmt: skip
