@@ -30,6 +30,7 @@ from services.models.engine.api import RunningModel
 from services.shared.identity.authentication import Authentication
 from services.shared.observability.text import TextlessExporter
 from services.shared.process.temporal import NOT_ENCRYPTED
+from services.shared.request_log import connection
 from services.shared.request_log.log import RequestLog
 from services.slm_executor.service import model_role
 from services.sufficiency_scorer import __main__ as sufficiency_scorer
@@ -93,6 +94,15 @@ def tracing() -> None:
     provider = create_tracer_provider()
     provider.add_span_processor(SimpleSpanProcessor(TextlessExporter(SPANS)))
     trace.set_tracer_provider(provider)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _redis_may_be_slow() -> Iterator[None]:
+    """Where other work keeps the machine busy. Tests of these limits set them again."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(connection, "_COMMAND_TIMEOUT_SECONDS", 30.0)
+        patch.setattr(connection, "_BLOCKING_TIMEOUT_SECONDS", 31.0)
+        yield
 
 
 @contextlib.asynccontextmanager

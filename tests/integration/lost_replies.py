@@ -28,23 +28,40 @@ class Cutter:
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         redis_reader, redis_writer = await asyncio.open_connection(self._host, self._port)
+        lost = asyncio.Event()
+        ways = [self._pass_requests(reader, redis_writer, lost), self._pass_replies(redis_reader, writer, lost)]
+        tasks = [asyncio.ensure_future(way) for way in ways]
         try:
-            while request := await reader.read(1 << 16):
-                if self._words and self._words[0] in request and not self._is_run:
-                    self._words.pop(0)
-                    return
-                redis_writer.write(request)
-                reply = await redis_reader.read(1 << 16)
-                # A script that Redis does not know yet has not run.
-                if self._words and self._words[0] in request and not reply.startswith(b"-NOSCRIPT"):
-                    self._words.pop(0)
-                    return
-                writer.write(reply)
-        except OSError:
-            pass
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
             writer.close()
             redis_writer.close()
+
+    async def _pass_requests(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, lost: asyncio.Event
+    ) -> None:
+        while request := await reader.read(1 << 16):
+            if self._words and self._words[0] in request:
+                if not self._is_run:
+                    self._words.pop(0)
+                    return
+                lost.set()
+            writer.write(request)
+
+    async def _pass_replies(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, lost: asyncio.Event
+    ) -> None:
+        """A reply may come in pieces, so that it is not waited for by turns with the requests."""
+        while reply := await reader.read(1 << 16):
+            # A script that Redis does not know yet has not run.
+            if lost.is_set() and not reply.startswith(b"-NOSCRIPT"):
+                self._words.pop(0)
+                return
+            lost.clear()
+            writer.write(reply)
 
 
 @contextlib.asynccontextmanager

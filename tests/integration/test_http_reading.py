@@ -27,7 +27,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 CHAT = "/v1/chat/completions"
 ASK = "[scores=0:0.9 slm_eos=3]"
 AT_ONCE, BOUND_SECONDS = 60, 60.0
-WAIT_SECONDS = 5.0
+WAIT_SECONDS = 30.0
 """That a probe or another caller waits at most, on a machine that other tests keep busy."""
 MANY = json.dumps({"model": "m", "messages": [{"role": "u", "content": ""}] * 50_000}).encode()
 LARGE = json.dumps({"model": "m", "messages": [{"role": "user", "content": "x" * 1800}] * 1024}).encode()

@@ -18,7 +18,7 @@ import pytest
 import pytest_asyncio
 
 from services.gateway.event_stream import EventStream, Position, PositionedEvent
-from services.shared.request_log import servers
+from services.shared.request_log import connection, servers
 from services.shared.request_log.connection import Role
 from services.shared.request_log.decisions import RESULT_SLOT
 from services.shared.request_log.ledger import Pass
@@ -38,7 +38,9 @@ STOPPED = LlmStopped(StopReason.SUFFICIENT, 1.0, 0)
 
 
 @pytest_asyncio.fixture(loop_scope="session")
-async def log(tmp_path: Path) -> AsyncIterator[RequestLog]:
+async def log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[RequestLog]:
+    monkeypatch.setattr(connection, "_COMMAND_TIMEOUT_SECONDS", 2.0)
+    monkeypatch.setattr(connection, "_BLOCKING_TIMEOUT_SECONDS", 3.0)
     async with log_of_its_own(tmp_path) as log:
         yield log
 

@@ -46,6 +46,7 @@ def test_a_redis_that_cannot_do_it_now_is_unavailable(code: str, frame: str) -> 
         exceptions.OutOfMemoryError("full"),
         exceptions.ClusterDownError("CLUSTERDOWN The cluster is down"),
         exceptions.MasterDownError("MASTERDOWN Link with MASTER is down"),
+        exceptions.NoScriptError("NOSCRIPT No matching script"),
         exceptions.TryAgainError("Multiple keys request"),
         exceptions.MovedError("1 127.0.0.1:7000"),
         exceptions.AskError("1 127.0.0.1:7000"),

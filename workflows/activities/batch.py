@@ -60,14 +60,17 @@ class BatchActivities:
         async with heartbeating():
             line = await _in_thread(self._pages.line, task.folder, task.page, task.index)
             handle = _handle(line)
+            start = asyncio.ensure_future(_start(line, task.batch_id))
             try:
-                if not await _start(line, task.batch_id):
+                if not await asyncio.shield(start):
                     return AskOutcome("refused")
                 return (await _end(handle)).outcome
             except asyncio.CancelledError:
                 if not _is_cancelled_by_batch():
                     raise
-            return await _cancelled(handle)
+            # A start that is under way may begin the request after a cancel that has found none.
+            [is_ours] = await asyncio.gather(start, return_exceptions=True)
+            return AskOutcome("refused") if is_ours is False else await _cancelled(handle)
 
     @activity.defn
     async def cancel_asked(self, task: AskTask) -> AskOutcome:

@@ -32,6 +32,8 @@ from workflows.activities.attempts import (
 )
 from workflows.activities.usage import AttemptUsage, EarlierUsage, ReportedUsage, without
 
+_ABORT_AGAIN_SECONDS = 0.05
+
 
 @dataclass(slots=True)
 class Received:
@@ -93,7 +95,7 @@ async def run_model_call(
             except asyncio.CancelledError:
                 if worker_is_draining():
                     raise
-                await abort(stub, inference.request_id, inference.attempt)
+                await _abort_until_known(stub, inference, reader)
                 await reader
     except grpc.aio.AioRpcError as error:
         if received.started is None and error.code() in UNAVAILABLE:
@@ -120,11 +122,19 @@ def place_of(task: ModelTask) -> Metadata:
     return placed(task.request_id, owner, *map(repr, task.tools.tools), *system, first)
 
 
-async def abort(stub: Any, request_id: str, epoch: int, *, only_prefill: bool = False) -> None:
+async def _abort_until_known(stub: Any, inference: Inference, reader: asyncio.Future[None]) -> None:
+    """Again as long as the service does not know the attempt: an abort may come before its call."""
+    while not (reader.done() or await abort(stub, inference.request_id, inference.attempt)):
+        await asyncio.wait([reader], timeout=_ABORT_AGAIN_SECONDS)
+
+
+async def abort(stub: Any, request_id: str, epoch: int, *, only_prefill: bool = False) -> bool:
+    """Whether the service has what is to be aborted."""
     request = execution_pb2.AbortRequest(
         request_id=request_id, epoch=epoch, decided_at_unix_ms=time.time() * 1000, only_prefill=only_prefill
     )
-    await stub.Abort(request, timeout=Timeouts.stop_call.total_seconds(), metadata=placed(request_id))
+    reply = await stub.Abort(request, timeout=Timeouts.stop_call.total_seconds(), metadata=placed(request_id))
+    return bool(reply.aborted)
 
 
 async def _read(call: Any, received: Received, earlier: EarlierUsage) -> None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tandem.method.evidence.examples import find_examples
+from tandem.method.evidence.python_parser import parse_program
 from tandem.method.evidence.whole_program import OUTPUT_OF
 
 _MAX_ITEMS = 200
@@ -35,7 +36,7 @@ def given_inputs(question: str, entry: str) -> list[Input]:
         return []
     found: dict[str, Input] = {}
     for example in find_examples(question):
-        for node in ast.walk(ast.parse(example.source)):
+        for node in ast.walk(parse_program(example.source)):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == entry:
                 try:
                     arguments = tuple(ast.literal_eval(argument) for argument in node.args)

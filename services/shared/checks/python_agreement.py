@@ -19,6 +19,7 @@ from services.shared.checks.inputs import given_inputs
 from tandem.method.evidence.checks import PROGRAMS_AGREE
 from tandem.method.evidence.examples import parses
 from tandem.method.evidence.prompt_code import parse_prompt
+from tandem.method.evidence.python_parser import NO_PYTHON, parse_program
 
 _MAX_INPUTS = 1000
 _TOLERANCE = 1e-9
@@ -53,8 +54,8 @@ def wanted_of(argument: str) -> tuple[Wanted, str]:
 def defines(program: str, entry: str) -> bool:
     """Whether the function, or a method of that name, is in it."""
     try:
-        tree = ast.parse(program)
-    except (SyntaxError, ValueError, MemoryError, RecursionError):
+        tree = parse_program(program)
+    except NO_PYTHON:
         return False
     return any(
         isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name == entry for node in ast.walk(tree)

@@ -19,6 +19,7 @@ from redis.exceptions import (
     ClusterDownError,
     ExecAbortError,
     MasterDownError,
+    NoScriptError,
     OutOfMemoryError,
     ReadOnlyError,
     RedisClusterException,
@@ -35,13 +36,14 @@ from tandem.method.errors import Fenced, Unavailable
 _COMMANDS, _COMMAND_TIMEOUT_SECONDS = 64, 2.0
 _BLOCKING, _BLOCKING_TIMEOUT_SECONDS = 4096, 3.0  # of a reply to a read that blocks for up to a second
 # Redis answers, but cannot do it now: full, failing over, moving keys, without its replicas or its disk, or busy with a
-# script.
+# script, or a primary that was elected between the load of a script and its call.
 _TEMPORARY = (
     OutOfMemoryError,
     ReadOnlyError,
     ClusterDownError,
     MasterDownError,
     TryAgainError,
+    NoScriptError,
     ExecAbortError,
     AskError,
 )

@@ -15,6 +15,7 @@ from enum import StrEnum
 from tandem.method.evidence.example_tables import table_pairs
 from tandem.method.evidence.input_output import input_output_pairs
 from tandem.method.evidence.prompt_code import PromptCode, parse_prompt
+from tandem.method.evidence.python_parser import NO_PYTHON, parse_expression, parse_literal, parse_program
 from tandem.method.evidence.whole_program import OUTPUT_OF, sample_runs
 
 MAX_EXAMPLES = 100
@@ -85,8 +86,8 @@ def argument_examples(argument: str) -> list[Example]:
             raise ValueError("a line after >>> is not Python")
     else:
         try:
-            body = ast.parse(argument).body
-        except (SyntaxError, ValueError, MemoryError, RecursionError) as error:
+            body = parse_program(argument).body
+        except NO_PYTHON as error:
             raise ValueError(f"neither Python nor lines with >>>: {error}") from None
         found = [Example(Form.STATEMENT, ast.unparse(node)) for node in body]
     if len(found) > MAX_STATEMENTS:
@@ -104,7 +105,7 @@ def weight(example: Example) -> int:
     """
     if example.form is not Form.STATEMENT:
         return 2 if _is_telling(example.expected) else int(example.expected != "None")
-    [node] = ast.parse(example.source).body
+    [node] = parse_program(example.source).body
     match node:
         case ast.Assert(test=ast.Compare(left=left, ops=[ast.Eq()], comparators=[right])):
             return 2 if any(_is_telling(ast.unparse(side)) for side in (left, right)) else 1
@@ -128,8 +129,8 @@ def _may_compare(value: ast.expr) -> bool:
 def _is_telling(text: str) -> bool:
     """Whether it is the literal of a text or a collection that is not empty."""
     try:
-        value = ast.literal_eval(text)
-    except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
+        value = parse_literal(text)
+    except (TypeError, *NO_PYTHON):
         return False
     return isinstance(value, str | bytes | list | tuple | dict | set) and bool(value)
 
@@ -137,8 +138,8 @@ def _is_telling(text: str) -> bool:
 def parses(source: str) -> bool:
     """Whether it is Python."""
     try:
-        ast.parse(source)
-    except (SyntaxError, ValueError, MemoryError, RecursionError):
+        parse_program(source)
+    except NO_PYTHON:
         return False
     return True
 
@@ -191,7 +192,7 @@ def _asserts(text: str) -> tuple[list[Example], str]:
         for more in range(min(len(lines), _STATEMENT_LINES) + 1):
             whole = "\n".join([source, *lines[:more]])
             if parses(whole):
-                found.append(Example(Form.STATEMENT, ast.unparse(ast.parse(whole))))
+                found.append(Example(Form.STATEMENT, ast.unparse(parse_program(whole))))
                 del lines[:more]
                 break
     return found, "\n".join(rest)
@@ -224,7 +225,7 @@ def _end_of_call(line: str, start: int, inside: int) -> int:
     for close in re.finditer(r"\)", line[inside:]):
         end = inside + close.end()
         if parses(line[start:end]):
-            call = ast.parse(line[start:end], mode="eval").body
+            call = parse_expression(line[start:end])
             arguments = [*call.args, *(k.value for k in call.keywords)] if isinstance(call, ast.Call) else [call]
             return end if all(map(_is_literal, arguments)) else 0
     return 0
@@ -248,8 +249,8 @@ def _leading_literal(text: str) -> str:
 
 def _is_lone_literal(text: str) -> bool:
     try:
-        node = ast.parse(text, mode="eval").body
-    except (SyntaxError, ValueError, MemoryError, RecursionError):
+        node = parse_expression(text)
+    except NO_PYTHON:
         return False
     is_bare_tuple = isinstance(node, ast.Tuple) and bool(node.elts) and node.elts[0].col_offset == 0
     return not is_bare_tuple and _is_literal(node)
@@ -258,6 +259,6 @@ def _is_lone_literal(text: str) -> bool:
 def _is_literal(node: ast.expr) -> bool:
     try:
         ast.literal_eval(node)
-    except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
+    except (TypeError, *NO_PYTHON):
         return False
     return True

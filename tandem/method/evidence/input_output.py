@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterator
 
 from tandem.method.evidence.prompt_code import DECIMALS, OPERATE, PromptCode
+from tandem.method.evidence.python_parser import NO_PYTHON, parse_expression, parse_literal, parse_program
 from tandem.method.evidence.whole_program import SEVERAL_ANSWERS
 
 _LABEL = r"(?:\*\*|`)?{}(?:\s*\d+)?\s*:?(?:\*\*|`)?\s*:?\s*"
@@ -69,7 +70,7 @@ def parameters_of(prompt: PromptCode) -> list[str] | None:
         return None
     if prompt.entry == OPERATE:
         return ["operations", "arguments"]
-    for node in ast.walk(ast.parse(prompt.source)):
+    for node in ast.walk(parse_program(prompt.source)):
         if isinstance(node, ast.FunctionDef) and node.name == prompt.entry:
             is_silent = isinstance(node.returns, ast.Constant) and node.returns.value is None
             names = [argument.arg for argument in (*node.args.posonlyargs, *node.args.args) if argument.arg != "self"]
@@ -79,7 +80,7 @@ def parameters_of(prompt: PromptCode) -> list[str] | None:
 
 def _takes_literals(prompt: PromptCode) -> bool:
     """Whether no argument is of a class, such as a node of a tree."""
-    tree = ast.parse(prompt.source)
+    tree = parse_program(prompt.source)
     functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
     wanted = [each for each in functions if prompt.entry in (each.name, OPERATE)]
     hints = [argument.annotation for each in wanted for argument in each.args.args if argument.annotation]
@@ -92,7 +93,7 @@ def _rounded(value: str) -> str:
         def visit_Constant(self, node: ast.Constant) -> ast.Constant:
             return ast.Constant(round(node.value, DECIMALS)) if isinstance(node.value, float) else node
 
-    return ast.unparse(Rounded().visit(ast.parse(value, mode="eval")))
+    return ast.unparse(Rounded().visit(parse_expression(value)))
 
 
 def arguments_in(text: str, parameters: list[str]) -> str:
@@ -119,8 +120,8 @@ def literal_in(text: str) -> str:
 
 def _parsed(source: str) -> ast.expr | None:
     try:
-        return ast.parse(source, mode="eval").body
-    except (SyntaxError, ValueError, MemoryError, RecursionError):
+        return parse_expression(source)
+    except NO_PYTHON:
         return None
 
 
@@ -128,8 +129,8 @@ def _value(node: ast.expr) -> str | None:
     """The literal, with JSON's words as Python's; None: it is none."""
     try:
         source = ast.unparse(_Words().visit(node))
-        ast.literal_eval(source)
-    except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
+        parse_literal(source)
+    except (TypeError, *NO_PYTHON):
         return None
     return source
 

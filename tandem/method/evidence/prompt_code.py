@@ -6,6 +6,7 @@ import ast
 import re
 from dataclasses import dataclass
 
+from tandem.method.evidence.python_parser import NO_PYTHON, parse_program
 from tandem.method.evidence.whole_program import OUTPUT_OF, any_case, as_function, sample_runs
 
 _FENCED = re.compile(r"```(?:python|py)?[ \t]*\n(.*?)(?:```|\Z)", re.DOTALL)
@@ -95,13 +96,13 @@ class PromptCode:
         """The code without its assertions, which do not hold before there is an answer."""
         if not self.assertions:
             return self.source
-        body = [node for node in ast.parse(self.source).body if not isinstance(node, ast.Assert)]
+        body = [node for node in parse_program(self.source).body if not isinstance(node, ast.Assert)]
         return ast.unparse(ast.Module(body, []))
 
     def imports(self, module: str) -> bool:
         """Whether the prompt itself imports `module`, so that an answer needs it."""
         roots = set()
-        for node in ast.walk(ast.parse(self.source)):
+        for node in ast.walk(parse_program(self.source)):
             if isinstance(node, ast.Import):
                 roots |= {alias.name.partition(".")[0] for alias in node.names}
             elif isinstance(node, ast.ImportFrom) and node.module:
@@ -130,8 +131,8 @@ def _parsed(text: str) -> tuple[str, ast.Module] | None:
     """As it is, or with a body for each function that has none."""
     for source in (text, *(text.rstrip() + body for body in _BODIES), _filled(text)):
         try:
-            tree = ast.parse(source)
-        except (SyntaxError, ValueError, MemoryError, RecursionError):
+            tree = parse_program(source)
+        except NO_PYTHON:
             continue
         # Prose may parse by chance, as one word does. Code defines or imports something.
         if any(isinstance(node, _Function | ast.ClassDef | ast.Import | ast.ImportFrom) for node in tree.body):
