@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from tandem.method.conversation import Kind
 from tandem.method.profile.profile import load_profile
 
 _PROMISE = """
 [[promises]]
-task = "answer"
+task = "{kind}"
 lose_at_most = 0.05
 confidence = 0.95
 bound = 0.04
@@ -19,12 +20,13 @@ data = []
 """
 
 
-def promise(folder: Path) -> None:
+def promise(folder: Path, kind: Kind = "answer") -> None:
     """Add it to the profile in `folder`, for the policy that this has where the large model finishes, as one that
     promises must let it.
     """
     file = folder / "profile.toml"
-    text = file.read_text().replace("[stop]\n", '[stop]\notherwise = "llm_finishes"\n', 1)
+    finishes = 'otherwise = "llm_finishes"\n'
+    text = file.read_text().replace(finishes, "").replace("[stop]\n", f"[stop]\n{finishes}", 1)
     file.write_text(text)
-    evidence = load_profile(folder.name, (folder.parent,)).evidence("answer")
-    file.write_text(text + _PROMISE.format(evidence=evidence))
+    evidence = load_profile(folder.name, (folder.parent,)).evidence(kind)
+    file.write_text(text + _PROMISE.format(kind=kind, evidence=evidence))

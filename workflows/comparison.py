@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from temporalio import workflow
@@ -17,6 +18,7 @@ with workflow.unsafe.imports_passed_through():
     from tandem.method.request.result import ShadowInput
     from tandem.method.request.tasks import CheckTask, GenerationOutcome, ModelTask
     from tandem.method.timeouts import Timeouts
+    from tandem.method.tools import Call, as_lines, named
     from workflows.activities.checking import CheckingActivities
     from workflows.activities.models import InsightActivities
 
@@ -32,16 +34,25 @@ class Comparison:
     usd: float | None = 0.0
 
 
-async def compare(task: ShadowInput, of_llm: str) -> Comparison:
-    """A judge, where there is one, has the word where nothing else can tell, or texts differ."""
-    kind = kind_of(task.task, task.json_schema, question=task.question)
-    alike = same(answer_kind(kind, json_schema=task.json_schema), of_llm, task.served_answer)
+async def compare(task: ShadowInput, of_llm: str, calls: Sequence[Call]) -> Comparison:
+    """The large model's text, or the calls where it may make some, with what was served. A judge, where there is one,
+    has the word where nothing else can tell, or answers differ.
+    """
+    may_call = task.tools.may_call
+    kind = kind_of(task.task, task.json_schema, may_call=may_call, question=task.question)
+    compared_as = answer_kind(kind, task.tools.tools, task.json_schema)
+    alike = same(compared_as, *((calls, named(task.served_calls)) if may_call else (of_llm, task.served_answer)))
     if alike:
         return Comparison(0.0, "match")
     found = await _checked(task, of_llm) if kind == "code" else _by_text(alike)
     if task.plan.judge and found.by != "check":
-        return await _judged(task, of_llm, task.plan.judge)
+        return await _judged(task, as_lines(calls) or of_llm, task.plan.judge)
     return found
+
+
+def served_text(task: ShadowInput) -> str:
+    """Calls as lines."""
+    return as_lines(named(task.served_calls)) or task.served_answer
 
 
 async def write_last(model_task: ModelTask) -> GenerationOutcome:
@@ -94,7 +105,7 @@ async def _verdict(task: ShadowInput, answer: str, checks: list[CheckSpec]) -> V
 async def _judged(task: ShadowInput, of_llm: str, judge: Judge) -> Comparison:
     asked = ModelTask(
         request_id=judge_id(task.request_id),
-        question=judges_question(task.question, of_llm, task.served_answer),
+        question=judges_question(task.question, of_llm, served_text(task)),
         profile=judge.profile,
         profile_digest=judge.profile_digest,
         max_tokens=(JUDGE_TOKENS,),

@@ -18,6 +18,7 @@ with workflow.unsafe.imports_passed_through():
     from tandem.method.request.result import DryRun, DryRunInput, StopReason
     from tandem.method.request.tasks import AgreementOutcome, Asked, ModelTask
     from tandem.method.timeouts import Timeouts
+    from tandem.method.tools import as_lines, named
     from workflows.activities.agreement import AgreementActivities, calls_of, compared_as
 
 
@@ -55,10 +56,8 @@ def _usd(task: ModelTask, asked: Asked) -> float | None:
 
 
 def _text(asked: Asked) -> str:
-    """Calls as JSON would have them, or the text."""
-    if asked.outcome is None:
-        return ""
-    return "\n".join(f"{name} {arguments}" for name, arguments in calls_of(asked.outcome)) or asked.outcome.text
+    """Calls, or the text."""
+    return (as_lines(calls_of(asked.outcome)) or asked.outcome.text) if asked.outcome else ""
 
 
 def _calls_nothing(task: DryRunInput, found: AgreementOutcome) -> bool:
@@ -72,7 +71,7 @@ def _reason(task: DryRunInput, found: AgreementOutcome) -> StopReason:
         return StopReason.LLM_FINISHED
     kind = compared_as(task.agreement.tasks[0])
     if kind.form == "calls":
-        is_same = same(kind, calls_of(taken), [(call.name, call.arguments) for call in task.served_calls])
+        is_same = same(kind, calls_of(taken), named(task.served_calls))
     else:
         answer = final_answer(taken.text, task.agreement.answer_format, taken.continued_from)
         is_same = same(kind, answer, task.served_answer)

@@ -113,9 +113,7 @@ class Settlement:
             workflow.upsert_search_attributes(at_end(result))
 
     def _is_shadowed(self, result: SolveResult) -> bool:
-        """Calls are not compared."""
-        is_drawn = _is_drawn(result, self._state.plan.shadow_share)
-        return is_drawn and not self._state.plan.may_call and result.stop.reason is not StopReason.CANCELLED
+        return _is_drawn(result, self._state.plan.shadow_share) and result.stop.reason is not StopReason.CANCELLED
 
     def _dry_run(self, result: SolveResult, trial: TrialPlan) -> DryRunInput:
         source = self._state.input
@@ -151,6 +149,8 @@ class Settlement:
             tenant=request.tenant,
             checks=self._state.input.checks,
             score=result.stop.score,
+            tools=request.tools,
+            served_calls=result.tool_calls,
         )
 
 

@@ -15,8 +15,10 @@ with workflow.unsafe.imports_passed_through():
     from tandem.method.request.tasks import ModelTask
     from tandem.method.timeouts import Timeouts
     from tandem.method.tokens import TokenCounts
+    from tandem.method.tools import as_lines
+    from workflows.activities.agreement import calls_of
     from workflows.activities.shadow import ShadowActivities
-    from workflows.comparison import Comparison, compare, write_last
+    from workflows.comparison import Comparison, compare, served_text, write_last
 
 
 @workflow.defn(name=SHADOW_WORKFLOW)
@@ -25,11 +27,11 @@ class ShadowWorkflow:
     async def run(self, task: ShadowInput) -> ShadowResult:
         if task.llm_finished is not None:
             served = Comparison(0.0, "served")
-            return await self._settle(task, task.served_answer, task.llm_finished, served, is_paid=False)
+            return await self._settle(task, served_text(task), task.llm_finished, served, is_paid=False)
         alone = await write_last(self._model_task(task))
-        answer = final_answer(alone.text, task.plan.answer_format)
-        compared = await compare(task, answer) if alone.reason == "eos" else Comparison()
-        return await self._settle(task, answer, alone.counts, compared, is_paid=True)
+        calls, text = calls_of(alone), final_answer(alone.text, task.plan.answer_format)
+        compared = await compare(task, text, calls) if alone.reason == "eos" else Comparison()
+        return await self._settle(task, as_lines(calls) or text, alone.counts, compared, is_paid=True)
 
     @staticmethod
     def _model_task(task: ShadowInput) -> ModelTask:
@@ -46,6 +48,7 @@ class ShadowWorkflow:
             history=tuple(task.history),
             stop_strings=tuple(task.stop_strings),
             json_schema=task.json_schema,
+            tools=task.tools,
         )
 
     async def _settle(
@@ -54,7 +57,7 @@ class ShadowWorkflow:
         usd = task.plan.llm.prices.usd(counts)
         result = ShadowResult(
             answer=answer,
-            agrees=answer == task.served_answer,
+            agrees=compared.lost == 0 if task.tools.may_call else answer == task.served_answer,
             usd=usd,
             usd_paid=usd if is_paid else 0.0,
             usd_served=task.served_usd,

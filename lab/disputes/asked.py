@@ -25,18 +25,20 @@ from lab.training.errors import StoreError
 from lab.training.final_answers import is_same_answer
 from services.answer_checker.checker import AnswerChecker
 from tandem.method.answer import final_answer
-from tandem.method.conversation import Task, kind_of
+from tandem.method.conversation import Message, Speaker, Task, kind_of
+from tandem.method.evidence.call_evidence import doubt
 from tandem.method.evidence.checks import PROGRAMS_AGREE, CheckSpec, Verdict
 from tandem.method.evidence.same_answer import NO_CALL, Answer, AnswerKind, answer_kind, normal_form, same
 from tandem.method.request.tasks import CheckTask
 from tandem.method.roles import LLM, SMALL_ROLES
 from tandem.method.tokens import TokenCounts
-from tandem.method.tools import Call, Tool
+from tandem.method.tools import Call, Tool, ToolCall, as_lines
 from tandem.openai.chat_request import ChatMessage, ResponseFormat
-from tandem.openai.tools import ToolBody
+from tandem.openai.tools import CallBody, ToolBody
 
 _MOST_SMALL = 3  # two of them must agree, as the rules "both" and "two of three" have it
 _FORMATS = {"answer": "boxed", "option": "boxed", "program": "code", "json": "json"}
+_SPEAKERS: Mapping[str, Speaker] = {"assistant": "assistant", "tool": "tool"}
 _AT_ONCE = 2
 
 
@@ -96,19 +98,33 @@ class Asked(_Line):
         """Equal where a request is the same again."""
         return hashlib.sha256(self.request.model_dump_json(by_alias=True).encode()).hexdigest()
 
+    @property
+    def history(self) -> list[Message]:
+        """Of it a doubt reads the calls that were made, and the last result."""
+        return [
+            Message(_SPEAKERS.get(said.role, "user"), said.text, tuple(map(_called, said.tool_calls)))
+            for said in self.request.messages
+        ]
+
+    def doubt(self, role: str) -> str:
+        """Why the model's calls, or none, are not taken for right; empty: they are, or it is no answer with tools."""
+        reply, kind = self.answers[role], self.kind
+        return doubt(reply.calls, self.history, reply.text, kind.tools) if kind.form == "calls" else ""
+
     def answer(self, role: str) -> Answer:
         reply, form = self.answers[role], self.kind.form
         return reply.calls if form == "calls" else final_answer(reply.text, _FORMATS.get(form, ""))
 
     def shown(self, role: str) -> str:
         reply = self.answers[role]
-        return "\n".join([*(f"{name}({arguments})" for name, arguments in reply.calls), reply.text]).strip()
+        return "\n".join([as_lines(reply.calls), reply.text]).strip()
 
 
 @dataclass(frozen=True)
 class Compared:
-    """`taken`: the role of the first small model whose answer another one gives too, which is evidence for its kind;
-    empty: none. `calls_nothing`: that is no call. `disputed`: the large model's is another, as far as anything tells.
+    """`taken`: the role of the first small model whose answer another one gives too, where that is evidence for its
+    kind and raises no doubt; empty: none. `calls_nothing`: that is no call. `disputed`: the large model's is another,
+    as far as anything tells.
     """
 
     asked: Asked
@@ -116,6 +132,10 @@ class Compared:
     calls_nothing: bool = False
     disputed: bool = False
     digest: str = field(default="", compare=False)
+
+
+def _called(call: CallBody) -> ToolCall:
+    return ToolCall(call.id, call.function.name, call.function.arguments)
 
 
 def read_asked(file: Path) -> list[Asked]:
@@ -178,7 +198,7 @@ async def _compared(asked: Asked, checker: AnswerChecker | None) -> Compared:
 async def _taken(asked: Asked, checker: AnswerChecker | None) -> str:
     for one, other in combinations(asked.small, 2):
         if await _alike(asked, one, other, checker):
-            return one
+            return "" if asked.doubt(one) else one
     return ""
 
 

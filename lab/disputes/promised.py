@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from lab.disputes.asked import Asked, Compared
 from lab.disputes.labels import Label
-from lab.training.looks import Looks, at_look
+from lab.training.looks import Looks, at_look, at_next_look
 from lab.training.promise import Promise, most_lost, questions_needed, upper_bound
 from tandem.method.profile.prices import Prices, total
 
@@ -128,7 +128,7 @@ def _usd(asked: Asked, prices: Prices, *roles: str) -> float | None:
 def shown(about: str, found: Sequence[Seen], promise: Promise, looks: Looks, takes_no_call: bool = True) -> Shown:
     """Of one group, which is a look at it."""
     rules = rules_for(found[0].form, takes_no_call)
-    number = looks.number(about, (each.request for each in found), rules)
+    number = looks.number(about, (each.request for each in found), rules, promise)
     now, tested = at_look(promise, number), list[Tested]()
     for evidence, takes in rules.items():
         counted, cost = count(found, takes), _cost(found, takes)
@@ -142,7 +142,7 @@ def shown(about: str, found: Sequence[Seen], promise: Promise, looks: Looks, tak
         open_disputes = counted.disputes - counted.labelled
         labels_needed = counted.lost_at_most - allowed if counted.lost <= allowed and open_disputes else None
         if labels_needed is None:
-            requests = questions_needed(at_look(promise, number + 1), counted.lost / counted.n)
+            requests = questions_needed(at_next_look(promise, number, counted.n), counted.lost / counted.n)
     return Shown(about, promise, number, now.confidence, tested, labels_needed, requests)
 
 

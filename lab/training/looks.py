@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from lab.training.promise import Promise
+from lab.training.promise import Promise, most_lost
 
 FILE = "looks.jsonl"
 _SPENT = 0.75
@@ -30,19 +30,35 @@ def at_look(promise: Promise, number: int) -> Promise:
     return replace(promise, confidence=min(1 - error, _SUREST))
 
 
+def at_next_look(promise: Promise, number: int, n: int) -> Promise:
+    """As `at_look`, of the look after one with `n` questions: the same number where these were too few to look."""
+    return at_look(promise, number + _is_look(promise, number, n))
+
+
+def _is_look(promise: Promise, number: int, n: int) -> bool:
+    """Whether `n` questions could show the promise."""
+    return most_lost(n, at_look(promise, number)) >= 0
+
+
 @dataclass(frozen=True)
 class Looks:
     """Those of one study, a line each in its folder."""
 
     folder: Path
 
-    def number(self, about: str, questions: Iterable[str], policies: Iterable[str]) -> int:
-        """Which look it is at a promise `about` a kind of answers; a new one is written down."""
+    def number(
+        self, about: str, questions: Iterable[str], policies: Iterable[str], promise: Promise | None = None
+    ) -> int:
+        """Which look it is at a promise `about` a kind of answers; a new one is written down, unless so few questions
+        cannot show `promise` whatever comes of them.
+        """
         asked = list(questions)
         of = _digest(asked, policies)
         before = self._before(about)
         if of in before:
             return before.index(of) + 1
+        if promise and not _is_look(promise, len(before) + 1, len(asked)):
+            return len(before) + 1
         self.folder.mkdir(parents=True, exist_ok=True)
         look = {"about": about, "of": of, "questions": len(asked), "at": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC"}
         with (self.folder / FILE).open("a") as file:

@@ -19,7 +19,7 @@ from lab.training.collected import Collected
 from lab.training.datasets import Item, Task
 from lab.training.errors import StoreError, TooFew
 from lab.training.evaluate import scores_of
-from lab.training.looks import Looks, at_look
+from lab.training.looks import Looks, at_look, at_next_look
 from lab.training.metrics import Interval, difference_of_means, ratio_of_means
 from lab.training.names import WORDS
 from lab.training.outcomes import llm_alone
@@ -263,9 +263,9 @@ def _tested(
     all.
     """
     policies = [profile.evidence(questions.task) for family in families for profile in family]
-    look = looks.number(questions.task, questions.ids, policies) if looks else 1
-    now, later = (at_look(promise, number) if looks else promise for number in (look, look + 1))
-    each, next_time = (replace(p, confidence=1 - (1 - p.confidence) / len(families)) for p in (now, later))
+    of_each = replace(promise, confidence=1 - (1 - promise.confidence) / len(families))
+    look = looks.number(questions.task, questions.ids, policies, of_each) if looks else 1
+    each = at_look(of_each, look) if looks else of_each
     tested, accepted, n = list[Tested](), list[tuple[Tested, Profile]](), 0
     for family in families:
         for profile in family:
@@ -277,5 +277,6 @@ def _tested(
                 break
             accepted.append((found, profile))
     chosen, served = min(accepted, key=lambda pair: pair[0].cost.mean, default=(None, None))
+    next_time = at_next_look(of_each, look, n) if looks else of_each
     needed = None if accepted else questions_needed(next_time, tested[0].lost / n)
     return Shown(questions.task, promise, n, tested, chosen, needed, questions.fingerprint(collected), served, look)

@@ -121,6 +121,15 @@ def short_id(call_id: str) -> str:
     return hashlib.sha256(call_id.encode()).hexdigest()[:9]
 
 
+def named(calls: Sequence[ToolCall]) -> tuple[Call, ...]:
+    return tuple((call.name, call.arguments) for call in calls)
+
+
+def as_lines(calls: Sequence[Call]) -> str:
+    """For people and judges."""
+    return "\n".join(f"{name}({arguments})" for name, arguments in calls)
+
+
 def calls_as_json(calls: Sequence[ToolCall]) -> str:
     """A list of calls, each with `name` and `arguments`."""
     return json.dumps([{"name": call.name, "arguments": call.values()} for call in calls], ensure_ascii=False)

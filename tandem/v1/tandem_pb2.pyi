@@ -1816,8 +1816,9 @@ class Shadow(_message.Message):
     COMPARED_BY_FIELD_NUMBER: _builtins.int
     USD_JUDGE_FIELD_NUMBER: _builtins.int
     answer: _builtins.str
+    """Calls of tools as lines, `name(arguments)`."""
     agrees: _builtins.bool
-    """Its final answer is the one that was served."""
+    """Its final answer, or its calls as far as their form tells, are what was served."""
     usd: _builtins.float
     """What it cost, and what was paid for it: nothing where the large model had finished the request anyway."""
     usd_paid: _builtins.float

@@ -128,6 +128,13 @@ def test_the_same_call_again_raises_a_doubt_however_it_is_written() -> None:
     assert doubt([("other", again)], history) == ""
 
 
+def test_a_call_that_stands_in_a_text_is_not_taken_for_none() -> None:
+    tools = [Tool("weather")]
+    assert doubt([], [], 'I call {"name": "weather"}', tools) == "a call stands in the text, so that none is read"
+    assert doubt([], [], "The weather is fine.", tools) == ""
+    assert doubt([("weather", "{}")], [], 'I call {"name": "weather"}', tools) == ""
+
+
 def trained(**changes: object) -> TrainedCalls:
     about = TrainedOn(tasks_sha256="", tasks=1, label="right", folds=5, seed=0, kinds={}, versions={}, command="")
     least = Regression(names=("least",), mean=(-1.0,), spread=(2.0,), weight=(4.0,), offset=0.5)

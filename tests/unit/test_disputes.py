@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import random
 import shutil
@@ -14,7 +15,7 @@ from typer.testing import CliRunner
 pytest.importorskip("pyarrow")
 pytest.importorskip("math_verify")
 
-from lab.disputes.asked import read_asked
+from lab.disputes.asked import compare_all, read_asked
 from lab.disputes.labels import Labels
 from lab.training.errors import StoreError
 from lab.training.promise import upper_bound
@@ -232,6 +233,28 @@ def test_programs_that_compute_the_same_are_no_dispute(tmp_path: Path, monkeypat
     file.write_text("".join(json.dumps(as_text(each, "code")) + "\n" for each in lines))
     found = json.loads(run("disputes", file, "--json"))["disputes"]
     assert [each["id"] for each in found] == ["r2"]
+
+
+def test_too_few_requests_for_any_promise_spend_no_look(answered: Path) -> None:
+    lines = answered.read_text().splitlines(keepends=True)
+    answered.write_text("".join(lines[20:84]))  # 65 show 5 % where none is lost
+    few = calibrated(answered, 0.05, code=1)
+    assert (few["look"], few["requests_needed"], few["chosen"]) == (1, 65, None)
+    answered.write_text("".join(lines[20:85]))
+    enough = calibrated(answered, 0.05)
+    assert (enough["look"], enough["chosen"]) == (1, "the same call, or none by both")
+
+
+def test_what_a_service_doubts_is_not_taken_in_a_file_either(tmp_path: Path) -> None:
+    as_text, again = line(1, '{"name": "get"}', '{"name": "get"}', 1), line(2, 7, 7, 7)
+    call = {"id": "c1", "type": "function", "function": {"name": "get", "arguments": '{"n": 7}'}}
+    before = [{"role": "assistant", "tool_calls": [call]}, {"role": "tool", "content": "7", "tool_call_id": "c1"}]
+    again["request"]["messages"] += before
+    other = line(3, 8, 8, 8)
+    other["request"]["messages"] += before
+    file = tmp_path / "doubted.jsonl"
+    file.write_text("".join(json.dumps(each) + "\n" for each in (as_text, again, other)))
+    assert [each.taken for each in asyncio.run(compare_all(read_asked(file)))] == ["", "", "slm"]
 
 
 def test_a_tenant_has_a_promise_of_its_own(answered: Path) -> None:

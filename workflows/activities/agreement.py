@@ -23,6 +23,7 @@ from tandem.method.request.events import Checked
 from tandem.method.request.tasks import AgreementOutcome, AgreementTask, Asked, GenerationOutcome, ModelTask
 from tandem.method.roles import title
 from tandem.method.tokens import TokenCounts
+from tandem.method.tools import Call, named
 from workflows.activities.attempts import worker_is_draining
 from workflows.activities.model_call import Place
 from workflows.activities.models import AnswerActivities
@@ -135,15 +136,12 @@ class _Race:
             return ""
         if not (calls := calls_of(outcome)) and not self._task.takes_no_call:
             return "none of them calls a tool"
-        # An API that reads no calls gives them as text: `{"name": "TOOL", ...}`.
-        if not calls and any(f'"{tool.name}"' in outcome.text for tool in self._kind.tools):
-            return "a call stands in the text, so that none is read"
-        return doubt(calls, self._task.tasks[0].history)
+        return doubt(calls, self._task.tasks[0].history, outcome.text, self._kind.tools)
 
 
-def calls_of(outcome: GenerationOutcome) -> tuple[tuple[str, str], ...]:
+def calls_of(outcome: GenerationOutcome) -> tuple[Call, ...]:
     """Name and arguments of each call."""
-    return tuple((call.name, call.arguments) for call in outcome.message.calls) if outcome.message else ()
+    return named(outcome.message.calls) if outcome.message else ()
 
 
 def compared_as(task: ModelTask) -> AnswerKind:

@@ -36,7 +36,7 @@ from tandem.method.evidence.call_scorer import CallScorer, GeometricMean
 from tandem.method.request.prompts import Conversation
 from tandem.method.request.tasks import Certainty, GenerationOutcome, ModelTask
 from tandem.method.tokens import TokenCounts
-from tandem.method.tools import ToolCall, call_id
+from tandem.method.tools import ToolCall, call_id, named
 
 _NOTHING = TokenCounts()
 
@@ -285,7 +285,7 @@ def _certainty(
     plain = Certainty(sum(chances) / len(chances), min(chances), len(chances), scorer.name, scorer.trained)
     if message is None:
         return plain
-    calls = [(call.name, call.arguments) for call in message.calls]
+    calls = named(message.calls)
     said = [*(each.text for each in task.history if each.speaker != "assistant"), task.question]
     scored = scorer.score(Written(tokens, calls), task.tools.tools, said) if scorer.trained else None
-    return replace(plain, scored=scored, doubt=doubt(calls, task.history))
+    return replace(plain, scored=scored, doubt=doubt(calls, task.history, message.text, task.tools.tools))

@@ -152,10 +152,14 @@ def _leaves(value: Any) -> Iterator[str]:
         yield f"{value:g}"
 
 
-def doubt(calls: Sequence[Call], history: Sequence[Message]) -> str:
-    """Why no certainty is enough in this conversation: the call was made before, or the last result is an error. Empty:
-    it may be.
+def doubt(calls: Sequence[Call], history: Sequence[Message], text: str = "", tools: Sequence[Tool] = ()) -> str:
+    """Why neither certainty nor agreement is enough for these `calls`, or for the `text` of an answer that makes none:
+    a call of one of the `tools` was made before or stands in the text, or the last result is an error. Empty: they may
+    be.
     """
+    # An API that reads no calls gives them as text: `{"name": "TOOL", ...}`.
+    if not calls and any(f'"{tool.name}"' in text for tool in tools):
+        return "a call stands in the text, so that none is read"
     before = {_form(call.name, call.arguments) for each in history for call in each.calls}
     if any(_form(*call) in before for call in calls):
         return "it makes the same call again"

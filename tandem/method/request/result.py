@@ -8,7 +8,7 @@ from tandem.method.evidence.checks import CheckResult, CheckSpec, Trial
 from tandem.method.request.plan import Plan
 from tandem.method.request.tasks import AgreementTask
 from tandem.method.tokens import Sampling, TokenCounts
-from tandem.method.tools import ToolCall
+from tandem.method.tools import ToolCall, ToolUse
 
 
 class StopReason(StrEnum):
@@ -132,7 +132,7 @@ class SolveResult:
 @dataclass(frozen=True)
 class ShadowInput:
     """A request that was served, which the large model is to answer alone. `score`: of the stage that was answered
-    from.
+    from. `served_calls`: of the `tools`.
     """
 
     request_id: str
@@ -150,6 +150,8 @@ class ShadowInput:
     tenant: str = ""
     checks: list[CheckSpec] = field(default_factory=list)
     score: float | None = None
+    tools: ToolUse = field(default_factory=ToolUse)
+    served_calls: list[ToolCall] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
