@@ -325,6 +325,7 @@ def test_the_method_is_pure() -> None:
         "re",
         "statistics",
         "tandem",
+        "threading",
         "tomllib",
         "typing",
         "unicodedata",

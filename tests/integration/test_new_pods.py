@@ -28,6 +28,7 @@ from tests.name_server import name_server
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(240)]
 _AGE = "grpc.max_connection_age_ms"
+_UNSENT = "Pending writes failed due to stream closure (GOAWAY received"
 
 
 @pytest_asyncio.fixture(loop_scope="session")
@@ -53,7 +54,11 @@ def ages_fast(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
 
 
 class Callers:
-    """Each asks one question after the other, and reads every answer to its end. `answered`: by pod."""
+    """Each asks one question after the other, and reads every answer to its end. `answered`: by pod.
+
+    gRPC does not repeat a call by itself whose connection reaches its age before the call's first bytes are written. It
+    is asked again, as a worker does.
+    """
 
     def __init__(self, stub: Any, number: int = 12) -> None:
         self._stub, self._is_over = stub, False
@@ -66,6 +71,8 @@ class Callers:
             try:
                 self.answered[(await executed(self._stub, task)).usage.model] += 1
             except grpc.aio.AioRpcError as error:
+                if _UNSENT in str(error.details()):
+                    continue
                 self.lost[number] += 1
                 self.errors.append(f"{error.code().name}: {error.details()}")
 
