@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from typing import Any, Self
+from typing import Any
 
 import anthropic
 from anthropic import AsyncAnthropic
-from pydantic import model_validator
 
 from services.models.engine.api import FinishReason, Token
 from services.models.engine.call_format import Turn
@@ -21,7 +20,7 @@ from services.models.engine.remote.api_writer import (
     settings_from,
 )
 from services.models.engine.remote.cache_marks import with_marks
-from services.models.engine.remote.events import Event, Name, Part
+from services.models.engine.remote.events import Name, Part, TypedEvent
 from services.models.engine.remote.refusals import client_options
 from services.models.engine.remote.reply import Reply
 from services.models.engine.writer import Writing
@@ -85,21 +84,15 @@ _NEEDED = {
 }
 
 
-class _Event(Event):
+class _Event(TypedEvent):
     """docs.claude.com/en/docs/build-with-claude/streaming; which fields are there follows from the type."""
 
-    type: Name
+    needed = _NEEDED
     index: int | None = None
     message: _Message | None = None
     content_block: _Block | None = None
     delta: _Delta | None = None
     usage: _Usage | None = None
-
-    @model_validator(mode="after")
-    def _has_what_its_type_needs(self) -> Self:
-        if missing := [name for name in _NEEDED.get(self.type, ()) if getattr(self, name) is None]:
-            raise ValueError(f"{self.type} has no {missing[0]}")
-        return self
 
 
 class _Anthropic(Dialect):

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, TypeVar
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, ClassVar, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from services.models.engine.api import ApiBadReply, ApiUnavailable
 
@@ -21,6 +22,19 @@ class Part(BaseModel):
 
 class Event(Part):
     error: Any = None
+
+
+class TypedEvent(Event):
+    """One of several; `needed`: the fields that an event of a type must have."""
+
+    needed: ClassVar[Mapping[str, Sequence[str]]]
+    type: Name
+
+    @model_validator(mode="after")
+    def _has_what_its_type_needs(self) -> Self:
+        if missing := [name for name in self.needed.get(self.type, ()) if getattr(self, name) is None]:
+            raise ValueError(f"{self.type} has no {missing[0]}")
+        return self
 
 
 E = TypeVar("E", bound=Event)

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
-from typing import Any, Self
-
-from pydantic import model_validator
+from typing import Any
 
 from services.models.engine.api import ApiUnavailable, FinishReason, Token
 from services.models.engine.call_format import Turn
 from services.models.engine.remote.api_writer import CONTINUE, ApiWriter, settings_from
-from services.models.engine.remote.events import Event, Name, Part, said_in
+from services.models.engine.remote.events import Name, Part, TypedEvent, said_in
 from services.models.engine.remote.openai_writer import EFFORTS, CachedTokens, OpenAIDialect, tools_of
 from services.models.engine.remote.reply import Reply
 from services.models.engine.writer import Writing
@@ -52,21 +50,15 @@ class _Item(Part):
         return f"{self.namespace}__{self.name}" if self.namespace else self.name or ""
 
 
-class _Event(Event):
+class _Event(TypedEvent):
     """platform.openai.com/docs/api-reference/responses-streaming; which fields are there follows from the type."""
 
-    type: Name
+    needed = _NEEDED
     output_index: int | None = None
     item: _Item | None = None
     delta: str | None = None
     response: _Response | None = None
     message: str | None = None
-
-    @model_validator(mode="after")
-    def _has_what_its_type_needs(self) -> Self:
-        if missing := [name for name in _NEEDED.get(self.type, ()) if getattr(self, name) is None]:
-            raise ValueError(f"{self.type} has no {missing[0]}")
-        return self
 
 
 class _Responses(OpenAIDialect):
