@@ -41,7 +41,8 @@ async def compare(task: ShadowInput, of_llm: str, calls: Sequence[Call]) -> Comp
     may_call = task.tools.may_call
     kind = kind_of(task.task, task.json_schema, may_call=may_call, question=task.question)
     compared_as = answer_kind(kind, task.tools.tools, task.json_schema)
-    alike = same(compared_as, *((calls, named(task.served_calls)) if may_call else (of_llm, task.served_answer)))
+    served = named(task.served_calls) if may_call else task.served_answer
+    alike = same(compared_as, calls if may_call else of_llm, served)
     if alike:
         return Comparison(0.0, "match")
     found = await _checked(task, of_llm) if kind == "code" else _by_text(alike)

@@ -12,14 +12,13 @@ from temporalio.common import RetryPolicy
 
 with workflow.unsafe.imports_passed_through():
     from services.shared.process.search_attributes import outcome
-    from tandem.method.answer import final_answer
     from tandem.method.evidence.same_answer import same
     from tandem.method.names import DRY_RUN_WORKFLOW
     from tandem.method.request.result import DryRun, DryRunInput, StopReason
     from tandem.method.request.tasks import AgreementOutcome, Asked, ModelTask
     from tandem.method.timeouts import Timeouts
     from tandem.method.tools import as_lines, named
-    from workflows.activities.agreement import AgreementActivities, calls_of, compared_as
+    from workflows.activities.agreement import AgreementActivities, answer_of, calls_of, compared_as
 
 
 @workflow.defn(name=DRY_RUN_WORKFLOW)
@@ -70,9 +69,6 @@ def _reason(task: DryRunInput, found: AgreementOutcome) -> StopReason:
     if taken is None:
         return StopReason.LLM_FINISHED
     kind = compared_as(task.agreement.tasks[0])
-    if kind.form == "calls":
-        is_same = same(kind, calls_of(taken), named(task.served_calls))
-    else:
-        answer = final_answer(taken.text, task.agreement.answer_format, taken.continued_from)
-        is_same = same(kind, answer, task.served_answer)
+    served = named(task.served_calls) if kind.form == "calls" else task.served_answer
+    is_same = same(kind, answer_of(kind, taken, task.agreement), served)
     return StopReason.VERIFIED if is_same else StopReason.UNVERIFIED_BEST

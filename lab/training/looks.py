@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -55,25 +55,27 @@ class Looks:
         asked = list(questions)
         of = _digest(asked, policies)
         before = self._before(about)
-        if of in before:
-            return before.index(of) + 1
-        if promise and not _is_look(promise, len(before) + 1, len(asked)):
-            return len(before) + 1
+        number = _number(of, before)
+        if number <= len(before) or (promise and not _is_look(promise, number, len(asked))):
+            return number
         self.folder.mkdir(parents=True, exist_ok=True)
         look = {"about": about, "of": of, "questions": len(asked), "at": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC"}
         with (self.folder / FILE).open("a") as file:
             file.write(json.dumps(look) + "\n")
-        return len(before) + 1
+        return number
 
     def would_be(self, about: str, questions: Iterable[str], policies: Iterable[str]) -> int:
         """As `number`, without looking."""
-        of, before = _digest(questions, policies), self._before(about)
-        return before.index(of) + 1 if of in before else len(before) + 1
+        return _number(_digest(questions, policies), self._before(about))
 
     def _before(self, about: str) -> list[str]:
         path = self.folder / FILE
         lines = path.read_text().splitlines() if path.exists() else []
         return [look["of"] for line in lines if (look := json.loads(line))["about"] == about]
+
+
+def _number(of: str, before: Sequence[str]) -> int:
+    return before.index(of) + 1 if of in before else len(before) + 1
 
 
 def _digest(questions: Iterable[str], policies: Iterable[str]) -> str:

@@ -67,6 +67,15 @@ def answered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, profiles_folder: P
     return file
 
 
+@pytest.fixture
+def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, profiles_folder: Path) -> Path:
+    """A folder with one profile, which may be written."""
+    folder = tmp_path / "profiles"
+    shutil.copytree(profiles_folder / "scripted-second", folder / "scripted-second")
+    monkeypatch.setenv("TANDEM_PROFILES_PATH", str(folder))
+    return folder
+
+
 def run(*words: object, code: int = 0, said: str = "") -> str:
     result = CliRunner().invoke(app, [str(word) for word in words], input=said)
     assert result.exit_code == code, result.output
@@ -113,11 +122,8 @@ def test_other_questions_are_another_look_at_a_higher_confidence(answered: Path)
 
 
 def test_a_promise_that_is_kept_is_written_into_the_profile_which_then_serves_by_agreement(
-    answered: Path, profiles_folder: Path, monkeypatch: pytest.MonkeyPatch
+    answered: Path, own: Path
 ) -> None:
-    own = answered.parent / "profiles"
-    shutil.copytree(profiles_folder / "scripted-second", own / "scripted-second")
-    monkeypatch.setenv("TANDEM_PROFILES_PATH", str(own))
     wanted = ("calibrate", answered, "--profile", "scripted-second", "--write", "--lose-at-most")
     run(*wanted, "0.01", code=1)
     assert load_profile("scripted-second", (own,)).agreement.kinds == ()
@@ -131,11 +137,8 @@ def test_a_promise_that_is_kept_is_written_into_the_profile_which_then_serves_by
 
 
 def test_a_promise_of_labelled_disputes_is_watched_by_differences_against_the_share_that_differed(
-    answered: Path, profiles_folder: Path, monkeypatch: pytest.MonkeyPatch
+    answered: Path, own: Path
 ) -> None:
-    own = answered.parent / "profiles"
-    shutil.copytree(profiles_folder / "scripted-second", own / "scripted-second")
-    monkeypatch.setenv("TANDEM_PROFILES_PATH", str(own))
     run("disputes", answered, said="l\nl\nb\nb\nn\nr\n")
     run("calibrate", answered, "--profile", "scripted-second", "--write", "--lose-at-most", "0.03")
     [made] = load_profile("scripted-second", (own,)).promises

@@ -93,7 +93,9 @@ class _Race:
         alone_from, certainty = self._task.alone_from, outcome.certainty
         is_sure = number == 0 and alone_from < 1 and certainty is not None and (certainty.score or 0.0) >= alone_from
         self._is_certain = self._is_certain or (is_sure and outcome.reason == "eos" and bool(calls_of(outcome)))
-        self._see(number, Begun(self._answer_of(outcome), is_over=True) if outcome.reason == "eos" else None)
+        self._see(
+            number, Begun(answer_of(self._kind, outcome, self._task), is_over=True) if outcome.reason == "eos" else None
+        )
         return Asked(task.role, outcome)
 
     def _see(self, number: int, begun: Begun | None) -> None:
@@ -108,11 +110,6 @@ class _Race:
         while not self._running[number].done():
             await self._answers.abort(self._task.tasks[number])
             await asyncio.sleep(_ABORT_AGAIN_SECONDS)
-
-    def _answer_of(self, outcome: GenerationOutcome) -> str | tuple[tuple[str, str], ...]:
-        if self._kind.form == "calls":
-            return calls_of(outcome)
-        return final_answer(outcome.text, self._task.answer_format, outcome.continued_from)
 
     def verdict(self, asked: Sequence[Asked]) -> tuple[int | None, CheckResult]:
         """Which answer is taken, and why."""
@@ -142,6 +139,13 @@ class _Race:
 def calls_of(outcome: GenerationOutcome) -> tuple[Call, ...]:
     """Name and arguments of each call."""
     return named(outcome.message.calls) if outcome.message else ()
+
+
+def answer_of(kind: AnswerKind, outcome: GenerationOutcome, task: AgreementTask) -> str | tuple[Call, ...]:
+    """What is compared with the other models' answers."""
+    if kind.form == "calls":
+        return calls_of(outcome)
+    return final_answer(outcome.text, task.answer_format, outcome.continued_from)
 
 
 def compared_as(task: ModelTask) -> AnswerKind:
