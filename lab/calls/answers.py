@@ -46,11 +46,12 @@ class CallTable:
     to the letter.
 
     `agree`: the share of the samples that make the same calls; `sample_tokens`: what the `num_samples` wrote. `said`:
-    the last turn of the user's.
+    the last turn of the user's. `none_fits`: no call is right.
     """
 
     ids: NDArray[np.str_]
     categories: NDArray[np.str_]
+    none_fits: Bools
     said: NDArray[np.str_]
     slm: Side
     llm: Side
@@ -106,6 +107,7 @@ def _table(rows: Sequence[_Row]) -> CallTable:
     return CallTable(
         ids=np.array([row.task.id for row in rows]),
         categories=np.array([row.task.category for row in rows]),
+        none_fits=np.array([not row.task.answer for row in rows]),
         said=np.array([row.task.messages[-1].text for row in rows]),
         slm=_side(rows, "slm"),
         llm=_side(rows, "llm"),

@@ -12,6 +12,7 @@ import numpy as np
 
 from lab.calls.answers import CallTable
 from lab.calls.methods import LABELS, CallPolicy, Scores, run_methods
+from lab.calls.mixes import Mix, mix_rows, mixes_of
 from lab.calls.training import auroc_interval
 from lab.training.evaluate import MethodResult, method_result
 from lab.training.figures import Data, Figures, comparisons_of, methods_of
@@ -28,12 +29,15 @@ _UNITS = {"full": "`full`", "usd_8": "USD 8:1", "usd_37": "USD 37:1", "seconds":
 
 @dataclass(frozen=True)
 class Evaluation:
-    """`whole`: by method, over all tasks; `parts`: the same by category; `lot`: what the scorer must beat."""
+    """`whole`: by method, over all tasks; `parts`: the same by category; `lot`: what the scorer must beat;
+    `mixes`: the policy where the tasks are mixed otherwise.
+    """
 
     table: CallTable
     whole: list[MethodResult]
     parts: dict[str, list[MethodResult]]
     lot: Lot
+    mixes: list[Mix]
 
 
 @dataclass(frozen=True)
@@ -47,11 +51,19 @@ class Lot:
     ours_less: Interval
 
 
-def evaluate(table: CallTable, plan: Plan, scores: Scores, policy: CallPolicy) -> Evaluation:
+def evaluate(
+    table: CallTable, plan: Plan, scores: Scores, policy: CallPolicy, mixes: Sequence[float] = ()
+) -> Evaluation:
     outcomes = run_methods(table, plan, scores, policy)
     categories = sorted(set(table.categories.tolist()))
     parts = {name: _results(outcomes, table.categories == name) for name in categories}
-    return Evaluation(table, _results(outcomes, np.ones(len(table), bool)), parts, _lot(outcomes))
+    return Evaluation(
+        table,
+        _results(outcomes, np.ones(len(table), bool)),
+        parts,
+        _lot(outcomes),
+        mixes_of(table.none_fits, outcomes, mixes),
+    )
 
 
 def _lot(outcomes: Mapping[str, PricedCourse]) -> Lot:
@@ -99,11 +111,14 @@ def as_contract(found: Evaluation, profile: str, path: str, sha256: str, compute
         "categories": parts,
         "evidence": [asdict(each) for each in evidence(found.table)],
         "lot": asdict(found.lot),
+        "mixes": [asdict(each) for each in found.mixes],
     }
 
 
 def lines(found: Evaluation) -> list[str]:
-    """A table of Markdown: every method over all tasks, and points against the large model by category."""
+    """Tables of Markdown: every method over all tasks, and points against the large model by category; then the
+    mixes.
+    """
     sizes = [f"{name} ({int((found.table.categories == name).sum())})" for name in found.parts]
     head = ["answered by", "right", "less the large model's, points", "McNemar's p", *_UNITS.values(), *sizes]
     rows = [
@@ -118,7 +133,8 @@ def lines(found: Evaluation) -> list[str]:
         for place, row in enumerate(found.whole)
     ]
     rows.insert([row.name for row in found.whole].index(OURS) + 1, _lot_row(found))
-    return _markdown(head, rows)
+    [of_mixes, *mixed] = mix_rows(found.mixes)
+    return [*_markdown(head, rows), *(["", *_markdown(of_mixes, mixed)] if mixed else [])]
 
 
 def _lot_row(found: Evaluation) -> list[str]:

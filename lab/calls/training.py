@@ -27,6 +27,9 @@ from tandem.method.evidence.call_scorer import Regression, TrainedCalls, Trained
 
 Label = Literal["nothing_lost", "right"]
 MIN_ANSWERS = 40
+"""Fewer answers of a kind are not told apart."""
+_MIN_ALIKE = 10
+"""From so many on they have one score, so that a policy takes all of them or none."""
 _PENALTIES = np.logspace(-4, 1, 11)
 _INNER_FOLDS = 4
 
@@ -34,7 +37,7 @@ _INNER_FOLDS = 4
 @dataclass(frozen=True)
 class Trained:
     """`scores`: out of fold, float64[n], of each answer by its own kind; NaN where it is neither, or there are too few
-    of its kind.
+    of its kind. Texts that are too few to be told apart have one score.
     `routed`: the same of the `router`, which knows the prompt's words alone, for every task.
     """
 
@@ -61,7 +64,9 @@ def train(table: CallTable, source: Source, label: Label = "nothing_lost", count
     if of_calls is None:
         raise TooFew(f"{int(table.has_calls.sum())} answers with calls are too few, or all have the same outcome")
     columns = [CALL_NAMES.index(name) for name in TEXT_NAMES]
-    of_texts = _cross_fit(table.evidence[:, columns], TEXT_NAMES, targets, table.is_text, fold)
+    of_texts = _cross_fit(table.evidence[:, columns], TEXT_NAMES, targets, table.is_text, fold) or _alike(
+        targets, table.is_text
+    )
     words = words_of(table)
     names = tuple(map(str, range(words.shape[1])))
     of_words = _cross_fit(words, names, targets, np.ones(len(table), bool), fold)
@@ -116,6 +121,17 @@ def _cross_fit(
     return _CrossFit(_regression(_fit(values[rows], targets[rows]), names, platt), scores)
 
 
+def _alike(targets: Bools, rows: Bools) -> _CrossFit | None:
+    """One score for all of `rows`: how often one such answer more is right (Laplace). None where there are too few."""
+    right, n = int(targets[rows].sum()), int(rows.sum())
+    if n < _MIN_ALIKE:
+        return None
+    share = (right + 1) / (n + 2)
+    offset = float(np.log(share / (1 - share)))
+    regression = Regression(names=(), mean=(), spread=(), weight=(), offset=offset)
+    return _CrossFit(regression, np.where(rows, share, np.nan))
+
+
 @dataclass(frozen=True)
 class _Linear:
     mean: Floats
@@ -155,9 +171,8 @@ def _regression(fitted: _Linear, names: Sequence[str], platt: Platt) -> Regressi
 def _quality(scores: Floats, targets: Bools) -> dict[str, object]:
     rows = ~np.isnan(scores)
     scores, targets = scores[rows], targets[rows]
-    found = auroc_interval(scores, targets)
-    assert found  # what was fitted has both outcomes
-    return {**asdict(quality(scores, targets)), "auroc_interval": list(found[1:])}
+    found = auroc_interval(scores, targets)  # None where answers of one score all have the same outcome
+    return {**asdict(quality(scores, targets)), "auroc_interval": list(found[1:]) if found else None}
 
 
 def auroc_interval(scores: Floats, targets: Bools) -> tuple[float, float, float] | None:

@@ -80,6 +80,15 @@ def calibrate(
         list[str] | None,
         typer.Option(help="Whose outcomes, with --from-outcomes; several times for several. Default: the caller's."),
     ] = None,
+    no_tool: Annotated[
+        list[float] | None,
+        typer.Option(
+            help="Of files of calls: keep the accuracy where no tool fits in this share of the tasks; several times "
+            "for several mixes. Default: as they were collected.",
+            min=0.0,
+            max=1.0,
+        ),
+    ] = None,
     llm_finishes: Annotated[
         bool, typer.Option(help="Where no stage suffices, let the LLM finish its own answer.")
     ] = False,
@@ -121,8 +130,10 @@ def calibrate(
     if are_calls(files):
         if most_cost is not None or price is not None or llm_finishes:
             raise typer.BadParameter("files of calls take --below alone", param_hint="--below")
-        calibrate_calls(files[0], profile, study, below, cost, write=write, json=json)
+        calibrate_calls(files[0], profile, study, below, cost, no_tool or (), write=write, json=json)
         return
+    if no_tool:
+        raise typer.BadParameter("files of calls alone have tasks where no tool fits", param_hint="--no-tool")
     with explained():
         from lab.training import plots
         from lab.training.calibrate import calibrate as run

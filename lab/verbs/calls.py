@@ -63,8 +63,9 @@ def train_calls(file: Path, profile: str, study: Path | None, label: str, folds:
 
 
 def calibrate_calls(
-    file: Path, profile: str, study: Path | None, below: float | None, unit: str, *, write: bool, json: bool
-) -> None:
+    file: Path, profile: str, study: Path | None, below: float | None, unit: str, mixes: Sequence[float], *,
+    write: bool, json: bool,
+) -> None:  # fmt: skip
     with explained():
         from lab.calls.evaluation import as_contract, evaluate, lines
         from lab.calls.policy import Goal, search
@@ -72,11 +73,11 @@ def calibrate_calls(
 
         loaded = find_profile(profile)
         answers, target = _answers(file, loaded), CallStudy(study or new_study(profile) / FOLDER)
-        plan, goal = make_plan(loaded, "chat", may_call=True), Goal(0.0 if below is None else below, cast(Any, unit))
+        plan, goal = make_plan(loaded, "chat", may_call=True), Goal(below or 0.0, cast(Any, unit), tuple(mixes))
         scores = target.scores(answers.table)
         policy = search(answers.table, plan, scores, goal)
         target.save_policy(policy, str(goal))
-        found = evaluate(answers.table, plan, scores, policy)
+        found = evaluate(answers.table, plan, scores, policy, mixes)
         if write:
             from lab.training.ship import ship_calls
 

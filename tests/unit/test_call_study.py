@@ -17,6 +17,7 @@ from lab.calls import methods, study, training
 from lab.calls.answers import CallTable
 from lab.calls.evaluation import evidence
 from lab.calls.methods import CallPolicy, Scores, reach, run_methods
+from lab.calls.mixes import mixes_of
 from lab.calls.policy import Goal, search
 from lab.calls.study import CallStudy, judge
 from lab.calls.tasks import load
@@ -161,6 +162,46 @@ def test_the_policy_keeps_the_accuracy_and_no_other_pair_of_thresholds_costs_les
             assert right < alone[0] - 0.02 or cost >= ours[1] - 1e-12
 
 
+def test_the_accuracy_is_kept_in_each_mix_that_is_asked_for(answers: study.Answers, plan: Plan, scores: Scores) -> None:
+    table, mixes = answers.table, (0.0, 0.1, 0.6)
+    policy = search(table, plan, scores, Goal(0.02, mixes=mixes))
+    found = mixes_of(table.none_fits, run_methods(table, plan, scores, policy), mixes)
+    assert min(each.ours_more.mean for each in found) >= -0.02
+    # As many tasks where no tool fits as a mix says, by leaving the others out.
+    right = run_methods(table, plan, scores, policy)
+    for mix, rows in ((found[0], ~table.none_fits), (found[2], drawn(table, 0.6))):
+        more = right[OURS].right[rows].mean() - right[LLM_ALONE].right[rows].astype(float).mean()
+        assert mix.ours_more.mean == pytest.approx(more, abs=1e-9 if mix.share == 0 else 0.1)
+    with_one = search(table, plan, scores, Goal(0.02, mixes=(float(table.none_fits.mean()),)))
+    assert with_one == search(table, plan, scores, Goal(0.02))
+
+
+def drawn(table: CallTable, share: float) -> np.ndarray[Any, Any]:
+    """Rows of which `share` are tasks where no tool fits: all of these, and the first of the others."""
+    none_fit, others = np.flatnonzero(table.none_fits), np.flatnonzero(~table.none_fits)
+    return np.concatenate([none_fit, others[: round(len(none_fit) * (1 - share) / share)]])
+
+
+def test_a_mix_with_tasks_that_were_not_collected_is_refused(answers: study.Answers, plan: Plan) -> None:
+    table = answers.table.take(np.flatnonzero(~answers.table.none_fits))
+    with pytest.raises(StudyError, match="30% of tasks where no tool fits: the collected ones have 0%"):
+        search(table, plan, Scores(np.ones(len(table)), np.ones(len(table))), Goal(mixes=(0.3,)))
+
+
+def test_texts_that_are_too_few_to_be_told_apart_are_taken_all_or_none(answers: study.Answers, plan: Plan) -> None:
+    texts = np.flatnonzero(answers.table.is_text)
+    few = answers.table.take(np.concatenate([np.flatnonzero(answers.table.has_calls), texts[:20]]))
+    found = train(few, answers.source, "right", 4)
+    scores = found.scores[few.is_text]
+    assert found.scorer.texts is not None
+    assert found.scorer.texts.probability({}) == pytest.approx(scores[0])
+    assert set(scores) == {(few.slm.right[few.is_text].sum() + 1) / 22}
+    taken = reach(found.scores, search(few, plan, Scores(found.scores, found.routed), Goal(0.02)).texts)
+    assert taken[few.is_text].all() or not taken[few.is_text].any()
+    none = train(answers.table.take(np.flatnonzero(answers.table.has_calls)), answers.source, "right", 4)
+    assert none.scorer.texts is None
+
+
 def test_where_nothing_is_accepted_the_small_model_is_not_asked(
     answers: study.Answers, plan: Plan, scores: Scores
 ) -> None:
@@ -225,7 +266,9 @@ def test_from_files_to_a_profile_by_commands(profile: Profile, tmp_path: Path, m
         return result.output
 
     assert "numbers, least" in run("train", str(seen))
-    assert "calls are accepted from" in run("calibrate", str(seen), "--below", "0.02", "--write")
+    mixed = run("calibrate", str(seen), "--below", "0.02", "--no-tool", "0.1", "--no-tool", "0.3", "--write")
+    assert "calls are accepted from" in mixed
+    assert "| 30% |" in mixed
     judged = ("eval", "--data", str(new_tasks), "--no-ask", "--collected", str(new), "--json")
     monkeypatch.setattr(study, "JUDGED", tmp_path / "judged.json")
     run(*judged, "figures.json")
