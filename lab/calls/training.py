@@ -28,7 +28,7 @@ from tandem.method.evidence.call_scorer import Regression, TrainedCalls, Trained
 Label = Literal["nothing_lost", "right"]
 MIN_ANSWERS = 40
 """Fewer answers of a kind are not told apart."""
-_MIN_ALIKE = 10
+_MIN_ALIKE = 20
 """From so many on they have one score, so that a policy takes all of them or none."""
 _PENALTIES = np.logspace(-4, 1, 11)
 _INNER_FOLDS = 4
