@@ -49,8 +49,9 @@ class Mix:
 
 
 def mixes_of(none_fits: Bools, outcomes: Mapping[str, PricedCourse], mixes: Sequence[float]) -> list[Mix]:
-    """Resamples that lack one of the two kinds of tasks are left out."""
-    return [_mix(none_fits, outcomes, share) for share in mixes]
+    """None of tasks of one kind; resamples that lack one of the two are left out."""
+    is_mixed = none_fits.any() and not none_fits.all()
+    return [_mix(none_fits, outcomes, share) for share in mixes if is_mixed]
 
 
 def _mix(none_fits: Bools, outcomes: Mapping[str, PricedCourse], share: float) -> Mix:

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -96,13 +96,19 @@ class CallStudy:
     def trained_ids(self) -> set[str]:
         return set(json.loads(text_of(self.folder, _SCORES, "tandem train"))["ids"])
 
-    def save_policy(self, policy: CallPolicy, goal: str) -> None:
-        fixed = {"goal": goal, "fixed_on": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC", **asdict(policy)}
+    def save_policy(self, policy: CallPolicy, goal: str, mixes: Sequence[float] = ()) -> None:
+        now = f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC"
+        fixed = {"goal": goal, "mixes": list(mixes), "fixed_on": now, **asdict(policy)}
         (self.folder / _POLICY).write_text(json.dumps(fixed, indent=1) + "\n")
 
     def policy(self) -> CallPolicy:
         found = json.loads(text_of(self.folder, _POLICY, "tandem calibrate"))
         return CallPolicy(**{name: found[name] for name in CallPolicy.__dataclass_fields__})
+
+    def mixes(self) -> list[float]:
+        """For which the policy was found; none: for the tasks as they were collected."""
+        found: list[float] = json.loads(text_of(self.folder, _POLICY, "tandem calibrate")).get("mixes", [])
+        return found
 
     def fixed_on(self) -> str:
         return str(json.loads(text_of(self.folder, _POLICY, "tandem calibrate"))["fixed_on"])

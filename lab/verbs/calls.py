@@ -76,7 +76,7 @@ def calibrate_calls(
         plan, goal = make_plan(loaded, "chat", may_call=True), Goal(below or 0.0, cast(Any, unit), tuple(mixes))
         scores = target.scores(answers.table)
         policy = search(answers.table, plan, scores, goal)
-        target.save_policy(policy, str(goal))
+        target.save_policy(policy, str(goal), mixes)
         found = evaluate(answers.table, plan, scores, policy, mixes)
         if write:
             from lab.training.ship import ship_calls
@@ -118,7 +118,8 @@ def evaluate_calls(
         answers = _answers(file, loaded, tasks)
         records = judge(answers, judged, again=again)
         scores = served_scores(judged.scorer(), judged.router(), answers.table, words_of(answers.table))
-        found = evaluate(answers.table, make_plan(loaded, "chat", may_call=True), scores, judged.policy())
+        plan = make_plan(loaded, "chat", may_call=True)
+        found = evaluate(answers.table, plan, scores, judged.policy(), judged.mixes())
         figures = as_contract(found, profile, data, tasks.sha256, answers.source.computed_by) | {"judged": records}
     if not quiet:
         console.print(f"{_how_many(answers)}; the policy was fixed on {judged.fixed_on()}")

@@ -186,6 +186,7 @@ def test_a_mix_with_tasks_that_were_not_collected_is_refused(answers: study.Answ
     table = answers.table.take(np.flatnonzero(~answers.table.none_fits))
     with pytest.raises(StudyError, match="30% of tasks where no tool fits: the collected ones have 0%"):
         search(table, plan, Scores(np.ones(len(table)), np.ones(len(table))), Goal(mixes=(0.3,)))
+    assert mixes_of(table.none_fits, {}, (0.0, 0.3)) == []
 
 
 def test_texts_that_are_too_few_to_be_told_apart_are_taken_all_or_none(answers: study.Answers, plan: Plan) -> None:
@@ -274,6 +275,7 @@ def test_from_files_to_a_profile_by_commands(profile: Profile, tmp_path: Path, m
     run(*judged, "figures.json")
     figures = json.loads((tmp_path / "figures.json").read_text())
     assert set(figures["methods"]) == set(methods.LABELS)
+    assert [each["share"] for each in figures["mixes"]] == [0.1, 0.3]
     assert set(figures["methods"]["llm"]) >= {"accuracy", "ci95", "usd", "tflops_full", "stop_stages"}
     assert set(figures["comparisons"][0]["cost_ratios"]) >= {"full", "usd_8", "usd_37"}
     assert set(figures["categories"]) == {"simple_python", "irrelevance"}
