@@ -12,7 +12,7 @@ import numpy as np
 
 from lab.calls.answers import CallTable
 from lab.calls.methods import LABELS, CallPolicy, Scores, run_methods
-from lab.calls.mixes import Mix, mix_rows, mixes_of
+from lab.calls.mixes import COSTS, Mix, mixes_of
 from lab.calls.training import auroc_interval
 from lab.training.evaluate import MethodResult, method_result
 from lab.training.figures import Data, Figures, comparisons_of, methods_of
@@ -133,8 +133,7 @@ def lines(found: Evaluation) -> list[str]:
         for place, row in enumerate(found.whole)
     ]
     rows.insert([row.name for row in found.whole].index(OURS) + 1, _lot_row(found))
-    [of_mixes, *mixed] = mix_rows(found.mixes)
-    return [*_markdown(head, rows), *(["", *_markdown(of_mixes, mixed)] if mixed else [])]
+    return [*_markdown(head, rows), *(["", *_mix_lines(found.mixes)] if found.mixes else [])]
 
 
 def _lot_row(found: Evaluation) -> list[str]:
@@ -144,9 +143,8 @@ def _lot_row(found: Evaluation) -> list[str]:
     costs = [
         100 * (1 - share + share * small.relative[unit].mean) if unit in small.relative else None for unit in _UNITS
     ]
-    less = found.lot.ours_less
     return [
-        f"by lot at that price (`calls` less it: {100 * less.mean:+.1f} [{100 * less.low:.1f}, {100 * less.high:.1f}])",
+        f"by lot at that price (`calls` less it: {_points_of(found.lot.ours_less)})",
         f"{100 * found.lot.accuracy:.1f} %",
         f"{100 * share * small.difference.mean:+.1f}",
         "",
@@ -155,15 +153,35 @@ def _lot_row(found: Evaluation) -> list[str]:
     ]
 
 
+def _mix_lines(mixes: Sequence[Mix]) -> list[str]:
+    costs = [_UNITS[unit] for unit in COSTS]
+    head = ["no tool fits in", "large model right", "small model alone, points", "`calls`, points", *costs]
+    rows = [
+        [
+            f"{mix.share:.0%}",
+            f"{100 * mix.large:.1f} %",
+            *map(_points_of, (mix.small_more, mix.ours_more)),
+            *(_percent_of(mix.relative[unit]) for unit in COSTS),
+        ]
+        for mix in mixes
+    ]
+    return _markdown(head, rows)
+
+
 def _points(row: MethodResult) -> str:
-    if row.name == LLM_ALONE:
-        return ""
-    return f"{100 * row.difference.mean:+.1f} [{100 * row.difference.low:.1f}, {100 * row.difference.high:.1f}]"
+    return "" if row.name == LLM_ALONE else _points_of(row.difference)
 
 
 def _percent(row: MethodResult, unit: str) -> str:
-    ratio = row.relative.get(unit)
-    return f"{100 * ratio.mean:.0f} % [{100 * ratio.low:.0f}, {100 * ratio.high:.0f}]" if ratio else ""
+    return _percent_of(row.relative[unit]) if unit in row.relative else ""
+
+
+def _points_of(found: Interval) -> str:
+    return f"{100 * found.mean:+.1f} [{100 * found.low:.1f}, {100 * found.high:.1f}]"
+
+
+def _percent_of(found: Interval) -> str:
+    return f"{100 * found.mean:.0f} % [{100 * found.low:.0f}, {100 * found.high:.0f}]"
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from lab.training.names import LLM_ALONE, OURS, SLM_ALONE
 from lab.training.pricing import PricedCourse
 from lab.training.table import Bools, Floats, Rows
 
-MIX_COSTS = {"full": "`full`", "usd_8": "USD 8:1", "usd_37": "USD 37:1"}
+COSTS = ("full", "usd_8", "usd_37")
 
 
 def weights_of(none_fits: Bools, mixes: Sequence[float]) -> Floats:
@@ -72,20 +72,4 @@ def _mix(none_fits: Bools, outcomes: Mapping[str, PricedCourse], share: float) -
         return bootstrap(lambda rows: mean(top, rows) / mean(base, rows), n)
 
     of_large = mean(large.right.astype(float), np.arange(n))
-    return Mix(share, of_large, more(small), more(ours), {unit: ratio(unit) for unit in MIX_COSTS})
-
-
-def mix_rows(found: Sequence[Mix]) -> list[list[str]]:
-    """Of a table, with its head."""
-    head = ["no tool fits in", "large model right", "small model alone, points", "`calls`, points", *MIX_COSTS.values()]
-    return [head, *map(_row, found)]
-
-
-def _row(mix: Mix) -> list[str]:
-    points = [f"{100 * each.mean:+.1f} {_interval(each)}" for each in (mix.small_more, mix.ours_more)]
-    costs = [f"{100 * each.mean:.0f} % {_interval(each, 0)}" for each in mix.relative.values()]
-    return [f"{mix.share:.0%}", f"{100 * mix.large:.1f} %", *points, *costs]
-
-
-def _interval(each: Interval, digits: int = 1) -> str:
-    return f"[{100 * each.low:.{digits}f}, {100 * each.high:.{digits}f}]"
+    return Mix(share, of_large, more(small), more(ours), {unit: ratio(unit) for unit in COSTS})

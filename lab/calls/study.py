@@ -102,16 +102,19 @@ class CallStudy:
         (self.folder / _POLICY).write_text(json.dumps(fixed, indent=1) + "\n")
 
     def policy(self) -> CallPolicy:
-        found = json.loads(text_of(self.folder, _POLICY, "tandem calibrate"))
+        found = self._fixed()
         return CallPolicy(**{name: found[name] for name in CallPolicy.__dataclass_fields__})
 
     def mixes(self) -> list[float]:
         """For which the policy was found; none: for the tasks as they were collected."""
-        found: list[float] = json.loads(text_of(self.folder, _POLICY, "tandem calibrate")).get("mixes", [])
-        return found
+        return list(self._fixed().get("mixes", []))
 
     def fixed_on(self) -> str:
-        return str(json.loads(text_of(self.folder, _POLICY, "tandem calibrate"))["fixed_on"])
+        return str(self._fixed()["fixed_on"])
+
+    def _fixed(self) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads(text_of(self.folder, _POLICY, "tandem calibrate"))
+        return found
 
     @property
     def sha256(self) -> str:
