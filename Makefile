@@ -139,7 +139,7 @@ collect-savings: models develop  ## collect what `make savings` needs (hours on 
 
 CALLS ?= lab/calls/collected/train.jsonl
 calls: develop  ## train and calibrate the scorer of calls from the collected file CALLS, and print how well each evidence tells right calls (minutes)
-	@$(TANDEM) train $(CALLS) && $(TANDEM) calibrate $(CALLS) --below 0.02
+	@$(TANDEM) train $(CALLS) && $(TANDEM) calibrate $(CALLS) --below 0.02 --no-tool 0 --no-tool 0.1 --no-tool 0.3
 
 calls-judged: develop  ## the held-out tasks with tools again, by the shipped policy, from the collected answers (half a minute)
 	@$(TANDEM) eval --data lab/calls/data/test.jsonl --collected lab/calls/collected/test.jsonl --no-ask
