@@ -51,7 +51,7 @@ def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     arguments.add_argument("--conversations", type=int, default=15)
     arguments.add_argument(
-        "--threshold", type=float, help="of the small model's calls; the profile's if it is not given"
+        "--threshold", type=float, default=0.82, help="of the small model's calls; default: %(default)s"
     )
     options = arguments.parse_args()
     turns: dict[str, list[list[_Turn]]] = {way: [] for way in _WAYS}
@@ -71,7 +71,7 @@ def _conversations(count: int) -> list[list[CallTask]]:
     return [tasks[:_TURNS] for tasks in by_tools.values() if len(tasks) >= _TURNS][:count]
 
 
-def _talk(client: Client, tasks: Sequence[CallTask], tenant: str, threshold: float | None) -> list[_Turn]:
+def _talk(client: Client, tasks: Sequence[CallTask], tenant: str, threshold: float) -> list[_Turn]:
     said: list[dict[str, Any]] = []
     tools = [
         {"name": tool.name, "description": tool.description, "parameters": json.loads(tool.parameters)}
