@@ -152,9 +152,6 @@ def test_a_table_of_benchmarks_has_six_columns_at_most(page: str) -> None:
     assert wide == []
 
 
-WAYS = ("Use it", "Operate it", "Build on it")
-
-
 @cache
 def navigation() -> dict[str, list[str]]:
     """The pages of each part of the site, by the part's title, in their order."""
@@ -175,17 +172,6 @@ def pages(below: object) -> Iterator[str]:
     elif isinstance(below, dict):
         for item in below.values():
             yield from pages(item)
-
-
-@pytest.mark.parametrize("way", WAYS)
-def test_a_way_has_at_most_eight_pages_and_12000_words(way: str) -> None:
-    """As `wc -w` counts a page's file: tables and code are read, too."""
-    files = {
-        page: ROOT / ("CONTRIBUTING.md" if page == "contributing.md" else f"docs/{page}") for page in navigation()[way]
-    }
-    words = {page: len(file.read_text().split()) for page, file in files.items()}
-    assert len(words) <= 8
-    assert sum(words.values()) <= 12_000, words
 
 
 def test_every_page_is_in_the_navigation_once_and_every_decision_in_its_index() -> None:
@@ -233,9 +219,8 @@ def test_the_grpc_page_has_every_message_and_its_comments() -> None:
         assert re.search(rf"^### {target}$", page, re.MULTILINE | re.IGNORECASE), target
 
 
-def test_the_readme_is_short_and_has_both_commands() -> None:
+def test_the_readme_has_both_commands() -> None:
     text = (ROOT / "README.md").read_text()
-    assert len(text.splitlines()) <= 130
     assert "make run" in text
     assert "make test" in text
 
