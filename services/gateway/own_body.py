@@ -1,16 +1,25 @@
-"""When a request's own body goes to the large model's API, and not what was read of it."""
+"""When a request's own body goes to the large model's API in place of what was read of it, and what of it does."""
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import replace
+
+from pydantic_core import from_json, to_json
 
 from services.shared.request_log.bodies import Bodies
 from tandem.method.errors import InvalidArgument, Unavailable
+from tandem.method.profile.endpoint import Api
 from tandem.method.profile.profile import Profile
 from tandem.method.request.plan import Plan, by_llm
-from tandem.method.request.request import SolveInput, SolveRequest
+from tandem.method.request.request import Native, SolveInput, SolveRequest
 from tandem.method.rule.stop_rule import NEVER
+from tandem.openai.allow_list import Allowance
+from tandem.openai.allowed import PassedBody, pass_on
+from tandem.openai.parameters import RefusedParameter
 from tandem.v1 import tandem_pb2
+
+NOT_PASSED_ON = "NOT_PASSED_ON"
 
 
 def as_asked(plan: Plan, request: SolveRequest) -> Plan:
@@ -37,6 +46,20 @@ def passes(profile: Profile, plan: Plan, request: SolveRequest) -> bool:
     return is_its_protocol and request.task == "chat" and may_finish and (plan.is_llm_alone or begins_answer)
 
 
+def passed_body(native: tandem_pb2.Native, api: Api, names: Collection[str]) -> PassedBody:
+    """What of the body the large model's API is sent. `names`: what the tenant may pass beyond the list and beyond what
+    the endpoint allows everybody. Raises InvalidArgument.
+    """
+    allowance = Allowance(frozenset({*api.passes, *names}), api.fees, api.is_vendors)
+    try:
+        body = from_json(native.body, allow_inf_nan=False)
+        return pass_on(native.protocol, body, allowance)
+    except RefusedParameter as error:
+        raise InvalidArgument(str(error), field=error.param, reason=NOT_PASSED_ON) from error
+    except (ValueError, AttributeError) as error:  # no JSON, or no object
+        raise InvalidArgument("native.body is no JSON object", field="native.body") from error
+
+
 def require_passed(task: SolveInput, native: tandem_pb2.Native) -> None:
     """Raises InvalidArgument where the body needs to be passed on and cannot."""
     if task.request.native is None and native.needs:
@@ -44,20 +67,25 @@ def require_passed(task: SolveInput, native: tandem_pb2.Native) -> None:
             f"{native.needs} is passed on to a large model behind an API of the protocol {native.protocol!r} alone, "
             f"and that of {task.plan.profile!r} is none, or does not write this answer",
             field=native.needs,
-            reason="NOT_PASSED_ON",
+            reason=NOT_PASSED_ON,
         )
 
 
-async def kept(task: SolveInput, native: tandem_pb2.Native, bodies: Bodies) -> SolveInput:
-    """The task, with its body in the request log where that is passed on: once nothing refuses the request, so that no
-    text stays of one that is. Raises Unavailable where the log does not take a body that needs to be passed on.
+async def kept(task: SolveInput, body: PassedBody | None, bodies: Bodies, *, is_needed: bool) -> SolveInput:
+    """The task, with what is passed of its body in the request log: once nothing refuses the request, so that no text
+    stays of one that is. Raises Unavailable where the log does not take a body that needs to be passed on.
     """
     own = task.request.native
-    try:
-        if own is not None:
-            await bodies.keep(task.request_id, own.digest, native.body)
+    if own is None or body is None:
         return task
+    try:
+        await bodies.keep(task.request_id, own.digest, to_json(body.body).decode())
     except Unavailable:
-        if native.needs:
+        if is_needed:
             raise
-        return replace(task, request=replace(task.request, native=None))
+        return _with(task, None)
+    return _with(task, replace(own, dropped=body.dropped))
+
+
+def _with(task: SolveInput, native: Native | None) -> SolveInput:
+    return replace(task, request=replace(task.request, native=native))

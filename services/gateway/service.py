@@ -262,6 +262,7 @@ def _accepted(
         session=request.session,
         session_usd=session_usd,
         native=request.native,
+        dropped=request.dropped,
         tells_effort=tells_effort,
     )
     return tandem_pb2.SolveEvent(cursor=cursor, accepted=accepted)

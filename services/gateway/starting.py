@@ -8,18 +8,23 @@ from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 
+from pydantic_core import to_json
+
 from services.gateway.admission import Admission, check_request_id, request_fingerprint
 from services.gateway.checks import check_schemas
-from services.gateway.own_body import kept, require_passed
+from services.gateway.own_body import kept, passed_body, require_passed
 from services.gateway.policies import Policies
+from services.gateway.public_hosts import require_public
 from services.gateway.temporal import AdmittedRequest, Workflows
 from services.gateway.tenancy import Tenancy
+from services.models.without_engine import check_schema
 from services.shared.observability.tracing import current_trace_id
 from services.shared.request_log.bodies import Bodies
 from services.shared.request_log.sessions import Sessions
 from tandem.method.errors import FailedPrecondition, NotFound, Unavailable
 from tandem.method.request.request import SolveInput
 from tandem.method.request.session import session_of
+from tandem.openai.allowed import PassedBody
 from tandem.v1 import tandem_pb2
 
 
@@ -62,6 +67,7 @@ class Starting:
         task = await asyncio.to_thread(self._admission.admit, permitted, current_trace_id(), serving)
         await check_schemas(task.request)
         require_passed(task, request.native)
+        body = await self._passed_body(task, request.native)
         task = self._limited(task)
         fingerprint = request_fingerprint(task, asked.budget)
         if task.plan.profile in self._admission.withdrawn:
@@ -70,10 +76,22 @@ class Starting:
             return await self._join_ended(task, fingerprint, refusal)
 
         async def start(task: SolveInput) -> AdmittedRequest:
-            task = await kept(task, request.native, self._bodies)
+            task = await kept(task, body, self._bodies, is_needed=bool(request.native.needs))
             return await self._workflows.start_or_join(task, fingerprint, keep_running=request.keep_running)
 
         return await self._tenancy.begin(task, start)
+
+    async def _passed_body(self, task: SolveInput, native: tandem_pb2.Native) -> PassedBody | None:
+        """What of the request's own body its API is sent; None where none is. Raises InvalidArgument."""
+        api = self._admission.profiles[task.plan.profile].llm.api
+        if task.request.native is None or api is None:
+            return None
+        names = self._tenancy.tenants.limits(task.request.tenant).passes or ()
+        body = await asyncio.to_thread(passed_body, native, api, names)
+        for schema in body.schemas:
+            await check_schema(to_json(schema).decode())
+        await require_public(body.hosts)
+        return body
 
     def _limited(self, task: SolveInput) -> SolveInput:
         """With the least of the limits of its session: a bill is estimated otherwise where a limit depends on it."""

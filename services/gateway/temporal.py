@@ -65,7 +65,8 @@ class Status:
 @dataclass(frozen=True, slots=True)
 class AdmittedRequest:
     """A request that has a workflow; `stages` names those that the large model may write. `keep_running`: without a
-    reader too. `answer_text` is an AnswerText. `watched`: what its outcome counts for. `native`: its own body is sent.
+    reader too. `answer_text` is an AnswerText. `watched`: what its outcome counts for. `native`: its own body is sent,
+    without what is `dropped`.
     """
 
     request_id: str
@@ -79,6 +80,7 @@ class AdmittedRequest:
     watched: Watched | None = None
     session: str = ""
     native: bool = False
+    dropped: tuple[str, ...] = ()
 
 
 class Workflows:
@@ -127,7 +129,9 @@ class Workflows:
         stages = tuple(stage.name for stage in task.plan.stages)
         whose = (task.request_id, task.trace_id, task.plan.profile, stages, task.request.tenant)
         rest = (keep_running, answer_text(task), None, task.plan.watched, task.request.session)
-        admitted = AdmittedRequest(*whose, *rest, native=task.request.native is not None)
+        own = task.request.native
+        dropped = own.dropped if own else ()
+        admitted = AdmittedRequest(*whose, *rest, native=own is not None, dropped=dropped)
         return replace(task, is_searchable=self.visibility.is_searchable), admitted
 
     async def join(self, request_id: str) -> AdmittedRequest:
@@ -287,6 +291,7 @@ def _admitted(request_id: str, memo: Mapping[str, Any]) -> AdmittedRequest:
         watched=Watched(**watched) if (watched := memo.get("watched")) else None,
         session=str(memo.get("session", "")),
         native=bool(memo.get("native", False)),
+        dropped=tuple(memo.get("dropped", ())),
     )
 
 

@@ -54,11 +54,6 @@ class HttpGatewaySettings(ProcessSettings):
         validation_alias="TANDEM_MAX_WAITING_BODIES",
         description="requests of one client address that wait until their bodies are read; more get 429",
     )
-    strict: bool = Field(
-        False,
-        validation_alias="TANDEM_HTTP_STRICT",
-        description="refuse parameters that are hints, which are dropped and named otherwise",
-    )
     trusted_proxies: Names = Field(
         ("127.0.0.1", "::1"),
         validation_alias="FORWARDED_ALLOW_IPS",
@@ -100,7 +95,6 @@ class HttpGateway:
             settings.max_body_bytes,
             settings.pages(),
             settings.most_waiting,
-            strict=settings.strict,
         )
         self.server = HttpServer(
             http_config(

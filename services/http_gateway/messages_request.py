@@ -9,9 +9,10 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field, model_validator
 
 from tandem.client.contract import MOST_COUNT, MOST_MESSAGES, MOST_TOOLS
-from tandem.openai.body import ApiBody, Hint, NotText, Part, Strict, Unread, loosened
+from tandem.openai.body import ApiBody, Hint, NotText, Part, Strict, Unread
 from tandem.openai.chat_request import ChatCompletionRequest, TandemOptions
 from tandem.openai.parameters import MESSAGES, Table
+from tandem.openai.schemas import loosened
 from tandem.openai.tools import OtherTool
 
 _BUDGETS = ((2048, "low"), (8192, "medium"))

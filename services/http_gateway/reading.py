@@ -92,21 +92,19 @@ class _Lane:
         self.places, self._turns = Places(at_once, most), Places(1, most)
         self._thread = ThreadPoolExecutor(1, "bodies")
 
-    async def parsed(self, request: Request, body: bytes, model: Model, strict: bool) -> BaseModel:
+    async def parsed(self, request: Request, body: bytes, model: Model) -> BaseModel:
         """Raises RefusedParameter, RequestValidationError."""
         async with self._turns.of(request):
-            return await asyncio.get_running_loop().run_in_executor(self._thread, _parsed, body, model, strict)
+            return await asyncio.get_running_loop().run_in_executor(self._thread, _parsed, body, model)
 
 
 class Bodies:
     """`most_waiting`: requests of one address that wait until they are read, those that are being read included.
-    `strict`: a hint is refused, as what changes an answer's meaning is.
 
     What says that it is small does not wait for what is not: who sends large ones may share an address with everyone.
     """
 
-    def __init__(self, client: AsyncClient, most_waiting: int = MOST_WAITING, *, strict: bool = False) -> None:
-        self.strict = strict
+    def __init__(self, client: AsyncClient, most_waiting: int = MOST_WAITING) -> None:
         self.uploads = Places(_UPLOADS_AT_ONCE, most_waiting)
         self._small, self._large = _Lane(most_waiting, most_waiting), _Lane(_LARGE_AT_ONCE, most_waiting)
         self._credentials = Credentials(client)
@@ -124,7 +122,7 @@ class Bodies:
                 raise HTTPException(errors.CANCELLED, "the client has gone") from None
             if not body or "json" not in request.headers.get("content-type", "json").lower():
                 return _Read(request, body, None)  # FastAPI says what is missing
-            return _Read(request, body, await lane.parsed(request, body, model, self.strict))
+            return _Read(request, body, await lane.parsed(request, body, model))
 
 
 class BodyRoute(APIRoute):
@@ -156,7 +154,7 @@ class _Read(Request):
         return self._value
 
 
-def _parsed(body: bytes, model: Model, strict: bool) -> BaseModel:
+def _parsed(body: bytes, model: Model) -> BaseModel:
     """In a thread, also the choice among thousands of problems. Raises RefusedParameter, RequestValidationError."""
     try:
         given = read_json(body)
@@ -165,8 +163,6 @@ def _parsed(body: bytes, model: Model, strict: bool) -> BaseModel:
         raise RequestValidationError([errors.deepest(error.errors())]) from None
     if isinstance(read, ApiBody):
         read.keep(given)
-        if strict:
-            read.refuse_hints(may_pass=True)
     return read
 
 

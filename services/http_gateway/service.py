@@ -136,8 +136,7 @@ class OpenAIService:
         request_id = key or uuid4().hex
         asked = body.as_solve_request(request_id)
         set_session(asked, request, given, body)
-        is_strict = request.app.state.bodies.strict
-        if native := given.native(request.headers.get("anthropic-beta", ""), is_strict=is_strict):
+        if native := given.native(request.headers.get("anthropic-beta", "")):
             asked.native.CopyFrom(native)
         if asked.native.needs:  # the large model's API alone does what is asked
             asked.stop.ClearField("thresholds")
@@ -145,7 +144,8 @@ class OpenAIService:
         exchange = Exchange(client, asked, _span(request, body, request_id), cancels=not key)
         try:
             accepted = await exchange.start()
-            named = ", ".join(given.dropped(is_passed=accepted.native, is_told=accepted.tells_effort))
+            dropped = accepted.dropped if accepted.native else given.dropped(is_told=accepted.tells_effort)
+            named = ", ".join(dropped)
             exchange.notes = [f"not followed: {named}"] if named else []
             headers = {"x-request-id": accepted.request_id, "x-tandem-trace-id": accepted.trace_id}
             headers |= session_headers(accepted)
@@ -198,15 +198,13 @@ def make_app(
     max_body_bytes: int = MAX_REQUEST_BYTES,
     pages: WebPages = OWN_PAGE,
     most_waiting: int = MOST_WAITING,
-    *,
-    strict: bool = False,
 ) -> FastAPI:
-    """`jaeger`: where the page's links to traces lead; empty: it has none. `strict`: hints are refused."""
+    """`jaeger`: where the page's links to traces lead; empty: it has none."""
     service = OpenAIService(client, readiness)
     app = FastAPI(title="Tandem", description="OpenAI's chat API", docs_url=None, redoc_url=None)
     app.router.route_class = BodyRoute
     app.state.max_body_bytes = max_body_bytes
-    app.state.bodies = Bodies(client, most_waiting, strict=strict)
+    app.state.bodies = Bodies(client, most_waiting)
     app.post("/v1/chat/completions", response_model=None)(service.chat_completions)
     app.post("/v1/completions", response_model=None)(service.completions)
     app.post("/v1/responses", response_model=None)(service.responses)

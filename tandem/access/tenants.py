@@ -21,6 +21,7 @@ from tandem.access.keys import TENANT
 from tandem.errors import SetupError
 
 _WHOLE = ("requests_per_minute", "concurrent_requests", "tokens_per_minute", "keep_outcomes_days")
+LISTS = ("profiles", "passes")
 _KEYS = {"default", "tenants"}
 
 
@@ -33,8 +34,9 @@ class TenantLimits:
     """None does not limit. Days and months are UTC; tokens are all that the models read anew or write.
 
     `usd_per_request` is the largest budget of one request, and the budget of one that names none. A turn of a session
-    begins only while that has cost less than `usd_per_session`. `keep_outcomes_days`:
-    consent, for how long outcomes of requests are kept for a calibration, without text; None: not at all.
+    begins only while that has cost less than `usd_per_session`. `passes`: names that its bodies may say to an endpoint
+    beside those in the endpoint's `pass`. `keep_outcomes_days`: consent, for how long outcomes of requests are kept for
+    a calibration, without text; None: not at all.
     """
 
     requests_per_minute: int | None = None
@@ -45,6 +47,7 @@ class TenantLimits:
     usd_per_request: float | None = None
     usd_per_session: float | None = None
     profiles: tuple[str, ...] | None = None
+    passes: tuple[str, ...] | None = None
     keep_outcomes_days: int | None = None
 
     @property
@@ -144,9 +147,9 @@ def _limits(tenant: str, found: Any) -> TenantLimits:
 
 
 def _value(tenant: str, name: str, value: Any) -> Any:
-    if name == "profiles":
+    if name in LISTS:
         if not isinstance(value, (list, tuple)) or not all(isinstance(each, str) for each in value):
-            raise ValueError(f"profiles of {tenant} are a list of names, not {value!r}")
+            raise ValueError(f"{name} of {tenant} are a list of names, not {value!r}")
         return tuple(value)
     is_number = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
     is_whole = isinstance(value, int) or name not in _WHOLE

@@ -10,7 +10,7 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from tandem.access.tenants import LIMITS, TenantFile, TenantFileError, shown
+from tandem.access.tenants import LIMITS, LISTS, TenantFile, TenantFileError, shown
 from tandem.cli.output import JsonFlag, console, print_json
 from tandem.cli.parts import new_app
 from tandem.cli.tables import print_table
@@ -59,7 +59,10 @@ def show(tenant: Tenant, file: File = None, json: JsonFlag = False) -> None:
         return
     for name in LIMITS:
         console.print(
-            Text.assemble((f"{name.replace('_', ' '):<20}", "bold"), f" {_text(limits.get(name)) or 'not limited'}")
+            Text.assemble(
+                (f"{name.replace('_', ' '):<20}", "bold"),
+                f" {_text(limits.get(name)) or ('nothing more' if name == 'passes' else 'not limited')}",
+            )
         )
 
 
@@ -108,7 +111,7 @@ def _change(text: str) -> tuple[str, object]:
         raise TenantFileError(f"{text!r} is not LIMIT=VALUE; the limits are {', '.join(LIMITS)}")
     if value == "none":
         return name, None
-    if name == "profiles":
+    if name in LISTS:
         return name, [each for each in value.split(",") if each]
     try:
         return name, float(value) if name.startswith("usd") else int(value)

@@ -63,7 +63,9 @@ def event_from_pb(message: tandem_pb2.SolveEvent) -> Event | None:
             source = _ANSWER_TEXTS.get(accepted.answer_text, AnswerText.UNSPECIFIED)
             usd = accepted.session_usd if accepted.HasField("session_usd") else None
             known = (accepted.request_id, accepted.trace_id, accepted.profile, accepted.stages, source)
-            return Accepted(*known, accepted.session, usd, accepted.native, accepted.tells_effort)
+            return Accepted(
+                *known, accepted.session, usd, accepted.native, accepted.tells_effort, tuple(accepted.dropped)
+            )
         case "insight_delta":
             delta = message.insight_delta
             return InsightDelta(delta.text, delta.tokens, delta.said, tuple(delta.native))

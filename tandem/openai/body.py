@@ -16,20 +16,14 @@ from pydantic_core import to_json
 
 from tandem.method.json_text import read_json_text
 from tandem.method.tokens import EFFORTS
+from tandem.openai.allow_list import MOST_NAMED, PLACE
+from tandem.openai.allowed import SHAPES
 from tandem.openai.json_body import JsonBody
 from tandem.openai.parameters import Parameter, RefusedParameter, Table
 from tandem.v1 import tandem_pb2
 
-MOST_REPETITIONS = 10_000
-"""Of a schema's bounds, such as `maxLength`: a text is held to no larger one (services.models.engine.schema_cost)."""
-_BOUNDS = frozenset({"maxLength", "maxItems", "maxProperties", "maxContains"})
-_PLACE = re.compile(r"[\w.=\[\]-]{1,100}", re.ASCII)  # what a header and a log can say
 _TYPE = re.compile(r"\[type=[^]]*\]$")
-_MOST_NAMED = 32
-_NOT_KNOWN = Parameter("hint", "it is not known here", is_passed=True)
-_OURS = frozenset(
-    {"model", "stream", "stream_options", "max_tokens", "max_completion_tokens", "max_output_tokens", "tandem"}
-)
+_NOT_KNOWN = Parameter("hint", "it is not known here")
 Hint = tuple[str, Any]
 """Its place below the part that has it, as `.name` or `.list[].name`, and its value."""
 
@@ -111,54 +105,43 @@ class ApiBody(Part, JsonBody):
                 continue
             if known.is_told and value not in EFFORTS:
                 known = replace(known, is_told=False)
-            if known.kind == "refused" and not (known.is_passed and self.protocol):
+            if known.kind == "refused" and not (known.unless_passed and self.protocol):
                 raise RefusedParameter(place, f"{place} = {_shown(value)} is not supported: {known.about}")
-            found.setdefault(place if _PLACE.fullmatch(place) else "other", known)
+            found.setdefault(place if PLACE.fullmatch(place) else "other", known)
         return found
 
-    def dropped(self, *, is_passed: bool = False, is_told: bool = False) -> tuple[str, ...]:
-        """The places of its hints, each once. `is_passed`: what an API of its protocol reads is not dropped.
-        `is_told`: nor is what an API of another one is told.
-        """
-        named = [
-            place
-            for place, known in self._hints.items()
-            if not ((is_passed and known.is_passed) or (is_told and known.is_told))
-        ]
-        return tuple(named)[:_MOST_NAMED]
+    def dropped(self, *, is_told: bool = False) -> tuple[str, ...]:
+        """The places of its hints, each once. `is_told`: what an API of another protocol is told is not dropped."""
+        return tuple(place for place, known in self._hints.items() if not (is_told and known.is_told))[:MOST_NAMED]
 
-    def refuse_hints(self, *, may_pass: bool = False) -> None:
-        """Raises RefusedParameter where it has any. `may_pass`: what an API of its protocol reads may reach one."""
+    def refuse_hints(self) -> None:
+        """Raises RefusedParameter where it has any."""
         for place, known in self._hints.items():
-            if not (may_pass and known.is_passed and self.protocol):
-                raise RefusedParameter(place, f"{place} is not followed: {known.about}")
+            raise RefusedParameter(place, f"{place} is not followed: {known.about}")
 
-    def native(self, betas: str, *, is_strict: bool) -> tandem_pb2.Native | None:
-        """The body itself, for an API of its protocol; None where none has it. `betas`: the header's."""
+    def native(self, betas: str) -> tandem_pb2.Native | None:
+        """The body itself, for an API of its protocol; None where none has it. `betas`: the header's. What an API gets
+        of it, the gateway decides (tandem.openai.allowed).
+        """
         if not self.protocol:
             return None
-        own = {name: value for name, value in self._given.items() if self._is_passed(name)}
+        own = {name: value for name, value in self._given.items() if not self._is_settled(name, value)}
         if betas:
-            own["betas"] = [name for beta in betas.split(",") if _PLACE.fullmatch(name := beta.strip())]
-        needed = [place for place, known in self._hints.items() if known.kind == "refused" or is_strict]
+            own["betas"] = [beta.strip() for beta in betas.split(",")]
+        needed = next((place for place, known in self._hints.items() if known.kind == "refused"), "")
         text = to_json(own).decode()  # a fifth of json's time: this is on the event loop
-        return tandem_pb2.Native(protocol=self.protocol, body=text, needs=needed[0] if needed else "")
+        return tandem_pb2.Native(protocol=self.protocol, body=text, needs=needed)
 
     def keep(self, given: Any) -> None:
         """What was parsed, before it was read."""
         self._given = given
 
-    def _is_passed(self, name: str) -> bool:
+    def _is_settled(self, name: str, value: Any) -> bool:
+        """A field that is followed or means nothing, so that no API has to be given it."""
+        if name in SHAPES[self.protocol]:
+            return False
         known = self.parameters.get(name, _NOT_KNOWN)
-        return name not in _OURS and (known.kind == "used" or known.is_passed)
-
-
-def loosened(schema: dict[str, Any]) -> dict[str, Any]:
-    """Without bounds that are too large for a text to be held to; the same object where there are none."""
-    if not any(bound in json.dumps(schema) for bound in _BOUNDS):
-        return schema
-    found: dict[str, Any] = _loosened(schema)
-    return schema if found == schema else found
+        return value is None or known.kind == "used" or known.asks_nothing(value)
 
 
 def as_object(arguments: str) -> str:
@@ -170,18 +153,6 @@ def as_object(arguments: str) -> str:
     except (ValueError, RecursionError):
         is_object = False
     return (arguments or "{}") if is_object else json.dumps({"arguments": arguments}, ensure_ascii=False)
-
-
-def _loosened(value: Any) -> Any:
-    if isinstance(value, list):
-        return [_loosened(each) for each in value]
-    if not isinstance(value, dict):
-        return value
-    return {name: _loosened(inner) for name, inner in value.items() if not (name in _BOUNDS and _is_too_large(inner))}
-
-
-def _is_too_large(bound: Any) -> bool:
-    return isinstance(bound, int | float) and bound > MOST_REPETITIONS
 
 
 def _shown(value: Any) -> str:

@@ -1,10 +1,10 @@
 """What becomes of each parameter of the three APIs: it is used, dropped as a hint, or refused by name.
 
 A **hint** asks for the same answer otherwise: faster, cheaper, longer, filed under a name. Nobody here follows it, so
-it is dropped and named. What would change what the answer means is **refused**. Both may be **passed on**: where the
-large model writes the answer and its API speaks the caller's protocol, that API gets the caller's own body. A parameter
-that is not in the table is such a hint until its meaning says otherwise. docs/openai-parameters.md shows the tables
-(`make tables`); the readers of bodies (tandem.openai.body) act by them.
+it is dropped and named. What would change what the answer means is **refused**. Where the large model writes the answer
+and its API speaks the caller's protocol, that API gets the caller's own body, as far as tandem.openai.allowed lets it
+pass. A parameter that is not in the table is a hint until its meaning says otherwise. docs/openai-parameters.md shows
+the tables (`make tables`); the readers of bodies (tandem.openai.body) act by them.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ class RefusedParameter(Exception):
 @dataclass(frozen=True, slots=True)
 class Parameter:
     """`nothing`: values that ask for nothing, as null does. Its name is a path: `[]` is each item of a list, `[type=x]`
-    one of that type, `[type=*]` of any other. `is_passed`: on to an API of the same protocol. `is_told`:
-    an API of another protocol is told the same in its own words.
+    one of that type, `[type=*]` of any other. `unless_passed`: what is refused passes to an API of the same protocol.
+    `is_told`: an API of another protocol is told the same in its own words.
     """
 
     kind: Literal["used", "hint", "refused"]
     about: str
     nothing: tuple[Any, ...] = ()
-    is_passed: bool = False
+    unless_passed: bool = False
     is_told: bool = False
 
     def asks_nothing(self, value: Any) -> bool:
@@ -54,8 +54,8 @@ def _refused(about: str, *nothing: Any) -> Parameter:
     return Parameter("refused", about, nothing)
 
 
-def _passed(known: Parameter) -> Parameter:
-    return replace(known, is_passed=True)
+def _unless_passed(known: Parameter) -> Parameter:
+    return replace(known, unless_passed=True)
 
 
 _MODEL = _used(
@@ -72,7 +72,7 @@ _EFFORT = Parameter(
     "becomes `low` there, `max` here `xhigh`; `none` is not said), where they take it; a model that runs here has none",
     is_told=True,
 )
-_CACHE = _passed(_hint("what has the same beginning is found without it"))
+_CACHE = _hint("what has the same beginning is found without it")
 _NOT_CUT = "nothing is cut: a conversation that is too long is refused"
 _TIERS = "there are no tiers"
 _SEARCH = _hint("nothing is searched here: the model answers without it")
@@ -106,7 +106,7 @@ _BOTH: Table = {
     "prompt_cache_key": _CACHE,
     "prompt_cache_options": _CACHE,
     "prompt_cache_retention": _CACHE,
-    "safety_identifier": _passed(_hint("use `user`")),
+    "safety_identifier": _hint("use `user`"),
 }
 """Of chat completions and responses."""
 
@@ -136,32 +136,32 @@ CHAT: Table = {
     "n": _refused("one answer per request", 1),
     "logprobs": _refused(_LOGPROBS, False),
     "top_logprobs": _refused(_LOGPROBS, 0),
-    "logit_bias": _passed(_refused("not supported by every engine", {})),
+    "logit_bias": _unless_passed(_refused("not supported by every engine", {})),
     "functions": _refused("use `tools`", []),
     "function_call": _refused("use `tool_choice`", "none", "auto"),
     "modalities": _refused("text only", ["text"]),
     "audio": _refused("text only"),
     **_BOTH,
-    "presence_penalty": _passed(_hint("not followed by every engine", 0)),
-    "frequency_penalty": _passed(_hint("not followed by every engine", 0)),
-    "reasoning_effort": _passed(_EFFORT),
-    "verbosity": _passed(_hint("say it in a message")),
-    "prediction": _passed(_hint("it would make an answer faster")),
-    "store": _passed(_hint("nothing is kept beyond the request's own record", False)),
-    "web_search_options": _passed(_SEARCH),
-    "chat_template_kwargs": _passed(_hint("a profile has its models' templates")),
-    "messages[].name": _passed(_hint("who speaks is said by the role")),
-    "messages[].reasoning_content": _passed(_hint("what a model thought in an earlier turn is not read again")),
+    "presence_penalty": _hint("not followed by every engine", 0),
+    "frequency_penalty": _hint("not followed by every engine", 0),
+    "reasoning_effort": _EFFORT,
+    "verbosity": _hint("say it in a message"),
+    "prediction": _hint("it would make an answer faster"),
+    "store": _hint("nothing is kept beyond the request's own record", False),
+    "web_search_options": _SEARCH,
+    "chat_template_kwargs": _hint("a profile has its models' templates"),
+    "messages[].name": _hint("who speaks is said by the role"),
+    "messages[].reasoning_content": _hint("what a model thought in an earlier turn is not read again"),
     "messages[].content[].cache_control": _CACHE,
-    "messages[].content[type=*]": _passed(_refused(_TEXT_ONLY)),
-    "messages[].tool_calls[].index": _passed(_hint("the order says it")),
-    "messages[].tool_calls[].function.arguments": _passed(
-        _hint("arguments that are no JSON object are passed as the text of one")
+    "messages[].content[type=*]": _unless_passed(_refused(_TEXT_ONLY)),
+    "messages[].tool_calls[].index": _hint("the order says it"),
+    "messages[].tool_calls[].function.arguments": _hint(
+        "arguments that are no JSON object are passed as the text of one"
     ),
     "messages[].function_call": _refused("use `tool_calls`"),
     "messages[].audio": _refused("text only"),
-    "tools[].function.parameters": _passed(_BOUND),
-    "tools[type=custom]": _passed(_CALLERS_TOOL),
+    "tools[].function.parameters": _BOUND,
+    "tools[type=custom]": _CALLERS_TOOL,
     **dict.fromkeys(
         (
             "guided_json",
@@ -172,7 +172,7 @@ CHAT: Table = {
             "grammar",
             "json_schema",
         ),
-        _passed(_SHAPES),
+        _SHAPES,
     ),
     "stop_sequences": _refused("use `stop`", []),
     **dict.fromkeys(("best_of", "echo", "suffix"), _refused("there is one answer, which is new text")),
@@ -189,7 +189,8 @@ COMPLETIONS: Table = {
     "echo": _refused("the answer is new text", False),
     "suffix": _refused("the answer is new text", ""),
     "logprobs": _refused(_LOGPROBS),
-    **{name: replace(CHAT[name], is_passed=False) for name in ("logit_bias", "presence_penalty", "frequency_penalty")},
+    "logit_bias": replace(CHAT["logit_bias"], unless_passed=False),
+    **{name: CHAT[name] for name in ("presence_penalty", "frequency_penalty")},
 }
 """OpenAI's older API."""
 
@@ -224,28 +225,30 @@ RESPONSES: Table = {
     "stop": _refused("answers of this API end by themselves: use chat completions", []),
     "max_tokens": _refused("use `max_output_tokens`"),
     **_BOTH,
-    "reasoning.effort": _passed(_EFFORT),
-    "reasoning.summary": _passed(_hint("what the large model wrote is the reasoning")),
-    "text.verbosity": _passed(_hint("say it in a message")),
-    "include": _passed(_hint("there is nothing more to include", [])),
+    "reasoning.effort": _EFFORT,
+    "reasoning.summary": _hint("what the large model wrote is the reasoning"),
+    "text.verbosity": _hint("say it in a message"),
+    "include": _hint("there is nothing more to include", []),
     "store": CHAT["store"],
-    "max_tool_calls": _passed(_hint("nothing is called here: the caller runs its tools")),
-    "access_programs": _passed(_hint("nothing is called here: the caller runs its tools")),
+    "max_tool_calls": _hint("nothing is called here: the caller runs its tools"),
+    "access_programs": _hint("nothing is called here: the caller runs its tools"),
     "stream_options": _hint("events are sent as they are"),
-    "truncation": _passed(_hint(_NOT_CUT, "disabled")),
-    "context_management": _passed(_hint(_NOT_CUT)),
-    "client_metadata": _passed(_hint("it is the client's own")),
-    "input[].content[type=*]": _passed(_refused(_TEXT_ONLY)),
-    "input[].output[type=*]": _passed(_refused(_TEXT_ONLY)),
-    "input[].content[].annotations": _passed(_hint(_CITED, [])),
-    "input[].content[].logprobs": _passed(_hint("how sure a model was of an earlier text is not read again", [])),
+    "truncation": _hint(_NOT_CUT, "disabled"),
+    "context_management": _hint(_NOT_CUT),
+    "client_metadata": _hint("it is the client's own"),
+    "input[].content[type=*]": _unless_passed(_refused(_TEXT_ONLY)),
+    "input[].output[type=*]": _unless_passed(_refused(_TEXT_ONLY)),
+    "input[].content[].annotations": _hint(_CITED, []),
+    "input[].content[].logprobs": _hint("how sure a model was of an earlier text is not read again", []),
     "input[type=item_reference]": _refused(_STATELESS),
-    "input[type=*]": _passed(_refused("calls of tools that are no functions, and their results, are not read here")),
+    "input[type=*]": _unless_passed(
+        _refused("calls of tools that are no functions, and their results, are not read here")
+    ),
     "input[type=reasoning]": CHAT["messages[].reasoning_content"],
     "input[].arguments": CHAT["messages[].tool_calls[].function.arguments"],
-    "tools[].parameters": _passed(_BOUND),
-    "tools[type=web_search]": _passed(_SERVERS_TOOL),
-    "tools[type=custom]": _passed(_CALLERS_TOOL),
+    "tools[].parameters": _BOUND,
+    "tools[type=web_search]": _SERVERS_TOOL,
+    "tools[type=custom]": _CALLERS_TOOL,
 }
 
 MESSAGES: Table = {
@@ -270,22 +273,20 @@ MESSAGES: Table = {
     "inference_geo": _refused("there is one place"),
     "thread": _refused(_STATELESS),
     "stop": _refused("use `stop_sequences`", []),
-    "top_k": _passed(_hint("not followed by every engine")),
-    "thinking": _passed(
-        _hint(
-            "its budget is told an API of another protocol as an effort, unless that is given: up to 2,048 tokens "
-            "`low`, to 8,192 `medium`, else `high`",
-            {"type": "disabled"},
-        )
+    "top_k": _hint("not followed by every engine"),
+    "thinking": _hint(
+        "its budget is told an API of another protocol as an effort, unless that is given: up to 2,048 tokens `low`, "
+        "to 8,192 `medium`, else `high`",
+        {"type": "disabled"},
     ),
-    "output_config.effort": _passed(_EFFORT),
+    "output_config.effort": _EFFORT,
     "service_tier": _hint(_TIERS, "auto", "standard_only"),
     "speed": _hint(_TIERS, "standard"),
-    "mcp_servers": _passed(_hint("nothing is called here: the caller runs its tools", [])),
-    "context_management": _passed(_hint(_NOT_CUT)),
-    "compaction": _passed(_hint(_NOT_CUT)),
+    "mcp_servers": _hint("nothing is called here: the caller runs its tools", []),
+    "context_management": _hint(_NOT_CUT),
+    "compaction": _hint(_NOT_CUT),
     "fallbacks": _hint("the profile says which models answer", []),
-    "diagnostics": _passed(_hint("it is the client's own")),
+    "diagnostics": _hint("it is the client's own"),
     "billing_policy": _hint("the credential says who pays"),
     "fallback_credit_token": _hint("the credential says who pays"),
     "user_profile_id": _hint("the credential says who asks"),
@@ -294,15 +295,15 @@ MESSAGES: Table = {
     "cache_control": _CACHE,
     "system[].cache_control": _CACHE,
     "messages[].content[].cache_control": _CACHE,
-    "messages[].content[].citations": _passed(_hint(_CITED, [])),
+    "messages[].content[].citations": _hint(_CITED, []),
     "messages[].content[type=thinking]": CHAT["messages[].reasoning_content"],
     "messages[].content[type=redacted_thinking]": CHAT["messages[].reasoning_content"],
     "tools[].cache_control": _CACHE,
-    "tools[].input_schema": _passed(_BOUND),
-    "tools[].defer_loading": _passed(_hint("all tools are read")),
-    "tools[].eager_input_streaming": _passed(_hint("calls come at the end of a stream")),
-    "messages[].content[type=*]": _passed(_refused(_TEXT_ONLY)),
-    "messages[].content[].content[type=*]": _passed(_refused(_TEXT_ONLY)),
-    "tools[type=*]": _passed(_SERVERS_TOOL),
-    "tools[type=web_search_20250305]": _passed(_SERVERS_TOOL),
+    "tools[].input_schema": _BOUND,
+    "tools[].defer_loading": _hint("all tools are read"),
+    "tools[].eager_input_streaming": _hint("calls come at the end of a stream"),
+    "messages[].content[type=*]": _unless_passed(_refused(_TEXT_ONLY)),
+    "messages[].content[].content[type=*]": _unless_passed(_refused(_TEXT_ONLY)),
+    "tools[type=*]": _SERVERS_TOOL,
+    "tools[type=web_search_20250305]": _SERVERS_TOOL,
 }

@@ -7,7 +7,8 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from tandem.openai.body import Hint, Part, Strict, Unread, as_object, loosened
+from tandem.openai.body import Hint, Part, Strict, Unread, as_object
+from tandem.openai.schemas import loosened
 
 
 class FunctionBody(Part):

@@ -427,8 +427,8 @@ Global___SolveRequest: _TypeAlias = SolveRequest  # noqa: Y015
 
 @_typing.final
 class Native(_message.Message):
-    """A body of an API of models as it came. It is sent in the conversation's place where the large model writes the answer itself and its
-    API speaks the same protocol.
+    """A body of an API of models as it came. Where the large model writes the answer itself and its API speaks the same protocol, what an
+    allow-list and the operator let pass of it is sent in the conversation's place.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -917,6 +917,7 @@ class Accepted(_message.Message):
     SESSION_USD_FIELD_NUMBER: _builtins.int
     NATIVE_FIELD_NUMBER: _builtins.int
     TELLS_EFFORT_FIELD_NUMBER: _builtins.int
+    DROPPED_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     trace_id: _builtins.str
     """W3C trace id, 32 hexadecimal digits."""
@@ -933,6 +934,10 @@ class Accepted(_message.Message):
     """The large model's API is sent the request's own body (`SolveRequest.native`)."""
     tells_effort: _builtins.bool
     """The large model is behind an API, which is told the request's effort."""
+    @_builtins.property
+    def dropped(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Places in the request's own body that its API is not sent, as in `tools[type=web_search]`; at most 32."""
+
     def __init__(
         self,
         *,
@@ -945,10 +950,11 @@ class Accepted(_message.Message):
         session_usd: _builtins.float | None = ...,
         native: _builtins.bool = ...,
         tells_effort: _builtins.bool = ...,
+        dropped: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_session_usd", b"_session_usd", "session_usd", b"session_usd"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_session_usd", b"_session_usd", "answer_text", b"answer_text", "native", b"native", "profile", b"profile", "request_id", b"request_id", "session", b"session", "session_usd", b"session_usd", "stages", b"stages", "tells_effort", b"tells_effort", "trace_id", b"trace_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_session_usd", b"_session_usd", "answer_text", b"answer_text", "dropped", b"dropped", "native", b"native", "profile", b"profile", "request_id", b"request_id", "session", b"session", "session_usd", b"session_usd", "stages", b"stages", "tells_effort", b"tells_effort", "trace_id", b"trace_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__session_usd: _TypeAlias = _typing.Literal["session_usd"]  # noqa: Y015
     _WhichOneofArgType__session_usd: _TypeAlias = _typing.Literal["_session_usd", b"_session_usd"]  # noqa: Y015

@@ -4,11 +4,13 @@ from it.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from typing import Any, Literal, get_args
+from urllib.parse import urlsplit
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from tandem.method.section import Section
 
@@ -29,6 +31,22 @@ USAGE_FIELDS: Mapping[Usage, dict[str, Any]] = {
     "none": {},
 }
 """What OpenAI's protocol and its dialects are asked for such a report with; the finest first."""
+VENDORS_HOSTS = frozenset(
+    {
+        "api.openai.com",
+        "api.anthropic.com",
+        "openrouter.ai",
+        "api.deepseek.com",
+        "api.groq.com",
+        "api.mistral.ai",
+        "api.together.xyz",
+    }
+)
+"""Of the vendors' own APIs (tandem.endpoints.address)."""
+VENDORS_TOOLS = frozenset(
+    {"web_search", "web_fetch", "file_search", "code_interpreter", "code_execution", "image_generation", "mcp", "shell"}
+)
+"""Tools that vendors run and charge for."""
 LEAST_OUTPUT_TOKENS = 16
 """The smallest cap of an answer that OpenAI's Responses API takes."""
 
@@ -118,11 +136,42 @@ class Api(Section):
     )
     can: Capabilities = Capabilities()
     limits: Limits = Limits()
+    passes: tuple[str, ...] = Field(
+        default=(),
+        alias="pass",
+        description="what a caller's own body may say to the API beyond the list of what is allowed: names of fields, "
+        "of types of tools and content, and of betas",
+    )
+    fees: dict[str, float] = Field(
+        default_factory=dict,
+        description="USD for each use of a tool that the API's vendor runs, as in `web_search = 0.01`; a tool in "
+        "`pass` without a fee is not passed on",
+    )
     cache_marks: bool = Field(
         default=True,
         description="Anthropic's protocol: mark what the API is to cache of a conversation, where its caller marks "
         "nothing",
     )
+
+    @property
+    def is_vendors(self) -> bool:
+        """Whether it is a vendor's own address, which reads URLs from a network that is not the operator's."""
+        return urlsplit(self.url).hostname in VENDORS_HOSTS
+
+    @field_validator("fees")
+    @classmethod
+    def _are_amounts(cls, fees: dict[str, float]) -> dict[str, float]:
+        if wrong := [name for name, usd in fees.items() if not (math.isfinite(usd) and usd >= 0)]:
+            raise ValueError(f"the fee of {wrong[0]} is USD for each use, from 0")
+        return fees
+
+    @model_validator(mode="after")
+    def _have_fees(self) -> Api:
+        if missing := [name for name in self.passes if name in VENDORS_TOOLS and name not in self.fees]:
+            raise ValueError(
+                f"`pass` names {missing[0]}, which the vendor runs: say in `fees` what a use costs in USD, 0 if nothing"
+            )
+        return self
 
     @field_validator("url")
     @classmethod

@@ -29,8 +29,8 @@ class Accepted:
     (W3C).
 
     `answer_text`: where the answer's text comes from. `session`: which one it is a turn of, and what that has cost
-    before, in USD; None where that is not known. `native`: the large model's API is sent the request's own body.
-    `tells_effort`: it is behind an API, which is told the request's effort.
+    before, in USD; None where that is not known. `native`: the large model's API is sent the request's own body,
+    without what is `dropped`. `tells_effort`: it is behind an API, which is told the request's effort.
     """
 
     kind: ClassVar[str] = "accepted"
@@ -43,6 +43,7 @@ class Accepted:
     session_usd: float | None = None
     native: bool = False
     tells_effort: bool = False
+    dropped: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,10 +32,13 @@ class StopOverrides:
 
 @dataclass(frozen=True)
 class Native:
-    """The caller's own body, which is passed on: its protocol, and the digest by which the request log has it."""
+    """The caller's own body, which is passed on: its protocol, and the digest by which the request log has what is sent
+    of it. `dropped`: the places that are not sent.
+    """
 
     protocol: str
     digest: str
+    dropped: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
