@@ -153,12 +153,13 @@ def check_from_pb(check: tandem_pb2.Check) -> CheckSpec:
 
 def counts_to_pb(model: str, counts: TokenCounts) -> tandem_pb2.TokenUsage:
     tokens = {f"{state}_tokens": getattr(counts, name) for name, state in STATES.items()}
-    return tandem_pb2.TokenUsage(model=model, is_estimated=counts.is_estimated, **tokens)
+    uses = counts.tool_uses
+    return tandem_pb2.TokenUsage(model=model, is_estimated=counts.is_estimated, tool_uses=uses, **tokens)
 
 
 def counts_from_pb(usage: tandem_pb2.TokenUsage) -> TokenCounts:
     tokens = {name: getattr(usage, f"{state}_tokens") for name, state in STATES.items()}
-    return TokenCounts(**tokens, is_estimated=usage.is_estimated)
+    return TokenCounts(**tokens, is_estimated=usage.is_estimated, tool_uses=dict(usage.tool_uses))
 
 
 def optional(message: Any, field: str) -> Any:

@@ -1,6 +1,7 @@
 """Tokens: their counts, one type from the engine to the bill, and how they are drawn, in both models."""
 
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from typing import Self
 
 STATES = {
@@ -26,6 +27,9 @@ class TokenCounts:
 
     Of `prompt`, `written` were also put into a vendor's cache, for its usual time (Anthropic's: 5 minutes), and
     `written_hour` for an hour: such vendors charge more for them.
+
+    `tool_uses`: how often the vendor ran each of its own tools, by the tool's name, such as `web_search`. They are no
+    tokens, and some have a fee each.
     """
 
     prompt: int = 0
@@ -36,10 +40,15 @@ class TokenCounts:
     is_estimated: bool = False
     written: int = 0
     written_hour: int = 0
+    tool_uses: Mapping[str, int] = field(default_factory=dict)
 
     def __add__(self, other: Self) -> Self:
         sums = {name: getattr(self, name) + getattr(other, name) for name in STATES}
-        return type(self)(**sums, is_estimated=self.is_estimated or other.is_estimated)
+        uses = {
+            tool: self.tool_uses.get(tool, 0) + other.tool_uses.get(tool, 0)
+            for tool in (*self.tool_uses, *other.tool_uses)
+        }
+        return type(self)(**sums, is_estimated=self.is_estimated or other.is_estimated, tool_uses=uses)
 
     @property
     def by_state(self) -> dict[str, int]:

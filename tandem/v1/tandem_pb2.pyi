@@ -1472,6 +1472,26 @@ class TokenUsage(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
+    @_typing.final
+    class ToolUsesEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.int
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.int = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     MODEL_FIELD_NUMBER: _builtins.int
     INPUT_TOKENS_FIELD_NUMBER: _builtins.int
     CACHED_INPUT_TOKENS_FIELD_NUMBER: _builtins.int
@@ -1481,6 +1501,7 @@ class TokenUsage(_message.Message):
     IS_ESTIMATED_FIELD_NUMBER: _builtins.int
     CACHE_WRITE_TOKENS_FIELD_NUMBER: _builtins.int
     CACHE_WRITE_HOUR_TOKENS_FIELD_NUMBER: _builtins.int
+    TOOL_USES_FIELD_NUMBER: _builtins.int
     model: _builtins.str
     input_tokens: _builtins.int
     """Prompt tokens that were prefilled, that is computed."""
@@ -1496,6 +1517,10 @@ class TokenUsage(_message.Message):
     cache_write_tokens: _builtins.int
     """Of `input_tokens`: also put into the vendor's cache, for its usual time (Anthropic's: 5 minutes), and for an hour."""
     cache_write_hour_tokens: _builtins.int
+    @_builtins.property
+    def tool_uses(self) -> _containers.ScalarMap[_builtins.str, _builtins.int]:
+        """How often the vendor ran each of its own tools, by the tool's name, such as "web_search"."""
+
     def __init__(
         self,
         *,
@@ -1508,10 +1533,11 @@ class TokenUsage(_message.Message):
         is_estimated: _builtins.bool = ...,
         cache_write_tokens: _builtins.int = ...,
         cache_write_hour_tokens: _builtins.int = ...,
+        tool_uses: _abc.Mapping[_builtins.str, _builtins.int] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cache_write_hour_tokens", b"cache_write_hour_tokens", "cache_write_tokens", b"cache_write_tokens", "cached_input_tokens", b"cached_input_tokens", "discarded_tokens", b"discarded_tokens", "input_tokens", b"input_tokens", "is_estimated", b"is_estimated", "model", b"model", "output_tokens", b"output_tokens", "overrun_tokens", b"overrun_tokens"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cache_write_hour_tokens", b"cache_write_hour_tokens", "cache_write_tokens", b"cache_write_tokens", "cached_input_tokens", b"cached_input_tokens", "discarded_tokens", b"discarded_tokens", "input_tokens", b"input_tokens", "is_estimated", b"is_estimated", "model", b"model", "output_tokens", b"output_tokens", "overrun_tokens", b"overrun_tokens", "tool_uses", b"tool_uses"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

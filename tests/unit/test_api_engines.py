@@ -113,6 +113,71 @@ async def test_openais_stream_is_counted_as_its_last_chunk_says() -> None:
     assert body["max_tokens"] == 64
 
 
+def with_server_tools(reported: dict[str, Any] | None) -> Events:
+    """Anthropic's stream of an answer that was searched for: two searches and a fetch."""
+    names = ["web_search", "web_fetch", "web_search"]
+    blocks = [
+        {"index": n, "content_block": {"type": "server_tool_use", "id": f"srvtoolu_{n}", "name": name, "input": {}}}
+        for n, name in enumerate(names, 1)
+    ]
+    starts = [("content_block_start", {"type": "content_block_start", **block}) for block in blocks]
+    events = anthropic_events(TEXTS, 20, 5, blocks=starts)
+    if reported is not None:
+        events[-2][1]["usage"]["server_tool_use"] = reported
+    return events
+
+
+SEARCHED = [
+    {"type": f"{name}_call", "id": f"ws_{n}", "status": "completed"}
+    for n, name in enumerate(["web_search", "code_interpreter", "web_search", "custom_tool"])
+]
+
+
+@pytest.mark.parametrize(
+    ("kind", "events", "uses"),
+    [
+        (AnthropicWriter, with_server_tools(None), {"web_search": 2, "web_fetch": 1}),
+        # a search that failed is not billed
+        (AnthropicWriter, with_server_tools({"web_search_requests": 1, "x": {}}), {"web_search": 1, "web_fetch": 1}),
+        (AnthropicWriter, with_server_tools({"web_search_requests": 0}), {"web_fetch": 1}),
+        (AnthropicWriter, with_server_tools({"web_search_requests": 1 << 40}), {"web_search": 2, "web_fetch": 1}),
+        (
+            ResponsesWriter,
+            responses_events([*SEARCHED, responses_text("".join(TEXTS), 4)], responses_usage(20, 5)),
+            {"web_search": 2, "code_interpreter": 1},
+        ),
+        (
+            OpenAIWriter,
+            openai_chunks(TEXTS, openai_usage(20, 5) | {"server_tool_use": {"web_search_requests": 3}}),
+            {"web_search": 3},
+        ),
+        (OpenAIWriter, openai_chunks(TEXTS, openai_usage(20, 5)), {}),
+    ],
+)
+async def test_the_apis_own_tools_are_counted_as_it_reports_them_and_else_as_they_came(
+    kind: type[ApiWriter], events: Events, uses: dict[str, int]
+) -> None:
+    with recorded_api(answers(Answer(events=events), kind=kind)) as api:
+        engine = started(kind, api)
+        _, _, end = await whole(engine, request())
+        engine.stop()
+    assert end.usage == TokenCounts(prompt=20, completion=5, tool_uses=uses)
+
+
+async def test_the_own_tools_of_a_stream_that_is_aborted_are_counted_as_far_as_they_came() -> None:
+    events = with_server_tools(None)
+    begun = [events[0], events[7], *events[1:6]]  # a search, and three pieces of text
+    with recorded_api(answers(Answer(events=begun, hangs=True), kind=AnthropicWriter)) as api:
+        engine, seen = started(AnthropicWriter, api), list[Any]()
+        running = asyncio.create_task(collect(engine, seen))
+        while len(seen) < 3:
+            await asyncio.sleep(0.01)
+        engine.abort("r")
+        await running
+        engine.stop()
+    assert seen[-1].usage.tool_uses == {"web_search": 1}
+
+
 @pytest.mark.parametrize(
     ("sampling", "openai", "anthropic"),
     [

@@ -45,7 +45,15 @@ CALL = ToolCall("call_1", "f", '{"a": 1}')
 TOOLS = ToolUse((Tool("f", "does", '{"type": "object"}', True),), "required", ("f",), True)
 EITHER = ["history.tool_call_id", "history.tool_calls"]  # a message has one of them
 COUNTS = TokenCounts(
-    prompt=1, cached=2, completion=3, overrun=4, discarded=5, is_estimated=True, written=1, written_hour=1
+    prompt=1,
+    cached=2,
+    completion=3,
+    overrun=4,
+    discarded=5,
+    is_estimated=True,
+    written=1,
+    written_hour=1,
+    tool_uses={"web_search": 2},
 )
 CHECK = CheckResult("regex", 1, "slm", Verdict.FAIL, "no match", 0.5, 0.25, 2)
 RESULT = SolveResult(

@@ -20,7 +20,7 @@ from services.models.engine.remote.api_writer import (
     settings_from,
 )
 from services.models.engine.remote.cache_marks import with_marks
-from services.models.engine.remote.events import Name, Part, TypedEvent
+from services.models.engine.remote.events import Name, Part, ToolUsage, TypedEvent
 from services.models.engine.remote.refusals import client_options
 from services.models.engine.remote.reply import Reply
 from services.models.engine.writer import Writing
@@ -39,7 +39,7 @@ class _CacheCreation(Part):
     ephemeral_1h_input_tokens: int | None = None
 
 
-class _Usage(Part):
+class _Usage(ToolUsage):
     output_tokens: int
     input_tokens: int | None = None
     cache_creation_input_tokens: int | None = None
@@ -181,6 +181,9 @@ class _Anthropic(Dialect):
             reply.model = event.message.model
         if usage := event.usage or (event.message and event.message.usage):
             reply.report(usage.prompt(reply.written_hour), usage.output_tokens)
+            reply.report_uses(usage.tool_uses)
+        if event.content_block and event.content_block.type == "server_tool_use":
+            reply.use(event.content_block.name)
         if (block := event.content_block) and block.type == "tool_use":
             return reply.call(event.index or 0, block.name)
         if not (delta := event.delta):

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from services.models.engine.api import ApiBadReply, ApiUnavailable
 
 MOST_CALLS = 128
+_MOST_TOOLS, _COUNTED = 16, "_requests"
 _SHOWN = 1000  # characters of what an API says
 Name = Annotated[str, Field(max_length=256)]
 
@@ -18,6 +19,18 @@ class Part(BaseModel):
     """A text is no number, and nothing is left out that a count needs; what is not named here is ignored."""
 
     model_config = ConfigDict(strict=True)
+
+
+class ToolUsage(Part):
+    """The part of a usage that counts the API's own tools, as Anthropic has it, and OpenRouter in its chat."""
+
+    server_tool_use: Annotated[dict[Name, Any], Field(max_length=_MOST_TOOLS)] | None = None
+
+    @property
+    def tool_uses(self) -> dict[str, int]:
+        """By the tool's name: the field of `web_search` is `web_search_requests`."""
+        counts = {name.removesuffix(_COUNTED): count for name, count in (self.server_tool_use or {}).items()}
+        return {tool: count for tool, count in counts.items() if isinstance(count, int)}
 
 
 class Event(Part):

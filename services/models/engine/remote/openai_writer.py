@@ -24,7 +24,7 @@ from services.models.engine.remote.api_writer import (
     Dialect,
     settings_from,
 )
-from services.models.engine.remote.events import MOST_CALLS, Event, Name, Part
+from services.models.engine.remote.events import MOST_CALLS, Event, Name, Part, ToolUsage
 from services.models.engine.remote.refusals import ErrorReply, client_options
 from services.models.engine.remote.reply import Reply
 from services.models.engine.writer import Writing
@@ -67,7 +67,7 @@ class CachedTokens(Part):
         return TokenCounts(prompt_tokens - cached, cached, written=written)
 
 
-class _Usage(Part):
+class _Usage(ToolUsage):
     prompt_tokens: int
     completion_tokens: int
     prompt_tokens_details: CachedTokens | None = None
@@ -183,6 +183,7 @@ class _Chat(OpenAIDialect):
         if usage := event.usage:
             details = usage.prompt_tokens_details or CachedTokens()
             reply.report(details.of(usage.prompt_tokens), usage.completion_tokens)
+            reply.report_uses(usage.tool_uses)
         elif timings := event.timings:
             reply.report(TokenCounts(timings.prompt_n, timings.cache_n), timings.predicted_n)
         tokens: list[Token] = []

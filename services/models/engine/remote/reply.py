@@ -6,7 +6,8 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from services.models.engine.api import (
@@ -41,6 +42,7 @@ class Reply:
         self.native: tuple[str, ...] = ()  # events that no token has yet
         self.is_over = False
         self.written_hour = 0  # tokens that the API has put into its cache for an hour, as far as it has said
+        self._seen_uses, self._reported_uses = Counter[str](), dict[str, int]()
         self._bounds, self._num_bytes, self._is_guess = CountBounds.of(writing), 0, False
         self._can, self._writing, self._num_tokens = can, writing, 0
         self._text, self._names = "", {tool.name for tool in writing.tools.callable}
@@ -73,6 +75,16 @@ class Reply:
     def think(self) -> list[Token]:
         """A piece that is no text. It is counted as one of a call is."""
         return self._tokens([""] if self._can.cut_bill != "exact" else []) + self._counted()
+
+    def use(self, tool: str) -> None:
+        """The API begins to run one of its own tools."""
+        self._seen_uses[tool] += 1
+        if self._seen_uses.total() > MOST_CALLS:
+            raise ApiBadReply(f"the API runs more than {MOST_CALLS} tools of its own")
+
+    def report_uses(self, uses: Mapping[str, int]) -> None:
+        """How often the API says that it has run its own tools. What cannot be true is not believed."""
+        self._reported_uses |= {tool: uses[tool] for tool in uses if 0 <= uses[tool] <= MOST_CALLS}
 
     def report(self, prompt: TokenCounts | None, completion: int) -> None:
         """What the API has counted so far; None of the prompt: as before.
@@ -131,11 +143,10 @@ class Reply:
     @property
     def cut(self) -> TokenCounts:
         """Where the stream was cut: exact only where the API had counted every piece."""
-        known = self._reported
-        if known is None:
-            return TokenCounts(self._bounds.estimated_prompt, 0, self._num_tokens, is_estimated=True)
+        known = self._reported or TokenCounts(self._bounds.estimated_prompt)
         is_exact = self._can.cut_bill == "exact" and known.completion == self._num_tokens and not self._is_guess
-        return replace(known, completion=self._num_tokens, is_estimated=not is_exact)
+        is_estimated = self._reported is None or not is_exact
+        return replace(known, completion=self._num_tokens, is_estimated=is_estimated, tool_uses=self._uses)
 
     @property
     def whole(self) -> TokenCounts:
@@ -145,7 +156,13 @@ class Reply:
         if self._reported is None:
             return self.cut
         is_guess = self._is_guess or self.is_over or self._num_tokens != self._reported.completion
-        return replace(self._reported, completion=self._num_tokens, is_estimated=is_guess)
+        return replace(self._reported, completion=self._num_tokens, is_estimated=is_guess, tool_uses=self._uses)
+
+    @property
+    def _uses(self) -> dict[str, int]:
+        """As the API bills them, where it says so: a search that failed may cost nothing."""
+        used = {**self._seen_uses, **self._reported_uses}
+        return {tool: count for tool, count in used.items() if count}
 
     def _counted(self) -> list[Token]:
         return self._uncounted() if self._can.cut_bill == "exact" else []

@@ -18,6 +18,7 @@ from tandem.method.tools import short_id
 
 _TEXT, _CALL = ("response.output_text.delta", "response.refusal.delta"), "response.function_call_arguments.delta"
 _ADDED, _ENDS = "response.output_item.added", ("response.completed", "response.incomplete")
+_OWN_TOOLS = ("web_search", "file_search", "code_interpreter", "image_generation", "mcp")
 _FAILURES = ("response.failed", "response.cancelled", "error")
 _NEEDED = {
     **dict.fromkeys(_TEXT, ("delta",)),
@@ -43,6 +44,12 @@ class _Item(Part):
     type: Name
     name: Name | None = None
     namespace: Name | None = None
+
+    @property
+    def own_tool(self) -> str:
+        """The tool that the API runs by itself; empty: none."""
+        tool = self.type.removesuffix("_call")
+        return tool if tool in _OWN_TOOLS and tool != self.type else ""
 
     @property
     def known_name(self) -> str:
@@ -96,6 +103,8 @@ class _Responses(OpenAIDialect):
             if usage := response.usage:
                 details = usage.input_tokens_details or CachedTokens()
                 reply.report(details.of(usage.input_tokens), usage.output_tokens)
+        if event.type == _ADDED and event.item and (tool := event.item.own_tool):
+            reply.use(tool)
         if event.type in _ENDS:
             reply.reason = FinishReason.EOS if event.type == _ENDS[0] else FinishReason.LENGTH
         elif event.type in _TEXT:
