@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Collection
 from functools import cache
+from typing import Any
 
 from services.models.without_engine import check_schema, check_tool_schemas
 from services.shared.bounded.calls import BoundedCalls, Busy, Refused, TooCostly
@@ -15,6 +18,7 @@ from tandem.method.errors import InvalidArgument, ResourceExhausted
 from tandem.method.evidence.checks import CALL, CheckSpec
 from tandem.method.profile.profile import Profile
 from tandem.method.request.request import SolveRequest
+from tandem.method.tools import Tool, ToolUse
 
 _MILLISECONDS_PER_CHARACTER = 0.015
 _RETRY_SECONDS = 1.0
@@ -66,6 +70,17 @@ async def check_schemas(request: SolveRequest) -> None:
     for spec in request.checks:
         if schema := schema_in(spec).strip():
             await _check_argument(WITH_SCHEMA.get(spec.name, JSON_SCHEMA), schema)
+
+
+async def check_passed_schemas(schemas: Collection[dict[str, Any]], request: SolveRequest) -> None:
+    """Try those of a body that is passed on to a server which compiles them. Those that were read of it `check_schemas`
+    has tried. Raises as that does.
+    """
+    known = [json.loads(tool.schema) for tool in request.tools.callable]
+    others = [schema for schema in schemas if schema not in known]
+    tools = [Tool(f"schema_{number}", parameters=json.dumps(schema)) for number, schema in enumerate(others)]
+    if tools:
+        await check_tool_schemas(ToolUse(tuple(tools)))
 
 
 def _compares_models(profile: Profile, kind: Kind) -> bool:

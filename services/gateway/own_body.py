@@ -13,6 +13,7 @@ from tandem.method.profile.endpoint import Api
 from tandem.method.profile.profile import Profile
 from tandem.method.request.plan import Plan, by_llm
 from tandem.method.request.request import Native, SolveInput, SolveRequest
+from tandem.method.roles import LLM
 from tandem.method.rule.stop_rule import NEVER
 from tandem.openai.allow_list import Allowance
 from tandem.openai.allowed import PassedBody, pass_on
@@ -85,6 +86,12 @@ async def kept(task: SolveInput, body: PassedBody | None, bodies: Bodies, *, is_
             raise
         return _with(task, None)
     return _with(task, replace(own, dropped=body.dropped))
+
+
+def with_fees(plan: Plan, api: Api, tools: Collection[str]) -> Plan:
+    """With the fees of the vendor's tools that the request may use."""
+    prices = replace(plan.llm.prices, fees={tool: api.fees[tool] for tool in sorted(tools)})
+    return replace(plan, models={**plan.models, LLM: replace(plan.llm, prices=prices)})
 
 
 def _with(task: SolveInput, native: Native | None) -> SolveInput:

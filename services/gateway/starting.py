@@ -8,16 +8,13 @@ from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 
-from pydantic_core import to_json
-
 from services.gateway.admission import Admission, check_request_id, request_fingerprint
-from services.gateway.checks import check_schemas
-from services.gateway.own_body import kept, passed_body, require_passed
+from services.gateway.checks import check_passed_schemas, check_schemas
+from services.gateway.own_body import kept, passed_body, require_passed, with_fees
 from services.gateway.policies import Policies
 from services.gateway.public_hosts import require_public
 from services.gateway.temporal import AdmittedRequest, Workflows
 from services.gateway.tenancy import Tenancy
-from services.models.without_engine import check_schema
 from services.shared.observability.tracing import current_trace_id
 from services.shared.request_log.bodies import Bodies
 from services.shared.request_log.sessions import Sessions
@@ -67,7 +64,7 @@ class Starting:
         task = await asyncio.to_thread(self._admission.admit, permitted, current_trace_id(), serving)
         await check_schemas(task.request)
         require_passed(task, request.native)
-        body = await self._passed_body(task, request.native)
+        task, body = await self._passed(task, request.native)
         task = self._limited(task)
         fingerprint = request_fingerprint(task, asked.budget)
         if task.plan.profile in self._admission.withdrawn:
@@ -81,17 +78,18 @@ class Starting:
 
         return await self._tenancy.begin(task, start)
 
-    async def _passed_body(self, task: SolveInput, native: tandem_pb2.Native) -> PassedBody | None:
-        """What of the request's own body its API is sent; None where none is. Raises InvalidArgument."""
+    async def _passed(self, task: SolveInput, native: tandem_pb2.Native) -> tuple[SolveInput, PassedBody | None]:
+        """What of the request's own body its API is sent, and the task with the fees of what that may run; None where
+        nothing is passed on. Raises InvalidArgument, ResourceExhausted.
+        """
         api = self._admission.profiles[task.plan.profile].llm.api
         if task.request.native is None or api is None:
-            return None
+            return task, None
         names = self._tenancy.tenants.limits(task.request.tenant).passes or ()
         body = await asyncio.to_thread(passed_body, native, api, names)
-        for schema in body.schemas:
-            await check_schema(to_json(schema).decode())
+        await check_passed_schemas(body.schemas, task.request)
         await require_public(body.hosts)
-        return body
+        return replace(task, plan=with_fees(task.plan, api, body.tools)), body
 
     def _limited(self, task: SolveInput) -> SolveInput:
         """With the least of the limits of its session: a bill is estimated otherwise where a limit depends on it."""

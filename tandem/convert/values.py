@@ -115,7 +115,7 @@ def prices_from_pb(message: Any, field: str = "prices") -> RolePrices:
         return UNKNOWN
     prices = getattr(message, field)
     writes = {name: optional(prices, name) for name in ("cache_write", "cache_write_hour")}
-    return RolePrices(prices.input, prices.cached_input, prices.output, **writes)
+    return RolePrices(prices.input, prices.cached_input, prices.output, fees=dict(prices.fees), **writes)
 
 
 def prices_to_pb(prices: RolePrices) -> tandem_pb2.RolePrices | None:

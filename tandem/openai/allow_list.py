@@ -100,7 +100,8 @@ class Allowance:
 
 class Sieve:
     """One body on its way to an API. `hosts`: those of its https addresses; a server that is not a vendor's reads them
-    from the operator's network, so each has to be a public one. `schemas`: what such a server may compile.
+    from the operator's network, so each has to be a public one. `schemas`: what such a server may compile. `tools`:
+    names of tools that the vendor may run.
     """
 
     def __init__(self, allowance: Allowance) -> None:
@@ -108,6 +109,7 @@ class Sieve:
         self._dropped: dict[str, None] = {}
         self.hosts: set[str] = set()
         self.schemas: list[dict[str, Any]] = []
+        self.tools: set[str] = set()
 
     @property
     def dropped(self) -> tuple[str, ...]:
@@ -122,6 +124,7 @@ class Sieve:
         for name, inner in value.items():
             at = f"{place}.{name}".lstrip(".")
             if self._allowance.field(name):
+                self.tools.update({tool_of(name)} & self._allowance.fees.keys())
                 passed[name] = inner
             elif name not in shape:
                 self._leave_out(at)
@@ -149,7 +152,10 @@ class Sieve:
         kind = str(value.get("type", shape.default))
         if (own := shape.shape_of(kind)) is not None:
             return self.passed(value, own, place)
-        if self._allowance.content(value, kind) if shape.is_content else self._allowance.tool(kind):
+        if shape.is_content and self._allowance.content(value, kind):
+            return value
+        if not shape.is_content and self._allowance.tool(kind):
+            self.tools.add(tool_of(kind))
             return value
         at = f"{place.removesuffix('[]')}[type={kind}]"
         if shape.is_content:

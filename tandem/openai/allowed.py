@@ -237,20 +237,21 @@ SHAPES: Mapping[str, Mapping[str, Shape]] = {"openai": CHAT, "responses": RESPON
 @dataclass(frozen=True, slots=True)
 class PassedBody:
     """What an API is sent of a caller's body. `hosts`: of addresses that have to be public ones; `schemas`: what the
-    API may compile.
+    API may compile; `tools`: what the vendor may run, by name.
     """
 
     body: dict[str, Any]
     dropped: tuple[str, ...]
     hosts: frozenset[str]
     schemas: tuple[dict[str, Any], ...]
+    tools: frozenset[str]
 
 
 def pass_on(protocol: str, body: Mapping[str, Any], allowance: Allowance) -> PassedBody:
     """Raises RefusedParameter where a part that may not pass changes what the text means."""
     sieve = Sieve(allowance)
     passed = sieve.passed(body, SHAPES[protocol])
-    return PassedBody(passed, sieve.dropped, frozenset(sieve.hosts), tuple(sieve.schemas))
+    return PassedBody(passed, sieve.dropped, frozenset(sieve.hosts), tuple(sieve.schemas), frozenset(sieve.tools))
 
 
 def allows(protocol: str, place: str) -> bool:

@@ -809,11 +809,32 @@ class RolePrices(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
+    @_typing.final
+    class FeesEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.float
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.float = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     INPUT_FIELD_NUMBER: _builtins.int
     CACHED_INPUT_FIELD_NUMBER: _builtins.int
     OUTPUT_FIELD_NUMBER: _builtins.int
     CACHE_WRITE_FIELD_NUMBER: _builtins.int
     CACHE_WRITE_HOUR_FIELD_NUMBER: _builtins.int
+    FEES_FIELD_NUMBER: _builtins.int
     input: _builtins.float
     cached_input: _builtins.float
     output: _builtins.float
@@ -822,6 +843,10 @@ class RolePrices(_message.Message):
     price stands in.
     """
     cache_write_hour: _builtins.float
+    @_builtins.property
+    def fees(self) -> _containers.ScalarMap[_builtins.str, _builtins.float]:
+        """USD for each use of a tool that the vendor runs, by the tool's name: those that the request may use."""
+
     def __init__(
         self,
         *,
@@ -830,10 +855,11 @@ class RolePrices(_message.Message):
         output: _builtins.float = ...,
         cache_write: _builtins.float | None = ...,
         cache_write_hour: _builtins.float | None = ...,
+        fees: _abc.Mapping[_builtins.str, _builtins.float] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_cache_write", b"_cache_write", "_cache_write_hour", b"_cache_write_hour", "cache_write", b"cache_write", "cache_write_hour", b"cache_write_hour"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_cache_write", b"_cache_write", "_cache_write_hour", b"_cache_write_hour", "cache_write", b"cache_write", "cache_write_hour", b"cache_write_hour", "cached_input", b"cached_input", "input", b"input", "output", b"output"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_cache_write", b"_cache_write", "_cache_write_hour", b"_cache_write_hour", "cache_write", b"cache_write", "cache_write_hour", b"cache_write_hour", "cached_input", b"cached_input", "fees", b"fees", "input", b"input", "output", b"output"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__cache_write: _TypeAlias = _typing.Literal["cache_write"]  # noqa: Y015
     _WhichOneofArgType__cache_write: _TypeAlias = _typing.Literal["_cache_write", b"_cache_write"]  # noqa: Y015

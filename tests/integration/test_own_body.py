@@ -18,6 +18,7 @@ from services.models.engine.remote.api_writer import ApiSettings, ApiWriter
 from services.models.engine.remote.openai_writer import OpenAIWriter
 from services.models.engine.remote.responses_writer import ResponsesWriter
 from tandem.method.profile.endpoint import Capabilities
+from tandem.openai.schemas import loosened
 from tests.caching_api import CachingApi, prompt_of
 from tests.integration.conftest import run_system
 from tests.integration.edge import serving
@@ -47,18 +48,24 @@ BETAS = {"anthropic-beta": "claude-code-20250219, interleaved-thinking-2025-05-1
 CLAUDE = ["claude-code-turn-1", "claude-code-turn-3"]
 CODEX = ["codex-turn-1", "codex-turn-3"]
 OURS = ("model", "max_tokens", "max_completion_tokens", "max_output_tokens", "stream", "stream_options")
+SEARCHES = 'pass = ["web_search", "client_metadata"]\nfees = {web_search = 0.01}'
 CAN = Capabilities(tools=True, json_schema=True)
 
 
 @contextlib.asynccontextmanager
 async def pair(
-    protocol: str, answer: Callable[[str, dict[str, Any]], Answer], folder: Path, redis_url: str, temporal: str
+    protocol: str,
+    answer: Callable[[str, dict[str, Any]], Answer],
+    folder: Path,
+    redis_url: str,
+    temporal: str,
+    allowed: str = "",
 ) -> AsyncIterator[tuple[httpx.AsyncClient, RecordedApi]]:
-    """The scripted pair, whose large model is behind an API."""
+    """The scripted pair, whose large model is behind an API, to which the operator has `allowed` more."""
     with recorded_api(answer) as api:
         url = api.url if protocol == "anthropic" else f"{api.url}/v1"
         text = (Path(__file__).parents[1] / "profiles" / "scripted" / "profile.toml").read_text()
-        large = f'[llm.api]\nprotocol = "{protocol}"\nurl = "{url}"\nmodel = "m"\n\n[slm]\n'
+        large = f'[llm.api]\nprotocol = "{protocol}"\nurl = "{url}"\nmodel = "m"\n{allowed}\n\n[slm]\n'
         text = text.replace("[slm]\n", large, 1).replace("_tokens = 600", "_tokens = 60000")
         (folder / "scripted").mkdir()
         (folder / "scripted" / "profile.toml").write_text(text)
@@ -73,7 +80,10 @@ async def pair(
 
 
 def without(body: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in body.items() if name not in OURS}
+    """What a server that is not a vendor's gets of a body: schemas without bounds that it cannot hold a text to."""
+    tools = [tool | {"input_schema": loosened(tool["input_schema"])} if "input_schema" in tool else tool
+             for tool in body.get("tools", [])]  # fmt: skip
+    return {name: value for name, value in (body | ({"tools": tools} if tools else {})).items() if name not in OURS}
 
 
 async def test_what_claude_code_sends_reaches_the_vendor_as_it_is_and_is_cached_as_directly(
@@ -204,7 +214,7 @@ async def test_blocks_come_back_as_the_vendor_sent_them_and_go_to_it_again_as_th
 ) -> None:
     vendor = CachingApi(as_vendor(streamed(THOUGHT), "tool_use"))
     sent = json.loads(RECORDED[CLAUDE[0]]) | {"model": "scripted-own-anthropic/large"}
-    async with pair("anthropic", vendor.answer, tmp_path, redis_url, temporal_address) as (http, api):
+    async with pair("anthropic", vendor.answer, tmp_path, redis_url, temporal_address, SEARCHES) as (http, api):
         whole = (await http.post("/v1/messages", json=sent | {"stream": False}, headers=BETAS)).json()
         lines = (await http.post("/v1/messages", json=sent | {"stream": True}, headers=BETAS)).text.splitlines()
         events = [json.loads(line.removeprefix("data: ")) for line in lines if line.startswith("data: ")]
@@ -263,7 +273,7 @@ def as_responses(path: str, body: dict[str, Any]) -> Answer:
 async def test_what_codex_sends_reaches_a_responses_endpoint_as_it_is_and_its_items_come_back_so(
     redis_url: str, temporal_address: str, tmp_path: Path
 ) -> None:
-    async with pair("responses", as_responses, tmp_path, redis_url, temporal_address) as (http, api):
+    async with pair("responses", as_responses, tmp_path, redis_url, temporal_address, SEARCHES) as (http, api):
         for name in CODEX:
             sent = json.loads(RECORDED[name]) | {"model": "scripted-own-responses/large"}
             lines = (await http.post("/v1/responses", json=sent)).text.splitlines()
@@ -303,3 +313,97 @@ async def test_another_protocol_is_told_a_responses_endpoint_in_its_words(
         {"effort": "high"},
         30,
     )
+
+
+VENDORS_TOOLS = {
+    "openai": {"web_search_options": {}},
+    "responses": {"tools": [{"type": "web_search"}, {"type": "image_generation"}]},
+    "anthropic": {"tools": [{"type": "web_search_20250305", "name": "web_search"}]},
+}
+NOT_OURS = {
+    "models": ["dearest"],
+    "provider": {"order": ["x"]},
+    "plugins": [{"id": "web"}],
+    "api_base": "http://169.254.169.254",
+    "mock_response": "free",
+    "n_predict": -1,
+    "kv_transfer_params": {"do_remote_prefill": True},
+    "lora": [{"id": 0, "scale": 9}],
+    "chat_template": "{{ x }}",
+    "priority": -9,
+    "store": True,
+    "service_tier": "priority",
+}
+
+
+def answers(protocol: str) -> Callable[[str, dict[str, Any]], Answer]:
+    def answer(path: str, body: dict[str, Any]) -> Answer:
+        if path.endswith("/models"):
+            return Answer({"object": "list", "data": [{"id": "m", "object": "model"}]})
+        if protocol == "openai":
+            return Answer(events=openai_chunks(["Hi."], openai_usage(20, 2)))
+        if protocol == "anthropic":
+            return Answer(events=anthropic_events(["Hi."], 20, 2))
+        return Answer(events=responses_events([SEARCH, responses_text("Hi.", 1)], responses_usage(20, 2)))
+
+    return answer
+
+
+def asking(protocol: str, content: Any) -> tuple[str, dict[str, Any]]:
+    body: dict[str, Any] = {"model": f"scripted-own-{protocol}"}
+    turn = {"role": "user", "content": content}
+    if protocol == "responses":
+        return "/v1/responses", body | {"input": [turn]}
+    path = {"openai": "/v1/chat/completions", "anthropic": "/v1/messages"}[protocol]
+    return path, body | {"messages": [turn], "max_tokens": 30}
+
+
+@pytest.mark.parametrize("protocol", KINDS)
+async def test_a_caller_tells_the_vendor_nothing_that_changes_payer_model_or_place_or_runs_something(
+    protocol: str, redis_url: str, temporal_address: str, tmp_path: Path
+) -> None:
+    async with pair(protocol, answers(protocol), tmp_path, redis_url, temporal_address) as (http, api):
+        path, plain = asking(protocol, "Hi")
+        reply = await http.post(path, json={**plain, **NOT_OURS, **VENDORS_TOOLS[protocol]})
+        assert reply.status_code == 200, reply.text
+        got = api.asked[-1][1]
+        grammar = await http.post(path, json={**plain, "grammar": 'root ::= "a"{1,999999999}'})
+        outside = [await http.post(path, json=asking(protocol, image(protocol, url))[1]) for url in INSIDE]
+        shown = await http.post(path, json=asking(protocol, image(protocol, "data:image/png;base64,AAAA"))[1])
+    own = {"model", "stream", "stream_options", "max_tokens", "max_output_tokens", "messages", "input"}
+    assert {name for name in got if got[name]} <= own
+    named = set(reply.headers["x-tandem-dropped"].split(", "))
+    assert NOT_OURS.keys() <= named
+    assert any("web_search" in name for name in named)
+    assert all("grammar" not in body for _, body in api.asked)
+    assert grammar.status_code in (200, 400)
+    assert [each.status_code for each in outside] == [400] * len(INSIDE)
+    assert shown.status_code == 200, shown.text
+
+
+INSIDE = ["http://169.254.169.254/latest", "https://127.0.0.1/a.png", "file:///etc/passwd", "https://localhost/a.png"]
+
+
+def image(protocol: str, url: str) -> list[dict[str, Any]]:
+    data = url.removeprefix("data:image/png;base64,")
+    source = {"type": "url", "url": url} if data == url else {
+        "type": "base64", "media_type": "image/png", "data": data}  # fmt: skip
+    part = {
+        "openai": {"type": "image_url", "image_url": {"url": url}},
+        "responses": {"type": "input_image", "image_url": url},
+        "anthropic": {"type": "image", "source": source},
+    }[protocol]
+    return [part]
+
+
+async def test_a_tool_that_the_operator_allows_is_passed_on_and_its_fee_is_on_the_bill(
+    redis_url: str, temporal_address: str, tmp_path: Path
+) -> None:
+    async with pair("responses", answers("responses"), tmp_path, redis_url, temporal_address, SEARCHES) as (http, api):
+        path, plain = asking("responses", "Hi")
+        free = (await http.post(path, json=plain)).json()["tandem"]["cost"]
+        reply = (await http.post(path, json={**plain, **VENDORS_TOOLS["responses"]})).json()["tandem"]
+    assert api.asked[-1][1]["tools"] == [{"type": "web_search"}]
+    assert reply["usage"]["llm"]["tool_uses"] == {"web_search": 1}
+    assert reply["cost"]["usd"] - free["usd"] == pytest.approx(0.01)  # it is nobody's tool in the first request
+    assert reply["cost"]["usd_llm_alone"] == reply["cost"]["usd"]

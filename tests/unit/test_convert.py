@@ -91,7 +91,7 @@ TASK = ModelTask(
     max_tokens=(7,),
     epoch=3,
     sampling=Sampling(0.5, 0.25, 9, "high"),
-    prices=RolePrices(1.0, 2.0, 3.0, cache_write=4.0, cache_write_hour=5.0),
+    prices=RolePrices(1.0, 2.0, 3.0, cache_write=4.0, cache_write_hour=5.0, fees={"web_search": 0.01}),
     task="code",
     trial=2,
     repair=Repair("wrong", "f(1) is 2"),

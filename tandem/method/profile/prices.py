@@ -1,6 +1,7 @@
 """What tokens cost. One definition: the workflow's bill and the cost on every inference span come from here."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from tandem.method.errors import InvalidArgument
 from tandem.method.tokens import TokenCounts
@@ -13,7 +14,8 @@ class RolePrices:
     """USD per million tokens. Not `is_known`: nobody has said what the model costs, and its amounts mean nothing.
 
     `cache_write`, `cache_write_hour`: what is computed and also put into the vendor's cache, for its usual time or for
-    an hour; None: nobody has said, and the input's price stands in.
+    an hour; None: nobody has said, and the input's price stands in. `fees`: USD for each use of a tool that the vendor
+    runs, by the tool's name: those that the request may use.
     """
 
     input: float = 0.0
@@ -22,9 +24,11 @@ class RolePrices:
     is_known: bool = True
     cache_write: float | None = None
     cache_write_hour: float | None = None
+    fees: Mapping[str, float] = field(default_factory=dict)
 
     def usd(self, counts: TokenCounts) -> float | None:
-        """USD for tokens that were prefilled, cached and generated; every generated token is paid, whatever its state.
+        """USD for tokens that were prefilled, cached and generated, and for tools that the vendor ran; every generated
+        token is paid, whatever its state.
 
         None where the price is not known; no tokens cost nothing at any price.
         """
@@ -33,7 +37,8 @@ class RolePrices:
         plain = counts.prompt - counts.written - counts.written_hour
         write, hour = (self.input if price is None else price for price in (self.cache_write, self.cache_write_hour))
         read = plain * self.input + counts.written * write + counts.written_hour * hour
-        return (read + counts.cached * self.cached_input + counts.generated * self.output) / _MILLION
+        tokens = (read + counts.cached * self.cached_input + counts.generated * self.output) / _MILLION
+        return tokens + sum(fee * counts.tool_uses.get(tool, 0) for tool, fee in self.fees.items())
 
     @property
     def most_input(self) -> float:
