@@ -134,7 +134,8 @@ class GenerationOutcome:
         """What the text takes without the work of lost attempts."""
         read = self.prompt or replace(self.counts, discarded=0)
         written = self.counts.completion + self.counts.overrun
-        return replace(read, completion=written, overrun=0, is_estimated=self.counts.is_estimated)
+        uses, is_estimated = self.counts.tool_uses, self.counts.is_estimated
+        return replace(read, completion=written, overrun=0, is_estimated=is_estimated, tool_uses=uses)
 
 
 @dataclass(frozen=True)
