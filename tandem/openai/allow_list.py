@@ -64,7 +64,7 @@ _BETAS = re.compile(
     r"(claude-code|interleaved-thinking|dev-full-thinking|fine-grained-tool-streaming|context-management"
     r"|prompt-caching|prompt-caching-scope|extended-cache-ttl|token-efficient-tools|structured-outputs|effort"
     r"|task-budgets|pdfs|output-128k|computer-use|cache-diagnosis|model-context-window-exceeded|thinking-token-count"
-    r"|thinking-display-updates|tool-examples)-\d{4}-\d{2}-\d{2}|claude-code-\d{8}"
+    r"|thinking-display-updates|tool-examples|advanced-tool-use|mid-conversation-system)-\d{4}-\d{2}-\d{2}|claude-code-\d{8}"
 )  # what they announce needs no field or tool that is not in the list, and has no price of its own
 
 

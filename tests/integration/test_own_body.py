@@ -44,7 +44,11 @@ KINDS: dict[str, type[ApiWriter]] = {
     "openai": OpenAIWriter,
     "responses": ResponsesWriter,
 }
-BETAS = {"anthropic-beta": "claude-code-20250219, interleaved-thinking-2025-05-14"}
+BETAS = {  # as Claude Code 2.1.197 sends them
+    "anthropic-beta": "claude-code-20250219, interleaved-thinking-2025-05-14, thinking-token-count-2026-05-13, "
+    "context-management-2025-06-27, prompt-caching-scope-2026-01-05, mid-conversation-system-2026-04-07, "
+    "effort-2025-11-24"
+}
 CLAUDE = ["claude-code-turn-1", "claude-code-turn-3"]
 CODEX = ["codex-turn-1", "codex-turn-3"]
 OURS = ("model", "max_tokens", "max_completion_tokens", "max_output_tokens", "stream", "stream_options")
