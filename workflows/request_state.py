@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from tandem.method.answer import final_answer
+from tandem.method.cost.bound import held_to
 from tandem.method.cost.cost import cost
 from tandem.method.evidence.checks import CheckResult, Trial
 from tandem.method.request.plan import Plan
@@ -20,6 +21,8 @@ from tandem.method.tools import marked
 
 # Such a limit would have ended the large model's work as well, had it been alone.
 _LIMITED = (StopReason.CANCELLED, StopReason.BUDGET)
+
+_CUT = "the bill is cut to what the request may cost: an API reports more tokens of its prompt than that pays for"
 
 
 @dataclass(slots=True)
@@ -74,12 +77,18 @@ class RequestState:
         return insight.uninterrupted if insight and (has_ended or self.has_llm_answered) else None
 
     def result(self, stop: Stop, answer: GenerationOutcome | None, now: datetime) -> SolveResult:
-        usage = self._usage()
+        used = self._usage()
+        usage = held_to(used, self.plan, self.input.most_usd)
+        is_cut = usage != used
+        llm_answer = self.llm_answer
+        if is_cut and llm_answer:
+            llm_answer = replace(llm_answer.reading(usage[LLM].read), is_estimated=True)
         attempts = {"large": self.insight.attempt if self.insight else 1, "small": answer.attempt if answer else 1}
         is_llms = answer is None and stop.reason in (StopReason.LLM_FINISHED, StopReason.UNVERIFIED_BEST)
         text = answer.text if answer else self.llm_text if is_llms else ""
         message = answer.message if answer else self.insight.message if is_llms and self.insight else None
         is_complete = self._is_complete(stop, answer)
+        retried = (_retry_note(model, number) for model, number in attempts.items() if number > 1)
         return SolveResult(
             request_id=self.input.request_id,
             profile=self.plan.profile,
@@ -94,10 +103,10 @@ class RequestState:
                 self.plan,
                 usage,
                 self._prompt_tokens(),
-                self.llm_answer,
+                llm_answer,
                 is_read=not self.has_llm_answered,
                 check_seconds=self._check_seconds,
-                is_comparable=is_complete and stop.reason not in _LIMITED,
+                is_comparable=is_complete and stop.reason not in _LIMITED and not is_cut,
                 read_by={trial.role: _insight_read(self, trial.role) for trial in self.trials},
                 repeated=self.input.request.repeated_share,
             ),
@@ -105,7 +114,7 @@ class RequestState:
             trace_id=self.input.trace_id,
             attempts=max(attempts.values()),
             complete=is_complete,
-            notes=[*self.notes, *self._estimates(), *(_retry_note(m, n) for m, n in attempts.items() if n > 1)],
+            notes=[*self.notes, *([_CUT] if is_cut else []), *self._estimates(usage), *retried],
             checks=self.checks,
             trials=self.trials,
             answered_by=answer.role if answer else "llm" if is_llms else "",
@@ -149,17 +158,17 @@ class RequestState:
     def _check_seconds(self) -> float:
         return sum(check.seconds for check in self.checks)
 
-    def _estimates(self) -> list[str]:
+    def _estimates(self, usage: Usage) -> list[str]:
         unpriced = [
             f"{tokens} tokens that the {title(role)} model's vendor put into its cache are billed at the input's "
             "price: the profile has no price of cache writes ([prices], cache_write)"
-            for role, counts in self._usage().items()
+            for role, counts in usage.items()
             if (tokens := self.plan.models[role].prices.unpriced_writes(counts))
         ]
         return unpriced + [
             f"the {title(role)} model's token counts are an estimate: its API reported none, as for a stream that "
             "was cut, or none that can be true"
-            for role, counts in self._usage().items()
+            for role, counts in usage.items()
             if counts.is_estimated
         ]
 

@@ -13,12 +13,13 @@ from uuid import uuid4
 
 from services.gateway.bounds import check_bounds
 from services.gateway.checks import applicable_checks, check_call_checks, check_profile
-from services.gateway.own_body import as_asked, passes
+from services.gateway.own_body import as_asked, passes, sent_natively
 from services.gateway.policies import Serving
 from tandem.access.keys import TENANT
 from tandem.convert.requests import solve_request_from_pb
 from tandem.method.conversation import TOKENS_PER_MESSAGE, Message
 from tandem.method.cost.allowance import allowance
+from tandem.method.cost.sent import Sent
 from tandem.method.errors import FailedPrecondition, InvalidArgument, ResourceExhausted
 from tandem.method.profile.profile import Profile
 from tandem.method.request.plan import Judge, Plan, make_plan
@@ -32,6 +33,7 @@ from tandem.v1 import tandem_pb2
 
 _REQUEST_ID = re.compile(r"([A-Za-z0-9._-]{1,64}/)?[A-Za-z0-9._-]{1,128}")  # after the tenant, where callers have one
 _MIN_ANSWER_TOKENS = 16
+_BYTES_PER_PART = 160  # of a message, call or tool beside its text: role, id, kind
 _MAX_STOP_LENGTH = 64
 _MAX_CHARACTERS_PER_TOKEN = 32  # on average; the longest tokens, of white space, have some hundred
 # Below, logits divided by it leave the range of a float16; every back end takes what lies between.
@@ -68,10 +70,13 @@ class Admission:
         check_request(asked)
         return asked
 
-    def admit(self, request: SolveRequest, trace_id: str, serving: Serving | None = None) -> SolveInput:
+    def admit(
+        self, request: SolveRequest, trace_id: str, serving: Serving | None = None, body: str = ""
+    ) -> SolveInput:
         """The workflow's input of a request that was `checked` and permitted; its JSON schemas `check_schemas` has yet
         to try.
-        `serving`: by a stricter policy than the profile's, and as what its outcome counts.
+        `serving`: by a stricter policy than the profile's, and as what its outcome counts. `body`: the caller's own,
+        which `request.native` names.
 
         Raises InvalidArgument naming the field, ResourceExhausted for a budget that is too small.
         """
@@ -81,10 +86,14 @@ class Admission:
             raise _too_long(request, profile, f"{tokens} tokens, {tokens - most} too many", most)
         _check_prompts(profile, request)
         plan = self._planned(profile, request, serving)
-        _check_budget(plan, request.budget, tokens)
         native = request.native if passes(profile, plan, request) else None
+        sent = sent_natively(body) if native else _sent(profile, request)
+        tokens += sent.others
+        _check_budget(plan, request.budget, tokens)
         named = replace(request, request_id=request.request_id or uuid4().hex, native=native)
-        return SolveInput(named, plan, tokens, trace_id, checks=applicable_checks(profile, request))
+        most = sent.most_tokens if any(model.is_api for model in plan.models.values()) else 0
+        checks = applicable_checks(profile, request)
+        return SolveInput(named, plan, tokens, trace_id, checks=checks, most_prompt=most)
 
     def _planned(self, profile: Profile, request: SolveRequest, serving: Serving | None) -> Plan:
         may_call, question = request.tools.may_call, request.question
@@ -121,9 +130,7 @@ class Admission:
         long to count.
         """
         profile = self._profile(request.profile)
-        said = "".join(message.whole for message in request.history)
-        offered = "".join(tool.whole for tool in request.tools.tools)
-        text = offered + said + request.question + request.json_schema
+        text = _all_asked(request)
         is_conversation = request.history or request.task == "chat"
         limit = (is_conversation and profile.max_conversation_tokens) or profile.max_question_tokens
         # Before any work on a text: tokenising one that cannot be short enough takes seconds and gigabytes.
@@ -145,6 +152,19 @@ class Admission:
                 field="profile",
                 reason="UNKNOWN_PROFILE",
             ) from None
+
+
+def _all_asked(request: SolveRequest) -> str:
+    said = "".join(message.whole for message in request.history)
+    offered = "".join(tool.whole for tool in request.tools.tools)
+    return offered + said + request.question + request.json_schema
+
+
+def _sent(profile: Profile, request: SolveRequest) -> Sent:
+    """To an API that is not given the caller's own body: what is asked, within the profile's prompts."""
+    prompts = sum(len(text.encode()) for text in profile.prompts.model_dump().values())
+    num_parts = len(request.tools.tools) + sum(1 + len(message.calls) for message in request.history)
+    return Sent(len(_all_asked(request).encode(errors="surrogatepass")) + prompts + _BYTES_PER_PART * num_parts)
 
 
 def _check_prompts(profile: Profile, request: SolveRequest) -> None:

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pydantic_core import from_json, to_json
 
 from services.shared.request_log.bodies import Bodies
+from tandem.method.cost.sent import Sent, sent_in
 from tandem.method.errors import InvalidArgument, Unavailable
 from tandem.method.profile.endpoint import Api
 from tandem.method.profile.profile import Profile

@@ -61,7 +61,8 @@ class Starting:
         permitted = replace(permitted, session=session_of(permitted))
         serving = await self._policies.serving(permitted, request.profile or self._admission.default)
         # In a thread: tokenising a question would delay all other requests.
-        task = await asyncio.to_thread(self._admission.admit, permitted, current_trace_id(), serving)
+        body = request.native.body
+        task = await asyncio.to_thread(self._admission.admit, permitted, current_trace_id(), serving, body)
         await check_schemas(task.request)
         require_passed(task, request.native)
         task, body = await self._passed(task, request.native)

@@ -1,7 +1,7 @@
 """Tokens: their counts, one type from the engine to the bill, and how they are drawn, in both models."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Self
 
 STATES = {
@@ -49,6 +49,13 @@ class TokenCounts:
             for tool in (*self.tool_uses, *other.tool_uses)
         }
         return type(self)(**sums, is_estimated=self.is_estimated or other.is_estimated, tool_uses=uses)
+
+    def reading(self, most: int) -> Self:
+        """With at most `most` tokens of the prompt, in the same proportions."""
+        if self.read <= most:
+            return self
+        read = ("prompt", "cached", "written", "written_hour")
+        return replace(self, **{name: getattr(self, name) * most // self.read for name in read})
 
     @property
     def by_state(self) -> dict[str, int]:

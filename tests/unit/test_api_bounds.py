@@ -5,7 +5,9 @@ goes beyond.
 from __future__ import annotations
 
 import gzip
+import json
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -14,10 +16,21 @@ from services.models.engine.api import ApiBadReply, ApiRefused, ApiUnavailable, 
 from services.models.engine.remote.anthropic_writer import AnthropicWriter
 from services.models.engine.remote.api_writer import ApiWriter
 from services.models.engine.remote.openai_writer import OpenAIWriter
+from services.models.engine.remote.responses_writer import ResponsesWriter
 from services.shared.process.status import from_engine, to_status
 from tandem.method.profile.endpoint import Capabilities
 from tests.hostile_api import http, stream
-from tests.recorded_api import Answer, RecordedApi, anthropic_events, openai_chunks, openai_usage, recorded_api
+from tests.recorded_api import (
+    Answer,
+    RecordedApi,
+    anthropic_events,
+    openai_chunks,
+    openai_usage,
+    recorded_api,
+    responses_events,
+    responses_text,
+    responses_usage,
+)
 from tests.unit.test_api_engines import TEXTS, answers, request, started, whole
 
 KINDS = [OpenAIWriter, AnthropicWriter]
@@ -34,20 +47,92 @@ def kind(request: pytest.FixtureRequest) -> type[ApiWriter]:
     return request.param  # type: ignore[no-any-return]
 
 
-@pytest.mark.parametrize(("prompt", "cached"), [(10**6, 0), (3, 10**9), (2**63, 0), (-7, 0), (20, -1)])
-async def test_a_prompt_that_has_more_tokens_than_bytes_were_sent_is_an_estimate(
+@pytest.mark.parametrize(("prompt", "cached"), [(10**6, 0), (3, 10**9), (2**63, 0)])
+async def test_a_prompt_has_no_more_tokens_than_bytes_were_sent_and_is_an_estimate_then(
     kind: type[ApiWriter], prompt: int, cached: int
 ) -> None:
     with recorded_api(answers(replied(kind, TEXTS, prompt, 3, cached), kind=kind)) as api:
         engine = started(kind, api)
         _, tokens, end = await whole(engine, request())
         engine.stop()
-    assert (end.usage.prompt, end.usage.cached, end.usage.is_estimated) == (
-        engine.num_tokens(request().conversation),
-        0,
-        True,
-    )
+    sent = len(json.dumps(api.asked[-1][1]))
+    assert 0 < end.usage.read <= sent + 512
+    assert end.usage.is_estimated
+    assert (end.usage.cached > end.usage.prompt) == (cached > prompt)
     assert tokens == end.usage.completion == 3
+
+
+@pytest.mark.parametrize(("prompt", "cached"), [(-7, 0), (20, -1)])
+async def test_counts_that_contradict_each_other_tell_nothing(
+    kind: type[ApiWriter], prompt: int, cached: int
+) -> None:
+    with recorded_api(answers(replied(kind, TEXTS, prompt, 3, cached), kind=kind)) as api:
+        engine = started(kind, api)
+        _, _, end = await whole(engine, request())
+        engine.stop()
+    estimate = engine.num_tokens(request().conversation)
+    assert (end.usage.prompt, end.usage.cached, end.usage.is_estimated) == (estimate, 0, True)
+
+
+PASSED: dict[type[ApiWriter], dict[str, Any]] = {
+    OpenAIWriter: {"messages": [{"role": "user", "content": "hi"}]},
+    AnthropicWriter: {"messages": [{"role": "user", "content": "hi"}]},
+    ResponsesWriter: {"input": "hi"},
+}
+PICTURE = f"data:image/png;base64,{'A' * 50_000}"
+PICTURES: dict[type[ApiWriter], dict[str, Any]] = {
+    OpenAIWriter: {"type": "image_url", "image_url": {"url": PICTURE}},
+    AnthropicWriter: {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "A" * 50_000}},
+    ResponsesWriter: {"type": "input_image", "image_url": PICTURE},
+}
+LIES: list[dict[str, int]] = [
+    {"prompt": 2_000_000},
+    {"prompt": 5, "cached": 2_000_000},
+    {"prompt": 2_000_000, "written": 2_000_000},
+    {"prompt": 2_000_000, "written": 2_000_000, "hour": 2_000_000},
+    {"prompt": 2_000_000, "completion": 2_000_000},
+]
+
+
+def passed_reply(kind: type[ApiWriter], prompt: int, completion: int = 3, **in_cache: int) -> Answer:
+    cached, written, hour = (in_cache.get(name, 0) for name in ("cached", "written", "hour"))
+    if kind is AnthropicWriter:
+        events = anthropic_events(TEXTS, prompt - written, completion, cached=cached, written=written, hour=hour)
+        return Answer(events=events)
+    details = {"cached_tokens": cached, "cache_write_tokens": written}
+    if kind is OpenAIWriter:
+        usage = openai_usage(prompt + cached, completion) | {"prompt_tokens_details": details}
+        return Answer(events=openai_chunks(TEXTS, usage))
+    usage = responses_usage(prompt + cached, completion) | {"input_tokens_details": details}
+    return Answer(events=responses_events([responses_text("".join(TEXTS))], usage, pieces=3))
+
+
+@pytest.mark.parametrize("kind", PASSED)
+@pytest.mark.parametrize("lie", LIES, ids=["prompt", "cached", "written", "for an hour", "thought"])
+async def test_a_body_that_is_passed_on_is_billed_no_more_tokens_than_its_bytes(
+    kind: type[ApiWriter], lie: dict[str, int]
+) -> None:
+    with recorded_api(answers(passed_reply(kind, **lie), kind=kind)) as api:
+        engine = started(kind, api)
+        _, tokens, end = await whole(engine, replace(request(), native=PASSED[kind]))
+        engine.stop()
+    assert 0 < end.usage.read <= len(json.dumps(PASSED[kind])) + 512
+    assert end.usage.is_estimated
+    assert tokens == end.usage.completion <= 64  # the cap
+
+
+@pytest.mark.parametrize("kind", PASSED)
+@pytest.mark.parametrize(("reported", "is_believed"), [(1_700, True), (49_000, False)])
+async def test_an_image_of_a_body_is_believed_by_its_vendors_rule_and_not_by_its_bytes(
+    kind: type[ApiWriter], reported: int, is_believed: bool
+) -> None:
+    [place] = PASSED[kind]
+    body = {place: [{"role": "user", "content": [PICTURES[kind]]}]}
+    with recorded_api(answers(passed_reply(kind, reported), kind=kind)) as api:
+        engine = started(kind, api)
+        _, _, end = await whole(engine, replace(request(), native=body))
+        engine.stop()
+    assert (end.usage.read == reported, not end.usage.is_estimated) == (is_believed, is_believed)
 
 
 async def test_cached_tokens_beyond_the_prompt_are_not_believed() -> None:

@@ -1,11 +1,13 @@
 """The most that a request can cost and compute, whatever the caches do: what is set aside before it begins."""
 
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from tandem.method.cost.allowance import TEMPLATE_TOKENS, Allowance, allowance
 from tandem.method.cost.cost import TRIAL_FAILURE_TOKENS
 from tandem.method.profile.prices import RolePrices, total
 from tandem.method.request.charge import Charge, nano_usd
+from tandem.method.request.plan import Plan
 from tandem.method.request.request import SolveInput
 from tandem.method.request.result import SolveResult, Usage
 from tandem.method.roles import LLM, SCORER, SLM
@@ -13,13 +15,35 @@ from tandem.method.tokens import TokenCounts
 
 
 def upper_bound(task: SolveInput) -> Charge:
-    """Every stage is written and read from its beginning, every trial is made, nothing is in a cache.
+    """Every stage is written and read from its beginning, every trial is made, nothing is in a cache; an API counts as
+    many tokens of its prompt as it can. The tokens are those that are likely: they limit no bill.
 
     A bill can be higher by what lost attempts generated; nobody can know that before.
     """
-    usage = _worst_usage(task, allowance(task.plan, task.request.budget, task.question_tokens))
-    usd = total(*(_dearest(task.plan.models[role].prices).usd(counts) for role, counts in usage.items()))
-    return Charge(nano_usd(usd), _computed(usage))
+    plan, most = task.plan, task.request.budget.max_cost_usd
+    allowed = allowance(plan, task.request.budget, task.question_tokens)
+    usage = _worst_usage(task, allowed, _most_read(task))
+    usd, counted = _usd(usage, plan, _dearest), _usd(_counted(usage, plan), plan, _dearest)
+    if usd is not None and counted is not None and most is not None:
+        usd = min(usd, max(most, counted))
+    return Charge(nano_usd(usd), _computed(_worst_usage(task, allowed, _likely_read(task))))
+
+
+def held_to(usage: Usage, plan: Plan, most_usd: float | None) -> Usage:
+    """Where the bill is more than `most_usd`, less of what APIs alone report: their prompts, which are estimates then.
+
+    What was counted piece by piece stays, and so does what own engines counted.
+    """
+    usd, counted = _usd(usage, plan), _usd(_counted(usage, plan), plan)
+    if most_usd is None or usd is None or counted is None or usd <= max(most_usd, counted):
+        return usage
+    share = max(0.0, (most_usd - counted) / (usd - counted))
+    return {
+        role: replace(counts.reading(int(counts.read * share)), is_estimated=True)
+        if plan.models[role].is_api and counts.read
+        else counts
+        for role, counts in usage.items()
+    }
 
 
 def charge_of(result: SolveResult) -> Charge:
@@ -27,23 +51,49 @@ def charge_of(result: SolveResult) -> Charge:
     return Charge(nano_usd(result.cost.usd), _computed(result.usage))
 
 
-def _worst_usage(task: SolveInput, allowed: Allowance) -> Usage:
+def _likely_read(task: SolveInput) -> dict[str, int]:
+    """The plain question's prompt by role."""
+    return dict.fromkeys(task.plan.models, task.question_tokens + TEMPLATE_TOKENS)
+
+
+def _most_read(task: SolveInput) -> dict[str, int]:
+    """The same where each API counts all that it can."""
+    models = task.plan.models
+    return {
+        role: max(likely, task.most_prompt) if models[role].is_api else likely
+        for role, likely in _likely_read(task).items()
+    }
+
+
+def _worst_usage(task: SolveInput, allowed: Allowance, prompt: Mapping[str, int]) -> Usage:
     plan, caps = task.plan, allowed.llm_caps
     written = caps[-1] if caps else 0
-    prompt = task.question_tokens + TEMPLATE_TOKENS
-    read = prompt + written
+    read = {role: tokens + written for role, tokens in prompt.items()}
     num_prefills = len(plan.stages) + 1 if plan.prefill_ahead else 1
     usage = {role: TokenCounts() for role in plan.models} | {
-        LLM: TokenCounts(prompt=prompt if written else 0, completion=written),
-        SLM: TokenCounts(prompt=num_prefills * read, completion=allowed.answer_tokens),
-        SCORER: TokenCounts(prompt=(len(plan.stages) + 1) * read),
+        LLM: TokenCounts(prompt=prompt[LLM] if written else 0, completion=written),
+        SLM: TokenCounts(prompt=num_prefills * read[SLM], completion=allowed.answer_tokens),
+        SCORER: TokenCounts(prompt=(len(plan.stages) + 1) * read[SCORER]),
     }
     if (task.checks or plan.trial.agree) and allowed.pays_for_trials:
         trial = plan.trial
-        of_each = TokenCounts(prompt=read + trial.max_tokens + TRIAL_FAILURE_TOKENS, completion=trial.max_tokens)
         for role in set(trial.order):
+            tokens = read[role] + trial.max_tokens + TRIAL_FAILURE_TOKENS
+            of_each = TokenCounts(prompt=tokens, completion=trial.max_tokens)
             usage[role] = sum([of_each] * trial.number_of(role), usage[role])
     return usage
+
+
+def _counted(usage: Usage, plan: Plan) -> Usage:
+    """Without what APIs alone report."""
+    return {
+        role: replace(counts, prompt=0, cached=0, written=0, written_hour=0) if plan.models[role].is_api else counts
+        for role, counts in usage.items()
+    }
+
+
+def _usd(usage: Usage, plan: Plan, prices: Callable[[RolePrices], RolePrices] = lambda same: same) -> float | None:
+    return total(*(prices(plan.models[role].prices).usd(counts) for role, counts in usage.items()))
 
 
 def _dearest(prices: RolePrices) -> RolePrices:

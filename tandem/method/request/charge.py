@@ -16,6 +16,10 @@ class Charge:
     nano_usd: int
     tokens: int
 
+    @property
+    def usd(self) -> float:
+        return self.nano_usd / _NANO
+
 
 def nano_usd(usd: float | None) -> int:
     """0 for what is not known: whoever limits USD refuses it before it begins."""

@@ -105,7 +105,8 @@ class SolveRequest:
 @dataclass(frozen=True)
 class SolveInput:
     """A request that was admitted. `plan` has the overrides applied; `question_tokens` counts with the small model's
-    tokenizer.
+    tokenizer, with the most that images and files can have. `most_prompt`: tokens that an API can count of the plain
+    question's prompt, at most; 0: no API reads it.
 
     `checks` are those of profile and request that have something to compare with; without any, no trial is made.
 
@@ -120,6 +121,7 @@ class SolveInput:
     is_searchable: bool = False
     checks: list[CheckSpec] = field(default_factory=list)
     bound: Charge | None = None
+    most_prompt: int = 0
 
     @property
     def request_id(self) -> str:
@@ -130,3 +132,10 @@ class SolveInput:
         """By the request, its session or its tenant's account."""
         limits = (self.request.budget.max_cost_usd, self.request.max_session_usd, self.bound)
         return any(limit is not None for limit in limits)
+
+    @property
+    def most_usd(self) -> float | None:
+        """What the bill is held to: the budget, and what the tenant's account holds. None: neither is there."""
+        held = None if self.bound is None else self.bound.usd
+        limits = [limit for limit in (self.request.budget.max_cost_usd, held) if limit is not None]
+        return min(limits, default=None)

@@ -8,17 +8,16 @@ from dataclasses import dataclass
 from pydantic_core import to_json
 
 from services.models.engine.writer import Writing
+from tandem.method.cost.sent import Sent, sent_in
 from tandem.method.request.prompts import Conversation
 from tandem.method.tokens import TokenCounts
 
-_ADDED_TOKENS = 512  # by the API's template, its own system prompt and its description of tools
-_MORE_TOKENS = 1 << 21  # of what a caller only names: an image by its address, what the API searches for
 _CHARACTERS_PER_TOKEN = 4  # of English
 
 
 @dataclass(frozen=True, slots=True)
 class CountBounds:
-    """In tokens. No token of a prompt is shorter than a byte."""
+    """In tokens."""
 
     estimated_prompt: int
     prompt: int
@@ -27,19 +26,32 @@ class CountBounds:
     @classmethod
     def of(cls, writing: Writing) -> CountBounds:
         said = _all_said(writing.conversation, writing.earlier.text)
-        if writing.native is not None:
-            return cls(_estimated(said), len(to_json(writing.native)) + _MORE_TOKENS, writing.max_tokens)
-        sent = len(said.encode(errors="surrogatepass")) + len(writing.json_schema.encode())
-        return cls(_estimated(said), sent + _ADDED_TOKENS, writing.max_tokens)
+        sent = _sent(writing, said)
+        return cls(_estimated(said) + sent.likely, sent.most_tokens, writing.max_tokens)
 
-    def can_hold(self, read: TokenCounts) -> bool:
-        """Whether a prompt can have had so many tokens that were computed, cached, and put into a cache."""
-        is_whole = min(read.prompt, read.cached, read.written, read.written_hour) >= 0
-        return is_whole and read.written + read.written_hour <= read.prompt and read.read <= self.prompt
+    def believed(self, reported: TokenCounts) -> TokenCounts:
+        """A prompt's counts as far as they can be true: at most the bound. Counts that contradict each other tell
+        nothing; then it is the estimate.
+        """
+        is_whole = min(reported.prompt, reported.cached, reported.written, reported.written_hour) >= 0
+        if not is_whole or reported.written + reported.written_hour > reported.prompt:
+            return TokenCounts(self.estimated_prompt)
+        return reported.reading(self.prompt)
 
 
 def estimated_tokens(conversation: Conversation) -> int:
     return _estimated(_all_said(conversation))
+
+
+def _sent(writing: Writing, said: str) -> Sent:
+    if writing.native is None:
+        return Sent(_bytes(said) + _bytes(writing.json_schema))
+    sent = sent_in(writing.native, len(to_json(writing.native)))
+    return Sent(sent.text + _bytes(writing.earlier.text), sent.others, sent.likely)
+
+
+def _bytes(text: str) -> int:
+    return len(text.encode(errors="surrogatepass"))
 
 
 def _estimated(text: str) -> int:

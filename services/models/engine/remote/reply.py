@@ -89,13 +89,13 @@ class Reply:
     def report(self, prompt: TokenCounts | None, completion: int) -> None:
         """What the API has counted so far; None of the prompt: as before.
 
-        What cannot be true of the prompt makes it an estimate. No count of the text is taken for true beyond its pieces
-        and the cap.
+        What cannot be true of the prompt makes it an estimate, at most the bound of what was sent. No count of the text
+        is taken for true beyond its pieces and the cap.
         """
         read = self._reported or TokenCounts(self._bounds.estimated_prompt)
         if prompt is not None:
-            self._is_guess = not self._bounds.can_hold(prompt)
-            read = TokenCounts(self._bounds.estimated_prompt) if self._is_guess else prompt
+            read = self._bounds.believed(prompt)
+            self._is_guess = read != prompt
         self._reported, self.written_hour = replace(read, completion=max(0, completion)), read.written_hour
 
     def finish(self) -> list[Token]:
