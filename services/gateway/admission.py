@@ -12,15 +12,15 @@ from typing import Any
 from uuid import uuid4
 
 from services.gateway.bounds import check_bounds
+from services.gateway.budget import check_budget
 from services.gateway.checks import applicable_checks, check_call_checks, check_profile
-from services.gateway.own_body import as_asked, passes, sent_natively
+from services.gateway.own_body import as_asked, passes
 from services.gateway.policies import Serving
 from tandem.access.keys import TENANT
 from tandem.convert.requests import solve_request_from_pb
 from tandem.method.conversation import TOKENS_PER_MESSAGE, Message
-from tandem.method.cost.allowance import allowance
 from tandem.method.cost.sent import Sent
-from tandem.method.errors import FailedPrecondition, InvalidArgument, ResourceExhausted
+from tandem.method.errors import FailedPrecondition, InvalidArgument
 from tandem.method.profile.profile import Profile
 from tandem.method.request.plan import Judge, Plan, make_plan
 from tandem.method.request.request import Budget, SolveInput, SolveRequest, StopOverrides
@@ -32,7 +32,6 @@ from tandem.method.tools import TOKENS_PER_TOOL, check_tools
 from tandem.v1 import tandem_pb2
 
 _REQUEST_ID = re.compile(r"([A-Za-z0-9._-]{1,64}/)?[A-Za-z0-9._-]{1,128}")  # after the tenant, where callers have one
-_MIN_ANSWER_TOKENS = 16
 _BYTES_PER_PART = 160  # of a message, call or tool beside its text: role, id, kind
 _MAX_STOP_LENGTH = 64
 _MAX_CHARACTERS_PER_TOKEN = 32  # on average; the longest tokens, of white space, have some hundred
@@ -70,13 +69,10 @@ class Admission:
         check_request(asked)
         return asked
 
-    def admit(
-        self, request: SolveRequest, trace_id: str, serving: Serving | None = None, body: str = ""
-    ) -> SolveInput:
+    def admit(self, request: SolveRequest, trace_id: str, serving: Serving | None = None, body: str = "") -> SolveInput:
         """The workflow's input of a request that was `checked` and permitted; its JSON schemas `check_schemas` has yet
         to try.
-        `serving`: by a stricter policy than the profile's, and as what its outcome counts. `body`: the caller's own,
-        which `request.native` names.
+        `serving`: by a stricter policy than the profile's, and as what its outcome counts.
 
         Raises InvalidArgument naming the field, ResourceExhausted for a budget that is too small.
         """
@@ -86,12 +82,10 @@ class Admission:
             raise _too_long(request, profile, f"{tokens} tokens, {tokens - most} too many", most)
         _check_prompts(profile, request)
         plan = self._planned(profile, request, serving)
+        check_budget(plan, request.budget, tokens)
         native = request.native if passes(profile, plan, request) else None
-        sent = sent_natively(body) if native else _sent(profile, request)
-        tokens += sent.others
-        _check_budget(plan, request.budget, tokens)
         named = replace(request, request_id=request.request_id or uuid4().hex, native=native)
-        most = sent.most_tokens if any(model.is_api for model in plan.models.values()) else 0
+        most = _sent(profile, request).most_tokens if any(model.is_api for model in plan.models.values()) else 0
         checks = applicable_checks(profile, request)
         return SolveInput(named, plan, tokens, trace_id, checks=checks, most_prompt=most)
 
@@ -172,17 +166,6 @@ def _check_prompts(profile: Profile, request: SolveRequest) -> None:
         raise InvalidArgument(f"profile {profile.name} has no prompt for {request.task}", field="task")
     if request.json_schema and not (request.tools.tools or profile.prompts.structured):
         raise InvalidArgument(f"profile {profile.name} has no prompt for a JSON schema", field="json_schema")
-
-
-def _check_budget(plan: Plan, budget: Budget, tokens: int) -> None:
-    if budget.max_cost_usd is not None:
-        plan.prices.require_known("budget.max_cost_usd")
-    if allowance(plan, budget, tokens).answer_tokens < min(_MIN_ANSWER_TOKENS, plan.answer_max_tokens):
-        raise ResourceExhausted(
-            f"a budget of {budget.max_cost_usd} USD does not pay for reading the question and an answer of "
-            f"{_MIN_ANSWER_TOKENS} tokens; raise budget.max_cost_usd or shorten the question",
-            reason="BUDGET_TOO_SMALL",
-        )
 
 
 @dataclass(frozen=True, slots=True)

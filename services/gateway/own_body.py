@@ -7,8 +7,9 @@ from dataclasses import replace
 
 from pydantic_core import from_json, to_json
 
+from services.gateway.budget import check_budget
 from services.shared.request_log.bodies import Bodies
-from tandem.method.cost.sent import Sent, sent_in
+from tandem.method.cost.sent import sent_in
 from tandem.method.errors import InvalidArgument, Unavailable
 from tandem.method.profile.endpoint import Api
 from tandem.method.profile.profile import Profile
@@ -87,6 +88,16 @@ async def kept(task: SolveInput, body: PassedBody | None, bodies: Bodies, *, is_
             raise
         return _with(task, None)
     return _with(task, replace(own, dropped=body.dropped))
+
+
+def passed_on(task: SolveInput, body: PassedBody) -> SolveInput:
+    """With the tokens that the body can have where its API reads it. Raises ResourceExhausted where the budget does not
+    pay for them.
+    """
+    sent = sent_in(body.body, len(to_json(body.body)))
+    task = replace(task, question_tokens=task.question_tokens + sent.others, most_prompt=sent.most_tokens)
+    check_budget(task.plan, task.request.budget, task.question_tokens)
+    return task
 
 
 def with_fees(plan: Plan, api: Api, tools: Collection[str]) -> Plan:

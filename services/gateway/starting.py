@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 
 from services.gateway.admission import Admission, check_request_id, request_fingerprint
 from services.gateway.checks import check_passed_schemas, check_schemas
-from services.gateway.own_body import kept, passed_body, require_passed, with_fees
+from services.gateway.own_body import kept, passed_body, passed_on, require_passed, with_fees
 from services.gateway.policies import Policies
 from services.gateway.public_hosts import require_public
+from services.gateway.session_budgets import Join, SessionBudgets
 from services.gateway.temporal import AdmittedRequest, Workflows
 from services.gateway.tenancy import Tenancy
 from services.shared.observability.tracing import current_trace_id
 from services.shared.request_log.bodies import Bodies
 from services.shared.request_log.sessions import Sessions
-from tandem.method.errors import FailedPrecondition, NotFound, Unavailable
+from tandem.method.errors import NotFound, Unavailable
 from tandem.method.request.request import SolveInput
 from tandem.method.request.session import session_of
 from tandem.openai.allowed import PassedBody
@@ -37,6 +37,7 @@ class Starting:
     ) -> None:
         self._admission, self._workflows, self._tenancy, self._policies = admission, workflows, tenancy, policies
         self._sessions, self._bodies = sessions, bodies
+        self._budgets = SessionBudgets(sessions, workflows.status, tenancy.clock)
 
     async def begins(self, request: tandem_pb2.SolveRequest) -> bool:
         """Whether it may begin work: then it waits for its tenant's turn. Who comes back to a request that there is
@@ -61,27 +62,25 @@ class Starting:
         permitted = replace(permitted, session=session_of(permitted))
         serving = await self._policies.serving(permitted, request.profile or self._admission.default)
         # In a thread: tokenising a question would delay all other requests.
-        body = request.native.body
-        task = await asyncio.to_thread(self._admission.admit, permitted, current_trace_id(), serving, body)
+        task = await asyncio.to_thread(self._admission.admit, permitted, current_trace_id(), serving)
         await check_schemas(task.request)
         require_passed(task, request.native)
         task, body = await self._passed(task, request.native)
         task = self._limited(task)
         fingerprint = request_fingerprint(task, asked.budget)
+        join = partial(self._workflows.join_own, task.request_id, fingerprint)
         if task.plan.profile in self._admission.withdrawn:
-            return await self._join_ended(task, fingerprint, lambda: self._admission.must_begin(task.plan.profile))
-        if refusal := await self._refusal_of_session(task):
-            return await self._join_ended(task, fingerprint, refusal)
+            return await self._join_ended(task, join)
 
         async def start(task: SolveInput) -> AdmittedRequest:
             task = await kept(task, body, self._bodies, is_needed=bool(request.native.needs))
             return await self._workflows.start_or_join(task, fingerprint, keep_running=request.keep_running)
 
-        return await self._tenancy.begin(task, start)
+        return await self._budgets.begin(task, lambda held: self._tenancy.begin(held, start), join)
 
     async def _passed(self, task: SolveInput, native: tandem_pb2.Native) -> tuple[SolveInput, PassedBody | None]:
-        """What of the request's own body its API is sent, and the task with the fees of what that may run; None where
-        nothing is passed on. Raises InvalidArgument, ResourceExhausted.
+        """What of the request's own body its API is sent, and the task with the fees of what that may run and the
+        tokens that it can have; None where nothing is passed on. Raises InvalidArgument, ResourceExhausted.
         """
         api = self._admission.profiles[task.plan.profile].llm.api
         if task.request.native is None or api is None:
@@ -90,7 +89,7 @@ class Starting:
         body = await asyncio.to_thread(passed_body, native, api, names)
         await check_passed_schemas(body.schemas, task.request)
         await require_public(body.hosts)
-        return replace(task, plan=with_fees(task.plan, api, body.tools)), body
+        return passed_on(replace(task, plan=with_fees(task.plan, api, body.tools)), body), body
 
     def _limited(self, task: SolveInput) -> SolveInput:
         """With the least of the limits of its session: a bill is estimated otherwise where a limit depends on it."""
@@ -100,39 +99,19 @@ class Starting:
         given = [limit for limit in limits if limit is not None] if request.session else []
         return replace(task, request=replace(request, max_session_usd=min(given, default=None)))
 
-    async def _refusal_of_session(self, task: SolveInput) -> Callable[[], None] | None:
-        """What refuses the turn where its session has cost all that it may. Raises Unavailable where that is not known,
-        and InvalidArgument where a price is not.
-        """
-        request = task.request
-        most = request.max_session_usd
-        if most is None:
-            return None
-        task.plan.prices.require_known("max_session_usd")
-        spent = await self._sessions.spent(request.tenant, request.session)
-        return partial(_refuse, request.session, spent, most) if spent >= most else None
-
     async def spent(self, admitted: AdmittedRequest) -> float | None:
         """What the session of a request has cost so far, in USD; None: it has none, or that is not known."""
         with suppress(Unavailable):
             return await self._sessions.spent(admitted.tenant, admitted.session) if admitted.session else None
         return None
 
-    async def _join_ended(self, task: SolveInput, fingerprint: str, refuse: Callable[[], None]) -> AdmittedRequest:
-        """The request of this id, which began before; a new one is refused."""
+    async def _join_ended(self, task: SolveInput, join: Join) -> AdmittedRequest:
+        """The request of this id, which began before its profile was withdrawn; a new one is refused."""
         try:
-            return await self._workflows.join_own(task.request_id, fingerprint)
+            return await join()
         except NotFound:
-            refuse()
+            self._admission.must_begin(task.plan.profile)
             raise
-
-
-def _refuse(session: str, spent: float, most: float) -> None:
-    raise FailedPrecondition(
-        f"session {session!r} has cost ${spent:.6f} of the ${most:g} that it may cost, so no further turn begins: "
-        "raise max_session_usd, or begin another session",
-        reason="SESSION_BUDGET_SPENT",
-    )
 
 
 def _asks(request: tandem_pb2.SolveRequest) -> bool:

@@ -34,7 +34,9 @@ from tandem.method.request.request import SolveInput, SolveRequest
 
 LOOK_AFTER = timedelta(seconds=30)
 """When a hold that has not settled is looked into: the longest that one of a dead gateway stays."""
-_SAME_START = timedelta(minutes=1)
+SAME_START = timedelta(minutes=1)
+"""Of two callers that start one id at once, one joins a request that began so shortly before, at most."""
+Start = Callable[[SolveInput], Awaitable[AdmittedRequest]]
 _ATTEMPTS = 3
 _MAX_SEEN = 10_000
 
@@ -115,9 +117,7 @@ class Tenancy:
                 reason="BATCHES_NOT_LIMITED",
             )
 
-    async def begin(
-        self, task: SolveInput, start: Callable[[SolveInput], Awaitable[AdmittedRequest]]
-    ) -> AdmittedRequest:
+    async def begin(self, task: SolveInput, start: Start) -> AdmittedRequest:
         """`start` the request, or join the one there is, once its upper bound is held.
 
         Raises LimitReached, InvalidArgument where USD are limited and a price is not known, Unavailable where Redis
@@ -140,7 +140,7 @@ class Tenancy:
                 await self._accounts.release(tenant, task.request_id, self.clock())
             raise
         # Of two callers that start one id at once either may hold it; one that began long ago has been paid.
-        if is_held_anew and admitted.began_at and admitted.began_at < began_at - _SAME_START:
+        if is_held_anew and admitted.began_at and admitted.began_at < began_at - SAME_START:
             await self._accounts.release(tenant, task.request_id, self.clock())
         return admitted
 

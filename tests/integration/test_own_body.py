@@ -414,3 +414,36 @@ async def test_a_tool_that_the_operator_allows_is_passed_on_and_its_fee_is_on_th
     assert reply["usage"]["llm"]["tool_uses"] == {"web_search": 1}
     assert reply["cost"]["usd"] - free["usd"] == pytest.approx(0.01)  # it is nobody's tool in the first request
     assert reply["cost"]["usd_llm_alone"] - free["usd_llm_alone"] == pytest.approx(0.01)
+
+
+LIE = 2_000_000
+USAGES: dict[str, Callable[[], Events]] = {
+    "openai": lambda: openai_chunks(["Yes."], openai_usage(LIE, LIE, cached=LIE // 2)),
+    "anthropic": lambda: anthropic_events(["Yes."], 5, LIE, cached=LIE, written=LIE, hour=LIE),
+    "responses": lambda: responses_events([responses_text("Yes.")], responses_usage(LIE, LIE), pieces=1),
+}
+PATHS = {"openai": "/v1/chat/completions", "anthropic": "/v1/messages", "responses": "/v1/responses"}
+
+
+@pytest.mark.parametrize("protocol", USAGES)
+async def test_what_an_endpoint_claims_is_billed_by_what_was_sent_marked_and_never_beyond_the_budget(
+    protocol: str, redis_url: str, temporal_address: str, tmp_path: Path
+) -> None:
+    """Passed on, where the endpoint's protocol is the caller's, and not, where it is another one."""
+
+    def answer(path: str, body: dict[str, Any]) -> Answer:
+        if "/models" in path:
+            return Answer({"id": "m", "type": "model", "data": [{"id": "m", "object": "model"}]})
+        return Answer(events=USAGES[protocol]())
+
+    async with pair(protocol, answer, tmp_path, redis_url, temporal_address) as (http, _):
+        for path in PATHS.values():
+            said = {"messages": [{"role": "user", "content": "hi"}], "max_tokens": 9}
+            sent = {"input": "hi", "max_output_tokens": 9} if path == PATHS["responses"] else said
+            for budget in (None, 0.002):
+                given = sent | {"model": f"scripted-own-{protocol}/large", "tandem": {"max_cost_usd": budget}}
+                reply = await http.post(path, json=given, timeout=60)
+                assert reply.status_code == 200, reply.text
+                bill = float(reply.headers["x-tandem-cost-usd"])
+                assert 0 < bill <= (budget or 0.003), path
+                assert "an estimate" in json.dumps(reply.json()), path

@@ -63,9 +63,7 @@ async def test_a_prompt_has_no_more_tokens_than_bytes_were_sent_and_is_an_estima
 
 
 @pytest.mark.parametrize(("prompt", "cached"), [(-7, 0), (20, -1)])
-async def test_counts_that_contradict_each_other_tell_nothing(
-    kind: type[ApiWriter], prompt: int, cached: int
-) -> None:
+async def test_counts_that_contradict_each_other_tell_nothing(kind: type[ApiWriter], prompt: int, cached: int) -> None:
     with recorded_api(answers(replied(kind, TEXTS, prompt, 3, cached), kind=kind)) as api:
         engine = started(kind, api)
         _, _, end = await whole(engine, request())

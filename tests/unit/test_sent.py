@@ -90,7 +90,10 @@ def test_what_may_be_text_is_counted_by_its_bytes(part: dict[str, Any]) -> None:
 
 def test_a_vendors_own_tools_add_what_the_vendor_tells_the_model_of_them() -> None:
     ours = [{"name": "a", "input_schema": {}}, {"type": "function", "name": "b"}, {"type": "custom", "name": "c"}]
-    plain, own = sent(said("Hi", tools=ours)), sent(said("Hi", tools=[*ours, {"type": "bash_20250124", "name": "bash"}]))
+    plain, own = (
+        sent(said("Hi", tools=ours)),
+        sent(said("Hi", tools=[*ours, {"type": "bash_20250124", "name": "bash"}])),
+    )
     assert (plain.others, own.others) == (0, 1_024)
 
 
@@ -102,7 +105,11 @@ def test_a_tool_that_may_run_at_the_vendor_adds_its_allowance() -> None:
 
 
 JSON = st.recursive(
-    st.none() | st.booleans() | st.integers(-9, 9) | st.text(max_size=9) | st.sampled_from(["image", "data:", PNG[:40]]),
+    st.none()
+    | st.booleans()
+    | st.integers(-9, 9)
+    | st.text(max_size=9)
+    | st.sampled_from(["image", "data:", PNG[:40]]),
     lambda inner: (
         st.lists(inner, max_size=4)
         | st.dictionaries(

@@ -14,8 +14,10 @@ import pytest
 from redis.asyncio import Redis
 
 from services.shared.request_log.log import RequestLog
+from services.shared.request_log.sessions import TurnHold
 from tandem import Client
 from tandem.client import spending
+from tests.conftest import Hold
 from tests.integration.conftest import System
 from tests.integration.tenants.limiting import until
 
@@ -93,6 +95,113 @@ async def test_a_session_that_has_cost_its_limit_begins_no_further_turn_and_cuts
         "/v1/chat/completions", json=body("x"), headers={**headers, "x-tandem-max-session-usd": "a"}
     )
     assert wrong.status_code == 400
+
+
+async def test_fifty_turns_at_once_cost_no_more_than_their_session_may(
+    system: System, http: httpx.AsyncClient, hold: Hold
+) -> None:
+    most, name = 0.005, uuid4().hex
+    headers = {"x-tandem-session": name, "x-tandem-max-session-usd": str(most)}
+    script = f"[scores=0:0.9 slm_hold=2:{hold} slm_eos=40]"
+
+    async def ask_one(n: int) -> httpx.Response:
+        return await http.post("/v1/chat/completions", json=body(f"{script} {n}"), headers=headers, timeout=120)
+
+    asked = [asyncio.create_task(ask_one(n)) for n in range(50)]
+    await until(lambda: running(system, name), lambda held: held > 0)
+    held = await running(system, name)
+    waiting = asyncio.as_completed(asked)
+    refused = [await next(waiting) for _ in range(50 - held)]
+    assert await running(system, name) == held
+    hold.release()
+    served = [await reply for reply in waiting]
+    assert {reply.status_code for reply in served} == {200}
+    assert {(reply.status_code, reply.json()["error"]["code"]) for reply in refused} == {(429, "session_budget_held")}
+    assert {reply.headers["retry-after"] for reply in refused} == {"2"}
+    assert "x-should-retry" not in refused[0].headers
+    assert 1 <= len(served) < 50
+    assert sum(map(bill, served)) <= most
+    assert await running(system, name) == 0
+    again = await ask(http, body(SAY.format(51)), **headers)
+    assert bill(again) > 0
+
+
+async def running(system: System, session: str) -> int:
+    """Turns of the session that hold something."""
+    return len(await system.log.sessions.due("", session, datetime.max.replace(tzinfo=UTC)))
+
+
+async def test_a_turn_that_runs_alone_begins_whatever_it_may_cost_and_another_waits_for_its_end(
+    system: System, http: httpx.AsyncClient, hold: Hold
+) -> None:
+    name = uuid4().hex
+    script = f"[scores=0:0.9 slm_hold=2:{hold} slm_eos=4]"
+    paid = bill(await ask(http, body(script.replace("hold=", "unheld="))))
+    limit = 1.5 * paid  # less than one turn may cost
+    headers = {"x-tandem-session": name, "x-tandem-max-session-usd": f"{limit:.9f}"}
+    first = asyncio.create_task(ask(http, body(script), **headers))
+    await until(lambda: running(system, name), lambda held: held == 1)
+    refused = await http.post("/v1/chat/completions", json=body(SAY.format(1)), headers=headers)
+    assert (refused.status_code, refused.json()["error"]["type"]) == (429, "rate_limit_error")
+    hold.release()
+    assert paid / 2 < bill(await first) < limit
+    await ask(http, body(SAY.format(2)), **headers)  # a serial session goes on until it has cost so much
+
+
+async def test_a_turn_that_is_cancelled_or_refused_gives_back_what_it_held(
+    system: System, http: httpx.AsyncClient
+) -> None:
+    name = uuid4().hex
+    headers = {"x-tandem-session": name, "x-tandem-max-session-usd": "0.004"}
+    with pytest.raises(httpx.ReadTimeout):
+        await http.post("/v1/chat/completions", json=body("[llm_hold=5]"), headers=headers, timeout=3)
+    await until(lambda: running(system, name), lambda held: held == 0)
+    await ask(http, body(SAY.format(1)), **headers)
+    used = {**headers, "Idempotency-Key": uuid4().hex}
+    await ask(http, body(SAY.format(2)), **used)
+    reused = await http.post("/v1/chat/completions", json=body("another"), headers=used)
+    assert reused.status_code == 409
+    assert await running(system, name) == 0
+
+
+async def test_a_hold_that_a_dead_process_left_stands_in_nobodys_way(system: System, http: httpx.AsyncClient) -> None:
+    """Of a turn that never began, of one that has ended without its bill, and of one that runs."""
+    name, now = uuid4().hex, datetime.now(UTC)
+    headers = {"x-tandem-session": name, "x-tandem-max-session-usd": "0.01"}
+    ended = await ask(http, body(SAY.format(1)))
+    left = {uuid4().hex: now, ended.headers["x-request-id"]: now, uuid4().hex: now + timedelta(hours=1)}
+    sessions = system.log.sessions
+    for each, due_at in left.items():
+        reserved = await sessions.reserve("", name, TurnHold(each, 3_000_000, due_at), 10_000_000)
+        assert reserved.outcome == "OK"
+    reply = await ask(http, body(SAY.format(2)), **headers)
+    assert await sessions.spent("", name) == pytest.approx(bill(ended) + bill(reply), abs=1e-8)
+    assert await running(system, name) == 1  # the one that is not due
+
+
+async def test_holds_never_exceed_the_limit_whatever_begins_and_ends_at_once(redis_url: str) -> None:
+    log, picks = RequestLog(redis_url, timedelta(minutes=5)), random.Random(62)
+    sessions, name, most, due = log.sessions, uuid4().hex, 10_000, datetime.now(UTC)
+    running: dict[str, int] = {}
+    spent = 0
+
+    async def begin(wanted: int) -> None:
+        hold = TurnHold(uuid4().hex, wanted, due)
+        if (await sessions.reserve("a", name, hold, most)).outcome == "OK":
+            running[hold.request_id] = wanted
+
+    for _ in range(60):
+        await asyncio.gather(*(begin(picks.randint(1, 3_000)) for _ in range(20)))
+        assert len(running) == 1 or spent + sum(running.values()) <= most
+        for each in picks.sample(sorted(running), min(len(running), 3)):
+            paid = picks.randint(0, running.pop(each)) // 8
+            spent += paid
+            await asyncio.gather(*(sessions.add("a", name, each, paid) for _ in range(2)))
+            again = await sessions.reserve("a", name, TurnHold(each, 1, due), most)
+            assert again.outcome == "HELD"  # it has ended
+    assert round(await sessions.spent("a", name) * 1e9) == spent
+    assert spent > most / 2
+    await log.close()
 
 
 async def test_a_session_counts_each_ended_request_once_and_exactly(system: System, http: httpx.AsyncClient) -> None:
