@@ -9,7 +9,7 @@ from pydantic_core import from_json, to_json
 
 from services.gateway.budget import check_budget
 from services.shared.request_log.bodies import Bodies
-from tandem.method.cost.sent import sent_in
+from tandem.method.cost.sent import sent_in, uses_in
 from tandem.method.errors import InvalidArgument, Unavailable
 from tandem.method.profile.endpoint import Api
 from tandem.method.profile.profile import Profile
@@ -90,20 +90,16 @@ async def kept(task: SolveInput, body: PassedBody | None, bodies: Bodies, *, is_
     return _with(task, replace(own, dropped=body.dropped))
 
 
-def passed_on(task: SolveInput, body: PassedBody) -> SolveInput:
-    """With the tokens that the body can have where its API reads it. Raises ResourceExhausted where the budget does not
-    pay for them.
+def passed_on(task: SolveInput, body: PassedBody, api: Api) -> SolveInput:
+    """With the tokens that the body can have where its API reads it, and the fees of tools that its vendor may run.
+    Raises ResourceExhausted where the budget does not pay for them.
     """
-    sent = sent_in(body.body, len(to_json(body.body)))
-    task = replace(task, question_tokens=task.question_tokens + sent.others, most_prompt=sent.most_tokens)
-    check_budget(task.plan, task.request.budget, task.question_tokens)
-    return task
-
-
-def with_fees(plan: Plan, api: Api, tools: Collection[str]) -> Plan:
-    """With the fees of the vendor's tools that the request may use."""
-    prices = replace(plan.llm.prices, fees={tool: api.fees[tool] for tool in sorted(tools)})
-    return replace(plan, models={**plan.models, LLM: replace(plan.llm, prices=prices)})
+    prices = replace(task.plan.llm.prices, fees={tool: api.fees[tool] for tool in sorted(body.tools)})
+    plan = replace(task.plan, models={**task.plan.models, LLM: replace(task.plan.llm, prices=prices)})
+    sent = sent_in(body.body, len(to_json(body.body)), body.tools)
+    tokens, uses = task.question_tokens + sent.others, uses_in(body.body, body.tools)
+    check_budget(plan, task.request.budget, tokens)
+    return replace(task, plan=plan, question_tokens=tokens, most_prompt=sent.most_tokens, most_uses=uses)
 
 
 def _with(task: SolveInput, native: Native | None) -> SolveInput:

@@ -9,7 +9,7 @@ from functools import partial
 
 from services.gateway.admission import Admission, check_request_id, request_fingerprint
 from services.gateway.checks import check_passed_schemas, check_schemas
-from services.gateway.own_body import kept, passed_body, passed_on, require_passed, with_fees
+from services.gateway.own_body import kept, passed_body, passed_on, require_passed
 from services.gateway.policies import Policies
 from services.gateway.public_hosts import require_public
 from services.gateway.session_budgets import Join, SessionBudgets
@@ -89,7 +89,7 @@ class Starting:
         body = await asyncio.to_thread(passed_body, native, api, names)
         await check_passed_schemas(body.schemas, task.request)
         await require_public(body.hosts)
-        return passed_on(replace(task, plan=with_fees(task.plan, api, body.tools)), body), body
+        return passed_on(task, body, api), body
 
     def _limited(self, task: SolveInput) -> SolveInput:
         """With the least of the limits of its session: a bill is estimated otherwise where a limit depends on it."""

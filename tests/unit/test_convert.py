@@ -274,7 +274,9 @@ def test_an_outcome_survives_both_final_messages() -> None:
     finished = outcomes.finished_to_pb(insight, insight_pb2.GenerateFinished)
     assert finished.tokens == COUNTS.completion + COUNTS.overrun
     assert outcomes.outcome_from_pb(finished, COUNTS, 3) == insight
-    assert insight.uninterrupted == TokenCounts(0, 2, COUNTS.completion + COUNTS.overrun, is_estimated=True)
+    assert insight.uninterrupted == TokenCounts(
+        0, 2, COUNTS.completion + COUNTS.overrun, is_estimated=True, tool_uses=COUNTS.tool_uses
+    )
     answer = GenerationOutcome("eos", "text", COUNTS, 2.0, None, 1, False, "insight", **called)
     executed = outcomes.finished_to_pb(answer, execution_pb2.ExecuteFinished)
     assert outcomes.outcome_from_pb(executed, COUNTS, 1, is_logged=False) == answer

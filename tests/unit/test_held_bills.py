@@ -21,14 +21,17 @@ from tests.planned import changed, used
 from tests.unit.test_cost import PLAN
 from workflows.request_state import RequestState
 
-CACHED = RolePrices(3.0, 0.3, 15.0, cache_write=3.75, cache_write_hour=6.0)
+CACHED = RolePrices(3.0, 0.3, 15.0, cache_write=3.75, cache_write_hour=6.0, fees={"web_search": 0.01})
+USES = {"web_search": 3}
 API = changed(changed(PLAN, "llm", is_api=True, prices=CACHED), "slm", is_api=True)
 PLANS = st.sampled_from([changed(PLAN, "llm", is_api=True, prices=CACHED), API, replace(API, stages=[])])
 TOKENS = st.integers(0, 10**7)
 
 
 def task(plan: Plan, most_prompt: int, budget: float | None, question: int = 10) -> SolveInput:
-    return SolveInput(SolveRequest("r", "q", budget=Budget(budget)), plan, question, most_prompt=most_prompt)
+    return SolveInput(
+        SolveRequest("r", "q", budget=Budget(budget)), plan, question, most_prompt=most_prompt, most_uses=USES
+    )
 
 
 @st.composite
@@ -47,7 +50,8 @@ def test_whatever_apis_report_within_what_was_sent_their_bill_is_within_the_hold
     given_task = task(plan, most, budget)
     allowed = allowance(plan, given_task.request.budget, given_task.question_tokens)
     written = data.draw(st.integers(0, allowed.llm_caps[-1] if allowed.llm_caps else 0))
-    llm = data.draw(prompts(most)) if written else TokenCounts()
+    searched = TokenCounts(tool_uses={"web_search": data.draw(st.integers(0, USES["web_search"]))})
+    llm = data.draw(prompts(most)) + searched if written else TokenCounts()
     slm = data.draw(prompts(most + written)) + TokenCounts(completion=data.draw(st.integers(0, allowed.answer_tokens)))
     bill = held_to(used(llm + TokenCounts(completion=written), slm), plan, budget)
     assert nano_usd(cost(plan, bill, 10).usd) <= upper_bound(given_task).nano_usd
@@ -57,7 +61,8 @@ def test_whatever_apis_report_within_what_was_sent_their_bill_is_within_the_hold
 def test_a_bill_that_is_cut_is_at_most_the_limit_or_what_was_counted_piece_by_piece(
     plan: Plan, most: float, read: int, cached: int, completion: int
 ) -> None:
-    usage = used(TokenCounts(read, cached, completion, written=read // 2), TokenCounts(completion=3))
+    llm = TokenCounts(read, cached, completion, written=read // 2, tool_uses={"web_search": read % 129})
+    usage = used(llm, TokenCounts(completion=3))
     bill = held_to(usage, plan, most)
     counted = cost(plan, held_to(usage, plan, 0.0), 10).usd
     now, before = cost(plan, bill, 10).usd, cost(plan, usage, 10).usd

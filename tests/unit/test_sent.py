@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic_core import to_json
 
-from tandem.method.cost.sent import ADDED_TOKENS, Sent, sent_in
+from tandem.method.cost.sent import ADDED_TOKENS, Sent, sent_in, uses_in
 from tandem.method.tokens import TokenCounts
 
 MEGABYTE = base64.b64encode(bytes(1 << 20)).decode()
@@ -20,8 +20,8 @@ CLAUDES = {"type": "base64", "media_type": "image/png", "data": MEGABYTE}
 USER = {"role": "user"}
 
 
-def sent(body: dict[str, Any], **run_by_vendor: int) -> Sent:
-    return sent_in(body, len(to_json(body)), run_by_vendor)
+def sent(body: dict[str, Any], *tools: str) -> Sent:
+    return sent_in(body, len(to_json(body)), tools)
 
 
 def said(*parts: Any, name: str = "messages", **more: Any) -> dict[str, Any]:
@@ -99,9 +99,19 @@ def test_a_vendors_own_tools_add_what_the_vendor_tells_the_model_of_them() -> No
 
 def test_a_tool_that_may_run_at_the_vendor_adds_its_allowance() -> None:
     search = said("Hi", tools=[{"type": "web_search_20250305", "name": "web_search"}])
-    assert sent(search, web_search=50_000).others == sent(search).others + 50_000
-    assert sent(said("Hi", web_search_options={}), web_search=50_000).others == 50_000
-    assert sent(said("Hi"), web_search=50_000).others == 0
+    assert sent(search, "web_search").others == sent(search).others + 100_000
+    assert sent(said("Hi", web_search_options={}), "web_search").others == 100_000
+    few = said("Hi", tools=[{"type": "web_search_20250305", "name": "web_search", "max_uses": 3}])
+    assert sent(few, "web_search").others == sent(few).others + 30_000
+
+
+def test_a_vendors_tool_runs_as_often_as_the_body_says_or_ten_times() -> None:
+    search, fetch = {"type": "web_search_20250305", "max_uses": 3}, {"type": "web_fetch_20260318"}
+    assert uses_in(said("Hi", tools=[search, fetch]), ("web_search", "web_fetch")) == {"web_fetch": 10, "web_search": 3}
+    assert uses_in({"tools": [{"type": "web_search"}], "max_tool_calls": 2}, ("web_search",)) == {"web_search": 2}
+    for wrong in (-1, "many", True, 10**9, None, [1]):
+        most = uses_in({"tools": [{"type": "web_search", "max_uses": wrong}]}, ("web_search",))["web_search"]
+        assert most == (128 if wrong == 10**9 else 10)
 
 
 JSON = st.recursive(

@@ -50,6 +50,7 @@ class Writing:
     cache: CacheUse = field(default_factory=CacheUse)
     wants_logprobs: bool = False
     native: Mapping[str, Any] | None = None  # the caller's own body, for an API: sent in the conversation's place
+    vendors_tools: tuple[str, ...] = ()  # that the vendor may run, by name
     on_sent: Callable[[int], None] = lambda tokens: None
     """Called with an estimate of the prompt's tokens before an API is asked, which may be paid whatever happens
     then.

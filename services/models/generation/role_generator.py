@@ -238,6 +238,7 @@ class RoleGenerator:
             cache=cache_use(task),
             wants_logprobs=work.may_call,
             native=work.native,
+            vendors_tools=tuple(task.prices.fees),
             on_sent=lambda tokens: page.count(tokens, 0),
         )
         return LoggedGeneration(

@@ -30,7 +30,8 @@ def upper_bound(task: SolveInput) -> Charge:
 
 
 def held_to(usage: Usage, plan: Plan, most_usd: float | None) -> Usage:
-    """Where the bill is more than `most_usd`, less of what APIs alone report: their prompts, which are estimates then.
+    """Where the bill is more than `most_usd`, less of what APIs alone report: their prompts and the uses of their
+    vendors' tools, which are estimates then.
 
     What was counted piece by piece stays, and so does what own engines counted.
     """
@@ -39,11 +40,14 @@ def held_to(usage: Usage, plan: Plan, most_usd: float | None) -> Usage:
         return usage
     share = max(0.0, (most_usd - counted) / (usd - counted))
     return {
-        role: replace(counts.reading(int(counts.read * share)), is_estimated=True)
-        if plan.models[role].is_api and counts.read
-        else counts
+        role: _shrunk(counts, share) if plan.models[role].is_api and (counts.read or counts.tool_uses) else counts
         for role, counts in usage.items()
     }
+
+
+def _shrunk(counts: TokenCounts, share: float) -> TokenCounts:
+    uses = {tool: int(number * share) for tool, number in counts.tool_uses.items()}
+    return replace(counts.reading(int(counts.read * share)), is_estimated=True, tool_uses=uses)
 
 
 def charge_of(result: SolveResult) -> Charge:
@@ -71,7 +75,9 @@ def _worst_usage(task: SolveInput, allowed: Allowance, prompt: Mapping[str, int]
     read = {role: tokens + written for role, tokens in prompt.items()}
     num_prefills = len(plan.stages) + 1 if plan.prefill_ahead else 1
     usage = {role: TokenCounts() for role in plan.models} | {
-        LLM: TokenCounts(prompt=prompt[LLM] if written else 0, completion=written),
+        LLM: TokenCounts(prompt=prompt[LLM], completion=written, tool_uses=task.most_uses)
+        if written
+        else TokenCounts(),
         SLM: TokenCounts(prompt=num_prefills * read[SLM], completion=allowed.answer_tokens),
         SCORER: TokenCounts(prompt=(len(plan.stages) + 1) * read[SCORER]),
     }
@@ -87,7 +93,9 @@ def _worst_usage(task: SolveInput, allowed: Allowance, prompt: Mapping[str, int]
 def _counted(usage: Usage, plan: Plan) -> Usage:
     """Without what APIs alone report."""
     return {
-        role: replace(counts, prompt=0, cached=0, written=0, written_hour=0) if plan.models[role].is_api else counts
+        role: replace(counts, prompt=0, cached=0, written=0, written_hour=0, tool_uses={})
+        if plan.models[role].is_api
+        else counts
         for role, counts in usage.items()
     }
 

@@ -4,7 +4,7 @@ and files.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +22,9 @@ _PACKED = 4  # characters of text that a byte of a file may stand for
 _LIKELY_BYTES = 16  # of a file for each of its tokens: an ordinary PDF has 50,000 for a page
 _MOST_FILE = 1 << 20  # the longest context; so much has a file that is only named
 _MOST_DESCRIPTION = 1_024  # of a tool that the vendor describes itself, with what it tells the model of it
+MOST_USES, _MOST_SAID = 10, 128
+"""Of a tool that the vendor runs, in one reply: where the body does not say, and whatever it says."""
+_MOST_FOUND = 10_000  # tokens that one use adds, such as the results of a search
 _DESCRIBED_HERE = ("", "function", "custom", "namespace")
 _DATA = ("source.data", "image_url.url", "image_url", "file.file_data", "file_data", "input_audio.data")
 
@@ -40,11 +43,9 @@ class Sent:
         return self.text + self.others + ADDED_TOKENS
 
 
-def sent_in(body: Mapping[str, Any], size: int, run_by_vendor: Mapping[str, int] | None = None) -> Sent:
-    """What a body of any of the three protocols holds, `size` bytes of JSON.
-
-    `run_by_vendor`: tools that the vendor runs, by the beginning of their type, and how many tokens each may add to the
-    prompt.
+def sent_in(body: Mapping[str, Any], size: int, tools: Collection[str] = ()) -> Sent:
+    """What a body of any of the three protocols holds, `size` bytes of JSON. `tools`: the vendor's own that it may use,
+    which add what they find.
     """
     data, others, likely = 0, 0, 0
     for part in _parts(body):
@@ -55,22 +56,29 @@ def sent_in(body: Mapping[str, Any], size: int, run_by_vendor: Mapping[str, int]
             most = min(_PACKED * held + _PAGE, _MOST_FILE) if held else _MOST_FILE
             data, others = data + held, others + most
             likely += min(most, _LIKELY_IMAGE + held // _LIKELY_BYTES)
-    tools = _of_tools(body, run_by_vendor or {})
-    return Sent(size - data, others + tools, likely)
+    named = sum(str(tool.get("type", "")) not in _DESCRIBED_HERE for tool in _tools(body))
+    found = sum(uses_in(body, tools).values()) * _MOST_FOUND
+    return Sent(size - data, others + named * _MOST_DESCRIPTION + found, likely)
 
 
-def _of_tools(body: Mapping[str, Any], run_by_vendor: Mapping[str, int]) -> int:
-    """Tokens of tools that the body only names, at most."""
+def uses_in(body: Mapping[str, Any], tools: Collection[str]) -> dict[str, int]:
+    """How often the vendor may run each of its own `tools` for one reply: as often as the body says, else MOST_USES."""
+    own = [(str(tool.get("type")), tool.get("max_uses")) for tool in _tools(body)]
+    of_all = _count(body.get("max_tool_calls"), MOST_USES)
+    return {
+        tool: next((_count(most, of_all) for kind, most in own if kind.startswith(tool)), of_all)
+        for tool in sorted(tools)
+    }
+
+
+def _count(given: Any, otherwise: int) -> int:
+    is_count = isinstance(given, int) and not isinstance(given, bool) and given >= 0
+    return min(given, _MOST_SAID) if is_count else otherwise
+
+
+def _tools(body: Mapping[str, Any]) -> list[dict[str, Any]]:
     given = body.get("tools")
-    kinds = [str(tool.get("type", "")) for tool in given if isinstance(tool, dict)] if isinstance(given, list) else []
-    named = [kind for kind in kinds if kind not in _DESCRIBED_HERE]
-    run = sum(
-        tokens
-        for name, tokens in run_by_vendor.items()
-        for place in (*named, *body)  # `web_search_options` stands beside the tools
-        if place.startswith(name)
-    )
-    return run + len(named) * _MOST_DESCRIPTION
+    return [tool for tool in given if isinstance(tool, dict)] if isinstance(given, list) else []
 
 
 def _parts(body: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:

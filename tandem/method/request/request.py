@@ -106,7 +106,8 @@ class SolveRequest:
 class SolveInput:
     """A request that was admitted. `plan` has the overrides applied; `question_tokens` counts with the small model's
     tokenizer, with the most that images and files can have. `most_prompt`: tokens that an API can count of the plain
-    question's prompt, at most; 0: no API reads it.
+    question's prompt, at most; 0: no API reads it. `most_uses`: how often the large model's vendor may run each of
+    its own tools.
 
     `checks` are those of profile and request that have something to compare with; without any, no trial is made.
 
@@ -122,6 +123,7 @@ class SolveInput:
     checks: list[CheckSpec] = field(default_factory=list)
     bound: Charge | None = None
     most_prompt: int = 0
+    most_uses: dict[str, int] = field(default_factory=dict)
 
     @property
     def request_id(self) -> str:

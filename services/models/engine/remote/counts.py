@@ -46,7 +46,7 @@ def estimated_tokens(conversation: Conversation) -> int:
 def _sent(writing: Writing, said: str) -> Sent:
     if writing.native is None:
         return Sent(_bytes(said) + _bytes(writing.json_schema))
-    sent = sent_in(writing.native, len(to_json(writing.native)))
+    sent = sent_in(writing.native, len(to_json(writing.native)), writing.vendors_tools)
     return Sent(sent.text + _bytes(writing.earlier.text), sent.others, sent.likely)
 
 
