@@ -2,27 +2,23 @@
 
 from __future__ import annotations
 
-import asyncio
-import json
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
-from urllib.request import urlopen
 
 import jwt
 
 from services.shared.identity.caller import Caller
+from services.shared.identity.issuer_keys import IssuerKeys, UnknownKey
 from tandem.access.keys import ROLES, TENANT
 from tandem.client.contract import readable
-from tandem.method.errors import Unauthenticated, Unavailable
+from tandem.method.errors import Unauthenticated
 
 logger = logging.getLogger(__name__)
 
 _ALGORITHMS = ["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"]
 _LEEWAY_SECONDS = 30
-_TIMEOUT_SECONDS = 5
-_KEYS_SECONDS = 300  # a key that the issuer withdrew is refused after this time
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,43 +36,28 @@ class Issuer:
 
 class Tokens:
     def __init__(self, issuer: Issuer) -> None:
-        self._issuer = issuer
-        self._keys: jwt.PyJWKClient | None = None
+        self._issuer, self._keys = issuer, IssuerKeys(issuer.issuer, issuer.jwks_url)
 
     async def caller(self, token: str) -> Caller:
         """Raises Unauthenticated with the reason, and Unavailable where the issuer's keys cannot be had."""
         try:
-            return self._caller_of(await asyncio.to_thread(self._verified, token))
-        except (jwt.PyJWKClientConnectionError, OSError, json.JSONDecodeError, KeyError) as error:
-            raise Unavailable(
-                f"the keys of {self._issuer.issuer} cannot be read: {error}", reason="ISSUER_UNAVAILABLE"
-            ) from error
-        except (jwt.PyJWTError, _BadClaim) as error:
+            return self._caller_of(self._verified(token, await self._keys.key(_key_id(token))))
+        except (jwt.PyJWTError, UnknownKey, _BadClaim) as error:
             raise _refusal(str(error)) from error
         except (TypeError, ValueError, OverflowError, RecursionError) as error:
             raise _refusal("it has a form that no issuer gives to tokens") from error
 
-    def _verified(self, token: str) -> Mapping[str, Any]:
-        issuer = self._issuer
-        self._keys = self._keys or jwt.PyJWKClient(self._jwks_url(), lifespan=_KEYS_SECONDS, timeout=_TIMEOUT_SECONDS)
+    def _verified(self, token: str, key: jwt.PyJWK) -> Mapping[str, Any]:
         claims: Mapping[str, Any] = jwt.decode(
             token,
-            self._keys.get_signing_key_from_jwt(token),
+            key,
             algorithms=_ALGORITHMS,
-            audience=issuer.audience,
-            issuer=issuer.issuer,
+            audience=self._issuer.audience,
+            issuer=self._issuer.issuer,
             leeway=_LEEWAY_SECONDS,
             options={"require": ["exp", "iss", "aud"]},
         )
         return claims
-
-    def _jwks_url(self) -> str:
-        if self._issuer.jwks_url:
-            return self._issuer.jwks_url
-        with urlopen(
-            f"{self._issuer.issuer.rstrip('/')}/.well-known/openid-configuration", timeout=_TIMEOUT_SECONDS
-        ) as reply:
-            return str(json.load(reply)["jwks_uri"])
 
     def _caller_of(self, claims: Mapping[str, Any]) -> Caller:
         """Raises _BadClaim."""
@@ -95,6 +76,17 @@ class Tokens:
 
 class _BadClaim(Exception):
     """The message says which, and what it must be."""
+
+
+def _key_id(token: str) -> str:
+    """Of the key by which the token is signed. Raises InvalidTokenError where it names none."""
+    header = jwt.get_unverified_header(token)
+    if header.get("alg") not in _ALGORITHMS:
+        raise jwt.InvalidAlgorithmError("its algorithm is not one of an issuer's")
+    key_id = header.get("kid")
+    if not isinstance(key_id, str):
+        raise jwt.InvalidTokenError("it names no key (kid)")
+    return key_id
 
 
 def _refusal(why: str) -> Unauthenticated:
