@@ -22,6 +22,7 @@ if TYPE_CHECKING:  # every command needs this module, and only those that call t
     import grpc
 
 
+_CHANNEL_CLOSED = "Channel closed!"  # gRPC's own words, of a call whose client closed its channel
 # gRPC's own words, from a server that has read no more than the length.
 _TOO_LARGE = re.compile(r"^SERVER: Received message larger than max \((\d+) vs\. (\d+)\)")
 
@@ -40,6 +41,8 @@ class SetupError(UserError):
 
 LOADING = "LOADING"
 """The reason for which a process refuses its calls until it is ready."""
+SERVER_ENDS = "SERVER_ENDS"
+"""The reason for which a process ends its calls when it ends; who asks again reaches another one."""
 CANNOT_START = "cannot start: "
 """What the last line of a process begins with that ends because of a SetupError."""
 
@@ -71,8 +74,8 @@ class RequestError(UserError):
 
     @property
     def is_connection_lost(self) -> bool:
-        """No gateway is there, or one that starts, which says nothing about the request: ask again."""
-        return self.code.name == "UNAVAILABLE" and self.reason in ("", LOADING)
+        """No gateway is there, or one that starts or ends, which says nothing about the request: ask again."""
+        return self.code.name == "UNAVAILABLE" and self.reason in ("", LOADING, SERVER_ENDS)
 
 
 def from_rpc(error: grpc.RpcError) -> RequestError:
@@ -87,6 +90,8 @@ def from_rpc(error: grpc.RpcError) -> RequestError:
     info, bad, retry = error_details_pb2.ErrorInfo(), error_details_pb2.BadRequest(), error_details_pb2.RetryInfo()
     for detail in status.details if status else ():
         detail.Unpack(info) or detail.Unpack(bad) or detail.Unpack(retry)
+    if error.code().name == "CANCELLED" and not info.reason and error.details() != _CHANNEL_CLOSED:
+        return _not_accepted()
     return RequestError(
         code=error.code(),
         message=error.details() or error.code().name,
@@ -94,6 +99,15 @@ def from_rpc(error: grpc.RpcError) -> RequestError:
         field=bad.field_violations[0].field if bad.field_violations else "",
         retry_after_s=retry.retry_delay.ToMilliseconds() / 1000 if retry.HasField("retry_delay") else None,
         metadata=info.metadata,
+    )
+
+
+def _not_accepted() -> RequestError:
+    """A gateway has no CANCELLED of its own: gRPC ends with it what reached a server that stops, and had not begun."""
+    import grpc
+
+    return RequestError(
+        grpc.StatusCode.UNAVAILABLE, "the gateway ended before it accepted this call: ask again", SERVER_ENDS
     )
 
 

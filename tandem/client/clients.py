@@ -20,7 +20,7 @@ from tandem.client.events import Completed, Event, event_from_pb
 from tandem.client.gateway import Gateway
 from tandem.client.request import Question, SolveOptions, solve_request
 from tandem.client.unary_calls import AsyncUnaryCalls, Metadata, UnaryCalls, trace_context
-from tandem.errors import RequestError, from_rpc
+from tandem.errors import SERVER_ENDS, RequestError, from_rpc
 from tandem.method.timeouts import Timeouts
 from tandem.v1 import tandem_pb2, tandem_pb2_grpc
 
@@ -39,7 +39,7 @@ class _Progress:
         self.request.CopyFrom(request)
         self.request_id = request.request_id  # as the gateway names it, once it has accepted the request
         self.is_complete = False
-        self._is_resumed = False
+        self._is_resumed = self._was_there = False
         self._lost_since: float | None = None
 
     def is_new(self, message: tandem_pb2.SolveEvent) -> bool:
@@ -52,12 +52,15 @@ class _Progress:
         return not (message.HasField("accepted") and self._is_resumed)
 
     def may_reconnect(self, error: RequestError) -> bool:
-        """Whether it has begun, and the gateway was there within the last minute."""
+        """Whether a gateway was there within the last minute, and has the request, or ended before it took it: the
+        client names the request, so that who asks twice joins it.
+        """
         now = time.monotonic()
         self._lost_since = now if self._lost_since is None else self._lost_since
-        self._is_resumed = True
+        self._is_resumed = bool(self.request.resume_after)
+        self._was_there |= error.reason == SERVER_ENDS and bool(self.request.request_id)
         is_retryable = error.is_connection_lost and now - self._lost_since < _GIVE_UP_AFTER_SECONDS
-        return is_retryable and bool(self.request.resume_after)
+        return is_retryable and bool(self.request.resume_after or self._was_there)
 
 
 def _solve_metadata() -> Metadata:

@@ -7,7 +7,7 @@ import pytest
 
 from tandem.client import clients
 from tandem.client.clients import _Progress
-from tandem.errors import RequestError
+from tandem.errors import SERVER_ENDS, RequestError
 from tandem.v1 import tandem_pb2
 
 LOST = RequestError(grpc.StatusCode.UNAVAILABLE, "connection refused")
@@ -64,6 +64,16 @@ def test_a_repeated_accepted_is_no_news_to_the_caller(clock: Clock) -> None:
 
 def test_a_request_that_has_not_begun_is_not_asked_again(clock: Clock) -> None:
     assert not _Progress(tandem_pb2.SolveRequest(question="q")).may_reconnect(LOST)
+
+
+def test_a_request_whose_gateway_ends_before_it_has_begun_is_asked_again_under_its_id(clock: Clock) -> None:
+    ends = RequestError(grpc.StatusCode.UNAVAILABLE, "it ends", reason=SERVER_ENDS)
+    progress = _Progress(tandem_pb2.SolveRequest(question="q", request_id="r"))
+    assert progress.may_reconnect(ends)
+    assert progress.may_reconnect(LOST)  # while the next one starts
+    accepted = tandem_pb2.SolveEvent(cursor="0", accepted=tandem_pb2.Accepted(request_id="r"))
+    assert progress.is_new(accepted)  # to the caller, who has seen none
+    assert not _Progress(tandem_pb2.SolveRequest(question="q")).may_reconnect(ends)  # it would be a second one
 
 
 def test_an_error_of_the_request_is_no_lost_connection(clock: Clock) -> None:

@@ -149,7 +149,7 @@ async def _abort(
 
 
 class SlowReaderInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # not generic at run time
-    """The outermost interceptor: it writes the messages itself, because what yields one is not told how long it takes.
+    """Outside of all that make messages: it writes them itself, because what yields one is not told how long it takes.
 
     gRPC has no limit for this: a client with an HTTP/2 window of 0 answers pings, and may stay for as long as its
     connection.

@@ -16,6 +16,7 @@ from grpc_reflection.v1alpha import reflection
 
 from services.shared.observability.tracing import server_interceptors
 from services.shared.process.callers import NOBODY, CallCheck, Callers
+from services.shared.process.ending import EndingInterceptor
 from services.shared.process.interceptors import ErrorInterceptor, KnownError, SlowReaderInterceptor
 from services.shared.process.start import address_of, require_bound
 from services.shared.process.status import from_engine
@@ -28,6 +29,7 @@ logger = logging.getLogger(__name__)
 
 _LIFE_SIGN_SECONDS = 1.0
 _LOADING_SECONDS = 1.0
+_CLOSE_SECONDS = 5.0  # from the end of the grace until gRPC cuts what has not taken its status
 MESSAGE_LIMIT = 16 * 1024 * 1024
 MOST_STREAMS = 1024
 """Of one connection; an HTTP gateway has one for all its callers (`MAX_CONNECTIONS`)."""
@@ -98,8 +100,8 @@ class Server:
         self._host, self._transport = host, transport
         self._has_loaded = False
         errors = ErrorInterceptor(transport.guard(callers, [self._check_loaded, *checks]), known_error)
-        self.slow_readers = SlowReaderInterceptor()
-        interceptors = [self.slow_readers, *server_interceptors(), errors]
+        self._ending, self.slow_readers = EndingInterceptor(), SlowReaderInterceptor()
+        interceptors = [self._ending, self.slow_readers, *server_interceptors(), errors]
         self.grpc = grpc.aio.server(interceptors=interceptors, options=_options(receive_limit))
         self.port = transport.listen(self.grpc, address_of(host, port), is_public=callers.anyone)
         self._health = add_health(self.grpc)
@@ -127,10 +129,14 @@ class Server:
         await set_health(self._health, self.services, serving=False)
 
     async def stop(self, grace: timedelta, pause: timedelta = timedelta(0)) -> None:
-        """Not ready first, then no new calls, then whatever still runs is cancelled after `grace`."""
+        """Not ready first, then no new calls, then whatever still runs ends with SERVER_ENDS after `grace`."""
         await self._health.enter_graceful_shutdown()
         await asyncio.sleep(pause.total_seconds())
-        await self.grpc.stop(grace.total_seconds())
+        await self._ending.accept_arrived()
+        stopping = asyncio.create_task(self.grpc.stop(grace.total_seconds() + _CLOSE_SECONDS))
+        await asyncio.wait({stopping}, timeout=grace.total_seconds())
+        self._ending.end()
+        await stopping
         await self._health_port.stop()
 
     async def _check_loaded(self, metadata: Mapping[str, str]) -> None:

@@ -165,7 +165,8 @@ def _end_of(client: Client, request: Request) -> tuple[str, dict[str, Any] | Non
 def _judge(request: Request, error: RequestError | None, state: str, bill: dict[str, Any] | None) -> Outcome:
     code = error.code.name if error else ""
     says = f"{state}; {code} {error.reason}: {error}" if error else state
-    if state == "running" or (code and code not in _CLEAR):
+    is_bare = code == "CANCELLED" and error is not None and not error.reason  # the caller has not cancelled it
+    if state == "running" or is_bare or (code and code not in _CLEAR):
         return Outcome(request, Ending.DEFECT, bill, says)
     if bill is None:
         return Outcome(request, Ending.CLEAR_ERROR if error or state == "unknown" else Ending.DEFECT, None, says)
