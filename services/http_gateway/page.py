@@ -1,4 +1,6 @@
-"""The page at `/`: its files, which come from this process alone, and the JSON that it reads."""
+"""The page at `/` and that of the API at `/docs`: their files, which come from this process alone, and the JSON that
+the first one reads.
+"""
 
 from __future__ import annotations
 
@@ -36,6 +38,10 @@ _POLICY = (
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 _HEADERS = {"x-content-type-options": "nosniff", "referrer-policy": "no-referrer", "cache-control": "no-cache"}
+# Swagger UI writes styles into its elements, and its icons into its style sheet.
+_DOCS_POLICY = _POLICY.replace("style-src 'self'", "style-src 'self' 'unsafe-inline'").replace(
+    "img-src 'self'", "img-src 'self' data:"
+)
 # Why a view shows a caller nothing, now and later.
 _NOT_HERE = {"PERMISSION_DENIED", "FAILED_PRECONDITION", "UNIMPLEMENTED"}
 Messages = AsyncIterator[tandem_pb2.SolveEvent]
@@ -78,10 +84,12 @@ api = APIRouter(prefix="/api", include_in_schema=False, route_class=BodyRoute)
 
 
 def mount(app: FastAPI, client: AsyncClient, jaeger: str = "") -> None:
-    """Adds the page and its API. `jaeger`: where its links to traces lead; empty: it has none."""
+    """Adds the pages and the API of the first one. `jaeger`: where its links to traces lead; empty: it has none."""
     app.state.gateway, app.state.jaeger = client, jaeger
     app.include_router(api)
     app.get("/", include_in_schema=False, response_model=None)(_index)
+    app.get("/docs", include_in_schema=False, response_model=None)(_docs)
+    app.mount("/docs/assets", _Files(packages=[("fastapi_swagger", "resources")]))
     app.mount("/assets", _Files(directory=_FILES))
 
 
@@ -167,12 +175,17 @@ async def request(client: Caller, request_id: str) -> dict[str, Any]:
 class _Files(StaticFiles):
     def file_response(self, *args: Any, **kwargs: Any) -> Response:
         response = super().file_response(*args, **kwargs)
-        response.headers.update(_HEADERS)
+        response.headers.update({**_HEADERS, "content-security-policy": _POLICY})
         return response
 
 
 async def _index() -> FileResponse:
     return FileResponse(_FILES / "index.html", headers={**_HEADERS, "content-security-policy": _POLICY})
+
+
+async def _docs() -> FileResponse:
+    """It loads the schema, for which the API's credential is needed."""
+    return FileResponse(_FILES / "docs.html", headers={**_HEADERS, "content-security-policy": _DOCS_POLICY})
 
 
 async def _stream(first: tandem_pb2.SolveEvent, messages: Messages, ending: Ending) -> AsyncIterator[bytes]:

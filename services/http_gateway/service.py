@@ -10,11 +10,8 @@ from uuid import uuid4
 
 import grpc
 from fastapi import FastAPI, Header, Request, Response
-from fastapi.openapi.docs import get_swagger_ui_html
-from fastapi.responses import HTMLResponse, PlainTextResponse
-from fastapi.staticfiles import StaticFiles
+from fastapi.responses import PlainTextResponse
 from opentelemetry import propagate, trace
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.middleware.cors import CORSMiddleware
 
 from services.http_gateway import batches, completion, outcomes, page, planner
@@ -177,6 +174,12 @@ class OpenAIService:
             grpc.StatusCode.NOT_FOUND, f"the model {name!r} does not exist", "UNKNOWN_PROFILE", "profile"
         )
 
+    async def schema(self, request: Request, authorization: Authorization = "") -> dict[str, Any]:
+        """What this process serves, for those whom the gateway serves."""
+        await self._for(authorization).profiles()
+        found: dict[str, Any] = request.app.openapi()
+        return found
+
     def _for(self, authorization: str) -> AsyncClient:
         """The gateway's client for the sender of this header, whose credential goes on as it is."""
         return self._client.for_caller(bearer(authorization))
@@ -201,7 +204,7 @@ def make_app(
 ) -> FastAPI:
     """`jaeger`: where the page's links to traces lead; empty: it has none."""
     service = OpenAIService(client, readiness)
-    app = FastAPI(title="Tandem", description="OpenAI's chat API", docs_url=None, redoc_url=None)
+    app = FastAPI(title="Tandem", description="OpenAI's chat API", openapi_url=None)
     app.router.route_class = BodyRoute
     app.state.max_body_bytes = max_body_bytes
     app.state.bodies = Bodies(client, most_waiting)
@@ -214,9 +217,7 @@ def make_app(
     app.get("/v1/models/{name:id}")(service.model)
     app.get("/healthz", include_in_schema=False, response_model=None)(service.healthz)
     app.get("/readyz", include_in_schema=False, response_model=None)(service.readyz)
-    app.get("/metrics", include_in_schema=False, response_model=None)(_metrics)
-    app.get("/docs", include_in_schema=False, response_model=None)(_docs)
-    app.mount("/docs/assets", StaticFiles(packages=[("fastapi_swagger", "resources")]))
+    app.get("/openapi.json", include_in_schema=False)(service.schema)
     page.mount(app, client, jaeger)
     app.include_router(planner.router)
     app.include_router(batches.router)
@@ -288,18 +289,3 @@ class _Counted:
             if not is_counted:
                 count(500)  # which Starlette replies beyond this middleware
             raise
-
-
-async def _metrics() -> Response:
-    return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
-
-
-async def _docs() -> HTMLResponse:
-    """The OpenAPI page; everything that it loads comes from this process."""
-    return get_swagger_ui_html(
-        openapi_url="/openapi.json",
-        title="Tandem",
-        swagger_js_url="/docs/assets/swagger-ui-bundle.js",
-        swagger_css_url="/docs/assets/swagger-ui.css",
-        swagger_favicon_url="/docs/assets/favicon-32x32.png",
-    )

@@ -29,12 +29,13 @@ async def tab() -> AsyncIterator[Visit]:
         yield visiting
 
 
-async def test_the_page_of_the_api_shows_its_operations(tab: Visit) -> None:
-    await tab.page.goto(f"{tab.address}/docs")
-    operation = tab.page.locator(".opblock").filter(has_text="/v1/chat/completions")
-    await expect(operation).to_be_visible()
-    await operation.get_by_role("button").first.click()
-    await expect(operation.get_by_text("Idempotency-Key")).to_be_visible()
+async def test_the_page_of_the_api_shows_its_operations(system: System) -> None:
+    async with own_tab(system.client.address) as tab:
+        await tab.page.goto(f"{tab.address}/docs")
+        operation = tab.page.locator(".opblock").filter(has_text="/v1/chat/completions")
+        await expect(operation).to_be_visible()
+        await operation.get_by_role("button").first.click()
+        await expect(operation.get_by_text("Idempotency-Key")).to_be_visible()
 
 
 async def test_the_page_says_that_the_gateway_does_not_answer_and_what_to_do(tab: Visit) -> None:

@@ -112,6 +112,11 @@ async def test_the_page_allows_nothing_from_elsewhere_and_nothing_inline(http: h
     assert set(policy.values()) == {"'self'", "'none'"}
     for path in ("/", "/assets/app.js", "/assets/vendor/fonts/plex-sans.woff2"):
         assert (await http.get(path)).headers["x-content-type-options"] == "nosniff"
+    for path in ("/", "/docs", "/assets/index.html", "/assets/docs.html", "/docs/assets/swagger-ui.css"):
+        assert "frame-ancestors 'none'" in (await http.get(path)).headers["content-security-policy"]
+    assert (
+        "'unsafe-inline'" not in (await http.get("/docs")).headers["content-security-policy"].partition("style-src")[0]
+    )
     assert (await http.get("/assets/../service.py")).status_code == 404
     assert "/api/profiles" not in (await http.get("/openapi.json")).json()["paths"]
 

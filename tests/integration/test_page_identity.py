@@ -65,3 +65,14 @@ async def test_without_a_key_it_asks_for_one_and_with_one_it_shows_what_that_key
         await tab.open(f"#/requests/{guarded.of_another}")
         await expect(tab.page.get_by_role("alert")).to_contain_text(guarded.of_another)
         tab.assert_kept_to_itself()
+
+
+async def test_the_page_of_the_api_asks_with_the_key_that_the_page_was_given(guarded: Guarded) -> None:
+    async with a_browser() as browser, visit(browser, guarded.address) as tab:
+        await tab.open()
+        await tab.page.get_by_label("API key or token").fill(guarded.key)
+        await tab.page.keyboard.press("Enter")
+        await expect(tab.page.get_by_role("alert")).to_have_count(0)
+        await tab.page.goto(f"{guarded.address}/docs")
+        await expect(tab.page.locator(".opblock").filter(has_text="/v1/chat/completions")).to_be_visible()
+        tab.assert_kept_to_itself()

@@ -1,4 +1,4 @@
-"""How calls end with their server: with a reason by which a client asks again, whether they run or wait to be accepted."""
+"""How calls end with their server: with a reason to ask again, whether they run or wait to be accepted."""
 
 from __future__ import annotations
 

@@ -93,7 +93,6 @@ SENT = {
     "GET /docs/assets/...": Sent(lambda names: "swagger-ui.css"),
     "GET /healthz": Sent(),
     "GET /readyz": Sent(),
-    "GET /metrics": Sent(),
 }
 
 
