@@ -34,6 +34,7 @@ from services.models.without_engine import token_counter
 from services.shared.checks.registry import add_remote
 from services.shared.file_store.store import FileStore
 from services.shared.identity.authentication import ApiKeys, Authentication, IdentitySettings
+from services.shared.identity.turns import LookUps
 from services.shared.observability import availability, metrics, outcome_metrics, tracing
 from services.shared.process.callers import Callers
 from services.shared.process.redis import open_request_log
@@ -99,8 +100,8 @@ class GatewaySettings(ProcessSettings):
         4,
         gt=0,
         validation_alias="TANDEM_MAX_STARTING",
-        description="with a file of tenants, requests that are on their way to the models at once; others wait for "
-        "their turn",
+        description="with a file of tenants, requests that are on their way to the models at once; and look-ups at "
+        "once, with and without; others wait for their turn",
     )
     tenants: Path | None = Field(
         None, validation_alias="TANDEM_TENANTS", description="file of `tandem tenants`: what each tenant may use"
@@ -173,7 +174,7 @@ async def build(
     service = TandemService(admission, workflows, log, limits, tenancy, server.slow_readers.end_slowest, keys)
     tandem_pb2_grpc.add_TandemServiceServicer_to_server(service, server.grpc)
     batched = BatchedRequests(admission, workflows, tenancy, service.policies, asyncio.get_running_loop())
-    erasing = add_batches(settings, server, BatchWorkflows(temporal, is_searchable), batched)
+    erasing = add_batches(settings, server, BatchWorkflows(temporal, is_searchable), batched, service.look_ups)
     renewing = partial(keep_certificate, temporal)
     chores: list[Chore] = [partial(cancel_orphans, workflows, log, datetime.now(UTC)), *erasing, renewing]
     if tenancy.is_on:
@@ -182,14 +183,18 @@ async def build(
 
 
 def add_batches(
-    settings: GatewaySettings, server: Server, workflows: BatchWorkflows, requests: BatchedRequests
+    settings: GatewaySettings,
+    server: Server,
+    workflows: BatchWorkflows,
+    requests: BatchedRequests,
+    look_ups: LookUps,
 ) -> list[Chore]:
     """Serve batches and their files. Returns the chore that erases old ones, where one is to."""
     store = FileStore(settings.files)
-    files = FileService(Files(store, settings.max_stored_bytes), Uploads(), requests.require_allowed)
+    files = FileService(Files(store, settings.max_stored_bytes), Uploads(), requests.require_allowed, look_ups)
     batch_pb2_grpc.add_FileServiceServicer_to_server(files, server.grpc)
     batches = Batches(store, workflows, requests.admit, requests.require_allowed)
-    batch_pb2_grpc.add_BatchServiceServicer_to_server(BatchService(batches), server.grpc)
+    batch_pb2_grpc.add_BatchServiceServicer_to_server(BatchService(batches, look_ups), server.grpc)
     if settings.retention is None or not settings.files:
         return []
     return [Retention(store, workflows, settings.retention).keep_erasing]

@@ -176,14 +176,13 @@ class _Terms:
     sampling: Sampling
 
 
-def request_fingerprint(task: SolveInput, asked: Budget) -> str:
+def request_fingerprint(request: SolveRequest, profile: str, asked: Budget) -> str:
     """Distinguishes a repeated request from another one under the same id: whatever changes its answer, its price or
     its payer.
 
     `asked` is the budget that the caller named: a change of the tenant's limits makes no other request of it.
     """
-    request = task.request
-    identity = f"{task.plan.profile}\0{request.question}" + (f"\0{request.task}" if request.task != "answer" else "")
+    identity = f"{profile}\0{request.question}" + (f"\0{request.task}" if request.task != "answer" else "")
     if request.history:
         identity += f"\0{json.dumps([_said(message) for message in request.history])}"
     identity += "".join(f"\0{check.name}:{check.argument}" for check in request.checks)

@@ -43,7 +43,7 @@ class BatchedRequests:
         task, admitted = self.workflows.prepared(input_, keep_running=True)
         self.admission.must_begin(task.plan.profile)
         self._wait_for(check_schemas(task.request))
-        memo = memo_of(task, admitted, request_fingerprint(task, asked.budget))
+        memo = memo_of(task, admitted, request_fingerprint(task.request, task.plan.profile, asked.budget))
         return Start(task, memo, task.request.tenant if self.workflows.is_fair else "")
 
     def _wait_for(self, work: Coroutine[Any, Any, T]) -> T:

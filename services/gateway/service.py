@@ -25,10 +25,10 @@ from services.gateway.starting import Starting
 from services.gateway.states import States
 from services.gateway.temporal import AdmittedRequest, Status, Workflows
 from services.gateway.tenancy import LimitUse, Tenancy
-from services.gateway.turns import Turns
-from services.gateway.visibility import Listed, visibility_query
+from services.gateway.visibility import Listed, PageToken, visibility_query
 from services.shared.identity.authentication import ApiKeys
 from services.shared.identity.caller import Caller, current_caller
+from services.shared.identity.turns import LookUps, Turns, takes_turn
 from services.shared.observability.spans import set_attributes
 from services.shared.request_log.log import RequestLog
 from tandem.access.keys import ApiKey
@@ -41,7 +41,7 @@ from tandem.method.rule.stop_rule import member_of
 from tandem.v1 import tandem_pb2, tandem_pb2_grpc
 
 NAME = tandem_pb2.DESCRIPTOR.services_by_name["TandemService"].full_name
-_LIST, _MAX_LIST = 20, 1000
+_LIST, _MOST_LISTED = 20, 100
 _STATES = {
     "running": tandem_pb2.REQUEST_STATE_RUNNING,
     "completed": tandem_pb2.REQUEST_STATE_COMPLETED,
@@ -67,12 +67,15 @@ class TandemService(tandem_pb2_grpc.TandemServiceServicer):
             return tenancy.tenants.keep_days(tenant)
 
         self.policies = Policies(admission.profiles, log.promises, keep_days)
-        self._starting = Starting(admission, workflows, tenancy, self.policies, log.sessions, log.bodies)
+        self._turns = Turns(limits.max_starting)
+        self.look_ups = LookUps(limits.max_starting, keeps_pace=tenancy.is_on)
         self._states = States(admission.profiles, workflows, log)
+        self._starting = Starting(
+            admission, workflows, tenancy, self.policies, log.sessions, log.bodies, self._states, self.look_ups
+        )
         self._outcomes = Outcomes(
             admission.profiles, self.policies, log.promises, workflows, self._states, keep_days, tenancy.clock
         )
-        self._turns = Turns(limits.max_starting)
         self._readers = Readers(workflows, log, limits, end_slowest)
 
     def drain(self) -> None:
@@ -93,12 +96,13 @@ class TandemService(tandem_pb2_grpc.TandemServiceServicer):
         scope(request, caller)
         await self._readers.make_room()
         with self._readers.admitted(request.tenant, shares=self._tenancy.is_on) as reader:
-            waits = self._tenancy.is_on and await self._starting.begins(request)
+            found = await self._starting.found(request)
+            waits = self._tenancy.is_on and found is None
             sign = partial(self._readers.sign_of_work, request.request_id)
             async with self._turns.turn(request.tenant, waits=waits, sign=sign) as turn:
                 is_admitted = False
                 try:
-                    admitted = await self._starting.start_or_join(request)
+                    admitted = found or await self._starting.start_or_join(request)
                     is_admitted = True
                     set_attributes(trace.get_current_span(), {"tandem.session": admitted.session or None})
                     spent, told = await self._starting.spent(admitted), self._admission.tells_effort(admitted.profile)
@@ -116,6 +120,7 @@ class TandemService(tandem_pb2_grpc.TandemServiceServicer):
                         reader.leave(request.request_id, keep_running=request.keep_running)
                     raise
 
+    @takes_turn
     async def GetRequest(
         self, request: tandem_pb2.GetRequestRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> tandem_pb2.GetRequestResponse:
@@ -131,12 +136,14 @@ class TandemService(tandem_pb2_grpc.TandemServiceServicer):
             shadow=shadow_to_pb(shadow) if shadow else None,
         )
 
+    @takes_turn
     async def GetTimeline(
         self, request: tandem_pb2.GetTimelineRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> tandem_pb2.GetTimelineResponse:
         request_id = current_caller().internal_id(_required_id(request.request_id))
         return timeline_to_pb(request.request_id, await self._workflows.timeline(request_id))
 
+    @takes_turn
     async def CancelRequest(
         self, request: tandem_pb2.CancelRequestRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> tandem_pb2.CancelRequestResponse:
@@ -146,6 +153,7 @@ class TandemService(tandem_pb2_grpc.TandemServiceServicer):
             await self._workflows.cancel(request_id)
         return tandem_pb2.CancelRequestResponse(request_id=request.request_id, state=_state(status))
 
+    @takes_turn
     async def DeleteRequest(
         self, request: tandem_pb2.DeleteRequestRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> tandem_pb2.DeleteRequestResponse:
@@ -162,17 +170,20 @@ class TandemService(tandem_pb2_grpc.TandemServiceServicer):
         await self._workflows.delete(request_id, self._log)
         return tandem_pb2.DeleteRequestResponse(request_id=request.request_id)
 
+    @takes_turn
     async def ListRequests(
         self, request: tandem_pb2.ListRequestsRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> tandem_pb2.ListRequestsResponse:
-        if request.limit > _MAX_LIST:
-            raise InvalidArgument(f"at most {_MAX_LIST} requests are listed at once", field="limit")
         check_where(request.where)
         caller = current_caller()
         kind = DRY_RUN_WORKFLOW if request.dry_runs else SOLVE_WORKFLOW
         query = visibility_query(request.where, "" if caller.sees_all else caller.tenant, kind)
-        found = await self._workflows.visibility.newest(query, request.limit or _LIST)
-        return tandem_pb2.ListRequestsResponse(requests=[_summary(listed, caller) for listed in found])
+        after = PageToken.parse(request.page_token) if request.page_token else None
+        size = min(request.limit or _LIST, _MOST_LISTED)
+        found, following = await self._workflows.visibility.newest(query, size, after)
+        return tandem_pb2.ListRequestsResponse(
+            requests=[_summary(listed, caller) for listed in found], next_page_token=str(following or "")
+        )
 
     async def ListProfiles(
         self, request: tandem_pb2.ListProfilesRequest, context: grpc.aio.ServicerContext[Any, Any]
@@ -186,6 +197,7 @@ class TandemService(tandem_pb2_grpc.TandemServiceServicer):
         default = self._admission.default if self._admission.default in usable else ""
         return tandem_pb2.ListProfilesResponse(profiles=usable.values(), default_profile=default)
 
+    @takes_turn
     async def CountTokens(
         self, request: tandem_pb2.CountTokensRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> tandem_pb2.CountTokensResponse:
@@ -195,6 +207,7 @@ class TandemService(tandem_pb2_grpc.TandemServiceServicer):
         tokens, most = await asyncio.to_thread(self._admission.count, permitted)
         return tandem_pb2.CountTokensResponse(tokens=tokens, most=most)
 
+    @takes_turn
     async def ListTenants(
         self, request: tandem_pb2.ListTenantsRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> tandem_pb2.ListTenantsResponse:
@@ -208,12 +221,14 @@ class TandemService(tandem_pb2_grpc.TandemServiceServicer):
             raise FailedPrecondition("this gateway has no API keys: TANDEM_API_KEYS names no file", reason="NO_KEYS")
         return tandem_pb2.ListKeysResponse(keys=map(_key, self._keys.listed(current_caller())))
 
+    @takes_turn
     async def ReportOutcome(
         self, request: tandem_pb2.ReportOutcomeRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> tandem_pb2.ReportOutcomeResponse:
         request_id = current_caller().internal_id(_required_id(request.request_id))
         return await self._outcomes.report(request, request_id, await self._states.status(request_id))
 
+    @takes_turn
     async def ListPromises(
         self, request: tandem_pb2.ListPromisesRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> tandem_pb2.ListPromisesResponse:

@@ -13,13 +13,15 @@ from services.gateway.own_body import kept, passed_body, passed_on, require_pass
 from services.gateway.policies import Policies
 from services.gateway.public_hosts import require_public
 from services.gateway.session_budgets import Join, SessionBudgets
+from services.gateway.states import States
 from services.gateway.temporal import AdmittedRequest, Workflows
 from services.gateway.tenancy import Tenancy
+from services.shared.identity.turns import LookUps
 from services.shared.observability.tracing import current_trace_id
 from services.shared.request_log.bodies import Bodies
 from services.shared.request_log.sessions import Sessions
 from tandem.method.errors import NotFound, Unavailable
-from tandem.method.request.request import SolveInput
+from tandem.method.request.request import SolveInput, SolveRequest
 from tandem.method.request.session import session_of
 from tandem.openai.allowed import PassedBody
 from tandem.v1 import tandem_pb2
@@ -34,29 +36,42 @@ class Starting:
         policies: Policies,
         sessions: Sessions,
         bodies: Bodies,
+        states: States,
+        look_ups: LookUps,
     ) -> None:
         self._admission, self._workflows, self._tenancy, self._policies = admission, workflows, tenancy, policies
-        self._sessions, self._bodies = sessions, bodies
+        self._sessions, self._bodies, self._states, self._look_ups = sessions, bodies, states, look_ups
         self._budgets = SessionBudgets(sessions, workflows.status, tenancy.clock)
 
-    async def begins(self, request: tandem_pb2.SolveRequest) -> bool:
-        """Whether it may begin work: then it waits for its tenant's turn. Who comes back to a request that there is
-        does not.
+    async def found(self, request: tandem_pb2.SolveRequest) -> AdmittedRequest | None:
+        """The request that there is, where the caller comes back to it or it has ended: it is not admitted again. None
+        where the request may be new.
 
-        Raises InvalidArgument, Unavailable.
+        Raises NotFound where nothing is asked, FailedPrecondition where something else is, LimitReached, Unavailable,
+        InvalidArgument.
         """
-        if not (_asks(request) and request.resume_after):
-            return _asks(request)
-        try:
-            await self._workflows.join(check_request_id(request.request_id))
-        except NotFound:
-            return True
-        return False
+        if not request.request_id:
+            return None
+        request_id = check_request_id(request.request_id)
+        if not _asks(request):
+            async with self._look_ups.turn(request.tenant):
+                return await self._workflows.join(request_id)
+        if not (request.resume_after or await self._states.is_published(request_id)):
+            return None
+        asked = self._admission.checked(request)
+        async with self._look_ups.turn(request.tenant):
+            with suppress(NotFound):  # Temporal has lost it since, or never had it
+                return await self._workflows.join_own(request_id, *self._fingerprints(asked))
+        return None
+
+    def _fingerprints(self, asked: SolveRequest) -> set[str]:
+        """Whether its own body is passed on, its plan decided: with it and without."""
+        profile = asked.profile or self._admission.default
+        bodies = (asked.native, None)
+        return {request_fingerprint(replace(asked, native=each), profile, asked.budget) for each in bodies}
 
     async def start_or_join(self, request: tandem_pb2.SolveRequest) -> AdmittedRequest:
-        """Start the request, or join it; an id without a question joins what there is."""
-        if request.request_id and not _asks(request):
-            return await self._workflows.join(check_request_id(request.request_id))
+        """Start the request, or join it."""
         asked = self._admission.checked(request)
         permitted = self._tenancy.permit(asked, request.profile or self._admission.default)
         permitted = replace(permitted, session=session_of(permitted))
@@ -67,7 +82,7 @@ class Starting:
         require_passed(task, request.native)
         task, body = await self._passed(task, request.native)
         task = self._limited(task)
-        fingerprint = request_fingerprint(task, asked.budget)
+        fingerprint = request_fingerprint(task.request, task.plan.profile, asked.budget)
         join = partial(self._workflows.join_own, task.request_id, fingerprint)
         if task.plan.profile in self._admission.withdrawn:
             return await self._join_ended(task, join)

@@ -24,9 +24,15 @@ class States:
         status = await self._workflows.status(request_id)
         if status.state == "running":
             with suppress(TandemError):
-                if await self._log.decisions.get(request_id, RESULT_SLOT):
+                if await self._log.decisions.has(request_id, RESULT_SLOT):
                     return Status("completed", await self._workflows.result(request_id))
         return status
+
+    async def is_published(self, request_id: str) -> bool:
+        """Whether the request log has its result. False where that does not answer."""
+        with suppress(TandemError):
+            return await self._log.decisions.has(request_id, RESULT_SLOT)
+        return False
 
     async def shadow(self, request_id: str, status: Status) -> ShadowResult | None:
         profile = self._profiles.get(status.result.profile) if status.result else None

@@ -138,11 +138,11 @@ class Workflows:
         """The request with this id, whether it runs or has ended. Raises NotFound, Unavailable."""
         return _admitted(request_id, await (await self._describe(request_id)).memo())
 
-    async def join_own(self, request_id: str, fingerprint: str) -> AdmittedRequest:
-        """As `join`. Raises FailedPrecondition where the id has another fingerprint, or is another workflow's."""
+    async def join_own(self, request_id: str, *fingerprints: str) -> AdmittedRequest:
+        """As `join`. Raises FailedPrecondition where the id has none of these, or is another workflow's."""
         description = await _described(self._handle(request_id))
         memo = await description.memo()
-        if description.workflow_type != SOLVE_WORKFLOW or memo.get("fingerprint") != fingerprint:
+        if description.workflow_type != SOLVE_WORKFLOW or memo.get("fingerprint") not in fingerprints:
             raise _reused(request_id)
         return replace(_admitted(request_id, memo), began_at=description.start_time)
 

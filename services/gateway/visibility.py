@@ -10,9 +10,9 @@ from __future__ import annotations
 import heapq
 import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from temporalio.api.operatorservice.v1 import ListSearchAttributesRequest
@@ -58,6 +58,37 @@ class Listed:
 
 
 @dataclass(frozen=True, slots=True)
+class PageToken:
+    """Where the next page of a list begins: after the requests `seen` of those that began at `moment`."""
+
+    moment: datetime
+    seen: frozenset[str]
+
+    @classmethod
+    def parse(cls, text: str) -> PageToken:
+        """Raises InvalidArgument."""
+        moment, *seen = text.split(" ")
+        try:
+            found = cls(datetime.fromisoformat(moment).astimezone(UTC), frozenset(seen))
+        except (ValueError, OverflowError):
+            raise InvalidArgument("this is no next_page_token of a list", field="page_token") from None
+        return found
+
+    @classmethod
+    def following(cls, page: Sequence[Listed]) -> PageToken:
+        moment = page[-1].started_at
+        return cls(moment, frozenset(each.request_id for each in page if each.started_at == moment))
+
+    def __str__(self) -> str:
+        return " ".join([self.moment.isoformat(), *sorted(self.seen)])
+
+    @property
+    def condition(self) -> str:
+        """Temporal keeps a time more exactly than Python does."""
+        return f"StartTime < '{(self.moment + timedelta(microseconds=1)).isoformat()}'"
+
+
+@dataclass(frozen=True, slots=True)
 class Spent:
     """A request of a tenant: its bill, or of one that runs, or ended without one, its upper bound."""
 
@@ -73,8 +104,12 @@ class Visibility:
     def __init__(self, client: Client, is_searchable: bool) -> None:
         self._client, self.is_searchable = client, is_searchable
 
-    async def newest(self, query: str, limit: int) -> list[Listed]:
-        """Requests that match a visibility query, newest first. Raises FailedPrecondition, Unavailable."""
+    async def newest(
+        self, query: str, limit: int, after: PageToken | None = None
+    ) -> tuple[list[Listed], PageToken | None]:
+        """At most `limit` requests that match a visibility query, newest first, and where more of them follow. Raises
+        FailedPrecondition, Unavailable.
+        """
         if not self.is_searchable:
             raise FailedPrecondition(
                 f"this Temporal namespace does not have the search attributes {', '.join(SEARCH_ATTRIBUTES.values())}; "
@@ -82,11 +117,16 @@ class Visibility:
                 reason="NOT_SEARCHABLE",
             )
         try:
-            return await _newest(self._client, query, limit)
+            if after is None:
+                found = await _newest(self._client, query, limit + 1)
+            else:
+                found = await _newest(self._client, f"{query} AND {after.condition}", limit + 1 + len(after.seen))
         except RPCError as error:
             if error.status == RPCStatusCode.INVALID_ARGUMENT:
                 raise InvalidArgument(f"the query cannot be run: {error.message}", field="where") from error
             raise unavailable(error) from error
+        page = [each for each in found if after is None or each.request_id not in after.seen]
+        return page[:limit], PageToken.following(page[:limit]) if len(page) > limit else None
 
     async def running_since_before(self, moment: datetime) -> list[str]:
         """Ids of the requests that began before `moment` and have not ended. Raises Unavailable."""

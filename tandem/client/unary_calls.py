@@ -41,6 +41,19 @@ def outcome_request(request_id: str, outcome: bool | float) -> tandem_pb2.Report
     return to_message(tandem_pb2.ReportOutcomeRequest, request_id=request_id, **said)
 
 
+def next_page(
+    asked: tandem_pb2.ListRequestsRequest, found: tandem_pb2.ListRequestsResponse, limit: int
+) -> tandem_pb2.ListRequestsRequest | None:
+    """The request for what is missing of `limit`; None where nothing is, or there is no more."""
+    missing, token = limit - len(found.requests), found.next_page_token
+    found.ClearField("next_page_token")
+    if not token or missing <= 0:
+        return None
+    following = tandem_pb2.ListRequestsRequest(limit=missing, page_token=token)
+    following.MergeFrom(tandem_pb2.ListRequestsRequest(where=asked.where, dry_runs=asked.dry_runs))
+    return following
+
+
 def trace_context() -> Metadata:
     """The current trace context, as the W3C headers of a call."""
     from opentelemetry import propagate  # here, because it takes a tenth of the import of this module
@@ -71,11 +84,14 @@ class UnaryCalls:
         return self._call(self._stub.DeleteRequest, to_message(tandem_pb2.DeleteRequestRequest, request_id=request_id))
 
     def list(self, where: str = "", limit: int = 20, dry_runs: bool = False) -> tandem_pb2.ListRequestsResponse:
-        """Requests that match `where` (`cost > 0.01 and stage = 2`), newest first; or their dry runs. Raises
-        RequestError.
+        """At most `limit` requests that match `where` (`cost > 0.01 and stage = 2`), newest first; or their dry runs.
+        Asks for page after page. Raises RequestError.
         """
         asked = to_message(tandem_pb2.ListRequestsRequest, where=where, limit=limit, dry_runs=dry_runs)
-        return self._call(self._stub.ListRequests, asked)
+        found = self._call(self._stub.ListRequests, asked)
+        while following := next_page(asked, found, limit):
+            found.MergeFrom(self._call(self._stub.ListRequests, following))
+        return found
 
     def profiles(self) -> tandem_pb2.ListProfilesResponse:
         return self._call(self._stub.ListProfiles, tandem_pb2.ListProfilesRequest())
@@ -133,11 +149,14 @@ class AsyncUnaryCalls:
         )
 
     async def list(self, where: str = "", limit: int = 20, dry_runs: bool = False) -> tandem_pb2.ListRequestsResponse:
-        """Requests that match `where` (`cost > 0.01 and stage = 2`), newest first; or their dry runs. Raises
-        RequestError.
+        """At most `limit` requests that match `where` (`cost > 0.01 and stage = 2`), newest first; or their dry runs.
+        Asks for page after page. Raises RequestError.
         """
         asked = to_message(tandem_pb2.ListRequestsRequest, where=where, limit=limit, dry_runs=dry_runs)
-        return await self._call(self._stub.ListRequests, asked)
+        found = await self._call(self._stub.ListRequests, asked)
+        while following := next_page(asked, found, limit):
+            found.MergeFrom(await self._call(self._stub.ListRequests, following))
+        return found
 
     async def profiles(self) -> tandem_pb2.ListProfilesResponse:
         return await self._call(self._stub.ListProfiles, tandem_pb2.ListProfilesRequest())

@@ -2022,27 +2022,31 @@ class ListRequestsRequest(_message.Message):
     WHERE_FIELD_NUMBER: _builtins.int
     LIMIT_FIELD_NUMBER: _builtins.int
     DRY_RUNS_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     where: _builtins.str
     """Conditions joined by `and` and `or`, as in `cost > 0.01 and stage = 2`. Fields: cost, saved, stage, reason, profile,
     tenant, state, started. Empty: every request.
     """
     limit: _builtins.int
-    """At most so many, 1..1000; 0 stands for 20."""
+    """At most so many on a page, which has at most 100; 0 stands for 20."""
     dry_runs: _builtins.bool
     """Instead of requests, what the small models said beside those that the large one answered (the profile's `shadow.small`): `usd` and
     `saved_ratio` are those of the request with agreement; `reason` is VERIFIED where they agreed, with the large model too,
     UNVERIFIED_BEST where they agreed on another answer, LLM_FINISHED where they did not.
     """
+    page_token: _builtins.str
+    """A `next_page_token` of a list with the same conditions; empty: the first page."""
     def __init__(
         self,
         *,
         where: _builtins.str = ...,
         limit: _builtins.int = ...,
         dry_runs: _builtins.bool = ...,
+        page_token: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["dry_runs", b"dry_runs", "limit", b"limit", "where", b"where"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["dry_runs", b"dry_runs", "limit", b"limit", "page_token", b"page_token", "where", b"where"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -2053,16 +2057,20 @@ class ListRequestsResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     REQUESTS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """Where the next page begins; empty: this is the last one."""
     @_builtins.property
     def requests(self) -> _containers.RepeatedCompositeFieldContainer[Global___RequestSummary]: ...
     def __init__(
         self,
         *,
         requests: _abc.Iterable[Global___RequestSummary] | None = ...,
+        next_page_token: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["requests", b"requests"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["next_page_token", b"next_page_token", "requests", b"requests"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import time
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
+import grpc
 import pytest
 
+from services.gateway.visibility import PageToken
 from tandem import RequestError, to_dict
+from tandem.errors import from_rpc
+from tandem.v1 import tandem_pb2
 from tests.integration.asking import BOUND_SECONDS
 from tests.integration.conftest import System
 
@@ -40,6 +45,47 @@ async def test_requests_are_found_by_cost_stage_reason_and_tenant(system: System
     for where in (f"cost > {middle:.12f}", "stage >= 2", "stage = 3 and reason = sufficient"):
         [row] = await found(system, f"tenant = {tenant} and {where}", 1)
         assert row["request_id"] == late["request_id"], where
+
+
+async def test_a_list_comes_in_pages_that_have_each_request_once(
+    system: System, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("services.gateway.service._MOST_LISTED", 2)
+    tenant = uuid4().hex
+    ids = [(await system.client.ask("[scores=0:0.9 slm_eos=2]", tenant=tenant)).request_id for _ in range(5)]
+    where = f"tenant = {tenant}"
+    await found(system, where, len(ids))  # the client asks for page after page
+    pages, token = [], ""
+    while token or not pages:
+        asked = tandem_pb2.ListRequestsRequest(where=where, limit=1000, page_token=token)
+        page = await system.client._stub.ListRequests(asked)
+        pages.append([row.request_id for row in page.requests])
+        token = page.next_page_token
+    assert pages == [ids[4:2:-1], ids[2:0:-1], ids[:1]]
+    three = await system.client.list(where, 3)
+    assert ([row.request_id for row in three.requests], three.next_page_token) == (ids[4:1:-1], "")
+
+
+async def test_requests_that_began_at_one_moment_are_on_one_page_each(system: System) -> None:
+    tenant, now = uuid4().hex, datetime.now(UTC)
+    ids = {(await system.client.ask("[scores=0:0.9 slm_eos=2]", tenant=tenant)).request_id for _ in range(3)}
+    await found(system, f"tenant = {tenant}", len(ids))
+    at_once = PageToken(now + timedelta(hours=1), frozenset(sorted(ids)[:2]))  # as if two of them had begun then
+    asked = tandem_pb2.ListRequestsRequest(where=f"tenant = {tenant}", page_token=str(at_once))
+    page = await system.client._stub.ListRequests(asked)
+    assert {row.request_id for row in page.requests} == ids - at_once.seen
+    assert PageToken.parse(str(at_once)) == at_once
+
+
+@pytest.mark.parametrize(
+    "token", ["x", "2026-01-01", "2026-01-01T00:00:00", "9999-99-99T00:00:00+00:00 a", " ", "\x00"]
+)
+async def test_a_page_token_of_no_list_is_refused_by_name(system: System, token: str) -> None:
+    asked = tandem_pb2.ListRequestsRequest(page_token=token)
+    with pytest.raises(grpc.aio.AioRpcError) as refused:
+        await system.client._stub.ListRequests(asked)
+    error = from_rpc(refused.value)
+    assert (error.code, error.field) == (grpc.StatusCode.INVALID_ARGUMENT, "page_token")
 
 
 async def test_a_failed_request_is_found_with_its_cost(system: System) -> None:

@@ -166,12 +166,12 @@ def test_other_tools_make_another_request() -> None:
         ToolUse(), ToolUse((WEATHER,)), ToolUse((replace(WEATHER, strict=True),)), ToolUse((WEATHER,), "required"),
         ToolUse((WEATHER,), parallel=False),
     ]  # fmt: skip
-    prints = [request_fingerprint(replace(plain, request=asked(tools=use)), Budget()) for use in others]
+    prints = [request_fingerprint(asked(tools=use), plain.plan.profile, Budget()) for use in others]
     assert len(set(prints)) == len(others)
     histories: list[list[Message]] = [
         [],
         [ASKED, CALLED, SUN, RAIN],
         [ASKED, replace(CALLED, calls=(OTHER, CALL)), SUN, RAIN],
     ]
-    prints = [request_fingerprint(replace(plain, request=asked(history=said)), Budget()) for said in histories]
+    prints = [request_fingerprint(asked(history=said), plain.plan.profile, Budget()) for said in histories]
     assert len(set(prints)) == len(histories)

@@ -7,8 +7,9 @@ from contextlib import AsyncExitStack
 
 import pytest
 
-from services.gateway import turns as module
-from services.gateway.turns import Turn, Turns
+from services.shared.identity import turns as module
+from services.shared.identity.turns import Turn, Turns
+from tandem.method.errors import LimitReached
 
 
 class _Clock:
@@ -167,3 +168,49 @@ async def test_who_joins_needs_no_turn() -> None:
         await stack.enter_async_context(turns.turn("loud"))
         for _ in range(3):
             await stack.enter_async_context(turns.turn("loud", waits=False))
+
+
+async def test_a_tenants_look_ups_keep_a_pace_after_a_burst_and_those_that_wait_too_long_are_refused() -> None:
+    clock = _Clock()
+    pace = module.Pace(per_minute=60, clock=clock)
+    burst = [pace._reserved("loud") for _ in range(6)]
+    assert burst == [0.0] * 6  # those of five seconds, and the one that is due
+    waits = [pace._reserved("loud") for _ in range(5)]
+    assert waits == [1.0, 2.0, 3.0, 4.0, 5.0]
+    for _ in range(3):  # who is refused pushes nobody back
+        with pytest.raises(LimitReached) as refused:
+            pace._reserved("loud")
+        assert (refused.value.retry_after_s, refused.value.tenant) == (6.0, "loud")
+    assert pace._reserved("quiet") == 0.0
+    clock.now += 6.0
+    assert pace._reserved("loud") == 0.0
+
+
+async def test_a_pace_forgets_tenants_that_are_gone() -> None:
+    clock = _Clock()
+    pace = module.Pace(per_minute=60_000, clock=clock)
+    for number in range(100):
+        pace._reserved(f"tenant-{number}")
+    clock.now += 3600
+    for _ in range(100):
+        pace._reserved("here")
+    assert set(pace._next) == {"here"}
+
+
+async def test_look_ups_run_a_few_at_once_in_all_and_each_tenant_may_have_one() -> None:
+    look_ups, running, is_over = module.LookUps(2, keeps_pace=False), list[str](), asyncio.Event()
+
+    async def look_up(tenant: str) -> None:
+        async with look_ups.turn(tenant):
+            running.append(tenant)
+            await is_over.wait()
+
+    loud = [asyncio.create_task(look_up("loud")) for _ in range(20)]
+    await _settled()
+    assert running == ["loud"] * 2
+    quiet = asyncio.create_task(look_up("quiet"))
+    await _settled()
+    assert running == ["loud", "loud", "quiet"]
+    is_over.set()
+    await asyncio.gather(*loud, quiet)
+    assert len(running) == 21

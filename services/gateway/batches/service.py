@@ -20,6 +20,7 @@ from services.shared.file_store import paths
 from services.shared.file_store.records import FileRecord
 from services.shared.file_store.store import CHUNK_BYTES
 from services.shared.identity.caller import ID, Caller, Owned, current_caller, owned
+from services.shared.identity.turns import LookUps, takes_turn
 from tandem.method.errors import InvalidArgument
 from tandem.v1 import batch_pb2, batch_pb2_grpc
 
@@ -35,8 +36,9 @@ Context = grpc.aio.ServicerContext[Any, Any]
 class FileService(batch_pb2_grpc.FileServiceServicer):
     """`require_allowed`: a file that no batch may be made of is not received."""
 
-    def __init__(self, files: Files, uploads: Uploads, require_allowed: RequireAllowed) -> None:
+    def __init__(self, files: Files, uploads: Uploads, require_allowed: RequireAllowed, look_ups: LookUps) -> None:
         self._files, self._uploads, self._require_allowed = files, uploads, require_allowed
+        self.look_ups = look_ups
         self._writers = Threads(_WRITERS, "files")
 
     async def CreateFile(
@@ -54,9 +56,11 @@ class FileService(batch_pb2_grpc.FileServiceServicer):
             async with self._uploads.turn(tenant):
                 return _file(await self._writers.call(create))
 
+    @takes_turn
     async def GetFile(self, request: batch_pb2.GetFileRequest, context: Context) -> batch_pb2.File:
         return _file(await asyncio.to_thread(self._files.get, _owned_file(request.file_id)))
 
+    @takes_turn
     async def ListFiles(self, request: batch_pb2.ListFilesRequest, context: Context) -> batch_pb2.ListFilesResponse:
         limit = _limit(request.limit, _MAX_FILES)
         tenant = current_caller().tenant
@@ -70,14 +74,15 @@ class FileService(batch_pb2_grpc.FileServiceServicer):
         while (chunk := await asyncio.to_thread(next, chunks, None)) is not None:
             yield batch_pb2.ReadFileResponse(content=chunk)
 
+    @takes_turn
     async def DeleteFile(self, request: batch_pb2.DeleteFileRequest, context: Context) -> batch_pb2.DeleteFileResponse:
         await asyncio.to_thread(self._files.delete, _owned_file(request.file_id))
         return batch_pb2.DeleteFileResponse(file_id=request.file_id)
 
 
 class BatchService(batch_pb2_grpc.BatchServiceServicer):
-    def __init__(self, batches: Batches) -> None:
-        self._batches = batches
+    def __init__(self, batches: Batches, look_ups: LookUps) -> None:
+        self._batches, self.look_ups = batches, look_ups
 
     async def CreateBatch(self, request: batch_pb2.CreateBatchRequest, context: Context) -> batch_pb2.Batch:
         caller, given = current_caller(), request.batch_id or f"batch_{uuid4().hex}"
@@ -88,16 +93,19 @@ class BatchService(batch_pb2_grpc.BatchServiceServicer):
         batch, file = owned(caller, given, "batch"), _owned_file(request.input_file_id)
         return _batch(await self._batches.create(batch, file, _terms(request), caller), caller, batch)
 
+    @takes_turn
     async def GetBatch(self, request: batch_pb2.GetBatchRequest, context: Context) -> batch_pb2.Batch:
         caller = current_caller()
         batch = owned(caller, request.batch_id, "batch")
         return _batch(await self._batches.get(batch), caller, batch)
 
+    @takes_turn
     async def CancelBatch(self, request: batch_pb2.CancelBatchRequest, context: Context) -> batch_pb2.Batch:
         caller = current_caller()
         batch = owned(caller, request.batch_id, "batch")
         return _batch(await self._batches.cancel(batch), caller, batch)
 
+    @takes_turn
     async def ListBatches(
         self, request: batch_pb2.ListBatchesRequest, context: Context
     ) -> batch_pb2.ListBatchesResponse:

@@ -65,12 +65,20 @@ class Decisions:
 
     async def get(self, request_id: str, slot: int) -> Decision | None:
         """What a slot holds; None while it is empty."""
+        for entry_id, fields in await self._entries(request_id, slot):
+            return parse_decision(self._sealed.opened(request_id, "decisions", entry_id, fields))
+        return None
+
+    async def has(self, request_id: str, slot: int) -> bool:
+        """Whether a slot holds anything, which may be unreadable here."""
+        return bool(await self._entries(request_id, slot))
+
+    async def _entries(self, request_id: str, slot: int) -> list[tuple[str, dict[str, str]]]:
         with translated_errors():
-            entries = await self._connection.redis.xrange(key(request_id, "decisions"), f"{slot}-0", f"{slot}-0")
-        if not entries:
-            return None
-        entry_id, fields = entries[0]
-        return parse_decision(self._sealed.opened(request_id, "decisions", entry_id, fields))
+            found: list[tuple[str, dict[str, str]]] = await self._connection.redis.xrange(
+                key(request_id, "decisions"), f"{slot}-0", f"{slot}-0"
+            )
+        return found
 
 
 def parse_decision(fields: dict[str, str]) -> Decision:

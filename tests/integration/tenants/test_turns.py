@@ -13,8 +13,8 @@ from temporalio.api.taskqueue.v1 import TaskQueue
 from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest
 from temporalio.service import RPCError
 
-from services.gateway import turns
 from services.gateway.readers import Limits
+from services.shared.identity import turns
 from tandem.client.request import solve_request
 from tandem.method.names import llm_queue
 from tandem.v1 import tandem_pb2
