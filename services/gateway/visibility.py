@@ -59,33 +59,34 @@ class Listed:
 
 @dataclass(frozen=True, slots=True)
 class PageToken:
-    """Where the next page of a list begins: after the requests `seen` of those that began at `moment`."""
+    """Where the next page of a list begins: with those that began before this moment and are not `seen`."""
 
-    moment: datetime
+    before: datetime
     seen: frozenset[str]
 
     @classmethod
     def parse(cls, text: str) -> PageToken:
         """Raises InvalidArgument."""
-        moment, *seen = text.split(" ")
+        before, *seen = text.split(" ")
         try:
-            found = cls(datetime.fromisoformat(moment).astimezone(UTC), frozenset(seen))
+            return cls(datetime.fromisoformat(before).astimezone(UTC), frozenset(seen))
         except (ValueError, OverflowError):
             raise InvalidArgument("this is no next_page_token of a list", field="page_token") from None
-        return found
 
     @classmethod
     def following(cls, page: Sequence[Listed]) -> PageToken:
-        moment = page[-1].started_at
-        return cls(moment, frozenset(each.request_id for each in page if each.started_at == moment))
+        last = page[-1].started_at
+        # Temporal keeps a time more exactly than Python does: others may have begun in the same microsecond.
+        seen = frozenset(each.request_id for each in page if each.started_at == last)
+        return cls(last + timedelta(microseconds=1), seen)
 
     def __str__(self) -> str:
-        return " ".join([self.moment.isoformat(), *sorted(self.seen)])
+        return " ".join([self.before.isoformat(), *sorted(self.seen)])
 
     @property
     def condition(self) -> str:
-        """Temporal keeps a time more exactly than Python does."""
-        return f"StartTime < '{(self.moment + timedelta(microseconds=1)).isoformat()}'"
+        """Of Temporal's visibility."""
+        return f"StartTime < '{self.before.isoformat()}'"
 
 
 @dataclass(frozen=True, slots=True)

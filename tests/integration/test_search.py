@@ -66,20 +66,19 @@ async def test_a_list_comes_in_pages_that_have_each_request_once(
     assert ([row.request_id for row in three.requests], three.next_page_token) == (ids[4:1:-1], "")
 
 
-async def test_requests_that_began_at_one_moment_are_on_one_page_each(system: System) -> None:
+async def test_a_page_leaves_out_what_was_seen_of_its_first_moment(system: System) -> None:
     tenant, now = uuid4().hex, datetime.now(UTC)
     ids = {(await system.client.ask("[scores=0:0.9 slm_eos=2]", tenant=tenant)).request_id for _ in range(3)}
     await found(system, f"tenant = {tenant}", len(ids))
-    at_once = PageToken(now + timedelta(hours=1), frozenset(sorted(ids)[:2]))  # as if two of them had begun then
-    asked = tandem_pb2.ListRequestsRequest(where=f"tenant = {tenant}", page_token=str(at_once))
-    page = await system.client._stub.ListRequests(asked)
-    assert {row.request_id for row in page.requests} == ids - at_once.seen
-    assert PageToken.parse(str(at_once)) == at_once
+    for moment in (now + timedelta(hours=1), datetime.max.replace(tzinfo=UTC)):
+        token = PageToken(moment, frozenset(sorted(ids)[:2]))
+        asked = tandem_pb2.ListRequestsRequest(where=f"tenant = {tenant}", page_token=str(token))
+        page = await system.client._stub.ListRequests(asked)
+        assert {row.request_id for row in page.requests} == ids - token.seen
+        assert PageToken.parse(str(token)) == token
 
 
-@pytest.mark.parametrize(
-    "token", ["x", "2026-01-01", "2026-01-01T00:00:00", "9999-99-99T00:00:00+00:00 a", " ", "\x00"]
-)
+@pytest.mark.parametrize("token", ["x", "9999-99-99T00:00:00+00:00 a", "0001-01-01T00:00:00+23:00", " ", "\x00"])
 async def test_a_page_token_of_no_list_is_refused_by_name(system: System, token: str) -> None:
     asked = tandem_pb2.ListRequestsRequest(page_token=token)
     with pytest.raises(grpc.aio.AioRpcError) as refused:
