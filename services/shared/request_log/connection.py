@@ -51,7 +51,6 @@ _TEMPORARY = (
 _TEMPORARY_CODES = re.compile(
     r"(^|-)(OOM|READONLY|MISCONF|NOREPLICAS|MASTERDOWN|CLUSTERDOWN|TRYAGAIN|LOADING|UNBLOCKED|BUSY) "
 )
-_CALLED_ON_CLOSED = frozenset({"writelines", "drain", "read"})  # the client sets its reader and writer to None
 _RETRY_SECONDS = 1.0
 STAGES, PASSES, BODIES = "stages", "passes", "bodies"
 
@@ -169,24 +168,12 @@ async def twice(write: Callable[[], Awaitable[T]]) -> T:
     """
     try:
         return await write()
-    except (BrokenConnection, RuntimeError, AttributeError) as error:
-        if not (isinstance(error, BrokenConnection) or _is_closed_transport(error)):
-            raise
+    except BrokenConnection:
         return await write()
 
 
 def key(request_id: str, name: str) -> str:
     return f"{{{request_id}}}:{name}"
-
-
-def _is_closed_transport(error: BaseException | None) -> bool:
-    """A connection that broke before it is written to, in the words of uvloop, or of Redis's client where another task
-    of its own has just closed it (https://github.com/redis/redis-py/issues/4287, open in 8.1): no OSError, so that the
-    client lets it pass.
-    """
-    if isinstance(error, AttributeError):
-        return error.obj is None and error.name in _CALLED_ON_CLOSED
-    return isinstance(error, RuntimeError) and "the handler is closed" in str(error)
 
 
 def _is_temporary(error: ResponseError) -> bool:
@@ -206,7 +193,7 @@ class translated_errors:
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if isinstance(error, ResponseError) and not _is_temporary(error):
             return
-        if isinstance(error, (RedisError, RedisClusterException, OSError)) or _is_closed_transport(error):
+        if isinstance(error, (RedisError, RedisClusterException, OSError)):
             count_unreached("redis")
             message = f"the request log does not answer: {error}"
             raise Unavailable(message, reason="REQUEST_LOG_UNAVAILABLE", retry_after_s=_RETRY_SECONDS) from error

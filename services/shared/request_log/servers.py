@@ -5,7 +5,7 @@ own client.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -13,7 +13,7 @@ from urllib.parse import unquote, urlsplit
 
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.cluster import ClusterNode, RedisCluster
-from redis.asyncio.connection import AbstractConnection, parse_url
+from redis.asyncio.connection import AbstractConnection, Connection, parse_url
 from redis.asyncio.retry import Retry
 from redis.asyncio.sentinel import Sentinel, SentinelConnectionPool
 from redis.backoff import NoBackoff
@@ -143,7 +143,7 @@ def _of_cluster(url: str, access: Access, options: Mapping[str, Any]) -> RedisCl
     nodes, login, path = _nodes(url, _PORT)
     if path:
         raise ValueError("a Redis cluster has no databases: its URL ends after the hosts")
-    return RedisCluster(
+    client = RedisCluster(
         startup_nodes=[ClusterNode(host, port) for host, port in nodes],
         # A shard without a primary is its own requests' trouble, not everybody's.
         require_full_coverage=False,
@@ -153,6 +153,11 @@ def _of_cluster(url: str, access: Access, options: Mapping[str, Any]) -> RedisCl
         **options,
         **(access.certificates.options if url.startswith("rediss") else {}),
     )
+    # It takes no class of connections; those of nodes that it meets later are made by the same values.
+    kind = client.connection_kwargs["connection_class"] = _checked(client.connection_kwargs["connection_class"])
+    for node in client.startup_nodes:
+        node.connection_class = kind
+    return client
 
 
 def _nodes(url: str, port: int) -> tuple[list[tuple[str, int]], tuple[str | None, str | None], str]:
@@ -183,12 +188,31 @@ class _Provider(CredentialProvider):  # type: ignore[misc]  # untyped
         return self._login.read()
 
 
+def _checked(kind: type[AbstractConnection]) -> type[AbstractConnection]:
+    """Connections of a `kind` that are asked, just before a write, whether they are closed.
+
+    Another task may close one within a command (https://github.com/redis/redis-py/issues/4287, open in 8.1), and each
+    event loop then raises an error of its own, which redis-py does not take for a broken connection.
+    """
+
+    class Checked(kind):  # type: ignore[misc,valid-type]  # untyped
+        async def _send_packed_command(self, command: Iterable[bytes]) -> None:
+            if self._writer is None or self._writer.is_closing():
+                raise ConnectionError("the connection was closed before the command was written")
+            await super()._send_packed_command(command)
+
+    return Checked
+
+
 class _Pool(BlockingConnectionPool):  # type: ignore[misc]  # untyped
     """Closes unused connections whose other end Redis has closed (its `timeout`): redis-py would find that out at their
     next use, and keep them half closed until then.
     """
 
     _closing: asyncio.Task[None] | None = None
+
+    def __init__(self, connection_class: type[AbstractConnection] = Connection, **options: Any) -> None:
+        super().__init__(connection_class=_checked(connection_class), **options)
 
     async def release(self, connection: AbstractConnection) -> None:
         await super().release(connection)
