@@ -16,7 +16,7 @@ from services.models.engine.remote.openai_writer import OpenAIWriter
 from tandem.method.profile.endpoint import Limits
 from tests.recorded_api import Answer, anthropic_events, openai_chunks, openai_usage, recorded_api
 from tests.unit.test_api_engines import TEXTS, answers, request, started, whole
-from tests.unit.test_endpoints import Clock
+from tests.unit.test_circuit import Clock
 
 NOBODY = Limits()
 

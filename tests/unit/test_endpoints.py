@@ -1,4 +1,4 @@
-"""How endpoints are addressed, what follows from what they can do, and the circuit before them."""
+"""How endpoints are addressed, and what follows from what they can do."""
 
 from __future__ import annotations
 
@@ -16,8 +16,6 @@ from services.gateway.batches.lines import parse as parse_line
 from services.gateway.scope import scope
 from services.http_gateway.messages_request import MessagesRequest
 from services.http_gateway.responses_request import ResponsesRequest
-from services.models.engine.api import ApiUnavailable, QueueFull
-from services.models.engine.remote.circuit import Circuit
 from services.models.engine.remote.refusals import retry_after
 from services.shared.identity.caller import ANONYMOUS
 from tandem.endpoints.address import AddressError, parse
@@ -258,58 +256,6 @@ def test_a_pair_is_called_by_both_names() -> None:
         pair_name(parse("openrouter:meta/Llama-3.3-70B"), parse("openai:gpt-4o-mini"))
         == "meta-llama-3.3-70b--gpt-4o-mini"
     )
-
-
-class Clock:
-    now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-def circuit(clock: Clock) -> Circuit:
-    return Circuit(clock, lambda: 0.0)
-
-
-def test_five_failures_open_the_circuit_and_one_request_then_tries() -> None:
-    clock = Clock()
-    one = circuit(clock)
-    for _ in range(5):
-        one.enter()
-        one.failed()
-    with pytest.raises(ApiUnavailable, match="failed 5 times in a row") as refused:
-        one.enter()
-    assert refused.value.retry_after_s == 1.0
-    clock.now = 1.5
-    one.enter()
-    with pytest.raises(ApiUnavailable):
-        one.enter()  # only one tries
-    one.failed()
-    clock.now = 3.0
-    with pytest.raises(ApiUnavailable):
-        one.enter()  # the pause has doubled
-    clock.now = 3.6
-    one.enter()
-    one.succeeded()
-    one.enter()
-
-
-def test_nobody_asks_before_the_time_that_an_api_has_named() -> None:
-    clock = Clock()
-    one = circuit(clock)
-    one.enter()
-    assert one.limited(7.0) == 7.0
-    with pytest.raises(QueueFull) as refused:
-        one.enter()
-    assert refused.value.retry_after_s == 7.0
-    clock.now = 7.0
-    one.enter()
-
-
-def test_a_limit_without_a_time_stops_no_other_request() -> None:
-    one = circuit(Clock())
-    assert one.limited(None) == 1.0
-    one.enter()
 
 
 @pytest.mark.parametrize(

@@ -29,11 +29,11 @@ from services.models.engine.api import (
 from services.models.engine.call_format import CallFormat
 from services.models.engine.remote.admission_queue import AdmissionQueue, QueuedModel, unless_aborted
 from services.models.engine.remote.calls import CALLS
-from services.models.engine.remote.circuit import Circuit
+from services.models.engine.remote.circuit import Circuit, Passage
 from services.models.engine.remote.counts import estimated_tokens
 from services.models.engine.remote.events import Event, read_event
 from services.models.engine.remote.limits import RateLimits
-from services.models.engine.remote.refusals import ErrorReply, explain, may_be_paid, origin_of
+from services.models.engine.remote.refusals import ErrorReply, explain, may_be_paid, origin_of, was_reached
 from services.models.engine.remote.reply import Reply, with_event
 from services.models.engine.settings import from_arguments
 from services.models.engine.writer import Abilities, Writing
@@ -193,7 +193,8 @@ class ApiWriter(QueuedModel):
             return
         reply = Reply(writing, self._settings.can)
         most = reply.cut.prompt + writing.max_tokens
-        if not await self._has_turn(most, aborted):
+        passage = await self._turn(writing.cache.owner, most, aborted)
+        if passage is None:
             yield Finished(FinishReason.ABORTED, TokenCounts(), "", time.time())
             return
         spent = None
@@ -212,17 +213,17 @@ class ApiWriter(QueuedModel):
             if not is_cut:
                 for token in reply.finish():
                     yield token
-                self._circuit.succeeded()
+                self._circuit.succeeded(passage)
                 reply.check()
         except Exception as raised:
             error = origin_of(raised)
             spent = reply.cut if may_be_paid(error) else TokenCounts()
-            explained = self._explained(error)
+            explained = self._explained(error, passage)
             if isinstance(explained, EngineError):
                 explained.prompt_tokens = spent.prompt or None
             raise explained from error if explained is not error else None
         finally:
-            self._circuit.left()
+            self._circuit.left(passage)
             spent = reply.cut if spent is None else spent
             self._limits.give_back(most - spent.read - spent.completion)
         if is_cut:
@@ -231,19 +232,18 @@ class ApiWriter(QueuedModel):
         self._note_model(reply.model)
         yield replace(self._ended(reply.reason or FinishReason.EOS, reply.whole, reply.called), native=reply.native)
 
-    async def _has_turn(self, most: int, aborted: asyncio.Event) -> bool:
-        """Wait for a share of the limits, at most so many tokens, and pass the circuit. False: the abort came first.
+    async def _turn(self, caller: str, most: int, aborted: asyncio.Event) -> Passage | None:
+        """Wait for a share of the limits, at most so many tokens, and pass the circuit. None: the abort came first.
 
         Raises QueueFull, ApiUnavailable.
         """
-        wait, has_turn = self._limits.reserve(most), False
+        wait, passage = self._limits.reserve(most), None
         try:
             if not wait or await unless_aborted(asyncio.sleep(wait), aborted):
-                self._circuit.enter()
-                has_turn = True
-            return has_turn
+                passage = self._circuit.enter(caller)
+            return passage
         finally:
-            if not has_turn:  # nothing is sent
+            if passage is None:  # nothing is sent
                 self._limits.give_back(most, requests=1)
 
     async def _events(self, writing: Writing, aborted: asyncio.Event) -> AsyncGenerator[tuple[Event, bytes], None]:
@@ -270,18 +270,18 @@ class ApiWriter(QueuedModel):
         finally:
             await stream.close()
 
-    def _explained(self, error: Exception) -> Exception:
+    def _explained(self, error: Exception, passage: Passage) -> Exception:
         """The error to raise, once the circuit knows of it."""
         explained = error if isinstance(error, EngineError) else explain(error, self._api.errors)
         match explained:
             case None:
                 return error
             case ApiUnavailable() | ApiBadReply():
-                self._circuit.failed()
+                self._circuit.failed(passage, was_reached=was_reached(error))
             case QueueFull():
                 explained.retry_after_s = self._circuit.limited(explained.retry_after_s)
             case _:
-                self._circuit.succeeded()  # it has answered: it refuses this request
+                self._circuit.succeeded(passage)  # it has answered: it refuses this request
         return explained
 
     def _ended(self, reason: FinishReason, usage: TokenCounts, called: str = "") -> Finished:

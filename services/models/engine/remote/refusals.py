@@ -31,7 +31,8 @@ _SCHEMA_FIELDS = ("response_format", "output_config", "schema")
 _TOO_LONG = ("context", "too long", "maximum length")
 _ENDED_BY_A_PROXY = (504, 524)  # which waited for the API in vain
 # By name: the SDKs have their errors from different copies of one HTTP library.
-_UNSENT = ("ConnectError", "ConnectTimeout", "PoolTimeout", "WriteError", "WriteTimeout")
+_UNREACHED = ("ConnectError", "ConnectTimeout")
+_UNSENT = (*_UNREACHED, "PoolTimeout", "WriteError", "WriteTimeout")
 _MOST_BYTES, _MOST_SECONDS = 1 << 16, 10.0
 """Of the body of an error: what is read of it."""
 
@@ -107,6 +108,11 @@ def may_be_paid(error: Exception) -> bool:
     if isinstance(error, ErrorReply):
         return error.status in _ENDED_BY_A_PROXY
     return type(error.__cause__).__name__ not in _UNSENT
+
+
+def was_reached(error: Exception) -> bool:
+    """Whether there was a connection to the API: what happens on one may follow from the request."""
+    return type(error.__cause__).__name__ not in _UNREACHED
 
 
 def _of_status(error: ErrorReply) -> EngineError:
