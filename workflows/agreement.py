@@ -85,6 +85,7 @@ class AgreementTrial:
             counts = await self._calls.settled(asked.reported, asked.role, task.trial, task.request_id)
         else:
             self._slm.see_prompt(task, asked.outcome)
+            self._state.note_late(asked.role, asked.outcome)
             counts = asked.outcome.counts
         usd = task.prices.usd(counts)
         self._state.trials.append(Trial(task.trial, 0, False, verdict, counts, usd, 0.0, asked.role))

@@ -65,6 +65,11 @@ class RequestState:
     def llm_text(self) -> str:
         return self.insight.text if self.insight else ""
 
+    def note_late(self, role: str, outcome: GenerationOutcome) -> None:
+        """A trial that was stopped took part in nothing, and is paid."""
+        if outcome.late_after:
+            self.notes.append(f"the {title(role)} model was stopped after {outcome.late_after:.0f} s: trial.patience")
+
     def note_lost_tokens(self, role: str, why: str) -> None:
         """The bill tells less than was used."""
         self.notes.append(f"the bill of the {role} is a lower bound: {why}")

@@ -102,13 +102,18 @@ class SmallModel:
         task = replace(self.trial_task(role, stage, number), repair=repair)
         outcome: GenerationOutcome = await self._calls.start(AnswerActivities.execute, task, retry_policy=RETRY_TRIAL)
         self.see_prompt(task, outcome)
+        self._state.note_late(role, outcome)
         return replace(outcome, role=role)
 
     def trial_task(self, role: str, stage: int, number: int, trial: TrialPlan | None = None) -> ModelTask:
         """Of trial `number` by the model of `role`; `trial`: of another plan than the request's own."""
-        task = replace(self._trial_task(stage, number, 0), role=role, prices=self._state.plan.models[role].prices)
-        most = (trial or self._state.plan.trial).max_tokens
-        return replace(task, max_tokens=(min(most, *task.max_tokens),))
+        model, trial = self._state.plan.models[role], trial or self._state.plan.trial
+        task = replace(self._trial_task(stage, number, 0), role=role, prices=model.prices)
+        cap, patience = min(trial.max_tokens, *task.max_tokens), trial.patience
+        if patience and model.rates:
+            expected = model.rates.seconds(self._state.input.question_tokens, 0, cap)
+            patience = replace(patience, expected=expected)
+        return replace(task, max_tokens=(cap,), patience=patience)
 
     async def _answer_without_insight(self, error: ActivityError) -> GenerationOutcome:
         self._state.notes.append(f"the answer does without the insight: {cause_of(error)}")

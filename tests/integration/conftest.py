@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -35,6 +35,7 @@ from services.shared.request_log.log import RequestLog
 from services.slm_executor.service import model_role
 from services.sufficiency_scorer import __main__ as sufficiency_scorer
 from tandem import AsyncClient
+from tandem.method.evidence import checks
 from tests.fakes import ScriptedEngine
 from tests.integration.backends import (
     BACKENDS,
@@ -57,6 +58,7 @@ if TYPE_CHECKING:
 SPANS = InMemorySpanExporter()
 TTL, IDLE_SECONDS, NO_CHECKER = timedelta(hours=1), 120.0, "127.0.0.1:1"
 NOWHERE = NO_CHECKER
+NONE: Mapping[str, RunningModel] = {}
 NO_AUTHENTICATION = Authentication()
 SANDBOX = SandboxedWorkflowRunner(
     SandboxRestrictions.default.with_passthrough_modules("workflows", "services", "protos", "google", "redis")
@@ -105,6 +107,14 @@ def _redis_may_be_slow() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _trials_may_be_slow() -> Iterator[None]:
+    """Where other work keeps the machine busy. Tests of a trial's limit give a lower one in the profile."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(checks, "_LEAST_SECONDS", 120.0)
+        yield
+
+
 @contextlib.asynccontextmanager
 async def run_system(
     profile_name: str,
@@ -122,9 +132,11 @@ async def run_system(
     unavailable_seconds: float = SECONDS,
     second_is_away: bool = False,
     endpoint: RunningModel | None = None,
+    small: Mapping[str, RunningModel] = NONE,
 ) -> AsyncIterator[System]:
     """`alias` gives the system task queues of its own: without it, workers of two systems of a profile share the
-    work. `endpoint`: the large model, where it is none that a script writes for.
+    work. `endpoint`: the large model, where it is none that a script writes for; `small`: the same of further small
+    ones, by role.
     """
     profile = served_profile(profile_name, folder, alias, unavailable_seconds)
     logs = request_logs(redis_url, TTL)
@@ -136,7 +148,7 @@ async def run_system(
     scorer = sufficiency_scorer.build("127.0.0.1", 0, judge_engine, logs["sufficiency-scorer"], profile)
     scorer.load()
     executors = {
-        role: model_role(role).build("127.0.0.1", 0, engine, logs["slm-executor"], profile)
+        role: model_role(role).build("127.0.0.1", 0, small.get(role, engine), logs["slm-executor"], profile)
         for role, engine in further.items()
     }
     for model in (generator, executor, *executors.values(), scorer.grpc):

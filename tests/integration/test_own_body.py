@@ -13,14 +13,17 @@ import httpx
 import pytest
 from redis.asyncio import Redis
 
+from services.models.engine.remote import circuit
 from services.models.engine.remote.anthropic_writer import AnthropicWriter
 from services.models.engine.remote.api_writer import ApiSettings, ApiWriter
 from services.models.engine.remote.openai_writer import OpenAIWriter
 from services.models.engine.remote.responses_writer import ResponsesWriter
+from services.shared.identity.authentication import ApiKeys, Authentication
+from tandem.access.keys import KeyFile
 from tandem.method.profile.endpoint import Capabilities
 from tandem.openai.schemas import loosened
 from tests.caching_api import CachingApi, prompt_of
-from tests.integration.conftest import run_system
+from tests.integration.conftest import NO_AUTHENTICATION, run_system
 from tests.integration.edge import serving
 from tests.integration.test_agents import RECORDED
 from tests.recorded_api import (
@@ -64,6 +67,7 @@ async def pair(
     redis_url: str,
     temporal: str,
     allowed: str = "",
+    authentication: Authentication = NO_AUTHENTICATION,
 ) -> AsyncIterator[tuple[httpx.AsyncClient, RecordedApi]]:
     """The scripted pair, whose large model is behind an API, to which the operator has `allowed` more."""
     with recorded_api(answer) as api:
@@ -75,8 +79,12 @@ async def pair(
         (folder / "scripted" / "profile.toml").write_text(text)
         engine = KINDS[protocol](ApiSettings("scripted-llm", url, "k", model="m", can=CAN))
         engine.start()
+        running = run_system(
+            "scripted", folder, redis_url, temporal,
+            alias=f"own-{protocol}", endpoint=engine, authentication=authentication,
+        )  # fmt: skip
         async with (
-            run_system("scripted", folder, redis_url, temporal, alias=f"own-{protocol}", endpoint=engine) as system,
+            running as system,
             serving(system.client.address) as http,
         ):
             yield http, api
@@ -447,3 +455,31 @@ async def test_what_an_endpoint_claims_is_billed_by_what_was_sent_marked_and_nev
                 bill = float(reply.headers["x-tandem-cost-usd"])
                 assert 0 < bill <= (budget or 0.003), path
                 assert "an estimate" in json.dumps(reply.json()), path
+
+
+async def test_images_that_an_endpoint_fails_at_pause_the_tenant_that_sends_them_and_no_other(
+    redis_url: str, temporal_address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(circuit, "_FIRST_PAUSE", 100.0)  # no request waits for so long
+    images = 0
+
+    def answer(path: str, body: dict[str, Any]) -> Answer:  # as llama.cpp does that has no projector
+        nonlocal images
+        if path.endswith("/models"):
+            return Answer({"object": "list", "data": [{"id": "m", "object": "model"}]})
+        if "image_url" not in json.dumps(body):
+            return Answer(events=openai_chunks(["Hello."], openai_usage(20, 2)))
+        images += 1
+        return Answer({"error": {"code": 500, "message": "image input is not supported"}}, status=500)
+
+    keys = KeyFile(tmp_path / "keys.json")
+    noisy, quiet = ({"authorization": f"Bearer {keys.create(name)[1]}"} for name in ("noisy", "quiet"))
+    seen = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}
+    image = PLAIN | {"messages": [{"role": "user", "content": [{"type": "text", "text": "What is it?"}, seen]}]}
+    keyed = Authentication(ApiKeys(keys.path))
+    async with pair("openai", answer, tmp_path, redis_url, temporal_address, authentication=keyed) as (http, _):
+        for _ in range(6):
+            await http.post("/v1/chat/completions", json=image, headers=noisy)
+        reply = await http.post("/v1/chat/completions", json=PLAIN, headers=quiet)
+    assert images == 5
+    assert (reply.status_code, reply.json()["choices"][0]["message"]["content"]) == (200, "Hello.")

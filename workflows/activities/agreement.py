@@ -116,7 +116,7 @@ class _Race:
         taken = 0 if self._is_certain else agreed(self._kind, self._begun, self._task.wanted)
         names = " and ".join(f"the {title(each.role)} model" for each in asked)
         found, detail = Verdict.FAIL, f"{names} differ"
-        if any(each.outcome is None or each.outcome.reason == "length" for each in asked):
+        if any(each.outcome is None or each.outcome.late_after or each.outcome.reason == "length" for each in asked):
             found, detail = Verdict.UNKNOWN, f"fewer than {self._task.wanted} of {names} have answered"
         if taken is not None:
             found, detail = Verdict.PASS, "the first is certain" if self._is_certain else f"{names} agree"

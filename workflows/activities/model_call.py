@@ -61,11 +61,14 @@ class Received:
 
 @dataclass(frozen=True, slots=True)
 class CompletedCall:
-    """`counts` cover every attempt of the role, also those that no log knows."""
+    """`counts` cover every attempt of the role, also those that no log knows. `is_late`: it was to be aborted at its
+    limit.
+    """
 
     counts: TokenCounts
     started: Any
     finished: Any
+    is_late: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,19 +81,29 @@ class Place:
 
 
 async def run_model_call(
-    call: Any, stub: Any, task: ModelTask, inference: Inference, reported: ReportedUsage, place: Place | None = None
+    call: Any,
+    stub: Any,
+    task: ModelTask,
+    inference: Inference,
+    reported: ReportedUsage,
+    place: Place | None = None,
+    most_seconds: float | None = None,
 ) -> CompletedCall:
-    """Read a stream to its `finished`. When cancelled, abort the work and read on to its exact usage.
+    """Read a stream to its `finished`. When cancelled, or after `most_seconds`, abort the work and read on to its exact
+    usage.
 
     Tokens that no log has are carried from attempt to attempt in the heartbeats' details; traces know of
     `task.used_before`.
     """
     place = place or Place(AttemptUsage.of_attempt(task.used_before))
     earlier, received = place.usage.by_place[place.number], Received(see_begun=place.see_begun)
-    reader = asyncio.ensure_future(_read(call, received, earlier))
+    reader, is_late = asyncio.ensure_future(_read(call, received, earlier)), False
     try:
         async with heartbeating(lambda: place.usage.details):
             try:
+                await asyncio.wait([reader], timeout=most_seconds)
+                if is_late := not reader.done():
+                    await _abort_until_known(stub, inference, reader)
                 await asyncio.shield(reader)
             except asyncio.CancelledError:
                 if worker_is_draining():
@@ -100,7 +113,7 @@ async def run_model_call(
     except grpc.aio.AioRpcError as error:
         if received.started is None and error.code() in UNAVAILABLE:
             count_unavailable(task.profile, inference.role)
-        failed = _failure(error, inference, received, earlier, reported)
+        failed = _failure(error, inference, received, earlier, reported, is_late)
         activity.heartbeat(*place.usage.details)
         raise failed from error
     finally:
@@ -109,7 +122,7 @@ async def run_model_call(
     reported.pop(inference.request_id, inference.role)
     in_traces = without(task.used_before, received.logged)
     report_discarded(replace(inference, model=received.model), without(earlier.missing, in_traces))
-    return CompletedCall(received.counts + earlier.missing, received.started, received.finished)
+    return CompletedCall(received.counts + earlier.missing, received.started, received.finished, is_late)
 
 
 def place_of(task: ModelTask) -> Metadata:
@@ -157,11 +170,14 @@ def _failure(
     received: Received,
     earlier: EarlierUsage,
     reported: ReportedUsage,
+    is_late: bool,
 ) -> ApplicationError:
-    """The attempt's error with what it and earlier ones have used, which this worker remembers."""
+    """The attempt's error with what it and earlier ones have used, which this worker remembers. No other attempt
+    follows one that `is_late`.
+    """
     told = counts_in(error)
     earlier.fail(told, received.logged)
     is_silent = received.started is not None and not told.computed
     reported.remember(inference.request_id, inference.role, earlier.total, is_silent=is_silent)
     is_last = is_last_attempt(activity.info().attempt, error.code(), began=received.started is not None)
-    return application_error(error, earlier.total, is_last)
+    return application_error(error, earlier.total, is_last or is_late)

@@ -26,6 +26,7 @@ from tandem.method.timeouts import Timeouts
 from tandem.v1 import execution_pb2_grpc, insight_pb2_grpc
 from workflows.activities.model_call import Place, abort, place_of, run_model_call
 from workflows.activities.prefill_ahead import PrefillsAhead
+from workflows.activities.trial_times import TrialTimes
 from workflows.activities.usage import ReportedUsage
 
 _LOOK_AGAIN_SECONDS = 0.02
@@ -58,6 +59,7 @@ class AnswerActivities:
     ) -> None:
         self._stubs = {role: execution_pb2_grpc.SlmExecutorStub(channel) for role, channel in executors.items()}
         self._log, self._reported, self._prefills_ahead = log, reported, prefills_ahead
+        self._times = TrialTimes()
 
     @activity.defn
     async def execute(self, task: ModelTask) -> GenerationOutcome:
@@ -79,10 +81,15 @@ class AnswerActivities:
         task, stub = replace(task, epoch=task.epoch + attempt), self._stub_of(task.role)
         request, limit = execute_request_to_pb(task), Timeouts.attempt.total_seconds()
         call = stub.Execute(request, timeout=limit, metadata=place_of(task))
-        inference = Inference("", task.role, task.request_id, task.epoch, task.prices)
-        done = await run_model_call(call, stub, task, inference, self._reported, place)
+        inference, model = Inference("", task.role, task.request_id, task.epoch, task.prices), (task.profile, task.role)
+        most = task.patience.limit(self._times.usual(model)) if task.patience else None
+        began = time.monotonic()
+        done = await run_model_call(call, stub, task, inference, self._reported, place, most)
         outcome = outcome_from_pb(done.finished, done.counts, attempt, is_logged=done.started.logged)
-        return replace(outcome, role=task.role)
+        is_late = done.is_late and outcome.reason == "aborted"
+        if most and (is_late or outcome.reason != "aborted"):
+            self._times.add(model, time.monotonic() - began)
+        return replace(outcome, role=task.role, late_after=most if most and is_late else 0.0)
 
     @activity.defn
     async def all_prefill_passes(self, request_id: str, running: tuple[int, ...] = ()) -> LoggedPrefills:

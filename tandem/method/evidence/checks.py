@@ -144,6 +144,23 @@ def agreement(answers: Sequence[str], spec: CheckSpec) -> tuple[Verdict, str]:
 
 
 TrialMode = Literal["sequential", "overlapped"]
+_LEAST_SECONDS = 10.0  # of a trial: a busy machine takes no model's usual time
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How long a trial may take: `times` its model's usual time, `most` seconds at most, and never less than `times`
+    the seconds that the profile's rates `expected` of it (0: they do not say).
+    """
+
+    times: float
+    most: float
+    expected: float = 0.0
+
+    def limit(self, usual: float | None) -> float:
+        """Seconds. `usual`: what trials of the model took lately; None: too few have ended."""
+        known = self.most if usual is None else min(max(self.times * usual, _LEAST_SECONDS), self.most)
+        return max(known, self.times * self.expected)
 
 
 @dataclass(frozen=True)
@@ -170,6 +187,8 @@ class TrialPlan:
     agree: int = 0
     alone_from: float = 1.0
     takes_no_call: bool = True
+    # When one is stopped; None: an older plan does not say.
+    patience: Patience | None = None
 
     def number_of(self, role: str) -> int:
         """The most trials that the model makes."""

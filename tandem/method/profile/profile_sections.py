@@ -8,7 +8,7 @@ from typing import Literal
 from pydantic import Field, field_validator
 
 from tandem.method.conversation import AGREED, AgreedKind, Kind, Task, kind_of
-from tandem.method.evidence.checks import CheckSpec, TrialMode, TrialPlan
+from tandem.method.evidence.checks import CheckSpec, Patience, TrialMode, TrialPlan
 from tandem.method.section import Probability, Section
 
 TRAINED_SCORERS = "mlp", "logistic", "probe", "combined", "words"
@@ -106,10 +106,24 @@ class TrialSection(Section):
         ge=0,
         description="a longer question whose trials failed is not asked of the large model; 0: no limit",
     )
+    patience: float = Field(
+        default=4.0,
+        ge=1,
+        description="a trial, or an answer of [agreement], is stopped after so many times its model's usual time",
+    )
+    longest_seconds: float = Field(
+        default=120.0, gt=0, le=480, description="and after so many seconds, where [rates] expect no longer time of it"
+    )
 
     def as_plan(self, kind: Kind, answer_max_tokens: int, order: Sequence[str]) -> TrialPlan:
         cap, stages = self.max_tokens or answer_max_tokens, self.stages if kind in self.tasks else ()
-        return TrialPlan(list(stages), self.mode, self.repairs, cap, self.escalate_max_tokens, list(order))
+        return TrialPlan(
+            list(stages), self.mode, self.repairs, cap, self.escalate_max_tokens, list(order), patience=self.limit
+        )
+
+    @property
+    def limit(self) -> Patience:
+        return Patience(self.patience, self.longest_seconds)
 
 
 class Agreement(Section):
@@ -150,11 +164,11 @@ class Agreement(Section):
         """How many models are asked."""
         return 3 if self.rule == "two of three" else 2
 
-    def as_plan(self, max_tokens: int, roles: Sequence[str], certain_from: float) -> TrialPlan:
+    def as_plan(self, max_tokens: int, roles: Sequence[str], certain_from: float, patience: Patience) -> TrialPlan:
         alone = certain_from if self.rule == "first alone if certain" else 1.0
         mode: TrialMode = "overlapped" if self.overlapped else "sequential"
         asked = list(roles[: self.size])
-        return TrialPlan([0], mode, 0, max_tokens, 0, asked, agree=2, alone_from=alone, takes_no_call=self.no_call)
+        return TrialPlan([0], mode, 0, max_tokens, 0, asked, 2, alone, self.no_call, patience)
 
     def says(self, kind: Kind, names: Sequence[str]) -> str:
         """What is taken, of all small models' names."""

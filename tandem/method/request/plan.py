@@ -146,7 +146,7 @@ def _by_agreement(profile: "Profile", plan: Plan) -> Plan:
 
 def _agreement(profile: "Profile", plan: Plan) -> TrialPlan:
     cap = plan.answer_max_tokens if plan.may_call else profile.trial.max_tokens or plan.answer_max_tokens
-    return profile.agreement.as_plan(cap, profile.small_roles, profile.tools.threshold)
+    return profile.agreement.as_plan(cap, profile.small_roles, profile.tools.threshold, profile.trial.limit)
 
 
 def _for_calls(profile: "Profile", plan: Plan) -> Plan:

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, field, replace
 
 from tandem.method.conversation import Kind, Message, Task, kind_of
-from tandem.method.evidence.checks import CheckResult, CheckSpec, Repair
+from tandem.method.evidence.checks import CheckResult, CheckSpec, Patience, Repair
 from tandem.method.profile.prices import RolePrices
 from tandem.method.request.request import SolveInput
 from tandem.method.tokens import Sampling, TokenCounts
@@ -25,8 +25,8 @@ class ModelTask:
     begins a new text, and corrects `repair` where that is given. `json_schema`: what the text is held to; empty:
     nothing. `history`: what was said before the question. `stop_strings`: an answer ends before the first of them.
     `tools`: what it may call. `used_before`: what the role had used for this text before the activity, `role` the small
-    model that is asked; both stay with the worker. `is_compared`: with another model's answer, so that what is begun is
-    told.
+    model that is asked, `patience` when it is stopped (None: never); these stay with the worker. `is_compared`: with
+    another model's answer, so that what is begun is reported.
     """
 
     request_id: str
@@ -51,6 +51,7 @@ class ModelTask:
     is_compared: bool = False
     # Digest of the body that the large model's API is sent in the conversation's place; empty: none.
     native: str = ""
+    patience: Patience | None = None
 
     @property
     def kind(self) -> Kind:
@@ -113,7 +114,8 @@ class GenerationOutcome:
     continuation mode. `prompt`: the prompt's tokens, computed and cached, as one attempt that nothing interrupts reads
     them; None: an older service does not say. `message`: the text as what it says and calls, where tools were offered.
     `certainty` is None where the engine reports no log-probabilities, or another attempt wrote a part of the text.
-    `role`: the small model that wrote an answer.
+    `role`: the small model that wrote an answer. `late_after`: seconds after which it was stopped, the limit of a
+    trial; 0: it was not.
     """
 
     reason: str
@@ -128,6 +130,7 @@ class GenerationOutcome:
     message: Message | None = None
     certainty: Certainty | None = None
     role: str = "slm"
+    late_after: float = 0.0
 
     @property
     def uninterrupted(self) -> TokenCounts:

@@ -1,0 +1,48 @@
+"""When a trial is stopped: a multiple of what trials of its model take."""
+
+from __future__ import annotations
+
+import pytest
+
+from tandem.method.evidence.checks import Patience
+from workflows.activities.trial_times import TrialTimes
+
+MODEL, OTHER = ("profile", "slm"), ("profile", "second_slm")
+
+
+def times_of(*seconds: float) -> TrialTimes:
+    times = TrialTimes()
+    for each in seconds:
+        times.add(MODEL, each)
+    return times
+
+
+def test_nothing_is_usual_before_eight_have_ended_and_each_model_has_its_own_time() -> None:
+    assert times_of(*[2.0] * 7).usual(MODEL) is None
+    times = times_of(*[2.0] * 8)
+    assert (times.usual(MODEL), times.usual(OTHER)) == (2.0, None)
+
+
+def test_a_few_that_hang_do_not_move_what_is_usual() -> None:
+    assert times_of(*[2.0] * 26, *[120.0] * 6).usual(MODEL) == 2.0
+
+
+def test_what_is_usual_follows_the_newest() -> None:
+    assert times_of(*[2.0] * 100, *[9.0] * 32).usual(MODEL) == 9.0
+
+
+@pytest.mark.parametrize(
+    ("usual", "expected", "seconds"),
+    [
+        (None, 0.0, 120.0),  # nothing is known
+        (5.0, 0.0, 20.0),
+        (0.1, 0.0, 10.0),  # a busy machine takes longer than four times as long
+        (60.0, 0.0, 120.0),
+        (None, 50.0, 200.0),  # a long prompt on a slow device
+        (0.1, 5.0, 20.0),
+    ],
+)
+def test_a_trial_may_take_four_times_what_is_usual_within_bounds(
+    usual: float | None, expected: float, seconds: float
+) -> None:
+    assert Patience(4.0, 120.0, expected).limit(usual) == seconds
