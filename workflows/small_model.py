@@ -109,11 +109,10 @@ class SmallModel:
         """Of trial `number` by the model of `role`; `trial`: of another plan than the request's own."""
         model, trial = self._state.plan.models[role], trial or self._state.plan.trial
         task = replace(self._trial_task(stage, number, 0), role=role, prices=model.prices)
-        cap, patience = min(trial.max_tokens, *task.max_tokens), trial.patience
-        if patience and model.rates:
-            expected = model.rates.seconds(self._state.input.question_tokens, 0, cap)
-            patience = replace(patience, expected=expected)
-        return replace(task, max_tokens=(cap,), patience=patience)
+        cap, limit = min(trial.max_tokens, *task.max_tokens), trial.limit
+        if limit and model.rates:
+            limit = replace(limit, expected=model.rates.seconds(self._state.input.question_tokens, 0, cap))
+        return replace(task, max_tokens=(cap,), limit=limit)
 
     async def _answer_without_insight(self, error: ActivityError) -> GenerationOutcome:
         self._state.notes.append(f"the answer does without the insight: {cause_of(error)}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tandem.method.evidence.checks import Patience
+from tandem.method.evidence.checks import TrialLimit
 from workflows.activities.trial_times import TrialTimes
 
 MODEL, OTHER = ("profile", "slm"), ("profile", "second_slm")
@@ -45,4 +45,4 @@ def test_what_is_usual_follows_the_newest() -> None:
 def test_a_trial_may_take_four_times_what_is_usual_within_bounds(
     usual: float | None, expected: float, seconds: float
 ) -> None:
-    assert Patience(4.0, 120.0, expected).limit(usual) == seconds
+    assert TrialLimit(4.0, 120.0, expected).seconds(usual) == seconds

@@ -82,14 +82,14 @@ class AnswerActivities:
         request, limit = execute_request_to_pb(task), Timeouts.attempt.total_seconds()
         call = stub.Execute(request, timeout=limit, metadata=place_of(task))
         inference, model = Inference("", task.role, task.request_id, task.epoch, task.prices), (task.profile, task.role)
-        most = task.patience.limit(self._times.usual(model)) if task.patience else None
+        most = task.limit.seconds(self._times.usual(model)) if task.limit else None
         began = time.monotonic()
         done = await run_model_call(call, stub, task, inference, self._reported, place, most)
         outcome = outcome_from_pb(done.finished, done.counts, attempt, is_logged=done.started.logged)
-        is_late = done.is_late and outcome.reason == "aborted"
-        if most and (is_late or outcome.reason != "aborted"):
+        was_stopped = outcome.reason == "aborted"
+        if most and (not was_stopped or (done.is_late and outcome.counts.generated)):
             self._times.add(model, time.monotonic() - began)
-        return replace(outcome, role=task.role, late_after=most if most and is_late else 0.0)
+        return replace(outcome, role=task.role, late_after=most if most and done.is_late and was_stopped else 0.0)
 
     @activity.defn
     async def all_prefill_passes(self, request_id: str, running: tuple[int, ...] = ()) -> LoggedPrefills:

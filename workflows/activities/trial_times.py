@@ -9,7 +9,9 @@ _KEPT, _ENOUGH = 32, 8  # trials of a model
 
 
 class TrialTimes:
-    """By model, of those that ended or were stopped at their limit: where all become slower, the limit follows."""
+    """By model, of those that ended by themselves, and those that were stopped at their limit while they wrote: where a
+    model becomes slower the limit follows, and where it hangs it does not.
+    """
 
     def __init__(self) -> None:
         self._seconds: defaultdict[tuple[str, str], deque[float]] = defaultdict(lambda: deque(maxlen=_KEPT))

@@ -148,7 +148,7 @@ _LEAST_SECONDS = 10.0  # of a trial: a busy machine takes no model's usual time
 
 
 @dataclass(frozen=True)
-class Patience:
+class TrialLimit:
     """How long a trial may take: `times` its model's usual time, `most` seconds at most, and never less than `times`
     the seconds that the profile's rates `expected` of it (0: they do not say).
     """
@@ -157,8 +157,8 @@ class Patience:
     most: float
     expected: float = 0.0
 
-    def limit(self, usual: float | None) -> float:
-        """Seconds. `usual`: what trials of the model took lately; None: too few have ended."""
+    def seconds(self, usual: float | None) -> float:
+        """`usual`: what trials of the model took lately; None: too few have ended."""
         known = self.most if usual is None else min(max(self.times * usual, _LEAST_SECONDS), self.most)
         return max(known, self.times * self.expected)
 
@@ -188,7 +188,7 @@ class TrialPlan:
     alone_from: float = 1.0
     takes_no_call: bool = True
     # When one is stopped; None: an older plan does not say.
-    patience: Patience | None = None
+    limit: TrialLimit | None = None
 
     def number_of(self, role: str) -> int:
         """The most trials that the model makes."""

@@ -8,7 +8,7 @@ from typing import Literal
 from pydantic import Field, field_validator
 
 from tandem.method.conversation import AGREED, AgreedKind, Kind, Task, kind_of
-from tandem.method.evidence.checks import CheckSpec, Patience, TrialMode, TrialPlan
+from tandem.method.evidence.checks import CheckSpec, TrialLimit, TrialMode, TrialPlan
 from tandem.method.section import Probability, Section
 
 TRAINED_SCORERS = "mlp", "logistic", "probe", "combined", "words"
@@ -118,12 +118,12 @@ class TrialSection(Section):
     def as_plan(self, kind: Kind, answer_max_tokens: int, order: Sequence[str]) -> TrialPlan:
         cap, stages = self.max_tokens or answer_max_tokens, self.stages if kind in self.tasks else ()
         return TrialPlan(
-            list(stages), self.mode, self.repairs, cap, self.escalate_max_tokens, list(order), patience=self.limit
+            list(stages), self.mode, self.repairs, cap, self.escalate_max_tokens, list(order), limit=self.limit
         )
 
     @property
-    def limit(self) -> Patience:
-        return Patience(self.patience, self.longest_seconds)
+    def limit(self) -> TrialLimit:
+        return TrialLimit(self.patience, self.longest_seconds)
 
 
 class Agreement(Section):
@@ -164,11 +164,11 @@ class Agreement(Section):
         """How many models are asked."""
         return 3 if self.rule == "two of three" else 2
 
-    def as_plan(self, max_tokens: int, roles: Sequence[str], certain_from: float, patience: Patience) -> TrialPlan:
+    def as_plan(self, max_tokens: int, roles: Sequence[str], certain_from: float, limit: TrialLimit) -> TrialPlan:
         alone = certain_from if self.rule == "first alone if certain" else 1.0
         mode: TrialMode = "overlapped" if self.overlapped else "sequential"
         asked = list(roles[: self.size])
-        return TrialPlan([0], mode, 0, max_tokens, 0, asked, 2, alone, self.no_call, patience)
+        return TrialPlan([0], mode, 0, max_tokens, 0, asked, 2, alone, self.no_call, limit)
 
     def says(self, kind: Kind, names: Sequence[str]) -> str:
         """What is taken, of all small models' names."""

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, field, replace
 
 from tandem.method.conversation import Kind, Message, Task, kind_of
-from tandem.method.evidence.checks import CheckResult, CheckSpec, Patience, Repair
+from tandem.method.evidence.checks import CheckResult, CheckSpec, Repair, TrialLimit
 from tandem.method.profile.prices import RolePrices
 from tandem.method.request.request import SolveInput
 from tandem.method.tokens import Sampling, TokenCounts
@@ -25,7 +25,7 @@ class ModelTask:
     begins a new text, and corrects `repair` where that is given. `json_schema`: what the text is held to; empty:
     nothing. `history`: what was said before the question. `stop_strings`: an answer ends before the first of them.
     `tools`: what it may call. `used_before`: what the role had used for this text before the activity, `role` the small
-    model that is asked, `patience` when it is stopped (None: never); these stay with the worker. `is_compared`: with
+    model that is asked, `limit` when it is stopped (None: never); these stay with the worker. `is_compared`: with
     another model's answer, so that what is begun is reported.
     """
 
@@ -51,7 +51,7 @@ class ModelTask:
     is_compared: bool = False
     # Digest of the body that the large model's API is sent in the conversation's place; empty: none.
     native: str = ""
-    patience: Patience | None = None
+    limit: TrialLimit | None = None
 
     @property
     def kind(self) -> Kind:
