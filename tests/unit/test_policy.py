@@ -128,7 +128,7 @@ def test_the_rates_of_a_profile_are_those_of_one_sequence() -> None:
 
 
 def test_a_profile_is_written_with_trial_checks_and_rates(profile: Profile, table: Table) -> None:
-    trial = TrialPlan([0, 1], "overlapped", 0, 48, 30)
+    trial = TrialPlan([0, 1], "overlapped", 0, 48, 30, limit=profile.trial.limit)
     ship_policy(profile, Policy((0.5, 0.25, 1.0, 1.0), True, kind="words", trial=trial, agreement=2), table)
     ship_rates(profile, Rates("today", dict.fromkeys(("llm", "slm", "scorer"), RoleRates(1234.5, float("inf"), 9.876))))
     written = load_profile("scripted", (profile.folder.parent,))

@@ -7,13 +7,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any, TypeAlias
 from urllib.parse import unquote, urlsplit
 
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.cluster import ClusterNode, RedisCluster
-from redis.asyncio.connection import AbstractConnection, Connection, parse_url
+from redis.asyncio.connection import AbstractConnection, parse_url
 from redis.asyncio.retry import Retry
 from redis.asyncio.sentinel import Sentinel, SentinelConnectionPool
 from redis.backoff import NoBackoff
@@ -188,6 +189,7 @@ class _Provider(CredentialProvider):  # type: ignore[misc]  # untyped
         return self._login.read()
 
 
+@cache
 def _checked(kind: type[AbstractConnection]) -> type[AbstractConnection]:
     """Connections of a `kind` that are asked, just before a write, whether they are closed.
 
@@ -195,7 +197,7 @@ def _checked(kind: type[AbstractConnection]) -> type[AbstractConnection]:
     event loop then raises an error of its own, which redis-py does not take for a broken connection.
     """
 
-    class Checked(kind):  # type: ignore[misc,valid-type]  # untyped
+    class Checked(kind):  # type: ignore[misc]  # untyped
         async def _send_packed_command(self, command: Iterable[bytes]) -> None:
             if self._writer is None or self._writer.is_closing():
                 raise ConnectionError("the connection was closed before the command was written")
@@ -211,8 +213,8 @@ class _Pool(BlockingConnectionPool):  # type: ignore[misc]  # untyped
 
     _closing: asyncio.Task[None] | None = None
 
-    def __init__(self, connection_class: type[AbstractConnection] = Connection, **options: Any) -> None:
-        super().__init__(connection_class=_checked(connection_class), **options)
+    def make_connection(self) -> AbstractConnection:
+        return _checked(self.connection_class)(**self.connection_kwargs)
 
     async def release(self, connection: AbstractConnection) -> None:
         await super().release(connection)
