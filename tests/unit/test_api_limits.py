@@ -59,8 +59,17 @@ def test_a_request_larger_than_the_limit_is_sent_when_nothing_else_was() -> None
 def test_what_a_request_reserved_and_did_not_use_is_given_back() -> None:
     one = limits(Clock(), Limits(tokens_per_minute=600))
     one.reserve(600)
-    one.give_back(500)
+    one.end(600, used=100)
     assert one.reserve(500) == 0.0
+
+
+def test_a_request_larger_than_the_limit_gives_back_no_more_than_it_took() -> None:
+    one = limits(Clock(), Limits(tokens_per_minute=600))
+    one.reserve(5000)
+    one.reserve(100)
+    one.end(5000, used=500)  # what the other one has reserved stays reserved
+    with pytest.raises(QueueFull):
+        one.reserve(300)
 
 
 def openai_headers(left: int, reset: str) -> dict[str, str]:

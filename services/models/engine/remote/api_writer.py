@@ -225,7 +225,7 @@ class ApiWriter(QueuedModel):
         finally:
             self._circuit.left(passage)
             spent = reply.cut if spent is None else spent
-            self._limits.give_back(most - spent.read - spent.completion)
+            self._limits.end(most, spent.read + spent.completion)
         if is_cut:
             yield self._ended(FinishReason.ABORTED, reply.cut)
             return
@@ -244,7 +244,7 @@ class ApiWriter(QueuedModel):
             return passage
         finally:
             if passage is None:  # nothing is sent
-                self._limits.give_back(most, requests=1)
+                self._limits.give_back(most)
 
     async def _events(self, writing: Writing, aborted: asyncio.Event) -> AsyncGenerator[tuple[Event, bytes], None]:
         """The API's events, as values and as they came, until their end or the abort. The SDK's own reading has no

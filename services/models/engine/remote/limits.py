@@ -50,8 +50,11 @@ class Bucket:
         return max(0.0, (min(amount, self.most) - self.level) / self.per_second)
 
     def take(self, amount: float) -> None:
-        """Less than 0 gives back."""
-        self.level = min(self.most, self.level - min(amount, self.most))
+        self.level -= min(amount, self.most)
+
+    def give_back(self, amount: float, used: float = 0.0) -> None:
+        """Of an `amount` that was taken, all but what was `used`."""
+        self.level = min(self.most, self.level + min(amount, self.most) - used)
 
     def correct(self, most: float, left: float, whole_in: float, now: float) -> None:
         """By what the API says. What is reserved here it may not have seen, so that its figure never raises the level.
@@ -91,10 +94,14 @@ class RateLimits:
         self._tokens.take(tokens)
         return wait
 
-    def give_back(self, tokens: int, requests: int = 0) -> None:
-        """Of a request that has ended, or that was not sent: what it had reserved, and neither read nor written."""
-        self._requests.take(-requests)
-        self._tokens.take(-tokens)
+    def end(self, tokens: int, used: int) -> None:
+        """Of a request that had reserved so many tokens, and has read and written those that it `used`."""
+        self._tokens.give_back(tokens, used)
+
+    def give_back(self, tokens: int) -> None:
+        """Of a request that was not sent."""
+        self._requests.give_back(1)
+        self._tokens.give_back(tokens)
 
     def observe(self, headers: Mapping[str, str]) -> None:
         """Of a reply. A limit that the profile gives is smaller on purpose, and stays."""
