@@ -2,10 +2,22 @@
 
 from __future__ import annotations
 
-import pytest
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any, cast
 
+import grpc
+import pytest
+from temporalio.exceptions import ApplicationError
+from temporalio.testing import ActivityEnvironment
+
+from services.shared.process.channels import open_channel
 from tandem.method.evidence.checks import TrialLimit
+from tandem.method.request.tasks import ModelTask
+from tandem.v1 import execution_pb2_grpc
+from workflows.activities.models import AnswerActivities
 from workflows.activities.trial_times import TrialTimes
+from workflows.activities.usage import ReportedUsage
 
 MODEL, OTHER = ("profile", "slm"), ("profile", "second_slm")
 
@@ -46,3 +58,30 @@ def test_a_trial_may_take_four_times_what_is_usual_within_bounds(
     usual: float | None, expected: float, seconds: float
 ) -> None:
     assert TrialLimit(4.0, 120.0, expected).seconds(usual) == seconds
+
+
+class Frozen(execution_pb2_grpc.SlmExecutorServicer):
+    """A process that takes calls and answers none, as one that is paused."""
+
+    async def Execute(self, request: Any, context: Any) -> AsyncIterator[Any]:
+        yield await asyncio.get_running_loop().create_future()
+
+    async def Abort(self, request: Any, context: Any) -> Any:
+        return await asyncio.get_running_loop().create_future()
+
+
+@pytest.mark.timeout(60)
+async def test_a_trial_of_a_model_that_cannot_even_be_aborted_ends_and_is_not_tried_again() -> None:
+    server = grpc.aio.server()
+    execution_pb2_grpc.add_SlmExecutorServicer_to_server(Frozen(), server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    task = ModelTask("r", "q", "profile", max_tokens=(8,), trial=1, limit=TrialLimit(4.0, 0.2))
+    try:
+        async with open_channel(f"127.0.0.1:{port}") as channel:
+            answers = AnswerActivities({"slm": channel}, cast(Any, None), ReportedUsage(), cast(Any, None))
+            with pytest.raises(ApplicationError) as failed:
+                await ActivityEnvironment().run(answers.answer, task)
+    finally:
+        await server.stop(None)
+    assert failed.value.non_retryable
