@@ -57,18 +57,27 @@ hostPath: {path: {{ required "modelCache.hostPath is needed for modelCache.type 
 {{- else if eq $cache.type "ephemeral" -}}
 ephemeral:
   volumeClaimTemplate:
-    spec: {{- include "tandem.claimSpec" .root | nindent 6 }}
+    spec: {{- include "tandem.claimSpec" . | nindent 6 }}
 {{- else -}}
-emptyDir: {sizeLimit: {{ $cache.size }}}
+emptyDir: {sizeLimit: {{ include "tandem.cacheSize" . }}}
 {{- end -}}
 {{- end }}
 
+{{/* dict root, component */}}
 {{- define "tandem.claimSpec" -}}
-accessModes: [{{ include "tandem.accessMode" . }}]
-{{- with .Values.modelCache.storageClass }}
+accessModes: [{{ include "tandem.accessMode" .root }}]
+{{- with .root.Values.modelCache.storageClass }}
 storageClassName: {{ . }}
 {{- end }}
-resources: {requests: {storage: {{ .Values.modelCache.size }}}}
+resources: {requests: {storage: {{ include "tandem.cacheSize" . }}}}
+{{- end }}
+
+{{/* dict root, component: without one, of the volume that holds all models */}}
+{{- define "tandem.cacheSize" -}}
+{{- $cache := .root.Values.modelCache -}}{{- $sizes := $cache.sizes -}}
+{{- $held := $sizes.all -}}
+{{- with .component }}{{ $held = ternary $sizes.llm $sizes.slm (eq .fixed.runs "llm") }}{{ end -}}
+{{- default $held $cache.size -}}
 {{- end }}
 
 {{/* dict root, component, image, policy (the component's if empty), args, resources, name: a container that downloads, or waits until another has */}}

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
+import tomllib
 from typing import Any
 
 import pytest
 
-from tests.chart import EDGE, MODELS, named, needs_helm, pod_specs, refusal, render
+from tests.chart import EDGE, MODELS, ROOT, named, needs_helm, pod_specs, refusal, render
 
 PAIR = "qwen2.5-coder-1.5b-0.5b"
+MODELS_FILE = tomllib.loads((ROOT / "deploy" / "models.toml").read_text())
 ROLES = {"insight-generator": "llm", "sufficiency-scorer": "slm", "slm-executor": "slm"}
 TYPES = ("shared", "pvc", "ephemeral", "hostPath", "emptyDir", "existingClaim")
 ONE_EACH = (
@@ -197,3 +199,42 @@ def test_llama_cpp_gets_files_that_nobody_converts() -> None:
     steps = {c["name"]: c["args"] for c in [*job["initContainers"], *job["containers"]]}
     assert set(steps) == {"llm-llamacpp", "slm-llamacpp", "slm-transformers"}  # the scorer's is transformers'
     assert steps["slm-llamacpp"][4:6] == ["slm", "--engine"]
+
+
+def claims(objects: list[dict[str, Any]]) -> dict[str, str]:
+    """The size of each claim, by its name."""
+    found = [o for o in objects if o["kind"] == "PersistentVolumeClaim"]
+    return {
+        o["metadata"]["name"].removeprefix("t-tandem-"): o["spec"]["resources"]["requests"]["storage"] for o in found
+    }
+
+
+PVC = ("modelCache.type=pvc", "modelCache.size=", *ONE_EACH)
+
+
+@needs_helm
+def test_a_claim_is_sized_by_the_models_that_it_holds() -> None:
+    sizes = ("modelCache.sizes.llm=70Gi", "modelCache.sizes.slm=16Gi", "modelCache.sizes.all=90Gi")
+    own = {"insight-generator-models": "70Gi", "sufficiency-scorer-models": "16Gi", "slm-executor-models": "16Gi"}
+    assert claims(render("gpu", *PVC, *sizes)) == own
+    assert claims(render("gpu", *PVC, *sizes, "modelCache.type=shared")) == {"models": "90Gi"}
+    for kind in ("ephemeral", "emptyDir"):
+        specs = of_type(kind, "modelCache.size=", *sizes)
+        for component in MODELS:
+            assert own[f"{component}-models"] in str(volume(specs[f"Deployment/t-tandem-{component}"]))
+
+
+@needs_helm
+def test_one_size_for_all_claims_takes_the_place_of_those_by_what_they_hold() -> None:
+    assert set(claims(render("gpu", *PVC, "modelCache.size=80Gi")).values()) == {"80Gi"}
+
+
+@needs_helm
+def test_the_default_claims_hold_the_shipped_pair_while_it_is_converted_and_little_more() -> None:
+    llm, slm = (MODELS_FILE[f"{name}-instruct"]["bytes"] for name in ("qwen2.5-coder-1.5b", "qwen2.5-coder-0.5b"))
+    found = claims(render("gpu", *PVC)) | claims(render("gpu", *PVC, "modelCache.type=shared"))
+    held = {"insight-generator-models": llm, "sufficiency-scorer-models": slm, "slm-executor-models": slm}
+    for name, gguf in (held | {"models": llm + slm}).items():
+        room = int(found[name].removesuffix("Gi")) * 2**30
+        needed = 4 * gguf  # the file, and three times as much for what transformers loads
+        assert needed < 0.9 * room < 2 * needed, name

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.chart import MODELS, duplicate_keys, named, needs_helm, pod_specs, refusal, render
+from tests.chart import CI, MODELS, duplicate_keys, named, needs_helm, pod_specs, refusal, render
 
 pytestmark = needs_helm
 JOBS = ("Job/t-tandem-setup", "Pod/t-tandem-test")
@@ -184,3 +184,15 @@ def test_keda_has_the_clients_certificate_and_no_authority_that_was_not_given() 
 
     assert parameters() == {("cert", "client"), ("key", "client")}
     assert parameters("temporal.tls.caSecret=authority") == {("cert", "client"), ("key", "client"), ("ca", "authority")}
+
+
+@pytest.mark.parametrize("values", CI)
+def test_a_drain_takes_one_pod_of_each_component_at_a_time_and_is_never_blocked(values: str) -> None:
+    objects = render(values, "gateway.pdb.minAvailable=")  # one of the files has its own budget for the gateway
+    budgets = [o["spec"] for o in objects if o["kind"] == "PodDisruptionBudget"]
+    assert all(budget["maxUnavailable"] == 1 and "minAvailable" not in budget for budget in budgets)
+    for each in objects:
+        name, spec = each["metadata"]["name"], each.get("spec") or {}
+        pods = spec.get("predictor", {}).get("labels") or spec.get("template", {}).get("metadata", {}).get("labels", {})
+        if each["kind"] in ("Deployment", "InferenceService") and "-demo-" not in name:
+            assert any(budget["selector"]["matchLabels"].items() <= pods.items() for budget in budgets), name
