@@ -145,10 +145,18 @@ async def test_the_health_check_of_a_container_ends_with_what_the_process_says()
 
 
 def test_compose_runs_temporal_and_jaeger_as_the_local_stack_does() -> None:
-    pairs = zip(TEMPORAL_FLAGS[::2], TEMPORAL_FLAGS[1::2], strict=True)
-    expected = [f"{flag}={value}" for flag, value in pairs if flag != "--sqlite-pragma"]  # a container has no file
+    expected = [f"{flag}={value}" for flag, value in zip(TEMPORAL_FLAGS[::2], TEMPORAL_FLAGS[1::2], strict=True)]
     assert [word for word in COMPOSE["temporal"]["command"] if word.startswith("--") and word in expected] == expected
     assert COMPOSE["jaeger"]["image"] == JAEGER_IMAGE == VALUES["demo"]["jaeger"]["image"]
+
+
+def test_composes_temporal_keeps_its_requests_in_a_volume() -> None:
+    """A container that is made anew starts with its volumes; `docker compose down --volumes` alone removes them."""
+    temporal = COMPOSE["temporal"]
+    [file] = [word.partition("=")[2] for word in temporal["command"] if word.startswith("--db-filename=")]
+    [(volume, folder)] = [each.split(":") for each in temporal["volumes"]]
+    assert Path(file).parent == Path(folder)
+    assert volume in COMPOSE_FILE["volumes"]
 
 
 def test_the_chart_has_values_for_each_process_and_no_other() -> None:
