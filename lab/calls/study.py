@@ -22,6 +22,7 @@ from lab.calls.training import Source, Trained
 from lab.training.errors import StoreError, StudyError
 from lab.training.study import text_of
 from tandem.method.evidence.call_scorer import FILE, Regression, TrainedCalls
+from tandem.method.problems import problems
 from tandem.method.profile.profile import Profile
 
 _SCORES, _ROUTER, _POLICY = "scores.json", "router.json", "policy.json"
@@ -76,7 +77,7 @@ class CallStudy:
         try:
             return TrainedCalls.model_validate_json(text_of(self.folder, FILE, "tandem train"))
         except ValidationError as error:
-            raise StudyError(f"{self.folder / FILE} cannot be used, train again: {error}") from error
+            raise StudyError(f"{self.folder / FILE} cannot be used, train again: {problems(error)}") from error
 
     def router(self) -> Regression | None:
         path = self.folder / _ROUTER

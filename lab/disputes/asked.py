@@ -29,6 +29,7 @@ from tandem.method.conversation import Message, Speaker, Task, kind_of
 from tandem.method.evidence.call_evidence import doubt
 from tandem.method.evidence.checks import PROGRAMS_AGREE, CheckSpec, Verdict
 from tandem.method.evidence.same_answer import NO_CALL, Answer, AnswerKind, answer_kind, normal_form, same
+from tandem.method.problems import problems
 from tandem.method.request.tasks import CheckTask
 from tandem.method.roles import LLM, SMALL_ROLES
 from tandem.method.tokens import TokenCounts
@@ -148,7 +149,7 @@ def read_asked(file: Path) -> list[Asked]:
         try:
             asked = Asked.model_validate_json(line)
         except ValidationError as error:
-            raise StoreError(f"{file}:{number}: no request with its answers: {error}") from error
+            raise StoreError(f"{file}:{number}: no request with its answers: {problems(error)}") from error
         if missing := [role for role in (*SMALL_ROLES[:2], LLM) if role not in asked.answers]:
             raise StoreError(f"{file}:{number}: no answer of {', '.join(missing)}")
         if found and asked.small != (first := next(iter(found.values()))).small:

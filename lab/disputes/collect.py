@@ -31,6 +31,7 @@ from services.models.engine.writer import Writing
 from tandem.convert.requests import solve_request_from_pb
 from tandem.method.conversation import AGREED, kind_of
 from tandem.method.errors import InvalidArgument
+from tandem.method.problems import problems
 from tandem.method.profile.profile import Profile
 from tandem.method.request.plan import Plan, make_plan
 from tandem.method.request.prompts import answer_prompt, llm_alone_prompt
@@ -72,7 +73,7 @@ def read_bodies(file: Path, profile: Profile) -> list[OwnRequest]:
         try:
             own = _own(json.loads(line), f"line{number}", profile)
         except (ValueError, AttributeError, ValidationError, RefusedParameter, InvalidArgument) as error:
-            raise StoreError(f"{file}:{number}: no request: {error}") from error
+            raise StoreError(f"{file}:{number}: no request: {problems(error)}") from error
         if own.id in found:
             raise StoreError(f"{file}:{number}: the id {own.id} stands there twice")
         found[own.id] = own

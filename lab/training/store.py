@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 from lab.training.collect import Run
 from lab.training.errors import StoreError
 from services.sufficiency_scorer.artefact import TRANSFORMERS
+from tandem.method.problems import problems
 from tandem.method.profile.profile import Model, Profile
 
 _KEY = b"tandem"
@@ -168,7 +169,7 @@ def read_origin(path: Path) -> Origin:
     try:
         return Origin.model_validate_json(pq.read_schema(path).metadata[_KEY])
     except (OSError, KeyError, TypeError, ValidationError, pa.ArrowInvalid) as error:
-        raise StoreError(f"{path} is not a file of `tandem collect`: {error}") from error
+        raise StoreError(f"{path} is not a file of `tandem collect`: {problems(error)}") from error
 
 
 def _row(run: Run) -> dict[str, Any]:

@@ -30,6 +30,7 @@ from services.shared.request_log.connection import Role
 from services.shared.request_log.log import RequestLog
 from services.shared.request_log.stops import StopSignal
 from tandem.errors import SetupError
+from tandem.method.problems import problems
 from tandem.method.profile.profile import Model, Profile
 from tandem.method.request.tasks import ModelTask
 from tandem.v1 import execution_pb2
@@ -42,7 +43,7 @@ def open_engine(spec: str, arguments: dict[str, Any]) -> RunningModel:
     try:
         return make_engine(spec, arguments)
     except (ValueError, ImportError, AttributeError) as error:
-        raise SetupError(f"TANDEM_ENGINE {spec!r}: {error}") from error
+        raise SetupError(f"TANDEM_ENGINE {spec!r}: {problems(error)}") from error
 
 
 async def run_model_process(

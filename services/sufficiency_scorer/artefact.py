@@ -24,6 +24,7 @@ from services.sufficiency_scorer.scorer_inputs import (
     ScorerInputsBatch,
     log_compress,
 )
+from tandem.method.problems import problems
 from tandem.method.profile.profile import Profile
 from tandem.planning.payoff import Label
 
@@ -133,7 +134,7 @@ class Artefact:
                 raise ValueError(f"it was trained on other features than {', '.join(NAMES)}")
             network = SufficiencyNetwork(description.shape, load_file(folder / WEIGHTS))
         except (ValidationError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
-            raise ValueError(f"{folder / DESCRIPTION} cannot be used: {error}") from error
+            raise ValueError(f"{folder / DESCRIPTION} cannot be used: {problems(error)}") from error
         return cls(network, description)
 
 

@@ -26,6 +26,7 @@ from services.shared.process.callers import Callers
 from services.sufficiency_scorer.stage_scorer import StageAssessment, StageScorer, StageScorers
 from tandem.method.conversation import TASKS, Message, Speaker, Task
 from tandem.method.errors import InvalidArgument
+from tandem.method.problems import problems
 from tandem.method.profile.prices import UNKNOWN, RolePrices
 
 NAME = grpc_predict_v2_pb2.DESCRIPTOR.services_by_name["GRPCInferenceService"].full_name
@@ -111,7 +112,7 @@ def _history(request: InferRequest) -> list[Message]:
         return [Message(speaker, text) for speaker, text in given]
     except ValidationError as error:
         raise InvalidArgument(
-            f"parameter 'history' is no list of [speaker, text]: {error}", field="parameters"
+            f"parameter 'history' is no list of [speaker, text]: {problems(error)}", field="parameters"
         ) from error
 
 

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 from tandem.endpoints.price_list import ListPrice, price_list
 from tandem.errors import UserError
+from tandem.method.problems import problems
 from tandem.method.profile.endpoint import PROTOCOLS, Api
 
 
@@ -114,7 +115,7 @@ def _api(protocol: str, url: str, model: str, key: str) -> Api:
     try:
         return Api.model_validate({"protocol": protocol, "url": url, "model": model, "key": key})
     except ValueError as error:
-        raise AddressError(f"{url}: {str(error).splitlines()[2].strip()}") from error
+        raise AddressError(f"{url}: {problems(error)}") from error
 
 
 def _name(model: str) -> str:

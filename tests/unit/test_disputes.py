@@ -297,3 +297,14 @@ def test_a_true_loss_above_the_promise_is_accepted_in_at_most_one_file_of_twenty
         looks = (Counted(400, 300, len(disputes), done, sum(disputes[:done])) for done in range(len(disputes) + 1))
         broken += any(each.is_kept(at_look(promise, 1)) for each in looks)
     assert broken / runs <= 0.05
+
+
+def test_a_line_that_is_no_request_is_told_by_its_place_and_message_alone(answered: Path) -> None:
+    given = line(999, 1, 1, 1)
+    given["answers"]["slm"]["tokens"] = ["a text of the user's"]
+    answered.write_text(answered.read_text() + json.dumps(given) + "\n")
+    told = CliRunner().invoke(app, ["disputes", str(answered)])
+    assert told.exit_code != 0
+    assert f"{answered.name}:206: no request with its answers: answers.slm.tokens" in told.output.replace("\n", " ")
+    for leaked in ("pydantic", "input_value", "a text of the user"):
+        assert leaked not in told.output

@@ -32,6 +32,7 @@ from services.shared.observability.json_logs import JsonFormatter
 from services.shared.observability.text import LOG_FORMAT, TextlessExporter, TextlessFormatter
 from tandem.errors import SetupError
 from tandem.method.names import DISTRIBUTION
+from tandem.method.problems import problems
 from tandem.tracing.otlp import GRPC, span_exporter
 
 _FLUSH_SECONDS = 5.0
@@ -84,7 +85,7 @@ def setup(service_name: str, log_level: str = "INFO", provider_factory: Any = Tr
     try:
         settings = TelemetrySettings()
     except ValidationError as error:
-        raise SetupError("; ".join(f"{each['loc'][0]}: {each['msg']}" for each in error.errors())) from error
+        raise SetupError(problems(error)) from error
     _setup_logging(log_level, settings, service_name)
     resource = Resource.create({"service.name": service_name, "service.version": version(DISTRIBUTION)})
     if settings.endpoint:

@@ -10,6 +10,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from tandem.method.errors import FailedPrecondition
+from tandem.method.problems import problems
 
 KEY_BYTES = 32
 TEXT_UNREADABLE = "TEXT_UNREADABLE"
@@ -47,7 +48,7 @@ def read_keys(file: str) -> PayloadKeys | None:
     try:
         return PayloadKeys.model_validate_json(Path(file).read_text())
     except (OSError, ValidationError) as error:
-        raise ValueError(f"TANDEM_PAYLOAD_KEYS: {error}") from error
+        raise ValueError(f"TANDEM_PAYLOAD_KEYS: {problems(error)}") from error
 
 
 def unreadable(why: str) -> FailedPrecondition:

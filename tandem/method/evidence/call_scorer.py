@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from tandem.method.errors import InvalidArgument
 from tandem.method.evidence.call_evidence import CALL_NAMES, TEXT_NAMES, Written, evidence
+from tandem.method.problems import problems
 from tandem.method.section import Probability, Section
 from tandem.method.tools import Tool
 
@@ -161,7 +162,7 @@ def _read(file: Path) -> TrainedCalls:
     try:
         found = TrainedCalls.model_validate_json(file.read_text())
     except (OSError, ValidationError) as error:
-        raise InvalidArgument(f"{file} holds no scorer of calls: {error}", field="profile") from error
+        raise InvalidArgument(f"{file} holds no scorer of calls: {problems(error)}", field="profile") from error
     for regression, names in ((found.calls, CALL_NAMES), (found.texts, TEXT_NAMES)):
         if regression and not set(regression.names) <= set(names):
             raise InvalidArgument(f"{file} was trained on other evidence: train it again", field="profile")

@@ -16,6 +16,7 @@ from pydantic import BeforeValidator, Field, ValidationError, ValidationInfo, fi
 from tandem.method.conversation import Kind, Task
 from tandem.method.errors import PROFILE_MISMATCH, FailedPrecondition, InvalidArgument, NotFound
 from tandem.method.evidence.call_scorer import CERTAINTY, Tools
+from tandem.method.problems import problems
 from tandem.method.profile.endpoint import Api
 from tandem.method.profile.measured import LlmAlone, Measured
 from tandem.method.profile.price_sections import parse_prices, parse_rates
@@ -291,8 +292,7 @@ def profile_of(text: str, file: Path) -> Profile:
     except tomllib.TOMLDecodeError as error:
         raise InvalidArgument(f"{file} is no valid TOML: {error}", field="profile") from error
     except ValidationError as error:
-        wrong = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}".lstrip(": ") for one in error.errors())
-        raise InvalidArgument(f"{file}: {wrong}", field="profile") from error
+        raise InvalidArgument(f"{file}: {problems(error)}", field="profile") from error
 
 
 def _in_order(document: dict[str, Any]) -> dict[str, Any]:

@@ -41,6 +41,7 @@ from tandem.endpoints.event_stream import BadStream, EventStream
 from tandem.endpoints.key import endpoint_key
 from tandem.endpoints.probe import require_model
 from tandem.endpoints.requests import EndpointError
+from tandem.method.problems import problems
 from tandem.method.profile.endpoint import Api, Capabilities, Limits
 from tandem.method.request.prompts import Conversation
 from tandem.method.tokens import TokenCounts
@@ -170,7 +171,7 @@ class ApiWriter(QueuedModel):
             api = Api.model_validate({"protocol": self._api.name, "url": url, "model": self._settings.asked})
             require_model(api, key, _LIST_SECONDS)
         except (EndpointError, ValueError, self._api.errors) as error:
-            raise OSError(f"the API cannot be used: {error}; check its address and key") from error
+            raise OSError(f"the API cannot be used: {problems(error)}; check its address and key") from error
         for loss in self._settings.can.losses():
             logger.info("%s: %s", self._settings.name, loss)
         self._queue.is_open = True

@@ -8,6 +8,7 @@ from typing import Annotated, Any, ClassVar, Self, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from services.models.engine.api import ApiBadReply, ApiUnavailable
+from tandem.method.problems import problems
 
 MOST_CALLS = 128
 _MOST_TOOLS, _COUNTED = 16, "_requests"
@@ -58,9 +59,7 @@ def read_event(kind: type[E], data: bytes) -> E:
     try:
         event = kind.model_validate_json(data)
     except ValidationError as error:
-        wrong = error.errors(include_url=False, include_input=False, include_context=False)[0]
-        place = ".".join(map(str, wrong["loc"]))
-        raise ApiBadReply(f"the API sends an event that is none of its protocol: {place}: {wrong['msg']}") from None
+        raise ApiBadReply(f"the API sends an event that is none of its protocol: {problems(error)}") from None
     if event.error:
         raise ApiUnavailable(f"the API fails: {said_in(event.error)}")
     return event
