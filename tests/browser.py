@@ -35,6 +35,7 @@ needs_browser, needs_chromium = _needs(NAME), _needs("chromium")
 needs_downloads = pytest.mark.skipif(NAME == "firefox", reason="by WebDriver BiDi Playwright is told of no download")
 WIDE, NARROW = (1440, 900), (360, 760)
 _AXE = Path(__file__).parent / "vendor" / "axe.min.js"
+_TEXTS = Path(__file__).parent / "page_texts.js"
 _SERIOUS = ("serious", "critical")
 _BOUND_MS = 30_000
 
@@ -79,6 +80,16 @@ class Visit:
         return int(
             await self.page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
         )
+
+    async def joined_words(self) -> list[str]:
+        """Pairs of texts that lack the blank between them."""
+        found: list[str] = await self.page.evaluate(f"{_TEXTS.read_text()}.joined()")
+        return found
+
+    async def broken_amounts(self) -> list[str]:
+        """Numbers, with their sign and unit, within which a line ends."""
+        found: list[str] = await self.page.evaluate(f"{_TEXTS.read_text()}.broken()")
+        return found
 
     async def serious_findings(self) -> list[str]:
         await self.page.evaluate(_AXE.read_text())

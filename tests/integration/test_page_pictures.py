@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import os
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
@@ -68,6 +69,18 @@ WIDE_LETTERS = """
 CLIPPED = """[...document.querySelectorAll("main :is(.scroll, td, th)")]
   .filter((box) => getComputedStyle(box.closest("thead") ?? box).clipPath === "none" && box.scrollWidth > box.clientWidth + 1)
   .map((box) => box.ariaLabel ?? box.textContent)"""
+LONGER = """document.querySelectorAll(".sums td:is([data-head=USD], [data-head^=Large])")
+  .forEach((td) => td.append("00000"))"""
+# Views with nothing to show.
+NOTHING = (
+    "requests?tenant=nobody",
+    "requests?search=nothing+of+the+kind",
+    "requests/no-such-request",
+    "sessions?tenant=nobody",
+    "sessions/nothing?tenant=nobody",
+    "savings?tenant=nobody",
+    "outcomes?tenant=nobody",
+)
 _COLORS = 128
 _PICTURE_HEIGHT = 1400
 
@@ -176,8 +189,29 @@ async def test_no_cell_of_a_table_is_wider_than_its_box(browser: Browser, looked
             await expect(tab.page.locator("main table tbody tr").first).to_be_visible()
             assert await tab.page.evaluate(CLIPPED) == [], view
             if width < 500:  # amounts of more requests are longer
-                await tab.page.evaluate("document.querySelectorAll('.sums td').forEach((td) => td.append('00000'))")
+                await tab.page.evaluate(LONGER)
                 assert await tab.page.evaluate(CLIPPED) == [], view
+            if view != "plan":
+                assert await tab.broken_amounts() == [], view
+
+
+@pytest.mark.parametrize("size", [(390, 844), WIDE], ids=["phone", "wide"])
+async def test_no_words_touch_where_a_view_has_nothing_to_show_or_asks_for_something(
+    browser: Browser, looked: Looked, size: tuple[int, int], tmp_path: Path
+) -> None:
+    file = tmp_path / "disputes.json"
+    texts = {"id": "r1", "kind": "tools", "question": "How far?", "left": "1 km", "right": "2 km"}
+    file.write_text(json.dumps({"file": "mine.jsonl", "disputes": [texts, texts | {"id": "r2"}]}))
+    async with _visit(browser, looked, size) as tab:
+        for view in NOTHING:
+            await tab.open(f"#/{view}")
+            await expect(tab.page.locator("main :is(.empty, .problem)").first).to_be_visible()
+            assert await tab.joined_words() == [], view
+        await tab.open("#/outcomes/disputes")
+        await tab.page.get_by_label("File of disputes").set_input_files(file)
+        await tab.page.get_by_role("button", name="Left").click()
+        await expect(tab.page.get_by_role("status")).to_have_text("1 of 2 have a label.")
+        assert await tab.joined_words() == []
 
 
 @pytest.mark.nightly
@@ -279,6 +313,8 @@ async def _look(tab: Visit, name: str) -> None:
         _save(await tab.page.screenshot(full_page=True), Path(folder) / f"{name}.png")
     assert await tab.overflow() == 0, name
     assert await tab.serious_findings() == [], name
+    assert await tab.joined_words() == [], name
+    assert await tab.broken_amounts() == [], name
 
 
 def _save(picture: bytes, file: Path) -> None:

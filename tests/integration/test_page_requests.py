@@ -107,6 +107,50 @@ async def test_a_keyboard_goes_from_row_to_row_and_opens_one(tab: Visit, tenant:
 
 
 @needs_browser
+@pytest.mark.parametrize("key", ["j", "k", "ArrowDown", "ArrowUp"])
+async def test_on_a_fresh_load_a_key_goes_to_the_first_row_and_on_from_there(tab: Visit, tenant: str, key: str) -> None:
+    await tab.open(f"#/requests?tenant={tenant}")
+    links = tab.page.locator("table.requests tbody a")
+    await expect(links).to_have_count(3)
+    await tab.page.keyboard.press(key)
+    await expect(links.nth(0)).to_be_focused()
+    await tab.page.keyboard.press("j")
+    await expect(links.nth(1)).to_be_focused()
+
+
+@needs_browser
+async def test_from_outside_the_list_a_key_goes_back_to_the_row_that_was_reached(tab: Visit, tenant: str) -> None:
+    await tab.open(f"#/requests?tenant={tenant}")
+    links = tab.page.locator("table.requests tbody a")
+    await expect(links).to_have_count(3)
+    for key in "jj":
+        await tab.page.keyboard.press(key)
+    await tab.page.get_by_role("link", name="Savings").focus()
+    await tab.page.keyboard.press("j")
+    await expect(links.nth(1)).to_be_focused()
+
+
+@needs_browser
+async def test_what_is_typed_into_a_field_moves_no_row(tab: Visit, tenant: str) -> None:
+    await tab.open(f"#/requests?tenant={tenant}")
+    await expect(tab.page.locator("table.requests tbody a")).to_have_count(3)
+    search = tab.page.get_by_label("Search in these")
+    await search.press_sequentially("jk")
+    await expect(search).to_be_focused()
+    await expect(search).to_have_value("jk")
+
+
+@needs_browser
+async def test_the_skip_link_leads_to_the_rows_in_two_keys(tab: Visit, tenant: str) -> None:
+    await tab.open(f"#/requests?tenant={tenant}")
+    links = tab.page.locator("table.requests tbody a")
+    await expect(links).to_have_count(3)
+    for key in ("Tab", "Enter"):
+        await tab.page.keyboard.press(key)
+    await expect(links.nth(0)).to_be_focused()
+
+
+@needs_browser
 async def test_a_request_whose_question_cannot_be_read_is_named_by_its_id(tab: Visit, tenant: str) -> None:
     async def unread(route: Route) -> None:
         reply = await route.fetch()
@@ -152,7 +196,7 @@ async def test_a_session_shows_who_answered_each_turn_and_what_all_have_cost(tab
     read = [sum(role["input_tokens"] + role["cached_input_tokens"] for role in each.values()) for each in usage]
     cached = [sum(role["cached_input_tokens"] for role in each.values()) for each in usage]
     assert [(each[3], each[4]) for each in cells] == [
-        (f"{tokens:,}", f"{100 * of / tokens:.0f} %") for tokens, of in zip(read, cached, strict=True)
+        (f"{tokens:,}", f"{100 * of / tokens:.0f}\u00a0%") for tokens, of in zip(read, cached, strict=True)
     ]
     assert await tab.serious_findings() == []
     assert await tab.overflow() == 0

@@ -72,8 +72,12 @@ function App() {
     setKey(value);
     setKeyed(value);
   };
+  const skip = (event) => {
+    event.preventDefault();
+    (main.current.querySelector(".requests a[tabindex='0']") ?? main.current).focus(); // a list's rows come after many fields
+  };
   return html`
-    <a class="skip" href="#main" onClick=${(event) => { event.preventDefault(); main.current.focus(); }}>To the content</a>
+    <a class="skip" href="#main" onClick=${skip}>To the content</a>
     <header class="top">
       <a class="mark" href="#/ask">Tandem</a>
       <nav aria-label="Views">

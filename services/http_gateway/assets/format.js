@@ -1,4 +1,4 @@
-// Numbers and words as the page writes them.
+// Numbers and words as the page writes them; no line ends within an amount.
 
 /** Decimals for so many significant digits: a request costs far less than a cent. */
 const decimals = (value, digits = 3) => Math.min(8, Math.max(2, digits - 1 - Math.floor(Math.log10(Math.abs(value)))));
@@ -26,11 +26,8 @@ export const score = (value) => (value === null || value === undefined ? "–" :
 
 export function percent(ratio) {
   if (ratio === null || ratio === undefined || !Number.isFinite(ratio)) return "–";
-  return `${ratio < 0 ? "−" : ""}${Math.abs(ratio * 100).toFixed(0)} %`;
+  return `${ratio < 0 ? "−" : ""}${Math.abs(ratio * 100).toFixed(0)}\u00a0%`;
 }
-
-/** An estimate has a sign. */
-export const about = (isEstimated, text) => (isEstimated ? `≈ ${text}` : text);
 
 /** The bounds of an interval; empty where there is none. */
 export const between = (low, high, write) =>
@@ -38,7 +35,7 @@ export const between = (low, high, write) =>
 
 export function duration(ms) {
   if (ms === null || ms === undefined) return "–";
-  return ms < 1000 ? `${ms.toFixed(0)} ms` : `${(ms / 1000).toFixed(1)} s`;
+  return ms < 1000 ? `${ms.toFixed(0)}\u00a0ms` : `${(ms / 1000).toFixed(1)}\u00a0s`;
 }
 
 export function time(ms) {

@@ -1,7 +1,6 @@
 // The rows of the list of requests: what was asked, what became of it, and how a keyboard moves through them.
-import { about, ending, percent, time, usdColumn, words } from "./format.js";
-import { html, useState } from "./html.js";
-import { isEstimated } from "./sums.js";
+import { ending, percent, time, usdColumn, words } from "./format.js";
+import { html, useEffect, useRef, useState } from "./html.js";
 
 const HEADS = ["Started", "Question", "Profile", "Tenant", "State", "Stage", "USD", "Saved"];
 
@@ -18,10 +17,16 @@ export function matching(requests, search) {
 // The roles are said, because a narrow screen shows rows as blocks, which takes them from the elements.
 export function Rows({ requests }) {
   const [current, setCurrent] = useState("");
+  const table = useRef(null);
+  useEffect(() => {
+    const step = (event) => move(event, table.current);
+    addEventListener("keydown", step);
+    return () => removeEventListener("keydown", step);
+  }, []);
   const inUsd = usdColumn(requests.map(({ usd }) => usd));
   const reached = requests.some(({ request_id: id }) => id === current) ? current : requests[0].request_id; // one row is in the tab order
   return html`
-    <table class="requests" role="table" aria-label="Requests" onKeyDown=${move}>
+    <table class="requests" role="table" aria-label="Requests" ref=${table}>
       <thead role="rowgroup"><tr role="row">${HEADS.map((head) => html`<th role="columnheader" scope="col">${head}</th>`)}</tr></thead>
       <tbody role="rowgroup">
         ${requests.map((request) => {
@@ -36,7 +41,7 @@ export function Rows({ requests }) {
               <td role="cell" data-head="State" class=${request.state}>${outcome(request)}</td>
               <td role="cell" data-head="Stage" class="number">${request.reason === "llm_finished" ? "–" : request.stage ?? "–"}</td>
               <td role="cell" data-head="USD" class="number">${inUsd(request.usd)}</td>
-              <td role="cell" data-head="Saved" class="number">${about(request.saved_ratio !== null && isEstimated(request), percent(request.saved_ratio))}</td>
+              <td role="cell" data-head="Saved" class="number">${percent(request.saved_ratio)}</td>
             </tr>`;
         })}
       </tbody>
@@ -48,13 +53,17 @@ export const asked = ({ question, tool }) => (tool ? `Result of ${tool}: ${quest
 /** A request that failed may have been stopped before. */
 export const outcome = ({ state, reason }) => (state !== "failed" && reason && reason !== "unspecified" ? ending(reason) : words(state));
 
-/** With the arrows, or j and k, and to the ends; Enter follows a row's link by itself. */
-function move(event) {
-  if (event.ctrlKey || event.metaKey || event.altKey) return;
-  const links = [...event.currentTarget.querySelectorAll("tbody a")];
+/** The row of the tab order: where the keyboard was last, else the first one. */
+export const reachedRow = () => document.querySelector(".requests a[tabindex='0']");
+
+/** With the arrows, or j and k, from wherever nothing is typed, and between rows to the ends; Enter follows a row's link by itself. */
+function move(event, table) {
+  if (event.ctrlKey || event.metaKey || event.altKey || event.target.closest?.("input, select, textarea")) return;
+  const links = [...table.querySelectorAll("tbody a")];
   const at = links.indexOf(document.activeElement);
-  const to = { ArrowDown: at + 1, j: at + 1, ArrowUp: at - 1, k: at - 1, Home: 0, End: links.length - 1 }[event.key];
+  const steps = { ArrowDown: at + 1, j: at + 1, ArrowUp: at - 1, k: at - 1, ...(at >= 0 && { Home: 0, End: links.length - 1 }) };
+  const to = steps[event.key];
   if (to === undefined) return;
   event.preventDefault();
-  links[Math.min(Math.max(to, 0), links.length - 1)].focus();
+  (at < 0 ? reachedRow() : links[Math.min(Math.max(to, 0), links.length - 1)]).focus();
 }

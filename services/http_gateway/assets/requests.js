@@ -3,11 +3,14 @@ import { getRequests, said } from "./api.js";
 import { ending, STOP_REASONS } from "./format.js";
 import { html, useEffect, useState } from "./html.js";
 import { useReading } from "./reading.js";
-import { matching, Rows } from "./request_rows.js";
+import { matching, reachedRow, Rows } from "./request_rows.js";
+import { isEstimated } from "./sums.js";
 
 const PAGE = 100;
 const MOST = 1000;
 const HOUR = 3600e3;
+/** Which of the savings are against an estimate. */
+export const ESTIMATED = "What the large model alone would have cost is an estimate where it has not answered.";
 const SINCE = [["", "any time"], ["1", "last hour"], ["24", "last day"], ["168", "last week"], ["720", "last 30 days"]];
 
 /** The gateway's condition for a filter. */
@@ -48,7 +51,7 @@ export function Requests({ query, served }) {
     </div>
     <${Filter} ...${{ filter, change, served }} />
     ${error && html`<p class="problem" role="alert">${said(error)}</p>`}
-    <p class="note"><span role="status">${found && summary(found, shown, limit)}</span>${shown?.length > 0 && " ≈ is an estimate."}
+    <p class="note"><span role="status">${found && summary(found, shown, limit)}</span>${shown?.some(isEstimated) && ` ${ESTIMATED}`}
       ${shown?.length > 1 && html`<span class="keys"> <kbd>↓</kbd> <kbd>↑</kbd> or <kbd>j</kbd> <kbd>k</kbd> go from row to row, <kbd>Enter</kbd> opens one.</span>`}</p>
     ${shown?.length > 0 && html`<${Rows} requests=${shown} />`}
     ${found?.length === limit && limit < MOST && html`
@@ -59,7 +62,7 @@ export function Requests({ query, served }) {
 function toRows(event) {
   if (event.key !== "ArrowDown") return;
   event.preventDefault();
-  document.querySelector(".requests tbody a")?.focus();
+  reachedRow()?.focus();
 }
 
 function summary(found, shown, limit) {

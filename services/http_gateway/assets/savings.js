@@ -1,11 +1,11 @@
 // Savings: what requests cost, what the large model alone would have cost, and how long they took.
 import { getRequests, said } from "./api.js";
 import { Chart } from "./chart.js";
-import { about, count, duration, ending, percent, usd, usdColumn } from "./format.js";
-import { html, Scroll } from "./html.js";
+import { count, duration, ending, percent, usd, usdColumn } from "./format.js";
+import { Cells, html, Scroll } from "./html.js";
 import { chosen, Heading } from "./period.js";
 import { never, useReading } from "./reading.js";
-import { condition } from "./requests.js";
+import { condition, ESTIMATED } from "./requests.js";
 import { by, latencies, latencyPoints, points, QUANTILES, quantile, timed, total } from "./sums.js";
 
 const LIMIT = 1000;
@@ -41,11 +41,10 @@ function Figures({ requests }) {
       <${Group} title="By tenant" groups=${by(requests, ({ tenant }) => tenant || "–")} />
       <${Reasons} groups=${by(requests, ({ reason }) => ending(reason))} all=${all.count} />
     </div>
-    <p class="note">
-      ${all.isEstimated && "≈: what the large model alone would have cost is estimated by the length of the question, where it has not answered. "}
-      Only complete answers are counted. ${left(all)}
-      ${requests.length === LIMIT && `Only the newest ${count(LIMIT)} requests are counted.`}
-    </p>
+    <p class="note">${[
+      all.isEstimated && ESTIMATED, "Only complete answers are counted.", left(all),
+      requests.length === LIMIT && `Only the newest ${count(LIMIT)} requests are counted.`,
+    ].filter(Boolean).join(" ")}</p>
     <h2 class="part">Time from question to answer</h2>
     <dl class="figures">${QUANTILES.map(([name, share]) => html`
       <div><dt>${name}</dt><dd>${duration(quantile(timings, share))}</dd></div>`)}</dl>
@@ -57,16 +56,20 @@ function Figures({ requests }) {
     </div>`;
 }
 
-function Latencies({ title, groups }) {
+function Sums({ title, heads, rows, isStacked }) {
   return html`
-    <${Scroll} label=${title}><table class="sums">
+    <${Scroll} label=${title}><table class=${isStacked ? "sums stacked" : "sums"}>
       <caption>${title}</caption>
-      <thead><tr><th scope="col">Name</th><th scope="col">Requests</th>
-        ${QUANTILES.map(([name]) => html`<th scope="col">${name}</th>`)}</tr></thead>
-      <tbody>${groups.map(([name, members]) => html`
-        <tr><th scope="row">${name}</th><td>${count(members.length)}</td>
-          ${QUANTILES.map(([, share]) => html`<td>${duration(quantile(members, share))}</td>`)}</tr>`)}</tbody>
+      <thead><tr>${heads.map((head) => html`<th scope="col">${head}</th>`)}</tr></thead>
+      <tbody>${rows.map((cells) => html`<tr><${Cells} ...${{ heads, cells }} /></tr>`)}</tbody>
     </table><//>`;
+}
+
+function Latencies({ title, groups }) {
+  const heads = ["Name", "Requests", ...QUANTILES.map(([name]) => name)];
+  const rows = groups.map(([name, members]) =>
+    [name, count(members.length), ...QUANTILES.map(([, share]) => duration(quantile(members, share)))]);
+  return html`<${Sums} ...${{ title, heads, rows }} />`;
 }
 
 function left({ cancelled, cut, unpriced, unfinished }) {
@@ -77,25 +80,14 @@ function left({ cancelled, cut, unpriced, unfinished }) {
 
 function Group({ title, groups }) {
   const inUsd = usdColumn(groups.flatMap(([, sum]) => [sum.usd, sum.alone]));
-  return html`
-    <${Scroll} label=${title}><table class="sums">
-      <caption>${title}</caption>
-      <thead><tr><th scope="col">Name</th><th scope="col">Requests</th><th scope="col">USD</th><th scope="col">Large alone</th>
-        <th scope="col">Saved</th></tr></thead>
-      <tbody>${groups.map(([name, sum]) => html`
-        <tr><th scope="row">${name}</th><td>${count(sum.count)}</td><td>${inUsd(sum.usd)}</td><td>${about(sum.isEstimated, inUsd(sum.alone))}</td>
-          <td>${about(sum.isEstimated, percent(sum.saved))}</td></tr>`)}</tbody>
-    </table><//>`;
+  const heads = ["Name", "Requests", "USD", "Large alone", "Saved"];
+  const rows = groups.map(([name, sum]) => [name, count(sum.count), inUsd(sum.usd), inUsd(sum.alone), percent(sum.saved)]);
+  return html`<${Sums} ...${{ title, heads, rows }} isStacked />`; // two columns of amounts have no room beside each other on a narrow screen
 }
 
 function Reasons({ groups, all }) {
-  return html`
-    <${Scroll} label="How requests ended"><table class="sums">
-      <caption>How requests ended</caption>
-      <thead><tr><th scope="col">Ending</th><th scope="col">Requests</th><th scope="col">Share</th></tr></thead>
-      <tbody>${groups.map(([name, sum]) => html`
-        <tr><th scope="row">${name}
-            <svg class="bar" height="3" aria-hidden="true"><rect class="alone" width=${`${(sum.count / all) * 100}%`} height="3" /></svg></th>
-          <td>${count(sum.count)}</td><td>${percent(sum.count / all)}</td></tr>`)}</tbody>
-    </table><//>`;
+  const heads = ["Ending", "Requests", "Share"];
+  const bar = (sum) => html`<svg class="bar" height="3" aria-hidden="true"><rect class="alone" width=${`${(sum.count / all) * 100}%`} height="3" /></svg>`;
+  const rows = groups.map(([name, sum]) => [[name, bar(sum)], count(sum.count), percent(sum.count / all)]);
+  return html`<${Sums} title="How requests ended" ...${{ heads, rows }} />`;
 }

@@ -1,11 +1,11 @@
 // Sessions: what conversations of many turns cost, and of one session each turn, with who answered it.
 import { getRequest, getRequests, isLost, said } from "./api.js";
-import { about, count, percent, time, usd, usdColumn } from "./format.js";
+import { count, percent, time, usd, usdColumn } from "./format.js";
 import { Cells, html, Scroll, useRef } from "./html.js";
 import { chosen, Heading } from "./period.js";
 import { useReading } from "./reading.js";
 import { asked, outcome } from "./request_rows.js";
-import { condition } from "./requests.js";
+import { condition, ESTIMATED } from "./requests.js";
 import { isEstimated, total } from "./sums.js";
 
 const LIMIT = 1000;
@@ -49,10 +49,7 @@ function Table({ sessions }) {
 const names = (all) => [...new Set(all)].join(", ");
 const counts = (turns) => [...Map.groupBy(turns, outcome)].map(([how, those]) => `${count(those.length)} ${how}`).join("; ");
 
-function saved(turns) {
-  const all = total(turns);
-  return about(all.saved !== null && all.isEstimated, percent(all.saved));
-}
+const saved = (turns) => percent(total(turns).saved);
 
 export function Session({ id, query }) {
   const tenant = query.get("tenant") ?? "";
@@ -123,10 +120,10 @@ function Turns({ turns, bills }) {
           <tr key=${turn.request_id}><${Cells} heads=${TURN_HEADS} cells=${[
             count(index + 1), html`<a href=${`#/requests/${encodeURIComponent(turn.request_id)}`}>${asked(turn) || turn.request_id}</a>`,
             [answered, html`<span class="note">${outcome(turn)}</span>`], others, count(read), percent(share), inUsd(turn.usd),
-            about(turn.saved_ratio !== null && isEstimated(turn), percent(turn.saved_ratio)), inUsd(running),
+            percent(turn.saved_ratio), inUsd(running),
           ]} /></tr>`;
       })}</tbody>
     </table><//>
     <p class="note">Cached: the share of what all models read that came from a cache. A bill whose price is not known adds nothing to the total.
-      ≈ is an estimate.</p>`;
+      ${turns.some(isEstimated) && ESTIMATED}</p>`;
 }

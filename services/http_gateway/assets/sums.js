@@ -4,7 +4,7 @@ const hasEnded = ({ state, usd }) => state === "completed" && usd !== null;
 const isCounted = (request) => hasEnded(request) && request.saved_ratio !== null;
 
 /** What the large model alone would have cost is an estimate where another model has answered. */
-export const isEstimated = ({ reason }) => reason !== "llm_finished";
+export const isEstimated = (request) => isCounted(request) && request.reason !== "llm_finished";
 
 /** `saved` is 1 - usd / alone, so this undoes it. */
 const alone = ({ usd, saved_ratio: saved }) => (saved < 1 ? usd / (1 - saved) : 0);
