@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from tandem.method.answer import final_answer
+from tandem.method.answer import final_answer, shown_text
 from tandem.method.cost.bound import held_to
 from tandem.method.cost.cost import cost
 from tandem.method.evidence.checks import CheckResult, Trial
@@ -94,11 +94,14 @@ class RequestState:
         message = answer.message if answer else self.insight.message if is_llms and self.insight else None
         is_complete = self._is_complete(stop, answer)
         retried = (_retry_note(model, number) for model, number in attempts.items() if number > 1)
+        as_answered = (text, self.plan.answer_format, _continued(answer))
+        value = message.text if message else final_answer(*as_answered)
+        shown = message.text if message else shown_text(*as_answered)
         return SolveResult(
             request_id=self.input.request_id,
             profile=self.plan.profile,
             question=self.input.request.last_said,
-            answer=message.text if message else final_answer(text, self.plan.answer_format, _continued(answer)),
+            answer=value,
             reasoning=text,
             stop=stop,
             stages=self._stage_results(),
@@ -126,6 +129,7 @@ class RequestState:
             tool_calls=[marked(call) if self.stays_with_llm else call for call in message.calls] if message else [],
             policy_step=self.plan.watched.step if self.plan.watched else 0,
             answered_calls=self.input.request.answered_calls,
+            text="" if shown == value else shown,
         )
 
     def cancel_ms(self, insight: GenerationOutcome) -> float | None:

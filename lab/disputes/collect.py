@@ -16,16 +16,8 @@ from pydantic import ValidationError
 from lab.collecting import append_each, keep_origin, whole_lines
 from lab.training.errors import StoreError
 from lab.training.machine import Machine, engine_of, written
-from services.models.engine.api import (
-    ApiRefused,
-    EngineError,
-    FinishReason,
-    InvalidSchema,
-    PromptRefused,
-    PromptTooLong,
-    RunningModel,
-    SchemaNotSupported,
-)
+from lab.training.refusals import OF_ONE_REQUEST, Refusals
+from services.models.engine.api import EngineError, FinishReason, RunningModel
 from services.models.engine.token_writer import writer_of
 from services.models.engine.writer import Writing
 from tandem.convert.requests import solve_request_from_pb
@@ -39,8 +31,6 @@ from tandem.method.request.request import SolveRequest
 from tandem.method.roles import LLM
 from tandem.openai.chat_request import ChatCompletionRequest
 from tandem.openai.parameters import RefusedParameter
-
-_OF_ONE_REQUEST = (ApiRefused, PromptRefused, PromptTooLong, InvalidSchema, SchemaNotSupported)
 
 
 @dataclass(frozen=True)
@@ -104,7 +94,7 @@ async def ask_all(
 ) -> dict[str, str]:
     """Append a line to `out` for each request that it lacks. Returns those that are left out, by id, with the reason.
 
-    Raises StoreError where `out` was made with other models, or one does not answer or refuses the first request.
+    Raises StoreError where `out` was made with other models, or one does not answer or refuses every request.
     """
     if len(profile.small) < 2:
         raise StoreError(f"{profile.name} has one small model, which agrees with nobody: `tandem up --second` adds one")
@@ -114,26 +104,19 @@ async def ask_all(
     left_out = {each.id: "free text, of which agreement shows nothing" for each in requests if each.is_free_text}
     missing = [each for each in requests if each.id not in done and each.id not in left_out]
     report(len(done), len(done) + len(missing))
+    refusals = Refusals(len(done))
     with ExitStack() as stack:
         engines = {role: stack.enter_context(engine_of(profile, role, models, machine)) for role in roles if missing}
 
-        async def line(own: OwnRequest) -> dict[str, Any] | None:
+        async def line(own: OwnRequest) -> dict[str, Any]:
             plan = _plan(profile, own.asked)
-            try:
-                answers = {
-                    role: await _reply(profile, own.asked, plan, role, engine) for role, engine in engines.items()
-                }
-            except _OF_ONE_REQUEST as error:
-                if not done:  # it may refuse all
-                    raise StoreError(f"{own.id}: {error}") from error
-                left_out[own.id] = str(error)
-                return None
-            done.add(own.id)
+            answers = {role: await _reply(profile, own.asked, plan, role, engine) for role, engine in engines.items()}
             about = {"id": own.id, "task": own.asked.task, "tenant": own.asked.tenant}
             return {**about, "request": own.body, "answers": answers}
 
-        await append_each(out, missing, line, machine.width, len(done), report)
-    return left_out
+        await append_each(out, missing, refusals.leaving_out(line), machine.width, len(done), report)
+    refusals.end()
+    return left_out | refusals.left_out
 
 
 def _named(profile: Profile, role: str) -> str:
@@ -169,7 +152,7 @@ async def _reply(profile: Profile, asked: SolveRequest, plan: Plan, role: str, e
     )
     try:
         done = await written(engine, work)
-    except _OF_ONE_REQUEST:
+    except OF_ONE_REQUEST:
         raise
     except EngineError as error:
         raise StoreError(

@@ -16,7 +16,6 @@ from lab.training.names import AGREEMENTS
 from services.answer_checker.checker import AnswerChecker, allows_weak_sandbox, start_sandbox
 from services.answer_checker.sandbox.layers import Limits
 from services.models.engine.api import RunningModel
-from services.models.engine.batch import run_all
 from services.models.engine.writer import Writing
 from services.shared.checks.built_in import PYTHON_EXAMPLES
 from services.shared.checks.registry import applies
@@ -128,15 +127,9 @@ def unrepaired(runs: Sequence[Run]) -> list[Run]:
     return [run for run in first if run.verdict == Verdict.FAIL and run.question not in repaired]
 
 
-def repair_all(
-    failed: Sequence[Run], items: Mapping[str, Item], profile: Profile, slm: RunningModel, width: int
-) -> AsyncIterator[Run]:
-    """One repair for each, `width` at a time, in the order in which they end; not checked yet."""
-
-    async def repair(run: Run) -> Run:
-        item = items[run.question]
-        asked = repair_prompt(profile, item.question, Repair(run.text, run.failure), item.task)
-        done = await written(slm, Writing(f"{item.id}/repair", asked, profile.execution.max_tokens, GREEDY))
-        return run_of(item, "repair", Insight(), done)
-
-    return run_all(repair, failed, width)
+async def repair(failed: Run, items: Mapping[str, Item], profile: Profile, slm: RunningModel) -> Run:
+    """The small model's next answer, not checked yet. Raises EngineError."""
+    item = items[failed.question]
+    asked = repair_prompt(profile, item.question, Repair(failed.text, failed.failure), item.task)
+    done = await written(slm, Writing(f"{item.id}/repair", asked, profile.execution.max_tokens, GREEDY))
+    return run_of(item, "repair", Insight(), done)

@@ -9,7 +9,7 @@ when the large model has finished it.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -21,7 +21,7 @@ from lab.training.grading import grade
 from lab.training.machine import written
 from services.insight_generator.generator import StageSplitter
 from services.models.engine.api import FinishReason, PromptScorer
-from services.models.engine.batch import Completion, run_all
+from services.models.engine.batch import Completion
 from services.models.engine.schema_findings import can_continue
 from services.models.engine.token_writer import writer_of
 from services.models.engine.writer import Earlier, Writing
@@ -99,11 +99,8 @@ class Collector:
         prompts = profile.prompts.model_copy(update={"question": CONCISE})
         self._concise = profile.model_copy(update={"prompts": prompts})
 
-    def collect(self, items: Iterable[Item], width: int) -> AsyncIterator[list[Run]]:
-        """The runs of each question as it completes, `width` questions at a time."""
-        return run_all(self._question, items, width)
-
-    async def _question(self, item: Item) -> list[Run]:
+    async def collect(self, item: Item) -> list[Run]:
+        """The runs of a question. Raises EngineError."""
         runs, insights = await self._llm_runs(item)
         stages = [Insight()] if self._only_question else [Insight(), *insights]
         return [*runs, *await self._slm_runs(item, stages)]
@@ -115,8 +112,11 @@ class Collector:
             asyncio.create_task(self._answer(item, insight, each))
             for insight, each in list(zip(insights, asked, strict=True))[::-1]
         ]
-        inputs = [await self._score(item, each, i.stage) for each, i in zip(asked, insights, strict=True)]
-        answers = (await asyncio.gather(*answering))[::-1]
+
+        async def score_all() -> list[dict[str, Any]]:
+            return [await self._score(item, each, i.stage) for each, i in zip(asked, insights, strict=True)]
+
+        inputs, *answers = await asyncio.gather(score_all(), *answering[::-1])
         runs = [
             replace(run_of(item, "slm", insight, answer), **read)
             for insight, answer, read in zip(insights, answers, inputs, strict=True)

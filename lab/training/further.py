@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from lab.training.checking import agreement_check, answer_checker
 from lab.training.collect import Insight, Run, run_of
@@ -12,7 +12,6 @@ from lab.training.machine import written
 from lab.training.names import AGREEMENTS
 from services.answer_checker.checker import AnswerChecker
 from services.models.engine.api import RunningModel
-from services.models.engine.batch import run_all
 from services.models.engine.writer import Writing
 from services.shared.checks.registry import applies
 from tandem.method.answer import final_answer
@@ -30,18 +29,12 @@ def unasked(runs: Sequence[Run], items: Mapping[str, Item], role: str) -> list[I
     return [items[question] for question in first if question in items and question not in answered]
 
 
-def answer_all(
-    items: Sequence[Item], profile: Profile, role: str, engine: RunningModel, width: int
-) -> AsyncIterator[Run]:
-    """One answer to each bare question, `width` at a time, in the order in which they end; not checked yet."""
-
-    async def answer(item: Item) -> Run:
-        asked = answer_prompt(profile, item.question, "", item.task, item.json_schema)
-        key, most = f"{item.id}/{role}", profile.execution.max_tokens
-        done = await written(engine, Writing(key, asked, most, GREEDY, item.json_schema))
-        return run_of(item, role, Insight(), done)
-
-    return run_all(answer, items, width)
+async def answer(item: Item, profile: Profile, role: str, engine: RunningModel) -> Run:
+    """The answer to the bare question, not checked yet. Raises EngineError."""
+    asked = answer_prompt(profile, item.question, "", item.task, item.json_schema)
+    key, most = f"{item.id}/{role}", profile.execution.max_tokens
+    done = await written(engine, Writing(key, asked, most, GREEDY, item.json_schema))
+    return run_of(item, role, Insight(), done)
 
 
 def without(runs: Sequence[Run], roles: Collection[str]) -> list[Run]:

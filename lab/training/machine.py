@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import cast
 
 from lab.training.errors import StoreError
+from lab.training.refusals import OF_ONE_REQUEST
 from services.models.engine.api import EngineError, PromptScorer, QueueFull, RunningModel
 from services.models.engine.batch import Completion, whole
 from services.models.engine.registry import choose, make_engine, running_engine
@@ -107,13 +108,18 @@ def engine_of(profile: Profile, role: str, models: Path, machine: Machine) -> It
 
 
 async def written(engine: RunningModel, work: Writing) -> Completion:
-    """The whole text, anew as often as an API asks to come again within minutes. Raises EngineError."""
+    """The whole text, anew as often as an API asks to come again within minutes. Raises EngineError; a refusal names
+    the model.
+    """
     writer = writer_of(engine)
-    for _ in range(_MOST_WAITS):
-        try:
-            return await whole(writer.write(work))
-        except QueueFull as error:
-            if error.retry_after_s is None or error.retry_after_s > _MOST_WAIT_SECONDS:
-                raise
-            await asyncio.sleep(error.retry_after_s)
-    return await whole(writer.write(work))
+    try:
+        for _ in range(_MOST_WAITS):
+            try:
+                return await whole(writer.write(work))
+            except QueueFull as error:
+                if error.retry_after_s is None or error.retry_after_s > _MOST_WAIT_SECONDS:
+                    raise
+                await asyncio.sleep(error.retry_after_s)
+        return await whole(writer.write(work))
+    except OF_ONE_REQUEST as error:
+        raise type(error)(f"{engine.info.name}: {error}") from error

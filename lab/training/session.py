@@ -8,16 +8,19 @@ import sys
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
-from lab.training.checking import check_runs, checker_version, repair_all, unrepaired, without_verdicts
+from lab.training.checking import check_runs, checker_version, repair, unrepaired, without_verdicts
 from lab.training.collect import Collector, Run
 from lab.training.datasets import Dataset, Item
 from lab.training.errors import StoreError
-from lab.training.further import answer_all, compare_all, unasked, without
+from lab.training.further import answer, compare_all, unasked, without
 from lab.training.machine import EstimatedTokens, Machine, engine_of, tokenizer_of
+from lab.training.refusals import Refusals
 from lab.training.store import CollectedModel, CollectedProfile, Origin, read, write
+from services.models.engine.batch import run_all
 from services.models.engine.tokenizer import ChatTokenizer
 from services.sufficiency_scorer.artefact import computed_by
 from tandem.method.profile.profile import Profile
@@ -34,6 +37,14 @@ class Scope:
 
     extras: bool = True
     only_question: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Gathered:
+    """`left_out`: questions that a model refuses, by id, with the reason; `runs` has nothing of them."""
+
+    runs: list[Run]
+    left_out: dict[str, str]
 
 
 def origin_of(profile: Profile, dataset: Dataset, seed: int, scope: Scope, models: Path, engine: str) -> Origin:
@@ -62,14 +73,14 @@ def origin_of(profile: Profile, dataset: Dataset, seed: int, scope: Scope, model
 async def collect(
     profile: Profile, dataset: Dataset, n: int | None, seed: int, scope: Scope, out: Path,
     models: Path, machine: Machine, progress: Progress,
-) -> list[Run]:  # fmt: skip
+) -> Gathered:  # fmt: skip
     """Collect `n` questions of `dataset` (None: all) into `out`; questions that `out` already holds are skipped.
 
     Programs are then checked, and where the profile has a prompt for it, the small model's failed ones are repaired
     once. At last the profile's further small models answer the bare questions, one model after the other, and programs
     are compared where the profile's checks do that.
-    Raises StoreError if `out` has another origin, or an API does not answer, OSError if a model's weights cannot be
-    read.
+    Raises StoreError if `out` has another origin, or an API does not answer or refuses every question, OSError if a
+    model's weights cannot be read.
     """
     if profile.slm.api and not scope.only_question:
         raise StoreError(f"{profile.slm.name} is at an API, which scores no prompt: collect with --only-question")
@@ -80,6 +91,7 @@ async def collect(
     sample = dataset.sample(n, seed).items
     done = {run.question for run in runs}
     missing = [item for item in sample if item.id not in done]
+    refusals = Refusals(len(done))
     progress(len(sample) - len(missing), len(sample), 0)
     if missing:
         with engine_of(profile, "llm", models, machine) as llm, engine_of(profile, "slm", models, machine) as slm:
@@ -91,20 +103,25 @@ async def collect(
                 progress(sum(item.id in done for item in sample), len(sample), generated)
 
             async with _saving(out, origin, runs), _each(_REPORT_SECONDS, report):
-                async for found in collector.collect(missing, machine.width):
-                    runs += _with_questions(found, dataset, tokenizer)
-                    done.add(found[0].question)
-                    report()
+                async for found in run_all(refusals.leaving_out(collector.collect), missing, machine.width):
+                    if found:
+                        runs += _with_questions(found, dataset, tokenizer)
+                        done.add(found[0].question)
+                        report()
+            refusals.end()
     runs = await check_runs(runs, items, profile, machine.programs)
     write(out, origin, runs)
     if profile.prompts.repair and (failed := unrepaired(runs)):
         with engine_of(profile, "slm", models, machine) as slm:
             async with _saving(out, origin, runs):
-                async for run in repair_all(failed, items, profile, slm, machine.width):
-                    runs.append(run)
+                again = partial(repair, items=items, profile=profile, slm=slm)
+                work = refusals.leaving_out(again, lambda run: run.question)
+                async for run in run_all(work, failed, machine.width):
+                    runs += [run] if run else []
         runs = await check_runs(runs, items, profile, machine.programs)
         write(out, origin, runs)
-    return await _with_further(profile, items, out, origin, runs, models, machine)
+    runs = await _with_further(profile, items, out, origin, runs, models, machine, refusals)
+    return Gathered(runs, refusals.left_out)
 
 
 async def _with_further(
@@ -115,15 +132,18 @@ async def _with_further(
     runs: list[Run],
     models: Path,
     machine: Machine,
+    refusals: Refusals,
 ) -> list[Run]:
     for role in profile.small_roles[1:]:
         if due := unasked(runs, items, role):
             with engine_of(profile, role, models, machine) as engine:
                 async with _saving(out, origin, runs):
-                    async for run in answer_all(due, profile, role, engine, machine.width):
-                        runs.append(run)
+                    work = refusals.leaving_out(partial(answer, profile=profile, role=role, engine=engine))
+                    async for run in run_all(work, due, machine.width):
+                        runs += [run] if run else []
             runs = await check_runs(runs, items, profile, machine.programs)
-    runs = await compare_all(runs, items, profile, machine.programs)
+    compared = await compare_all(runs, items, profile, machine.programs)
+    runs = [run for run in compared if run.question not in refusals.left_out]
     write(out, origin, runs)
     return runs
 

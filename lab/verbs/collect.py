@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -10,7 +9,16 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from lab.verbs.gathering import EngineOption, WidthOption, check, default_file, gather, gather_requests, machine_for
+from lab.verbs.gathering import (
+    EngineOption,
+    WidthOption,
+    check,
+    default_file,
+    gather,
+    gather_requests,
+    left_out_lines,
+    machine_for,
+)
 from lab.verbs.offline import explained, find_profile
 from tandem.cli.output import JsonFlag, console, print_json
 from tandem.cli.tables import print_table
@@ -56,6 +64,7 @@ def collect(
     json: JsonFlag = False,
 ) -> None:
     """Collect both models' answers to a data set, to train and evaluate a stop rule on. An interrupted run is resumed.
+    What a model refuses is left out and named at the end; the same command asks for it again.
 
     Of requests the small models and the large one are asked each, for `tandem disputes` and `calibrate --lose-at-most`;
     no label is needed. Programs are checked as a request's would be. Where the profile has a prompt for it, failed ones
@@ -77,13 +86,13 @@ def collect(
         target = out or default_file(loaded, wanted)
         scope = session.Scope(extras, only_question)
         if checks_only:
-            runs = check(loaded, wanted, target, json)
+            found = session.Gathered(check(loaded, wanted, target, json), {})
         else:
             machine = machine_for(loaded, target, engine, threads, width, device, quiet=json)
-            runs = gather(loaded, wanted, n, seed, scope, target, machine, json)
-    rows = session.summary(runs)
+            found = gather(loaded, wanted, n, seed, scope, target, machine, json)
+    rows = session.summary(found.runs)
     if json:
-        print_json({"file": str(target), "runs": [asdict(row) for row in rows]})
+        print_json({"file": str(target), "runs": [asdict(row) for row in rows], "left_out": found.left_out})
         return
     table = Table("run", "n", "accuracy", "insight tokens", "own tokens", "truncated", box=None)
     for row in rows:
@@ -92,6 +101,8 @@ def collect(
             str(row.truncated),
         )  # fmt: skip
     print_table(table)
+    for line in left_out_lines(found.left_out):
+        console.print(line)
     console.print(f"in {target}")
 
 
@@ -99,6 +110,6 @@ def _say_collected(target: Path, left_out: dict[str, str], json: bool) -> None:
     if json:
         print_json({"file": str(target), "left_out": left_out})
         return
-    for reason, number in Counter(left_out.values()).most_common():
-        console.print(f"{number} left out: {reason}")
+    for line in left_out_lines(left_out):
+        console.print(line)
     console.print(f"in {target}. Next: `tandem calibrate {target} --lose-at-most 0.03`, `tandem disputes {target}`")

@@ -13,12 +13,12 @@ import typer
 from rich.table import Table
 
 from lab.verbs import calls
-from lab.verbs.gathering import EngineOption, cores, default_file, gather, machine_for
+from lab.verbs.gathering import EngineOption, cores, default_file, gather, left_out_lines, machine_for
 from lab.verbs.offline import ProfileName, any_study, explained, find_profile, known_unit, new_study, working
 from lab.verbs.served_eval import batch_facts, num_stages, served_answers, show_served
 from tandem.cli.batch_progress import summary
 from tandem.cli.batch_start import Terms
-from tandem.cli.output import console, console_error
+from tandem.cli.output import console, console_error, console_note
 from tandem.cli.tables import print_table
 from tandem.client.clients import Client
 from tandem.client.results import to_dict
@@ -126,7 +126,8 @@ def evaluate(
         file = collected or default_file(loaded, wanted)
         if ask:
             machine = machine_for(loaded, file, engine, quiet=quiet)
-            gather(loaded, wanted, n, 0, Scope(), file, machine, quiet)
+            for line in left_out_lines(gather(loaded, wanted, n, 0, Scope(), file, machine, quiet).left_out):
+                console_note(line)
         found = load_collected([file], loaded, only_question=True)
         if "json" not in loaded.stop.tasks:
             found = found.unscored(f"{wanted.name}/{item.id}" for item in wanted.items if item.json_schema)

@@ -9,7 +9,8 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Coroutine, Iterator
+from collections import Counter
+from collections.abc import Callable, Coroutine, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from lab.training.collect import Run
     from lab.training.datasets import Dataset
     from lab.training.machine import Machine
-    from lab.training.session import Progress, Scope
+    from lab.training.session import Gathered, Progress, Scope
 
 EngineOption = Annotated[
     str,
@@ -58,7 +59,7 @@ def gather(
     target: Path,
     machine: Machine,
     quiet: bool,
-) -> list[Run]:
+) -> Gathered:
     """Collect with progress. Raises StoreError; SIGINT and SIGTERM end the command, with what is done in `target`."""
     from lab.training import session
 
@@ -179,6 +180,16 @@ def _progress(title: str, quiet: bool) -> Iterator[Progress]:
             bar.update(task, completed=done, total=total, speed=speed)
 
         yield report
+
+
+def left_out_lines(left_out: Mapping[str, str]) -> list[str]:
+    """How many requests were left out, by reason, with the first of each by its id."""
+    reasons = Counter(left_out.values())
+    first = {reason: request for request, reason in reversed(left_out.items())}
+    return [
+        f"{number} left out ({first[reason]}{', ...' if number > 1 else ''}): {reason}"
+        for reason, number in reasons.most_common()
+    ]
 
 
 class Lines:

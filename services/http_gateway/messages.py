@@ -10,7 +10,7 @@ from typing import Any
 from services.http_gateway.errors import HttpError
 from services.http_gateway.native_reply import NativeBlocks, blocks_of
 from tandem.client.live_text import Piece
-from tandem.client.results import bill_lines
+from tandem.client.results import bill_lines, shown_text
 from tandem.openai import completion
 from tandem.v1 import tandem_pb2
 
@@ -43,7 +43,7 @@ class MessagesReply:
         if self._native.is_used:
             blocks = blocks_of([*sent, *self._native.last(result.tool_calls)])
             return {**self._message(), "content": blocks, **self._ended(result)}
-        text = [{"type": "text", "text": result.answer}] if result.answer or not result.tool_calls else []
+        text = [{"type": "text", "text": shown_text(result)}] if result.answer or not result.tool_calls else []
         return {
             **self._message(),
             "content": [*text, *(_call(call, json.loads(call.arguments)) for call in result.tool_calls)],

@@ -11,6 +11,7 @@ from typing import Any
 from services.http_gateway.errors import HttpError
 from services.http_gateway.native_reply import NativeItems
 from tandem.client.live_text import Piece
+from tandem.client.results import shown_text
 from tandem.openai import completion
 from tandem.v1 import tandem_pb2
 
@@ -79,7 +80,7 @@ class ResponsesReply:
         if reasoning:
             self._item(_REASONING).text = reasoning
         if result.answer or not result.tool_calls:
-            self._item(_MESSAGE).text = result.answer
+            self._item(_MESSAGE).text = shown_text(result)
         self._calls = self._call_items(result)
         return self._response(result)
 

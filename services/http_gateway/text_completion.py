@@ -8,6 +8,7 @@ from typing import Any
 
 from services.http_gateway.completion import CompletionReply
 from tandem.client.live_text import Piece
+from tandem.client.results import shown_text
 from tandem.openai.completion import finish_reason, own_fields, usage
 from tandem.v1 import tandem_pb2
 
@@ -18,7 +19,7 @@ class TextReply(CompletionReply):
 
     def whole(self, result: tandem_pb2.SolveResult, reasoning: str, native: Sequence[str] = ()) -> dict[str, Any]:
         own = {"usage": usage(result), "tandem": own_fields(result, self.metadata)}
-        return self._chunk({"content": result.answer}, finish_reason(result)) | own
+        return self._chunk({"content": shown_text(result)}, finish_reason(result)) | own
 
     def first(self) -> list[dict[str, Any]]:
         return []

@@ -74,10 +74,14 @@ def ask(
         typer.Option("--verbose", "-v", help="Show what both models write, each score, the stop and the whole bill."),
     ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print the answer alone on a terminal too.")] = False,
+    final: Annotated[
+        bool,
+        typer.Option("--final", help="Print the final value alone, as a boxed one, not the text that it stands in."),
+    ] = False,
     json: JsonFlag = False,
 ) -> None:
-    """Ask a question and print the answer; on a terminal also who answered and for how much. Ctrl-C cancels the
-    request.
+    """Ask a question and print the answer as it was written; on a terminal also its final value, who answered and for
+    how much. Ctrl-C cancels the request.
     """
     every, single = options.thresholds(threshold)
     request = solve_request(
@@ -107,7 +111,7 @@ def ask(
         elif json or verbose:
             follow(client, request, json)
         else:
-            with AnswerView(console, quiet=quiet) as view:
+            with AnswerView(console, quiet=quiet, final=final) as view:
                 result = _to_the_end(client, request, view.show)
             _fail_if_cancelled(result)
 

@@ -8,7 +8,7 @@ from rich.text import Text
 
 from tandem.cli.output import Screen, dollars
 from tandem.cli.summary import not_compared, steps
-from tandem.client.results import bill_lines, to_dict
+from tandem.client.results import bill_lines, final_value, shown_text, to_dict
 from tandem.method.roles import SMALL_ROLES
 from tandem.v1 import tandem_pb2
 
@@ -21,8 +21,11 @@ _CHECKED = {
 
 
 def print_result(console: Screen, result: tandem_pb2.SolveResult, shown: str = "") -> None:
-    """Answer, stop and bill. `shown`: the text above; several lines that are in it are not repeated."""
+    """Answer, stop and bill. `shown`: the text above; it is not repeated, nor are several lines that are in it."""
     data = to_dict(result)
+    if final_value(result) and not shown:
+        console.print(Text("text     ", style="bold"), end="")
+        console.write(shown_text(result))
     if data["answer"] or not data["tool_calls"]:
         is_above = "\n" in data["answer"] and data["answer"] in shown
         console.print(Text("answer   ", style="bold"), end="")

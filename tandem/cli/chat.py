@@ -20,7 +20,7 @@ from tandem.client.clients import Client
 from tandem.client.events import Accepted, Completed, Event
 from tandem.client.live_text import LiveText, TextWasLost
 from tandem.client.request import SolveOptions, solve_request
-from tandem.client.results import to_dict
+from tandem.client.results import shown_text, to_dict
 from tandem.errors import RequestError, UserError
 from tandem.v1 import tandem_pb2
 
@@ -118,7 +118,7 @@ class _Chat:
             if not self._json:
                 console.print(f"\n  stopped: {one_line(result)}; ask something else", style="dim")
             return False
-        self._said.remember(question, result.answer)
+        self._said.remember(question, shown_text(result))
         try:
             self._said.keep()
         except OSError as error:

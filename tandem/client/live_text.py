@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from tandem.client.events import AnswerDelta, Completed, Event, InsightDelta, Restarted, Scored, StageCompleted
+from tandem.client.results import shown_text
 from tandem.method.request.events import AnswerText
 from tandem.v1 import tandem_pb2
 
@@ -63,7 +64,8 @@ class _Shown:
 
 
 class LiveText:
-    """`push` each event of a request; the pieces' contents together are the answer, character by character."""
+    """`push` each event of a request; the pieces' contents together are the answer's text, character by
+    character."""
 
     def __init__(self, source: AnswerText) -> None:
         self._source = source
@@ -129,9 +131,9 @@ class LiveText:
 
     def _rest(self, result: tandem_pb2.SolveResult) -> str:
         is_others = self._has_native and result.stop.reason not in _OF_THE_WHOLE_INSIGHT
-        if is_others or not result.answer.startswith(self._content.text):
+        if is_others or not shown_text(result).startswith(self._content.text):
             raise _lost()
-        return self._content.advance(result.answer)
+        return self._content.advance(shown_text(result))
 
 
 def _lost() -> TextWasLost:

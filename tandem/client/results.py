@@ -62,6 +62,16 @@ def bill_lines(result: tandem_pb2.SolveResult) -> list[BillLine]:
     ]
 
 
+def shown_text(result: tandem_pb2.SolveResult) -> str:
+    """The answer for a reader. A gateway of an earlier version has no `text`."""
+    return result.text or result.answer
+
+
+def final_value(result: tandem_pb2.SolveResult) -> str:
+    """The final answer where it is a value in the shown text; empty where that is all of it."""
+    return "" if result.answer == shown_text(result) else result.answer
+
+
 def to_dict(message: Message) -> dict[str, Any]:
     """Field names as keys, unset optional fields as None, enum values without their prefix in lower case."""
     return {field.name: _value(message, field) for field in message.DESCRIPTOR.fields if _is_shown(message, field.name)}

@@ -62,6 +62,7 @@ def result_to_pb(result: SolveResult) -> tandem_pb2.SolveResult:
         second_slm=result.models.get("second_slm", ""),
         overhead=tandem_pb2.Overhead(**asdict(result.overhead)),
         answered_calls=[call_to_pb(call) for call in result.answered_calls],
+        text=result.text or result.answer,
     )
 
 

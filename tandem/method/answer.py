@@ -1,10 +1,23 @@
-"""The final answer in a text: the LAST one counts (docs/method.md, Answers)."""
+"""What a reader is shown of a text, and the final answer in it: the LAST one counts (docs/method.md, Answers)."""
 
 from __future__ import annotations
 
 import json
 
 _BOX, _FENCE = "\\boxed{", "```"
+_FOUND_AT_THE_END = ("code", "json")
+
+
+def shows_all(answer_format: str) -> bool:
+    """Whether a reader is shown all that is written, so that it can be shown while it is written."""
+    return answer_format not in _FOUND_AT_THE_END
+
+
+def shown_text(text: str, answer_format: str, continued: str = "") -> str:
+    """The answer as a reader is shown it: of code and JSON the final answer alone, else all of `continued` and `text`."""
+    if shows_all(answer_format):
+        return (continued + text).strip()
+    return final_answer(text, answer_format, continued)
 
 
 def final_answer(text: str, answer_format: str, continued: str = "") -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from tandem.client.results import bill_lines, to_dict
+from tandem.client.results import bill_lines, final_value, shown_text, to_dict
 from tandem.client.tools import calls_as_data
 from tandem.method.roles import LLM
 from tandem.v1 import tandem_pb2
@@ -36,7 +36,7 @@ def completion(
     """The object `chat.completion`. `reasoning` is the insight, where it is known; `metadata` is repeated as it was
     given.
     """
-    content = result.answer or (None if result.tool_calls else "")
+    content = shown_text(result) or (None if result.tool_calls else "")
     message: dict[str, Any] = {"role": "assistant", "content": content, "refusal": None, "annotations": []}
     if result.tool_calls:
         message["tool_calls"] = calls_as_data(result.tool_calls)
@@ -56,7 +56,8 @@ def own_fields(result: tandem_pb2.SolveResult, metadata: Mapping[str, str]) -> d
     """What OpenAI has no name for."""
     everything = to_dict(result)
     notes = [*result.notes, *([] if result.complete else [_CUT])]
-    return {name: everything[name] for name in _SHOWN} | {"metadata": dict(metadata), "notes": notes}
+    answer = {"answer": value} if (value := final_value(result)) else {}
+    return {name: everything[name] for name in _SHOWN} | {"metadata": dict(metadata), "notes": notes} | answer
 
 
 def finish_reason(result: tandem_pb2.SolveResult) -> str:

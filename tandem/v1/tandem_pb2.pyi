@@ -1197,13 +1197,14 @@ class SolveResult(_message.Message):
     SECOND_SLM_FIELD_NUMBER: _builtins.int
     OVERHEAD_FIELD_NUMBER: _builtins.int
     ANSWERED_CALLS_FIELD_NUMBER: _builtins.int
+    TEXT_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     profile: _builtins.str
     question: _builtins.str
     """In a conversation its last message."""
     answer: _builtins.str
-    """The final answer: the last boxed expression, or the whole text where none is asked for. In a chat the insight that the small
-    model went on from is part of it.
+    """The final answer: the value of the last boxed expression, or the whole text where none is asked for. In a chat the insight that
+    the small model went on from is part of it.
     """
     reasoning: _builtins.str
     """All that was written on the way to the answer, the answer included."""
@@ -1218,6 +1219,10 @@ class SolveResult(_message.Message):
     """How many steps stricter than calibrated the policy was, since outcomes showed that more was lost than promised."""
     second_slm: _builtins.str
     """Name of the profile's second small model; empty: it has none."""
+    text: _builtins.str
+    """The answer for a reader: all that was written of it, with the insight that it goes on from. It differs from `answer` where that is
+    a value in this text, as a boxed one. Of a program, and of JSON, it is `answer`.
+    """
     @_builtins.property
     def stop(self) -> Global___Stop: ...
     @_builtins.property
@@ -1275,10 +1280,11 @@ class SolveResult(_message.Message):
         second_slm: _builtins.str = ...,
         overhead: Global___Overhead | None = ...,
         answered_calls: _abc.Iterable[Global___ToolCall] | None = ...,
+        text: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["cost", b"cost", "overhead", b"overhead", "stop", b"stop", "timings_ms", b"timings_ms", "usage", b"usage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "answered_by", b"answered_by", "answered_calls", b"answered_calls", "attempts", b"attempts", "checks", b"checks", "complete", b"complete", "cost", b"cost", "notes", b"notes", "overhead", b"overhead", "policy_step", b"policy_step", "profile", b"profile", "question", b"question", "reasoning", b"reasoning", "request_id", b"request_id", "second_slm", b"second_slm", "stages", b"stages", "stop", b"stop", "timings_ms", b"timings_ms", "tool_calls", b"tool_calls", "trace_id", b"trace_id", "trials", b"trials", "usage", b"usage"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "answered_by", b"answered_by", "answered_calls", b"answered_calls", "attempts", b"attempts", "checks", b"checks", "complete", b"complete", "cost", b"cost", "notes", b"notes", "overhead", b"overhead", "policy_step", b"policy_step", "profile", b"profile", "question", b"question", "reasoning", b"reasoning", "request_id", b"request_id", "second_slm", b"second_slm", "stages", b"stages", "stop", b"stop", "text", b"text", "timings_ms", b"timings_ms", "tool_calls", b"tool_calls", "trace_id", b"trace_id", "trials", b"trials", "usage", b"usage"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

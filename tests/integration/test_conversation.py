@@ -54,7 +54,7 @@ async def test_a_conversation_is_a_chat_and_a_question_is_not(system: System, pr
     chat = await ask(system, conversation("And now?", "[slm=yes_ slm_eos=5 scores=16:0.9]"), threshold=0.8)
     assert chat["answer"] == "x" * 16 + "yes"  # insight and what follows it
     answer = await ask(system, r"[slm=\boxed{7}_ slm_eos=10 scores=16:0.9]")
-    assert answer["answer"] == "7"
+    assert (answer["answer"], answer["text"]) == ("7", "x" * 16 + r"\boxed{7}")
     code = await ask(system, conversation("f()"), task="code")
     assert code["stop"]["reason"] == "sufficient"
     assert "user: complete f()" in prompts["slm"]
@@ -166,7 +166,8 @@ async def test_a_request_says_where_its_answers_text_will_come_from(
         (finishing_system, chat, {"threshold": 0.8}, "continuation"),
         (finishing_system, chat, {"max_llm_tokens": 40}, "continuation"),
         (brief_system, chat, {}, "answer"),
-        (system, "[slm_eos=3 scores=0:0.9]", {}, "unspecified"),
+        (system, "[slm_eos=3 scores=0:0.9]", {}, "continuation"),
+        (system, "[slm_eos=3 scores=0:0.9]", {"code": True}, "unspecified"),
         (tried, "[slm_eos=3 llm_eos=3]", {"checks": ["agreement"]}, "unspecified"),
     ):
         request_id = uuid4().hex

@@ -76,6 +76,13 @@ async def test_the_pieces_of_a_stream_are_the_completion(
     assert {chunk["id"] for chunk in chunks} == {before[0]["id"]}
 
 
+async def test_content_is_what_was_written_and_its_final_value_stands_beside_it(http: httpx.AsyncClient) -> None:
+    reply = await ask(http, r"[scores=16:0.9 slm=\boxed{410}_ slm_eos=12]", tandem={"task": "answer"})
+    assert reply.json()["choices"][0]["message"]["content"] == "x" * 16 + r"\boxed{410}"
+    assert reply.json()["tandem"]["answer"] == "410"
+    assert "answer" not in (await ask(http, SHARED)).json()["tandem"]
+
+
 async def test_a_large_model_that_nothing_stops_streams_its_answer(finishing_system: System) -> None:
     asked = {"model": "scripted-finishing"}
     async with serving(finishing_system.client.address) as http:

@@ -51,10 +51,18 @@ async def test_the_events_of_a_stream_end_in_the_response(http: httpx.AsyncClien
         assert kinds == ["added", "done", "done"]
 
 
-async def test_an_answer_that_comes_at_the_end_has_its_item_too(http: httpx.AsyncClient) -> None:
+async def test_a_final_value_stands_beside_the_text_that_was_written(http: httpx.AsyncClient) -> None:
     seen = await events(http, input=r"[scores=0:0.9 slm=\boxed{7}_ slm_eos=10]", tandem={"task": "answer"})
     [item] = [item for item in seen[-1]["response"]["output"] if item["type"] == "message"]
-    assert item["content"][0]["text"] == "7"
+    assert item["content"][0]["text"] == r"\boxed{7}"
+    assert seen[-1]["response"]["tandem"]["answer"] == "7"
+
+
+async def test_an_answer_that_comes_at_the_end_has_its_item_too(http: httpx.AsyncClient) -> None:
+    seen = await events(http, input=r"[scores=0:0.9 slm=pass slm_eos=5]", tandem={"task": "code"})
+    [item] = [item for item in seen[-1]["response"]["output"] if item["type"] == "message"]
+    assert item["content"][0]["text"] == "pass"
+    assert "answer" not in seen[-1]["response"]["tandem"]
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from tandem.method.answer import final_answer
+from tandem.method.answer import final_answer, shown_text
 
 
 @pytest.mark.parametrize(
@@ -23,6 +23,17 @@ def test_the_last_complete_box_counts(text: str, answer: str) -> None:
 
 def test_a_text_answer_is_the_whole_text() -> None:
     assert final_answer(r" \boxed{1} ", "text") == r"\boxed{1}"
+
+
+@pytest.mark.parametrize("answer_format", ["boxed", "text", "whole"])
+def test_a_reader_is_shown_all_that_was_written(answer_format: str) -> None:
+    written = shown_text("is gone. So \\boxed{410}.\n", answer_format, "First, it ")
+    assert written == "First, it is gone. So \\boxed{410}."
+
+
+def test_of_a_program_and_of_json_a_reader_is_shown_the_final_answer() -> None:
+    assert shown_text("Here:\n```python\nx = 1\n```", "code") == "x = 1"
+    assert shown_text(' 1, "b": 2}', "json", '{"a":') == '{"a":1,"b":2}'
 
 
 @pytest.mark.parametrize(

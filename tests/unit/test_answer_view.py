@@ -51,9 +51,9 @@ def result(answer: str, **fields: object) -> tandem_pb2.SolveResult:
     return tandem_pb2.SolveResult(answer=answer, **{**given, **fields})  # type: ignore[arg-type]
 
 
-def asked(events: Sequence[Event], *, terminal: bool, quiet: bool = False) -> str:
+def asked(events: Sequence[Event], *, terminal: bool, quiet: bool = False, final: bool = False) -> str:
     console = screen(terminal=terminal)
-    with AnswerView(console, quiet=quiet) as view:
+    with AnswerView(console, quiet=quiet, final=final) as view:
         for event in events:
             view.show(event)
     return text(console)
@@ -83,6 +83,35 @@ def test_a_terminal_gets_the_answer_and_one_line_under_it() -> None:
 def test_a_pipe_gets_the_answer_alone(capsys: pytest.CaptureFixture[str]) -> None:
     assert asked(SHORT, terminal=False) == "204\n"
     assert capsys.readouterr().err == ""
+
+
+REMOVED = "It is gone for good, and known to be. So it is \\boxed{410}."
+VALUED = (
+    accepted(AnswerText.CONTINUATION),
+    InsightDelta("It is gone for good, ", 6),
+    StageCompleted(1, "one", 6),
+    Scored(1, 0.9, 0.8, True, "words", True),
+    AnswerDelta("and known to be. So it is \\boxed{410}.", 20),
+    Completed(result("410", text=REMOVED)),
+)
+
+
+def test_what_was_written_is_printed_and_on_a_terminal_its_final_value_beside_it() -> None:
+    assert asked(VALUED, terminal=False) == f"{REMOVED}\n"
+    assert asked(VALUED, terminal=True, quiet=True) == f"{REMOVED}\n"
+    written, value, line = asked(VALUED, terminal=True).splitlines()
+    assert (written, value) == (REMOVED, "answer: 410")
+    assert line.startswith("the small model answered from 16 tokens")
+
+
+def test_the_final_value_alone_is_an_option() -> None:
+    assert asked(VALUED, terminal=False, final=True) == "410\n"
+    assert asked(VALUED, terminal=True, final=True).splitlines()[0] == "410"
+    assert asked(SHORT, terminal=False, final=True) == "204\n"
+
+
+def test_a_gateway_of_an_earlier_version_reports_no_text_and_its_answer_is_printed() -> None:
+    assert asked((accepted(), Completed(result("410"))), terminal=False) == "410\n"
 
 
 @pytest.mark.parametrize(
@@ -167,6 +196,12 @@ def test_a_policy_that_outcomes_have_made_stricter_is_told_on_the_line_and_in_fu
     found = text_of_result(policy_step=2)
     assert "policy   2 steps stricter than calibrated: outcomes say that more was lost than promised" in found
     assert "policy   " not in text_of_result()
+
+
+def test_a_result_shown_later_has_the_whole_text_and_its_final_value() -> None:
+    shown = text_of_result(text="Two and two are \\boxed{Four.}")
+    assert "text     Two and two are \\boxed{Four.}\nanswer   Four.\n" in shown
+    assert "text     " not in text_of_result()
 
 
 def text_of_result(**fields: object) -> str:

@@ -17,7 +17,7 @@ from lab.training.checking import (
     check_runs,
     checker_version,
     code_checks,
-    repair_all,
+    repair,
     unrepaired,
     without_verdicts,
 )
@@ -113,15 +113,12 @@ def test_only_a_first_answer_that_failed_is_repaired_once(profile: Profile) -> N
     assert unrepaired(runs) == [failed]
     engine = ScriptedEngine("scripted-slm")
 
-    async def repaired() -> list[Run]:
-        return [each async for each in repair_all(unrepaired(runs), ITEMS, profile, engine, 2)]
-
-    [repair] = asyncio.run(repaired())
-    assert (repair.name, repair.stage, repair.question) == ("repair", 0, "double")
-    assert repair.prompt_tokens > len(engine.tokenizer.encode(PROMPT))
-    assert repair.output_tokens > 0
-    assert unrepaired([*runs, repair]) == []
-    assert without_verdicts([failed, repair]) == [replace(failed, verdict="", failure="")]
+    repaired = asyncio.run(repair(failed, ITEMS, profile, engine))
+    assert (repaired.name, repaired.stage, repaired.question) == ("repair", 0, "double")
+    assert repaired.prompt_tokens > len(engine.tokenizer.encode(PROMPT))
+    assert repaired.output_tokens > 0
+    assert unrepaired([*runs, repaired]) == []
+    assert without_verdicts([failed, repaired]) == [replace(failed, verdict="", failure="")]
 
 
 def test_files_keep_verdicts_and_repairs_and_old_files_have_none(profile: Profile, tmp_path: Path) -> None:

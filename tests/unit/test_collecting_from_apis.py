@@ -5,6 +5,7 @@ conversations.
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from lab.training.datasets import load
 from lab.training.errors import StoreError
 from lab.training.machine import Machine
 from lab.training.session import Scope, collect
-from lab.training.store import read_origin
+from lab.training.store import read, read_origin
 from tandem.cli import app
 from tandem.method.profile.endpoint import Api
 from tandem.method.profile.profile import Profile, load_profile
@@ -34,6 +35,7 @@ TASKS = [
     {"task_id": str(i), "prompt": PROMPT, "test": "def check(f):\n    assert f(5) == 10\n", "entry_point": "double"}
     for i in range(2)
 ]  # fmt: skip
+OTHER = PROMPT.replace("Twice x", "The double")
 PROGRAMS = {
     "scripted-llm": "2 * x",
     "scripted-slm": "x + x",
@@ -66,7 +68,7 @@ def collected(profile: Profile, tmp_path: Path, *, only_question: bool = True) -
     work = collect(
         profile, load(file), None, 0, scope, tmp_path / "out.parquet", tmp_path, Machine(width=2), lambda *_: None
     )
-    return asyncio.run(work)
+    return asyncio.run(work).runs
 
 
 def programs(path: str, body: dict[str, Any]) -> Answer:
@@ -143,7 +145,7 @@ def test_a_third_small_model_is_collected_and_one_that_changes_loses_its_own_run
 def test_an_api_that_refuses_is_named_and_insights_are_not_collected_from_one(profile: Profile, tmp_path: Path) -> None:
     refusal = Answer({"error": {"message": "no credit"}}, status=402)
     with recorded_api(lambda path, _: MODELS if path.endswith("/models") else refusal) as api:
-        with pytest.raises(StoreError, match=r"scripted-\w+ at http.*what was collected is kept"):
+        with pytest.raises(StoreError, match=r"no request was answered, 2 are refused: scripted-\w+: .*no credit"):
             collected(behind(profile, api.url), tmp_path)
         with pytest.raises(StoreError, match="--only-question"):
             collected(behind(profile, api.url), tmp_path, only_question=False)
@@ -248,6 +250,82 @@ def test_ones_own_requests_are_asked_of_all_models_and_a_promise_needs_labels_fo
     )  # one final answer shows nothing
     served = load_profile("mine", (tmp_path / "profiles",))
     assert (served.agreement.kinds, served.agreement.rule) == (("tools",), rule)
+
+
+@pytest.mark.parametrize("place", [0, 3, 5], ids=["head", "middle", "end"])
+@pytest.mark.parametrize("status", [400, 403, 413, 422])
+def test_a_refused_request_is_one_line_left_out_wherever_it_stands(
+    place: int, status: int, tmp_path: Path, profiles_folder: Path, monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("TANDEM_PROFILES_PATH", str(tmp_path / "profiles"))
+
+    def answer(path: str, body: dict[str, Any]) -> Answer:
+        if path.endswith("/models"):
+            return Answer({"object": "list", "data": [{"id": f"scripted-{n}"} for n in ("llm", "slm", "second")]})
+        if "refused" in str(body["messages"][-1]["content"]):
+            return Answer({"error": {"message": "not this one"}}, status=status)
+        return Answer(events=openai_chunks([r"\boxed{7}"], openai_usage(20, 5)))
+
+    def asked(name: str) -> dict[str, Any]:
+        body = {"messages": [{"role": "user", "content": name}], "tandem": {"task": "answer"}}
+        return {"id": name, "request": body}
+
+    names = [f"sum {n}" for n in range(5)]
+    names.insert(place, "refused")
+    (tmp_path / "mine.jsonl").write_text("".join(json.dumps(asked(name)) + "\n" for name in names))
+    with recorded_api(answer) as api:
+        behind_three(profiles_folder, tmp_path, api.url, "both")
+        told = command("collect", "mine.jsonl", "--profile", "mine")
+        first = len(api.asked)
+        again = command("collect", "mine.jsonl", "--profile", "mine")
+    for each in (told, again):
+        assert "1 left out (refused): " in each
+        assert "not this one" in each
+    assert len((tmp_path / "collected" / "mine" / "mine.jsonl").read_text().splitlines()) == 5
+    assert len(api.asked) == first + 1  # the same command asks again for what is left out alone
+    gc.collect()
+    assert not caplog.records  # asyncio logs an error that nobody reads as a traceback
+
+
+@pytest.mark.parametrize("refusing", ["scripted-llm", "scripted-slm", "scripted-second"])
+def test_a_question_that_one_model_refuses_is_left_out_of_the_file_and_the_others_stay(
+    refusing: str, profile: Profile, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    def answer(path: str, body: dict[str, Any]) -> Answer:
+        first = "Twice x" in json.dumps(body) and body.get("model") == refusing
+        return Answer({"error": {"message": "not this one"}}, status=400) if first else programs(path, body)
+
+    tasks = [TASKS[0], *({**TASKS[0], "task_id": f"other{n}", "prompt": OTHER} for n in range(3))]
+    file, out = tmp_path / "tasks.jsonl", tmp_path / "out.parquet"
+    file.write_text("".join(json.dumps(task) + "\n" for task in tasks))
+    with recorded_api(answer) as api:
+        pair, scope = behind(profile, api.url), Scope(only_question=True)
+        work = collect(pair, load(file), None, 0, scope, out, tmp_path, Machine(width=4), lambda *_: None)
+        found = asyncio.run(work)
+    assert list(found.left_out) == ["0"]
+    assert "not this one" in found.left_out["0"]
+    assert {run.question for run in found.runs} == {run.question for run in read(out)[1]} == {
+        "other0", "other1", "other2"
+    }  # fmt: skip
+    gc.collect()
+    assert not caplog.records
+
+
+def test_an_api_that_refuses_every_question_ends_the_collection(profile: Profile, tmp_path: Path) -> None:
+    tasks = [{**TASKS[0], "task_id": str(n)} for n in range(60)]
+    (tmp_path / "many.jsonl").write_text("".join(json.dumps(task) + "\n" for task in tasks))
+    for status, asked, said in ((401, 24, "the first 20 requests are refused: "), (400, 60, "no request was answered")):
+        refusal = Answer({"error": {"message": "nobody is answered"}}, status=status)
+        with recorded_api(lambda path, _, no=refusal: MODELS if path.endswith("/models") else no) as api:
+            work = collect(
+                behind(profile, api.url), load(tmp_path / "many.jsonl"), None, 0, Scope(only_question=True),
+                tmp_path / f"{status}.parquet", tmp_path, Machine(width=4), lambda *_: None,
+            )  # fmt: skip
+            with pytest.raises(StoreError, match=said):
+                asyncio.run(work)
+        assert len(api.asked) <= asked + 1  # the list of models
 
 
 def command(*words: str, code: int = 0) -> str:

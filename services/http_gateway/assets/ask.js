@@ -7,7 +7,7 @@ import { around, complete, Earlier, keep, messages, Said, turnOf } from "./conve
 import { Drawer, EMPTY, sent } from "./drawer.js";
 import { First } from "./first.js";
 import { html, useEffect, useRef, useState } from "./html.js";
-import { isWhole, next, parts, start } from "./live.js";
+import { isWhole, next, parts, start, textOf } from "./live.js";
 import { Answer, Insight } from "./panes.js";
 import { Stages } from "./stages.js";
 import { reason, score } from "./format.js";
@@ -101,7 +101,7 @@ export function Ask({ id, served }) {
 }
 
 /** What a turn keeps of its request. */
-const answerOf = (state) => ({ answer: state.result.answer, parts: parts(state), calls: state.result.tool_calls });
+const answerOf = (state) => ({ answer: textOf(state.result), parts: parts(state), calls: state.result.tool_calls });
 
 function Form({ asked, edit, submit, isRunning, isTalk, onStop, served }) {
   const field = useRef(null);

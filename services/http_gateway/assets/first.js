@@ -18,7 +18,7 @@ const WEATHER = JSON.stringify([{
 const EXAMPLES = [
   ["A function with examples", { task: "code", question: 'def running_total(numbers: list[int]) -> list[int]:\n    """Sum of each prefix.\n\n    >>> running_total([1, 2, 3])\n    [1, 3, 6]\n    >>> running_total([])\n    []\n    """' }],
   ["A question with one answer", { task: "answer", question: "A train goes 210 km in 3 hours. How far does it go in 5 hours at the same speed?" }],
-  ["A tool call", { task: "chat", question: "Do I need an umbrella in Paris tomorrow?", tools: WEATHER, threshold: "0.8" }],
+  ["A tool call", { task: "chat", question: "Do I need an umbrella in Paris tomorrow?", tools: WEATHER }],
   ["A chat", { task: "chat", question: "My name is Ada. Explain in two sentences what a hash table is, and use my name." }],
 ];
 

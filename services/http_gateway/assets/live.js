@@ -92,6 +92,9 @@ export function author(result) {
   return result.stop.reason === "llm_finished" ? "llm" : "slm"; // of an older server
 }
 
+/** The answer for a reader; a gateway of an earlier version has no `text`. */
+export const textOf = (result) => result.text || result.answer;
+
 /** Where tools may be called the models write in formats of their own, and only so much is text for sure. */
 const isMessage = ({ accepted }) => accepted?.answer_text === "message";
 const saidFor = ({ text, said }) => [...text].slice(0, said).join("");
@@ -110,15 +113,15 @@ export function parts(state) {
   const { result, insight, answer } = state;
   const by = writer(state);
   if (!by) return [];
-  if (isMessage(state)) return shown(by, result ? result.answer : saidFor(insight));
+  if (isMessage(state)) return shown(by, result ? textOf(result) : saidFor(insight));
   const own = by === "llm" ? insight.text : answer.text;
   if (by === "slm" && state.accepted?.answer_text === "continuation") {
     const begun = insight.text.slice(0, length(insight, used(state)));
     const whole = begun + answer.text;
-    if (begun && (!result || whole.trim() === result.answer.trim())) return [{ by: "llm", text: begun }, { by, text: answer.text }];
+    if (begun && (!result || whole.trim() === textOf(result).trim())) return [{ by: "llm", text: begun }, { by, text: answer.text }];
   }
-  // What came is shown as it was written where it is the answer; a boxed one stands in it.
-  return shown(by, !result || own.includes(result.answer) ? own : result.answer);
+  // What came is shown as it was written where the answer stands in it, as a program among words.
+  return shown(by, !result || own.includes(textOf(result)) ? own : textOf(result));
 }
 
 const shown = (by, text) => (text ? [{ by, text }] : []);

@@ -3,7 +3,7 @@ import { Calls, verdict } from "./calls.js";
 import { Code } from "./code.js";
 import { count, duration, reason, score } from "./format.js";
 import { html } from "./html.js";
-import { parts, pieces, roleName, writer } from "./live.js";
+import { parts, pieces, roleName, textOf, writer } from "./live.js";
 import { Markdown } from "./markdown.js";
 
 
@@ -51,7 +51,7 @@ const waiting = ({ insight }) =>
 /** What the small model wrote last, where the answer is another one. */
 function setAside({ result, answer }) {
   const written = answer.text.trim();
-  if (!result || !written || written.includes(result.answer) || result.answer.includes(written)) return [];
+  if (!result || !written || written.includes(textOf(result)) || textOf(result).includes(written)) return [];
   return [answer.text];
 }
 

@@ -6,7 +6,7 @@ import { usd, words } from "./format.js";
 import { html } from "./html.js";
 import { ToolResults } from "./calls.js";
 import { turnOf } from "./conversation.js";
-import { ofResult } from "./live.js";
+import { ofResult, textOf } from "./live.js";
 import { Markdown } from "./markdown.js";
 import { Answer } from "./panes.js";
 import { useReading } from "./reading.js";
@@ -48,7 +48,7 @@ function Finished({ found, served }) {
   const state = ofResult(found);
   const profile = served.profiles.find(({ name }) => name === result.profile);
   const isCode = CODE.test(result.answer);
-  const steps = result.reasoning.trim() !== result.answer.trim() ? result.reasoning : "";
+  const steps = textOf(result).includes(result.reasoning.trim()) ? "" : result.reasoning;
   return html`
     <${Asked} result=${result} />
     <div class="board opened">

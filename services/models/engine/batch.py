@@ -63,9 +63,11 @@ async def run_all(
             running |= {asyncio.create_task(work(item)) for item in islice(waiting, width - len(running))}
             if not running:
                 return
-            done, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+            done, _ = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
             for task in done:
+                running.discard(task)
                 yield task.result()
     finally:
         for task in running:
             task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)  # an error that nobody reads is logged as a traceback

@@ -103,7 +103,9 @@ class Overhead:
 
 @dataclass(frozen=True)
 class SolveResult:
-    """The message tandem.v1.SolveResult. `models`: names by role; `answered_by`: a role, empty without an answer."""
+    """The message tandem.v1.SolveResult. `models`: names by role; `answered_by`: a role, empty without an answer.
+    `text`: what a reader is shown, empty where that is `answer`.
+    """
 
     request_id: str
     profile: str
@@ -127,6 +129,7 @@ class SolveResult:
     policy_step: int = 0
     overhead: Overhead = field(default_factory=Overhead)
     answered_calls: list[ToolCall] = field(default_factory=list)
+    text: str = ""
 
 
 @dataclass(frozen=True)

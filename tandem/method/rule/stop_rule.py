@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from tandem.method.answer import shows_all
 from tandem.method.cost.allowance import allowance
 from tandem.method.request.events import AnswerText
 from tandem.method.request.plan import Plan
@@ -74,7 +75,7 @@ def answer_text(task: SolveInput) -> AnswerText:
     is_tried = (
         bool(task.checks and plan.trial.stages) or plan.trial.agree > 0
     )  # the text of a trial that failed is discarded
-    if plan.answer_format != "whole" or is_tried:
+    if not shows_all(plan.answer_format) or is_tried:
         return AnswerText.UNSPECIFIED
     if plan.handoff != "continuation":
         return AnswerText.ANSWER
