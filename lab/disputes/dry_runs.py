@@ -70,7 +70,8 @@ def _of_other_models(row: tandem_pb2.RequestSummary, profile: Profile) -> str:
     plan = _plan(profile, row.dry_run.kind)
     trial = plan.dry_run
     assert trial is not None
-    now = policy_digest(profile.digest, trial.order, trial.agree, trial.alone_from, trial.takes_no_call)
+    no_call = (trial.takes_no_call, trial.takes_no_call_later)
+    now = policy_digest(profile.digest, trial.order, trial.agree, trial.alone_from, no_call)
     return "" if now == row.dry_run.policy_digest else "of other models, prompts or another rule than the profile's"
 
 

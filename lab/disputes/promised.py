@@ -92,8 +92,11 @@ class Shown:
 
     @property
     def chosen(self) -> Tested | None:
-        """The last one accepted, which takes most."""
-        return next((each for each in reversed(self.tested) if each.is_accepted), None)
+        """Of those accepted the one that takes most; of two that take as much, as where no request shows what the looser
+        one takes beyond, the stricter.
+        """
+        accepted = [each for each in self.tested if each.is_accepted]
+        return max(accepted, key=lambda each: each.counted.taken, default=None)  # the first of equals
 
 
 def show(

@@ -148,6 +148,32 @@ async def test_a_promise_of_calls_alone_takes_no_text(agreeing: Systems) -> None
     assert (result["answered_by"], result["checks"][0]["detail"]) == ("llm", "none of them calls a tool")
 
 
+def later(slm: str, second: str, last: str = "") -> list[dict[str, Any]]:
+    """A session after a call and its result; its last message is that result, or `last` of the user."""
+    [first] = said(slm, second)
+    call = {"id": "call_1", "type": "function", "function": {"name": "w", "arguments": '{"at": "Bonn"}'}}
+    turns = [first, {"role": "assistant", "content": "", "tool_calls": [call]}]
+    turns.append({"role": "tool", "tool_call_id": "call_1", "content": "rain"})
+    answered = [{"role": "assistant", "content": "It rains."}, {"role": "user", "content": last}]
+    return turns + answered if last else turns
+
+
+@pytest.mark.parametrize("last", ["", "And in Rome?"], ids=["after a result", "after another question"])
+async def test_a_text_in_the_middle_of_a_session_is_taken_only_where_the_profile_allows_it(
+    agreeing: Systems, last: str
+) -> None:
+    offered: dict[str, Any] = {"tools": [WEATHER, OTHER]}
+    for more in ("no_call = true", ""):
+        result = await ask(await agreeing(more=more), later(NOBODY, "Sun.", last), **offered)
+        assert (result["answered_by"], called(result)) == ("llm", [("w", {"at": "Rome"})])
+        assert result["checks"][0]["detail"] == "none of them calls a tool in the middle of a session"
+    calls = await ask(await agreeing(), later(PARIS, PARIS, last), **offered)
+    assert (calls["answered_by"], called(calls)) == ("slm", [("w", {"at": "Paris"})])
+    allowing = await agreeing(more="no_call_later = true")
+    allowed = await ask(allowing, later(NOBODY, "Sun.", last), **offered)
+    assert (allowed["answered_by"], allowed["answer"]) == ("slm", "It is sunny.")
+
+
 async def test_final_answers_are_compared_by_their_values(agreeing: Systems) -> None:
     alike = await asked(await agreeing(), "18", "$18.00", "17", has_tools=False, task="answer")
     assert (alike["answer"], alike["answered_by"], alike["stop"]["reason"]) == ("18", "slm", "verified")

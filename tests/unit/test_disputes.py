@@ -98,6 +98,28 @@ def test_disputes_bound_what_is_lost_without_a_label_and_repeated_requests_are_o
     assert shown["chosen"] == "the same call, or none by both"
 
 
+def test_of_two_rules_with_the_same_gain_the_stricter_one_is_written(tmp_path: Path, own: Path) -> None:
+    """No request shows what comes of a text that both small models write in the place of a call."""
+    calls = [line(n, n, n, n) for n in range(200)]
+    for name, lines, no_call in (
+        ("calls alone", calls, False),
+        ("one text is called by a model", [*calls, line(200, None, 200, 200)], False),
+        ("one text of both", [*calls, line(200, None, None, None)], True),
+    ):
+        file = tmp_path / f"{no_call}{len(lines)}.jsonl"
+        file.write_text("".join(json.dumps(each) + "\n" for each in lines))
+        told = json.loads(
+            run(
+                *("calibrate", file, "--profile", "scripted-second", "--lose-at-most", 0.1, "--write", "--json"),
+                *("--study", tmp_path / name),
+            )
+        )
+        [shown] = told["promises"]
+        assert [each["is_accepted"] for each in shown["tested"]] == [True, True], name
+        assert (shown["chosen"] == "the same call") is not no_call, name
+        assert load_profile("scripted-second", (own,)).agreement.no_call is no_call, name
+
+
 def test_labels_are_asked_for_disputes_alone_and_more_of_them_are_no_other_look(answered: Path) -> None:
     before = calibrated(answered, 0.03, code=1)
     assert (before["look"], before["labels_needed"], before["chosen"]) == (1, 5, None)  # one lost of 200 shows 3 %
@@ -245,7 +267,7 @@ def test_too_few_requests_for_any_promise_spend_no_look(answered: Path) -> None:
     assert (few["look"], few["requests_needed"], few["chosen"]) == (1, 65, None)
     answered.write_text("".join(lines[20:85]))
     enough = calibrated(answered, 0.05)
-    assert (enough["look"], enough["chosen"]) == (1, "the same call, or none by both")
+    assert (enough["look"], enough["chosen"]) == (1, "the same call")
 
 
 def test_what_a_service_doubts_is_not_taken_in_a_file_either(tmp_path: Path) -> None:

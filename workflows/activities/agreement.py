@@ -131,9 +131,11 @@ class _Race:
         """Why what they say alike is not taken; empty: it is."""
         if outcome is None or self._kind.form != "calls":
             return ""
-        if not (calls := calls_of(outcome)) and not self._task.takes_no_call:
+        calls, history = calls_of(outcome), self._task.tasks[0].history
+        if not calls and not self._task.takes_no_call:
             return "none of them calls a tool"
-        return doubt(calls, self._task.tasks[0].history, outcome.text, self._kind.tools)
+        takes_later = self._task.takes_no_call_later
+        return doubt(calls, history, outcome.text, self._kind.tools, takes_no_call_later=takes_later)
 
 
 def calls_of(outcome: GenerationOutcome) -> tuple[Call, ...]:

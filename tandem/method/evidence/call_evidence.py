@@ -152,10 +152,17 @@ def _leaves(value: Any) -> Iterator[str]:
         yield f"{value:g}"
 
 
-def doubt(calls: Sequence[Call], history: Sequence[Message], text: str = "", tools: Sequence[Tool] = ()) -> str:
+def doubt(
+    calls: Sequence[Call],
+    history: Sequence[Message],
+    text: str = "",
+    tools: Sequence[Tool] = (),
+    *,
+    takes_no_call_later: bool = False,
+) -> str:
     """Why neither certainty nor agreement is enough for these `calls`, or for the `text` of an answer that makes none:
-    a call of one of the `tools` was made before or stands in the text, or the last result is an error. Empty: they may
-    be.
+    a call of one of the `tools` was made before or stands in the text, the last result is an error, or the text comes
+    in the middle of a session, without `takes_no_call_later`. Empty: they may be.
     """
     # An API that reads no calls gives them as text: `{"name": "TOOL", ...}`.
     if not calls and any(f'"{tool.name}"' in text for tool in tools):
@@ -165,6 +172,8 @@ def doubt(calls: Sequence[Call], history: Sequence[Message], text: str = "", too
         return "it makes the same call again"
     if history and history[-1].speaker == "tool" and _is_error(history[-1].text):
         return "the last result is an error"
+    if not calls and not takes_no_call_later and any(each.calls for each in history):
+        return "none of them calls a tool in the middle of a session"
     return ""
 
 

@@ -175,7 +175,7 @@ class TrialPlan:
     `escalate_max_tokens`: a longer question whose trials failed gets the best trial, not the large model; 0: no limit.
     `agree`: all of `order` are asked at once, and the answer that so many give is taken; 0: they try one by one. The
     first one's is taken from a certainty of `alone_from` whatever the others say; 1: it is not. `takes_no_call`: they
-    may also agree that none of the tools is called.
+    may also agree that none of the tools is called; with `takes_no_call_later` also in the middle of a session.
     """
 
     stages: list[int] = field(default_factory=list)
@@ -187,6 +187,7 @@ class TrialPlan:
     agree: int = 0
     alone_from: float = 1.0
     takes_no_call: bool = True
+    takes_no_call_later: bool = False
     # When one is stopped; None: an older plan does not say.
     limit: TrialLimit | None = None
 

@@ -141,7 +141,13 @@ class Agreement(Section):
         description="of the first two or three small models; certain: the first one's call scores tools.threshold",
     )
     no_call: bool = Field(
-        default=True, description="where tools may be called, a text without a call is taken where all call none"
+        default=True,
+        description="where tools may be called, a text without a call is taken where all call none, at the beginning of "
+        "a session",
+    )
+    no_call_later: bool = Field(
+        default=False,
+        description="the same in the middle of a session, after calls and their results, of which nothing is promised",
     )
     overlapped: bool = Field(
         default=False, description="the large model writes meanwhile, and is stopped where they agree"
@@ -167,8 +173,17 @@ class Agreement(Section):
     def as_plan(self, max_tokens: int, roles: Sequence[str], certain_from: float, limit: TrialLimit) -> TrialPlan:
         alone = certain_from if self.rule == "first alone if certain" else 1.0
         mode: TrialMode = "overlapped" if self.overlapped else "sequential"
-        asked = list(roles[: self.size])
-        return TrialPlan([0], mode, 0, max_tokens, 0, asked, 2, alone, self.no_call, limit)
+        return TrialPlan(
+            [0],
+            mode,
+            max_tokens=max_tokens,
+            order=list(roles[: self.size]),
+            agree=2,
+            alone_from=alone,
+            takes_no_call=self.no_call,
+            takes_no_call_later=self.no_call_later,
+            limit=limit,
+        )
 
     def says(self, kind: Kind, names: Sequence[str]) -> str:
         """What is taken, of all small models' names."""

@@ -145,6 +145,7 @@ class GenerationOutcome:
 class AgreementTask:
     """Small models that are asked at once, each of `tasks` with a log of its own: `wanted` of them are to say the same.
     The first one's call is taken from a certainty of `alone_from` whatever the others say; 1: it is not.
+    `takes_no_call`, `takes_no_call_later`: as in TrialPlan.
     """
 
     tasks: list[ModelTask]
@@ -152,6 +153,7 @@ class AgreementTask:
     answer_format: str
     alone_from: float = 1.0
     takes_no_call: bool = True
+    takes_no_call_later: bool = False
 
     @property
     def question_digest(self) -> str:
@@ -164,12 +166,15 @@ class AgreementTask:
     @property
     def policy_digest(self) -> str:
         first, roles = self.tasks[0], [task.role for task in self.tasks]
-        return policy_digest(first.profile_digest, roles, self.wanted, self.alone_from, self.takes_no_call)
+        no_call = (self.takes_no_call, self.takes_no_call_later)
+        return policy_digest(first.profile_digest, roles, self.wanted, self.alone_from, no_call)
 
 
-def policy_digest(profile: str, roles: list[str], wanted: int, alone_from: float, takes_no_call: bool) -> str:
-    """Equal where models, prompts and rule are the same; `profile` is the profile's own digest."""
-    return digest_of(profile, roles, wanted, alone_from, takes_no_call)
+def policy_digest(profile: str, roles: list[str], wanted: int, alone_from: float, no_call: tuple[bool, bool]) -> str:
+    """Equal where models, prompts and rule are the same; `profile` is the profile's own digest, `no_call` whether no
+    call is taken at the beginning of a session, and later.
+    """
+    return digest_of(profile, roles, wanted, alone_from, no_call)
 
 
 def digest_of(*parts: object) -> str:
