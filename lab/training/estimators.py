@@ -12,14 +12,12 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from sklearn.decomposition import PCA
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.linear_model import LogisticRegressionCV
 from sklearn.model_selection import GroupKFold
 
-from lab.training.early_stopping import Schedule, split_by_question, train
 from lab.training.names import BOOSTING, WORDS
 from lab.training.table import Bools
 from services.sufficiency_scorer.network import Input, Shape, SufficiencyNetwork
@@ -28,7 +26,6 @@ from services.sufficiency_scorer.scorer_inputs import ScorerInputsBatch
 _COMPONENTS = 48
 _PENALTIES = np.logspace(-4, 1, 11)
 _INNER_FOLDS = 4
-_LEARNING_RATE, _SCHEDULE = 1e-4, Schedule(batch=64, epochs=300, patience=20)
 
 
 @dataclass(frozen=True)
@@ -89,30 +86,13 @@ def fit_mlp(examples: Examples, seed: int, inputs: Sequence[Input] = ("features"
     """The paper's MLP: 16 features -> 64 -> 32, ReLU, dropout 0.3, Adam 1e-4, early stopping on a fifth of the
     questions.
     """
-    torch.manual_seed(seed)
+    from lab.training.mlp import learned_layers  # loads torch, which a promise does without
+
     network = SufficiencyNetwork.blank(Shape(tuple(inputs), examples.stages, hidden=(64, 32), dropout=0.3))
     network = _standardising(network, examples.batch)
-    layers = _layers(network.shape)
-    columns = torch.from_numpy(network.standardised(network.columns(examples.batch)))
-    targets = torch.from_numpy(examples.targets).float()
-    optimizer = torch.optim.Adam(layers.parameters(), lr=_LEARNING_RATE, fused=True)
-
-    def loss(rows: torch.Tensor) -> torch.Tensor:
-        logits = layers(columns[rows])[:, 0]
-        return torch.nn.functional.binary_cross_entropy_with_logits(logits, targets[rows])
-
-    train(layers, optimizer, loss, split_by_question(examples.question, seed), _SCHEDULE)
-    return network.having({f"layers.{name}": value.numpy() for name, value in layers.state_dict().items()})
-
-
-def _layers(shape: Shape) -> torch.nn.Sequential:
-    """Of the standardised columns; the linear ones have the numbers of Shape.layers."""
-    layers: list[torch.nn.Module] = []
-    width = shape.width
-    for hidden in shape.hidden:
-        layers += [torch.nn.Linear(width, hidden), torch.nn.ReLU(), torch.nn.Dropout(shape.dropout)]
-        width = hidden
-    return torch.nn.Sequential(*layers, torch.nn.Linear(width, 1))
+    columns = network.standardised(network.columns(examples.batch))
+    layers = learned_layers(network.shape, columns, examples.targets, examples.question, seed)
+    return network.having({f"layers.{name}": value for name, value in layers.items()})
 
 
 class Boosting:

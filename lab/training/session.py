@@ -6,10 +6,10 @@ import asyncio
 import platform
 import sys
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from lab.training.checking import check_runs, checker_version, repair, unrepaired, without_verdicts
@@ -58,7 +58,7 @@ def origin_of(profile: Profile, dataset: Dataset, seed: int, scope: Scope, model
         tokenizer_sha256=tokenizer_of(profile, models).sha256,
         models={name: mark.read_text() if mark.is_file() else "put there by hand" for name, mark in marks.items()},
         versions={
-            **{n: version(n) for n in ("torch", "transformers", "math-verify")},
+            **_versions("torch", "transformers", "math-verify"),
             "python": platform.python_version(),
         },
         command=" ".join(["tandem", *sys.argv[1:]]),
@@ -68,6 +68,15 @@ def origin_of(profile: Profile, dataset: Dataset, seed: int, scope: Scope, model
         repair=profile.prompts.repair,
         further={role: CollectedModel.of(profile.models[role]) for role in profile.small_roles[1:]},
     )
+
+
+def _versions(*libraries: str) -> dict[str, str]:
+    """Of those that are installed: models at endpoints need no engine here."""
+    found = dict[str, str]()
+    for name in libraries:
+        with suppress(PackageNotFoundError):
+            found[name] = version(name)
+    return found
 
 
 async def collect(

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lab.training import estimators, metrics, policy
+from lab.training import estimators, metrics, mlp, policy
 from lab.training.collect import Run
 from lab.training.store import CollectedProfile, Origin, write
 from tandem.method.profile.profile import Profile
@@ -65,8 +65,8 @@ def quick_arithmetic() -> Iterator[None]:
     penalties, thresholds, prices or resamples.
     """
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(estimators, "_LEARNING_RATE", 2e-3)
-        patch.setattr(estimators, "_SCHEDULE", replace(estimators._SCHEDULE, epochs=40))
+        patch.setattr(mlp, "_LEARNING_RATE", 2e-3)
+        patch.setattr(mlp, "_SCHEDULE", replace(mlp._SCHEDULE, epochs=40))
         patch.setattr(estimators, "_PENALTIES", [0.01, 1.0])
         patch.setattr(metrics, "_RESAMPLES", 200)
         patch.setattr(policy, "_GRID", np.round(np.arange(0.1, 0.91, 0.1), 1))

@@ -7,6 +7,9 @@ from __future__ import annotations
 import asyncio
 import gc
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -250,6 +253,46 @@ def test_ones_own_requests_are_asked_of_all_models_and_a_promise_needs_labels_fo
     )  # one final answer shows nothing
     served = load_profile("mine", (tmp_path / "profiles",))
     assert (served.agreement.kinds, served.agreement.rule) == (("tools",), rule)
+
+
+def test_a_promise_for_models_at_endpoints_needs_no_torch(tmp_path: Path, profiles_folder: Path) -> None:
+    """Requests, and questions with their answers: collected, disputed and calibrated where torch is not installed."""
+
+    def answer(path: str, body: dict[str, Any]) -> Answer:
+        if path.endswith("/models"):
+            return MODELS
+        return programs(path, body) if "def double" in json.dumps(body) else said
+
+    said = Answer(events=openai_chunks([r"\boxed{7}"], openai_usage(20, 5)))
+    asked = [
+        {"id": f"s{n}", "task": "answer", "request": {"messages": [{"role": "user", "content": f"sum {n}"}]}}
+        for n in range(60)
+    ]
+    (tmp_path / "mine.jsonl").write_text("".join(json.dumps(each) + "\n" for each in asked))
+    (tmp_path / "tasks.jsonl").write_text("".join(json.dumps(task) + "\n" for task in TASKS))
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(Path(__file__).parents[1] / "lean"),
+        "TANDEM_TESTS_MISSING": "torch,transformers",
+        "TANDEM_PROFILES_PATH": str(tmp_path / "profiles"),
+    }
+    with recorded_api(answer) as api:
+        behind_three(profiles_folder, tmp_path, api.url, "both")
+        for words, code in (
+            ("collect mine.jsonl --profile mine", 0),
+            ("disputes collected/mine/mine.jsonl --json", 0),
+            ("calibrate collected/mine/mine.jsonl --profile mine --lose-at-most 0.1 --write", 0),
+            ("collect tasks.jsonl --profile mine --only-question", 0),
+            ("calibrate collected/mine/tasks.parquet --profile mine --lose-at-most 0.1", 0),
+        ):
+            run = subprocess.run(
+                [str(Path(sys.executable).with_name("tandem")), *words.split()],
+                cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=600,
+            )  # fmt: skip
+            assert run.returncode == code, f"{words}: {run.stdout}{run.stderr}"
+            assert "Traceback" not in run.stderr
+    served = load_profile("mine", (tmp_path / "profiles",))
+    assert served.agreement.kinds == ("answer",)
 
 
 @pytest.mark.parametrize("place", [0, 3, 5], ids=["head", "middle", "end"])

@@ -11,7 +11,7 @@ import pytest
 pytest.importorskip("pyarrow")
 pytest.importorskip("sklearn")
 
-from lab.training import estimators
+from lab.training import estimators, mlp
 from lab.training.collected import load_collected
 from lab.training.estimators import ESTIMATORS
 from lab.training.names import OF_STATES
@@ -27,7 +27,7 @@ LLAMACPP = "llamacpp Q4_K - Medium"
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(estimators, "_SCHEDULE", replace(estimators._SCHEDULE, epochs=3))
+    monkeypatch.setattr(mlp, "_SCHEDULE", replace(mlp._SCHEDULE, epochs=3))
     monkeypatch.setattr(estimators, "_PENALTIES", [1.0])
 
 
