@@ -151,6 +151,8 @@ class Settlement:
             score=result.stop.score,
             tools=request.tools,
             served_calls=result.tool_calls,
+            session=request.session,
+            is_searchable=self._state.input.is_searchable,
         )
 
 

@@ -9,9 +9,10 @@ from __future__ import annotations
 from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
+    from services.shared.process.search_attributes import outcome
     from tandem.method.answer import final_answer
     from tandem.method.names import SHADOW_WORKFLOW, shadow_id
-    from tandem.method.request.result import ShadowInput, ShadowResult
+    from tandem.method.request.result import ShadowInput, ShadowResult, StopReason
     from tandem.method.request.tasks import ModelTask
     from tandem.method.timeouts import Timeouts
     from tandem.method.tokens import TokenCounts
@@ -72,4 +73,6 @@ class ShadowWorkflow:
             args=[task.plan.profile, result, task],
             start_to_close_timeout=Timeouts.local_attempt,
         )
+        if task.is_searchable:
+            workflow.upsert_search_attributes(outcome(result.usd_beside, None, 0, StopReason.LLM_FINISHED))
         return result

@@ -92,8 +92,8 @@ class Shown:
 
     @property
     def chosen(self) -> Tested | None:
-        """Of those accepted the one that takes most; of two that take as much, as where no request shows what the looser
-        one takes beyond, the stricter.
+        """Of those accepted the one that takes most. Of two that take as much, the stricter: no request shows what the
+        looser one takes beyond it.
         """
         accepted = [each for each in self.tested if each.is_accepted]
         return max(accepted, key=lambda each: each.counted.taken, default=None)  # the first of equals

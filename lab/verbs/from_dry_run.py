@@ -38,7 +38,7 @@ def promise_by_dry_runs(
 
         profile, promise, looks = find_profile(name), Promise(lose_at_most, confidence), Looks(study or new_study(name))
         with Client() as client:
-            found = read_dry_runs(listed(client, first_day(since), True), profile)
+            found = read_dry_runs(listed(client, first_day(since), dry_runs=True), profile)
         for reason, number in found.left_out.most_common():
             console_note(f"{number} left out: {reason}")
         told, no_call = [], profile.agreement.no_call

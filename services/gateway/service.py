@@ -35,7 +35,7 @@ from tandem.access.keys import ApiKey
 from tandem.convert.results import event_to_pb, profile_to_pb, result_to_pb, shadow_to_pb, timeline_to_pb
 from tandem.convert.values import stop_reason_to_pb
 from tandem.method.errors import FailedPrecondition, InvalidArgument
-from tandem.method.names import DRY_RUN_WORKFLOW, SOLVE_WORKFLOW
+from tandem.method.names import DRY_RUN_WORKFLOW, SHADOW_WORKFLOW, SOLVE_WORKFLOW
 from tandem.method.request.result import SolveResult, StopReason
 from tandem.method.rule.stop_rule import member_of
 from tandem.v1 import tandem_pb2, tandem_pb2_grpc
@@ -176,7 +176,9 @@ class TandemService(tandem_pb2_grpc.TandemServiceServicer):
     ) -> tandem_pb2.ListRequestsResponse:
         check_where(request.where)
         caller = current_caller()
-        kind = DRY_RUN_WORKFLOW if request.dry_runs else SOLVE_WORKFLOW
+        if request.dry_runs and request.shadows:
+            raise InvalidArgument("dry runs and shadows are listed apart", field="shadows")
+        kind = DRY_RUN_WORKFLOW if request.dry_runs else SHADOW_WORKFLOW if request.shadows else SOLVE_WORKFLOW
         query = visibility_query(request.where, "" if caller.sees_all else caller.tenant, kind)
         after = PageToken.parse(request.page_token) if request.page_token else None
         size = min(request.limit or _LIST, _MOST_LISTED)

@@ -1,5 +1,5 @@
-"""The answer of a request and nothing around it; on a terminal what happens until then, and under it its final value and
-one line.
+"""The answer of a request and nothing around it; on a terminal what happens until then, and under it its final value
+and one line.
 """
 
 from __future__ import annotations

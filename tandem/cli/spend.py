@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.table import Table
 
-from tandem.cli.output import JsonFlag, print_json
+from tandem.cli.output import JsonFlag, console, print_json
 from tandem.cli.tables import print_table
 from tandem.client.clients import Client
-from tandem.client.spending import GROUPS, first_day, spending
+from tandem.client.spending import GROUPS, Sum, first_day, spending
 
+Row = tuple[tuple[str, ...], Sum]
 _DRY = ("agreed", "on another answer", "paid for asking")
+_BESIDE = ("shadows",)
+_ORDERS: dict[str, Callable[[Row], Any]] = {
+    "name": lambda row: row[0],
+    "newest": lambda row: -row[1].last.timestamp() if row[1].last else 0.0,
+    "usd": lambda row: -(row[1].usd + row[1].shadows),
+}
 
 
 def spend(
@@ -31,30 +39,45 @@ def spend(
             "one (`tandem up --shadow-small`).",
         ),
     ] = False,
+    order: Annotated[
+        str,
+        typer.Option(help="name, newest, or usd, the dearest first; default: name, and of sessions newest."),
+    ] = "",
+    limit: Annotated[int | None, typer.Option(min=1, help="Rows at most; default: all.")] = None,
     json: JsonFlag = False,
 ) -> None:
-    """Sum up what requests have cost, by the day that they began on: tandem spend --by tenant,day."""
+    """Sum up what requests have cost, by the day that they began on: tandem spend --by tenant,day.
+
+    `shadows` is what was paid beside them, which USD does not include.
+    """
     names = [name.strip() for name in by.split(",") if name.strip()]
     if not names or (unknown := [name for name in names if name not in GROUPS]):
         raise typer.BadParameter(f"{(unknown or [by])[0]!r} is none of {', '.join(GROUPS)}", param_hint="--by")
+    is_by_session = "session" in names
+    order = order or ("newest" if is_by_session else "name")
+    if order not in _ORDERS:
+        raise typer.BadParameter(f"{order!r} is none of {', '.join(_ORDERS)}", param_hint="--order")
     with Client() as client:
-        sums = spending(client, first_day(since), names, dry_run)
-    shown = ("requests", "open", "usd", "saved", *(("agreed", "otherwise", "paid") if dry_run else ()))
-    rows = [
-        {**dict(zip(names, key, strict=True)), **{name: getattr(found, name) for name in shown}}
-        for key, found in sums.items()
-    ]
+        found = sorted(spending(client, first_day(since), names, dry_run).items(), key=_ORDERS[order])
+    rows = found[:limit]
     if json:
-        print_json(rows)
+        print_json([_as_data(names, key, each, dry_run) for key, each in rows])
         return
-    table = Table(*names, "requests", "without a bill", "USD", "saved", *(_DRY if dry_run else ()), box=None)
-    for row in rows:
-        table.add_row(
-            *(str(row[name]) for name in names),
-            str(row["requests"]),
-            str(row["open"] or ""),
-            f"{row['usd']:.8f}",
-            f"{row['saved']:.8f}",
-            *((str(row["agreed"]), str(row["otherwise"]), f"{row['paid']:.8f}") if dry_run else ()),
-        )
+    more = _DRY if dry_run else _BESIDE
+    last_column = ["last (UTC)"] if is_by_session else []
+    table = Table(*names, *last_column, "requests", "without a bill", "USD", "saved", *more, box=None)
+    for key, each in rows:
+        last = [f"{each.last:%Y-%m-%d %H:%M}" if each.last else ""] if is_by_session else []
+        beside = (str(each.agreed), str(each.otherwise), f"{each.paid:.8f}") if dry_run else (f"{each.shadows:.8f}",)
+        bills = (str(each.requests), str(each.open or ""), f"{each.usd:.8f}", f"{each.saved:.8f}")
+        table.add_row(*key, *last, *bills, *beside)
     print_table(table, optional=("without a bill", "saved"))
+    if len(found) > len(rows):
+        console.print(f"{len(found) - len(rows)} more rows: --limit")
+
+
+def _as_data(names: Sequence[str], key: tuple[str, ...], found: Sum, dry_run: bool) -> dict[str, Any]:
+    """`last_unix_ms`: when the newest request began; None where there is none."""
+    shown = ("requests", "open", "usd", "saved", *(("agreed", "otherwise", "paid") if dry_run else _BESIDE))
+    last = {"last_unix_ms": found.last.timestamp() * 1000 if found.last else None}
+    return {**dict(zip(names, key, strict=True)), **{name: getattr(found, name) for name in shown}, **last}

@@ -14,7 +14,9 @@ def shows_all(answer_format: str) -> bool:
 
 
 def shown_text(text: str, answer_format: str, continued: str = "") -> str:
-    """The answer as a reader is shown it: of code and JSON the final answer alone, else all of `continued` and `text`."""
+    """The answer as a reader is shown it: of code and JSON the final answer alone, else all of `continued` and
+    `text`.
+    """
     if shows_all(answer_format):
         return (continued + text).strip()
     return final_answer(text, answer_format, continued)

@@ -2029,6 +2029,7 @@ class ListRequestsRequest(_message.Message):
     LIMIT_FIELD_NUMBER: _builtins.int
     DRY_RUNS_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    SHADOWS_FIELD_NUMBER: _builtins.int
     where: _builtins.str
     """Conditions joined by `and` and `or`, as in `cost > 0.01 and stage = 2`. Fields: cost, saved, stage, reason, profile,
     tenant, state, started. Empty: every request.
@@ -2042,6 +2043,10 @@ class ListRequestsRequest(_message.Message):
     """
     page_token: _builtins.str
     """A `next_page_token` of a list with the same conditions; empty: the first page."""
+    shadows: _builtins.bool
+    """Instead of requests, their shadows, which the large model answered alone (the profile's `shadow.share`): `usd` is what each was paid
+    in addition, its judge included; its id ends in `~shadow`.
+    """
     def __init__(
         self,
         *,
@@ -2049,10 +2054,11 @@ class ListRequestsRequest(_message.Message):
         limit: _builtins.int = ...,
         dry_runs: _builtins.bool = ...,
         page_token: _builtins.str = ...,
+        shadows: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["dry_runs", b"dry_runs", "limit", b"limit", "page_token", b"page_token", "where", b"where"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["dry_runs", b"dry_runs", "limit", b"limit", "page_token", b"page_token", "shadows", b"shadows", "where", b"where"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

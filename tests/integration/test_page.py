@@ -129,7 +129,9 @@ async def test_a_restart_of_the_edge_in_the_middle_loses_nothing(browser: Browse
         async with serving(system.client.address, port):
             await tab.done()
             await wrote(tab, "word word word word word wor")
-            await expect(tab.page.locator(ANSWER)).to_have_text("large modelword word word word word word wosmall modelmore")
+            await expect(tab.page.locator(ANSWER)).to_have_text(
+                "large modelword word word word word word wosmall modelmore"
+            )
         assert await tab.page.evaluate("window.isTheSamePage")
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 from collections.abc import AsyncGenerator
+from datetime import UTC, datetime
 from uuid import uuid4
 
 import pytest
@@ -10,9 +13,11 @@ from prometheus_client import REGISTRY
 from temporalio.service import RPCError, RPCStatusCode
 
 from services.models.engine.api import Finished, GenerationRequest, Token
-from tandem import to_dict
+from tandem import Client, to_dict
+from tandem.client.spending import Sum, spending
 from tandem.method.names import shadow_id
-from tests.integration.asking import shadow_of
+from tests.command import tandem
+from tests.integration.asking import BOUND_SECONDS, shadow_of
 from tests.integration.conftest import SPANS, System
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -54,6 +59,34 @@ async def test_a_large_model_that_had_finished_is_not_asked_again(shadowed_syste
     shadow = await shadow_of(shadowed_system, request_id)
     assert shadow["usd_paid"] == 0 < shadow["usd"]
     assert shadowed_system.llm.counters.output_tokens - before == 20
+
+
+async def test_what_shadows_cost_is_part_of_what_was_spent_and_of_no_bill(shadowed_system: System) -> None:
+    began, tenant, about = datetime.now(UTC), uuid4().hex[:12], {"session": "agent"}
+    script, names = "[ms=1 scores={}0:0.9 slm_eos=5 llm_eos={}]", [uuid4().hex for _ in range(3)]
+    texts = [script.format("", 30), script.format("", 40), "[scores=0:0.1,16:0.1 llm_eos=5]"]
+    results = [
+        to_dict(await shadowed_system.client.ask(text, request_id=name, tenant=tenant, **about))
+        for text, name in zip(texts, names, strict=True)
+    ]
+    paid = [(await shadow_of(shadowed_system, name))["usd_paid"] for name in names]
+    assert [usd > 0 for usd in paid] == [True, True, False]  # the last one's large model had answered
+
+    def summed() -> dict[tuple[str, ...], Sum]:
+        with Client(shadowed_system.client.address) as client:
+            return spending(client, began, ["tenant", "session"])
+
+    async with asyncio.timeout(BOUND_SECONDS):
+        while (found := (await asyncio.to_thread(summed)).get((tenant, "agent"), Sum())).shadows < sum(paid) * 0.999:
+            await asyncio.sleep(0.05)
+    assert found.shadows == pytest.approx(sum(paid))
+    assert (found.requests, found.open) == (3, 0)
+    assert found.usd == pytest.approx(sum(result["cost"]["usd"] for result in results))
+    told = await asyncio.to_thread(
+        tandem, "spend", "--by", "tenant", "--json", TANDEM_ADDRESS=shadowed_system.client.address
+    )
+    [row] = [row for row in json.loads(told.stdout) if row["tenant"] == tenant]
+    assert (row["requests"], row["shadows"]) == (3, pytest.approx(sum(paid)))
 
 
 async def test_only_a_profile_with_shadows_starts_one(system: System, shadowed_system: System) -> None:

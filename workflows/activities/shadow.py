@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -44,13 +45,7 @@ class ShadowActivities:
                 task,
                 dry_run_id(task.request_id),
                 task.profile,
-                memo={
-                    "profile": task.profile,
-                    "tenant": task.tenant,
-                    "session": task.session,
-                    "dry_run": _without_texts(task),
-                },
-                search_attributes=whose(task.profile, task.tenant) if task.is_searchable else None,
+                memo={"dry_run": _without_texts(task)},
             )
 
     @activity.defn
@@ -71,7 +66,10 @@ def _without_texts(task: DryRunInput) -> dict[str, str]:
     return {"kind": kind, "question_digest": asked.question_digest, "policy_digest": asked.policy_digest}
 
 
-async def _start_once(name: str, task: ShadowInput | DryRunInput, workflow_id: str, profile: str, **more: Any) -> None:
+async def _start_once(
+    name: str, task: ShadowInput | DryRunInput, workflow_id: str, profile: str, memo: Mapping[str, Any] | None = None
+) -> None:
+    """What is paid for it is found as a request's bill is (`tandem spend`)."""
     with contextlib.suppress(WorkflowAlreadyStartedError):
         await activity.client().start_workflow(
             name,
@@ -80,5 +78,6 @@ async def _start_once(name: str, task: ShadowInput | DryRunInput, workflow_id: s
             task_queue=solve_queue(profile),
             execution_timeout=Timeouts.workflow,
             id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
-            **more,
+            memo={"profile": profile, "tenant": task.tenant, "session": task.session, **(memo or {})},
+            search_attributes=whose(profile, task.tenant) if task.is_searchable else None,
         )

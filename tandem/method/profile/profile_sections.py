@@ -142,8 +142,8 @@ class Agreement(Section):
     )
     no_call: bool = Field(
         default=True,
-        description="where tools may be called, a text without a call is taken where all call none, at the beginning of "
-        "a session",
+        description="where tools may be called, a text without a call is taken where all call none, at the beginning "
+        "of a session",
     )
     no_call_later: bool = Field(
         default=False,

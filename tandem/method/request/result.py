@@ -5,6 +5,7 @@ from enum import StrEnum
 
 from tandem.method.conversation import Message, Task
 from tandem.method.evidence.checks import CheckResult, CheckSpec, Trial
+from tandem.method.profile.prices import total
 from tandem.method.request.plan import Plan
 from tandem.method.request.tasks import AgreementTask
 from tandem.method.tokens import Sampling, TokenCounts
@@ -155,6 +156,8 @@ class ShadowInput:
     score: float | None = None
     tools: ToolUse = field(default_factory=ToolUse)
     served_calls: list[ToolCall] = field(default_factory=list)
+    session: str = ""
+    is_searchable: bool = False
 
 
 @dataclass(frozen=True)
@@ -171,6 +174,11 @@ class ShadowResult:
     lost: float | None = None
     compared_by: str = ""
     usd_judge: float | None = 0.0
+
+    @property
+    def usd_beside(self) -> float | None:
+        """What was paid in addition to the request; None: a price is not known."""
+        return total(self.usd_paid, self.usd_judge)
 
 
 @dataclass(frozen=True)
