@@ -164,6 +164,12 @@ def read(path: Path) -> tuple[Origin, list[Run]]:
     return read_origin(path), [_run(row) for row in pq.read_table(path).to_pylist()]
 
 
+def questions_in(path: Path) -> set[str]:
+    """Raises StoreError if `path` is no file of `tandem collect`."""
+    read_origin(path)
+    return set(pq.read_table(path, columns=["question"])["question"].to_pylist())
+
+
 def read_origin(path: Path) -> Origin:
     """Without the runs. Raises StoreError if `path` is no file of `tandem collect`."""
     try:

@@ -75,13 +75,15 @@ def train(
     extra = extra.without(collected.table.questions) if extra else None
     run = _TrainingRun(collected, profile, options, extra)
     kinds = [kind for kind in options.kinds if kind not in OF_STATES or collected.table.states.any()]
-    for kind in dict.fromkeys((*kinds, WORDS)):  # a router needs WORDS
-        progress(f"{kind}: {options.folds} folds over {run.n} questions")
+    compared = dict.fromkeys((*kinds, WORDS))  # a router needs WORDS
+    for number, kind in enumerate(compared, 1):
+        progress(f"{kind}, {number} of {len(compared)} kinds: {options.folds} folds over {run.n} questions")
         run.cross_fit(kind)
     chosen = run.chosen
     progress(f"{chosen}: learning curve")
     curve = run.learning_curve(chosen)
     for kind in run.servable:
+        progress(f"{kind}: all {run.n} questions")
         run.fit(kind)
     progress("the paper's scorer")
     run.fit_paper()

@@ -13,6 +13,7 @@ import typer
 from rich.table import Table
 
 from lab.verbs import calls
+from lab.verbs.asking import agree_to, described
 from lab.verbs.gathering import EngineOption, cores, default_file, gather, left_out_lines, machine_for
 from lab.verbs.offline import ProfileName, any_study, explained, find_profile, known_unit, new_study, working
 from lab.verbs.served_eval import batch_facts, num_stages, served_answers, show_served
@@ -54,6 +55,12 @@ def evaluate(
     ] = "full",
     methods: Annotated[str, typer.Option(help="Comma-separated: tandem,llm,slm,fixed:N,...; default: all.")] = "",
     n: Annotated[int | None, typer.Option(help="Number of questions; default: all.", min=1)] = None,
+    yes: Annotated[
+        bool,
+        typer.Option(
+            "--yes", "-y", help="Ask all: more than 100 questions are asked only with this, --n or --max-cost."
+        ),
+    ] = False,
     collected: Annotated[
         Path | None, typer.Option(help="File of the models' answers; an existing one is continued.")
     ] = None,
@@ -109,7 +116,8 @@ def evaluate(
         return
     _refuse_others(context, through_batch)
     if through_batch:
-        _evaluate_served(data, profile, n, study, out, Terms(max_cost, concurrency), again, json_out)
+        terms, is_wanted = Terms(max_cost, concurrency), yes or n is not None or max_cost is not None
+        _evaluate_served(data, profile, n, study, out, terms, again, json_out, is_wanted=is_wanted)
         return
     with explained():
         from lab.training import datasets
@@ -125,6 +133,8 @@ def evaluate(
         wanted = datasets.load(data)
         file = collected or default_file(loaded, wanted)
         if ask:
+            missing = _missing(wanted.sample(n, 0), file)
+            agree_to(described(loaded, missing), len(missing), is_wanted=yes or n is not None)
             machine = machine_for(loaded, file, engine, quiet=quiet)
             for line in left_out_lines(gather(loaded, wanted, n, 0, Scope(), file, machine, quiet).left_out):
                 console_note(line)
@@ -155,7 +165,7 @@ def evaluate(
 
 def _evaluate_served(
     data: str, profile: str, n: int | None, study: Path | None, out: Path | None, terms: Terms, again: bool,
-    json_out: Path | None,
+    json_out: Path | None, *, is_wanted: bool,
 ) -> None:  # fmt: skip
     """Exits with code 1 where a question was not answered."""
     quiet = json_out == Path("-")
@@ -165,6 +175,8 @@ def _evaluate_served(
 
         wanted = datasets.load(data).sample(n, 0)
         _refuse_trained(wanted, study or any_study(profile))
+        most = "" if terms.max_cost is None else f", for ${terms.max_cost:g} at most"
+        agree_to(f"asks {profile} {len(wanted.items):,} questions{most}", len(wanted.items), is_wanted=is_wanted)
         with Client() as client:
             stages = num_stages(client, profile)
             batch, lines = served_answers(client, wanted, profile, terms, again=again, quiet=quiet)
@@ -179,6 +191,14 @@ def _evaluate_served(
         show_served(served, batch, report)
     if served.unanswered:
         sys.exit(1)
+
+
+def _missing(wanted: Dataset, file: Path) -> list[Item]:
+    """Questions that `file` does not have yet. Raises StoreError."""
+    from lab.training.store import questions_in
+
+    known = questions_in(file) if file.exists() else set()
+    return [item for item in wanted.items if item.id not in known]
 
 
 def _refuse_others(context: typer.Context, through_batch: bool) -> None:

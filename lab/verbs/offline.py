@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -79,9 +80,13 @@ def any_study(profile: str) -> Path:
 
 @contextmanager
 def working(quiet: bool) -> Iterator[Callable[[str], None]]:
-    """A status line, for as long as the block runs; the block sets its text."""
+    """What the block does, as it says: a status line on a terminal, else a line each on standard error."""
     if quiet:
         yield lambda text: None
+        return
+    if not console.is_terminal:
+        began = time.monotonic()
+        yield lambda text: typer.echo(f"{time.monotonic() - began:.0f} s: {text}", err=True)
         return
     with console.status("") as status:
         yield status.update

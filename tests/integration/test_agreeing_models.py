@@ -356,6 +356,7 @@ async def test_a_dry_run_serves_the_large_models_call_and_says_what_agreement_wo
     assert sums.usd == pytest.approx(sums.paid + (0 if agreed else served))
     assert sums.saved == pytest.approx(served - sums.usd)
     assert served_alone[tenant,].usd == pytest.approx(served)  # its bill is apart
+    assert served_alone[tenant,].shadows == pytest.approx(sums.paid)
 
 
 async def test_a_dry_run_writes_no_more_than_the_caller_lets_an_answer_have(agreeing: Systems) -> None:

@@ -51,3 +51,20 @@ def test_a_log_says_the_hours_that_are_left() -> None:
         now[0] = float(at)
         report(done, 164, at)
     assert written[-1] == "sums: 1 of 164, 1 tokens/s, 2 h 43 min left"
+
+
+def test_without_a_terminal_each_step_of_long_work_is_a_line_beside_the_output(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    from lab.verbs.offline import working
+
+    with working(quiet=False) as report:
+        report("mlp, 1 of 6 kinds: 5 folds over 260 questions")
+        report("logistic, 2 of 6 kinds: 5 folds over 260 questions")
+    with working(quiet=True) as report:
+        report("nothing")
+    out, err = capsys.readouterr()
+    assert out == ""
+    first, second = err.splitlines()
+    assert first == "0 s: mlp, 1 of 6 kinds: 5 folds over 260 questions"
+    assert second.endswith(" s: logistic, 2 of 6 kinds: 5 folds over 260 questions")
