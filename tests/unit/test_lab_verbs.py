@@ -66,5 +66,5 @@ def test_without_a_terminal_each_step_of_long_work_is_a_line_beside_the_output(
     out, err = capsys.readouterr()
     assert out == ""
     first, second = err.splitlines()
-    assert first == "0 s: mlp, 1 of 6 kinds: 5 folds over 260 questions"
+    assert first.endswith(" s: mlp, 1 of 6 kinds: 5 folds over 260 questions")
     assert second.endswith(" s: logistic, 2 of 6 kinds: 5 folds over 260 questions")
