@@ -10,7 +10,7 @@ import signal
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Coroutine, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
@@ -182,7 +182,7 @@ def _progress(title: str, quiet: bool) -> Iterator[Progress]:
         yield report
 
 
-def left_out_lines(left_out: Mapping[str, str]) -> list[str]:
+def left_out_lines(left_out: dict[str, str]) -> list[str]:
     """How many requests were left out, by reason, with the first of each by its id."""
     reasons = Counter(left_out.values())
     first = {reason: request for request, reason in reversed(left_out.items())}
