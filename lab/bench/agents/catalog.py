@@ -41,13 +41,16 @@ class Run:
 
 @dataclass(frozen=True)
 class Agent:
-    """`package`: with its version; from npm where it has an @ behind its first letter, else from PyPI."""
+    """`package`: with its version; from npm where it has an @ behind its first letter, else from PyPI. `python`: that it
+    needs, where this one does not do.
+    """
 
     name: str
     package: str
     program: str
     protocols: tuple[str, ...]
     run: Callable[[Place], Run]
+    python: str = ""
 
     @property
     def is_npm(self) -> bool:
@@ -209,6 +212,45 @@ def _llm(at: Place) -> Run:
     return Run(words, {"LLM_USER_PATH": str(at.home / "llm")}, files)
 
 
+_COPILOT = {"chat": ("openai", "completions"), "responses": ("openai", "responses"), "messages": ("anthropic", "")}
+
+
+def _copilot(at: Place) -> Run:
+    kind, wire = _COPILOT[at.protocol]
+    variables = {
+        "COPILOT_PROVIDER_BASE_URL": at.url if kind == "anthropic" else f"{at.url}/v1", "COPILOT_PROVIDER_TYPE": kind,
+        "COPILOT_PROVIDER_API_KEY": KEY, "COPILOT_MODEL": at.model, "COPILOT_OFFLINE": "true",
+        "COPILOT_AUTO_UPDATE": "false", **({"COPILOT_PROVIDER_WIRE_API": wire} if wire else {}),
+    }  # fmt: skip
+    return Run(["-p", at.task, "--allow-all-tools", "--allow-all-paths", "--no-auto-update"], variables)
+
+
+_VIBE = {"chat": "openai", "responses": "openai-responses", "messages": "anthropic"}
+
+
+def _vibe(at: Place) -> Run:
+    base = at.url if at.protocol == "messages" else f"{at.url}/v1"
+    lines = [
+        'active_model = "pair"', "enable_telemetry = false", "enable_update_checks = false", "enable_auto_update = false",
+        "[[providers]]", 'name = "tandem"', f'api_base = "{base}"', f'api_style = "{_VIBE[at.protocol]}"',
+        'api_key_env_var = "TANDEM_KEY"',
+        "[[models]]", f'name = "{at.model}"', 'provider = "tandem"', 'alias = "pair"',
+    ]  # fmt: skip
+    words = ["-p", at.task, "--auto-approve", "--trust"]
+    variables = {"VIBE_HOME": str(at.home / ".vibe"), "TANDEM_KEY": KEY}
+    return Run(words, variables, {".vibe/config.toml": "\n".join(lines)})
+
+
+def _gptme(at: Place) -> Run:
+    """Anthropic's address is that of a proxy there; any other model is one of a provider with a name."""
+    if at.protocol == "messages":
+        model, variables = f"anthropic/{at.model}", {"LLM_PROXY_URL": at.url, "LLM_PROXY_API_KEY": KEY}
+    else:
+        model, variables = f"local/{at.model}", {"OPENAI_BASE_URL": f"{at.url}/v1", "OPENAI_API_KEY": KEY}
+    words = ["--non-interactive", "--tool-format", "tool", "--model", model, at.task]
+    return Run(words, {"ANTHROPIC_API_KEY": KEY, **variables})
+
+
 AGENTS = (
     Agent("claude-code", "@anthropic-ai/claude-code@2.1.197", "claude", ("messages",), _claude_code),
     Agent("codex", "@openai/codex@0.171.0", "codex", ("responses",), _codex),
@@ -220,4 +262,7 @@ AGENTS = (
     Agent("qwen-code", "@qwen-code/qwen-code@0.24.4", "qwen", ("chat", "messages"), _qwen_code),
     Agent("pi", "@mariozechner/pi-coding-agent@0.73.1", "pi", ("chat", "responses", "messages"), _pi),
     Agent("llm", "llm==0.36", "llm", ("chat",), _llm),
+    Agent("copilot", "@github/copilot@1.0.102", "copilot", ("chat", "responses", "messages"), _copilot),
+    Agent("vibe", "mistral-vibe==3.0.2", "vibe", ("chat", "responses", "messages"), _vibe, python="3.12"),
+    Agent("gptme", "gptme==0.35.1", "gptme", ("chat", "messages"), _gptme),
 )

@@ -33,6 +33,6 @@ def _by_npm(agent: Agent) -> None:
 
 
 def _by_uv(agent: Agent) -> None:
-    subprocess.run([_UV, "venv", "--quiet", "--python", sys.executable, str(agent.folder)], check=True)
+    subprocess.run([_UV, "venv", "--quiet", "--python", agent.python or sys.executable, str(agent.folder)], check=True)
     python = str(agent.folder / "bin" / "python")
     subprocess.run([_UV, "pip", "install", "--quiet", "--python", python, agent.package], check=True)
