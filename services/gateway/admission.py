@@ -14,7 +14,7 @@ from uuid import uuid4
 from services.gateway.bounds import check_bounds
 from services.gateway.budget import check_budget
 from services.gateway.checks import applicable_checks, check_call_checks, check_profile
-from services.gateway.own_body import as_asked, passes
+from services.gateway.own_body import as_asked, as_passed, passes
 from services.gateway.policies import Serving
 from tandem.access.keys import TENANT
 from tandem.convert.requests import solve_request_from_pb
@@ -87,7 +87,7 @@ class Admission:
         named = replace(request, request_id=request.request_id or uuid4().hex, native=native)
         most = _sent(profile, request).most_tokens if any(model.is_api for model in plan.models.values()) else 0
         checks = applicable_checks(profile, request)
-        return SolveInput(named, plan, tokens, trace_id, checks=checks, most_prompt=most)
+        return as_passed(SolveInput(named, plan, tokens, trace_id, checks=checks, most_prompt=most))
 
     def _planned(self, profile: Profile, request: SolveRequest, serving: Serving | None) -> Plan:
         may_call, question = request.tools.may_call, request.question

@@ -8,15 +8,17 @@ from dataclasses import replace
 from pydantic_core import from_json, to_json
 
 from services.gateway.budget import check_budget
+from services.shared.checks.built_in import JSON_SCHEMA
 from services.shared.request_log.bodies import Bodies
 from tandem.method.cost.sent import sent_in, uses_in
 from tandem.method.errors import InvalidArgument, Unavailable
 from tandem.method.profile.endpoint import Api
 from tandem.method.profile.profile import Profile
+from tandem.method.request.events import AnswerText
 from tandem.method.request.plan import Plan, by_llm
 from tandem.method.request.request import Native, SolveInput, SolveRequest
 from tandem.method.roles import LLM
-from tandem.method.rule.stop_rule import NEVER
+from tandem.method.rule.stop_rule import NEVER, answer_text
 from tandem.openai.allow_list import Allowance
 from tandem.openai.allowed import PassedBody, pass_on
 from tandem.openai.parameters import RefusedParameter
@@ -47,6 +49,17 @@ def passes(profile: Profile, plan: Plan, request: SolveRequest) -> bool:
     may_finish = request.budget.max_llm_tokens != 0 and request.stop.max_stage is None
     begins_answer = plan.handoff == "continuation" and bool(plan.stages) and not profile.prompts.llm_prefix
     return is_its_protocol and request.task == "chat" and may_finish and (plan.is_llm_alone or begins_answer)
+
+
+def as_passed(task: SolveInput) -> SolveInput:
+    """JSON that the large model alone writes, where its API is sent the caller's body with the schema, is that API's to
+    hold: it is sent on while it is written, as any other text is, and not checked here unless the caller says so.
+    """
+    passed = replace(task, plan=replace(task.plan, answer_format="whole"))
+    if task.request.native is None or not task.request.json_schema or answer_text(passed) is not AnswerText.INSIGHT:
+        return task
+    asked = [check for check in task.checks if check.name != JSON_SCHEMA.name or check in task.request.checks]
+    return replace(passed, checks=asked)
 
 
 def passed_body(native: tandem_pb2.Native, api: Api, names: Collection[str]) -> PassedBody:

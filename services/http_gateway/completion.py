@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from services.http_gateway import sse
 from services.http_gateway.errors import HttpError
 from services.http_gateway.native_reply import NativeChunks
 from tandem.client.live_text import Piece
@@ -16,10 +17,14 @@ from tandem.method.rule.stop_rule import MEMBERS
 from tandem.openai.completion import completion, completion_object, finish_reason, own_fields, usage
 from tandem.v1 import tandem_pb2
 
+_CHUNK = "chat.completion.chunk"
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(slots=True)
 class CompletionReply:
-    """The objects of one request's reply. `metadata` is repeated as it was given."""
+    """The objects of one request's reply. `metadata` is repeated as it was given. `is_passed`: the API's own chunks are
+    expected, and the first of them says what stands on each.
+    """
 
     request_id: str
     profile: str
@@ -27,37 +32,53 @@ class CompletionReply:
     include_usage: bool = False
     created: int = field(default_factory=lambda: int(time.time()))
     end: bytes = b"data: [DONE]\n\n"
+    ping: bytes = sse.PING
+    is_passed: bool = False
     _native: NativeChunks = field(default_factory=NativeChunks)
+    _has_begun: bool = False
 
     def whole(self, result: tandem_pb2.SolveResult, reasoning: str, native: Sequence[str] = ()) -> dict[str, Any]:
         whole = completion(result, self.request_id, self.created, self.metadata, reasoning)
         self._native.push(native)
-        if self._native.is_used:
-            whole["choices"][0]["message"] |= self._native.whole(result.tool_calls)
-        return whole
+        if not self._native.is_used:
+            return whole
+        made, choice = self._native.whole(result.tool_calls), whole["choices"][0]
+        message = {**choice["message"], **made["message"]}
+        whole["choices"] = [{**choice, **made, "message": message}]
+        return {**self._native.about, **whole, "usage": self._native.usage(whole["usage"])}
 
     def first(self) -> list[dict[str, Any]]:
-        return [self._chunk({"role": "assistant", "content": ""})]
+        return [] if self.is_passed else self._begun()
 
     def piece(self, piece: Piece) -> list[dict[str, Any]]:
         if piece.native or self._native.is_used:
-            return [self._chunk(delta) for delta in self._native.push(piece.native)]
+            chunks = [{**chunk, **self._object(_CHUNK)} for chunk in self._native.push(piece.native)]
+            return [*self._begun(), *chunks]
         delta = {"reasoning_content": piece.reasoning, "content": piece.content}
-        return [self._chunk({name: text for name, text in delta.items() if text})]
+        return [*self._begun(), self._chunk({name: text for name, text in delta.items() if text})]
 
     def last(self, result: tandem_pb2.SolveResult) -> list[dict[str, Any]]:
         deltas = self._native.last(result.tool_calls) if self._native.is_used else _call_deltas(result)
         calls = [self._chunk(delta) for delta in deltas]
         last = self._chunk({}, finish_reason(result)) | {"tandem": own_fields(result, self.metadata)}
-        with_usage = self._object("chat.completion.chunk") | {"choices": [], "usage": usage(result)}
-        return [*calls, last, with_usage] if self.include_usage else [*calls, last]
+        last["choices"][0] |= self._native.ended
+        paid = self._native.usage(usage(result))
+        with_usage = {**self._native.about, **self._object(_CHUNK), "choices": [], "usage": paid}
+        return [*self._begun(), *calls, last, *([with_usage] if self.include_usage else [])]
 
     def failure(self, error: HttpError) -> list[dict[str, Any]]:
         return [error.body]
 
+    def _begun(self) -> list[dict[str, Any]]:
+        """The first chunk, once."""
+        if self._has_begun:
+            return []
+        self._has_begun = True
+        return [self._chunk({"role": "assistant", "content": ""})]
+
     def _chunk(self, delta: dict[str, Any], finished: str | None = None) -> dict[str, Any]:
         choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finished}
-        return self._object("chat.completion.chunk") | {"choices": [choice]}
+        return {**self._native.about, **self._object(_CHUNK), "choices": [choice]}
 
     def _object(self, kind: str) -> dict[str, Any]:
         return completion_object(kind, self.request_id, self.created, self.profile)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing
+from dataclasses import dataclass
 
 from opentelemetry import trace
 
@@ -18,13 +19,26 @@ class Cancelled(Exception):
     """Somebody cancelled the request, so there is no answer."""
 
 
+@dataclass(frozen=True, slots=True)
+class Dropped:
+    """Places of a body that are not followed: where the large model answers, and where a small one does, which is never
+    sent the body itself.
+    """
+
+    by_large: Sequence[str] = ()
+    by_small: Sequence[str] = ()
+
+    def of(self, result: tandem_pb2.SolveResult) -> Sequence[str]:
+        return self.by_large if result.answered_by == tandem_pb2.ROLE_LLM else self.by_small
+
+
 class Exchange:
     """Follows one request in a task of its own, so that a client that hangs up does not end the cancelling of its
     request.
 
     `cancels`: closing cancels the request at once; without, the gateway does after its grace, unless somebody else
     reads it.
-    `notes`, which may be set until then, are added to the result's.
+    `dropped`, which may be set until then, becomes a note of the result.
     """
 
     def __init__(
@@ -35,7 +49,7 @@ class Exchange:
         *,
         cancels: bool,
     ) -> None:
-        self.notes: Sequence[str] = ()
+        self.dropped = Dropped()
         self.native: list[str] = []  # what the large model's API has sent
         self._events: asyncio.Queue[Event | Exception] = asyncio.Queue()
         self._span = span
@@ -64,7 +78,8 @@ class Exchange:
                 if event.result.stop.reason == tandem_pb2.STOP_REASON_CANCELLED:
                     raise Cancelled("the request was cancelled")
                 self.result = event.result
-                self.result.notes.extend(self.notes)
+                if dropped := self.dropped.of(self.result):
+                    self.result.notes.append(f"not followed: {', '.join(dropped)}")
             piece = live.push(event)
             self.native += piece.native
             yield piece

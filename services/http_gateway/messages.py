@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from services.http_gateway import sse
 from services.http_gateway.errors import HttpError
-from services.http_gateway.native_reply import NativeBlocks, blocks_of
+from services.http_gateway.native_reply import NativeBlocks, blocks_of, with_paid
 from tandem.client.live_text import Piece
 from tandem.client.results import bill_lines, shown_text
 from tandem.openai import completion
@@ -28,13 +29,16 @@ _TYPES = {
 
 @dataclass(slots=True)
 class MessagesReply:
-    """A block is opened by its first text. Which stop sequence ended a text is not known: it ends as one that ended by
-    itself.
+    """`is_passed`: the API's own events are expected, and the first of them begins the message, with what it has
+    read. A block is opened by its first text. Which stop sequence ended a text is not known: it ends as one that
+    ended by itself.
     """
 
     request_id: str
     profile: str
+    is_passed: bool = False
     end: bytes = b""
+    _has_begun: bool = False
     _is_open: bool = False
     _native: NativeBlocks = field(default_factory=NativeBlocks)
 
@@ -42,7 +46,8 @@ class MessagesReply:
         sent = self._native.push(native)
         if self._native.is_used:
             blocks = blocks_of([*sent, *self._native.last(result.tool_calls)])
-            return {**self._message(), "content": blocks, **self._ended(result)}
+            ended = self._ended(result)
+            return {**self._message(), "content": blocks, **ended, "usage": self._native.usage(ended["usage"])}
         text = [{"type": "text", "text": shown_text(result)}] if result.answer or not result.tool_calls else []
         return {
             **self._message(),
@@ -51,28 +56,35 @@ class MessagesReply:
             **_paid(result),
         }
 
+    @property
+    def ping(self) -> bytes:
+        """Of this protocol a ping is an event, which some clients wait for."""
+        return sse.event({"type": "ping"}) if self._has_begun else sse.PING
+
     def first(self) -> list[Data]:
-        return [{"type": "message_start", "message": self._message()}]
+        return [] if self.is_passed else self._begun()
 
     def piece(self, piece: Piece) -> list[Data]:
         """The insight has no place here."""
         if piece.native or self._native.is_used:
-            return self._native.push(piece.native)
+            sent = self._native.push(piece.native)
+            return [*self._begun(), *sent]
         if not piece.content:
             return []
         delta = _delta(0, {"type": "text_delta", "text": piece.content})
         if self._is_open:
             return [delta]
         self._is_open = True
-        return [_start(0, {"type": "text", "text": ""}), delta]
+        return [*self._begun(), _start(0, {"type": "text", "text": ""}), delta]
 
     def last(self, result: tandem_pb2.SolveResult) -> list[Data]:
         if self._native.is_used:
             ended = self._ended(result)
             delta = {name: ended.pop(name) for name in ("stop_reason", "stop_sequence")}
             last = {"type": "message_delta", "delta": {**self._native.ended.get("delta", {}), **delta}, **ended}
-            return [*self._native.last(result.tool_calls), last, {"type": "message_stop"}]
-        events = [_stop(0)] if self._is_open else []
+            last["usage"] = with_paid(self._native.ended.get("usage", {}), last["usage"])
+            return [*self._begun(), *self._native.last(result.tool_calls), last, {"type": "message_stop"}]
+        events = [*self._begun(), *([_stop(0)] if self._is_open else [])]
         for index, call in enumerate(result.tool_calls, int(self._is_open)):
             arguments = {"type": "input_json_delta", "partial_json": call.arguments}
             events += [_start(index, _call(call, {})), _delta(index, arguments), _stop(index)]
@@ -89,16 +101,25 @@ class MessagesReply:
         ended = {"stop_reason": _stop_reason(result), "stop_sequence": None}
         return {**more, **{name: delta.get(name) or value for name, value in ended.items()}, **_paid(result)}
 
+    def _begun(self) -> list[Data]:
+        """The first event, once."""
+        if self._has_begun:
+            return []
+        self._has_begun = True
+        return [{"type": "message_start", "message": self._message()}]
+
     def _message(self) -> Data:
+        """With nothing in it yet, as the API has begun it."""
         return {
-            "id": f"msg_{self.request_id}",
             "type": "message",
             "role": "assistant",
-            "model": self.profile,
-            "content": [],
             "stop_reason": None,
             "stop_sequence": None,
             "usage": {"input_tokens": 0, "output_tokens": 0},
+            **self._native.message,
+            "content": [],
+            "id": f"msg_{self.request_id}",
+            "model": self.profile,
         }
 
 

@@ -1,9 +1,13 @@
-"""What the large model's API sent, for a caller of the same protocol: event by event, or whole."""
+"""What the large model's API sent, for a caller of the same protocol: event by event, or whole.
+
+Its events come back as they came. Tandem's own are the id, the model's name and the time of creation, the order number
+of an event, and the bill: what was paid counts every model (`with_paid`).
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -12,15 +16,32 @@ from tandem.v1 import tandem_pb2
 
 Data = dict[str, Any]
 _FUNCTION_CALL = "function_call"
+_PADDING = "obfuscation"  # of one chunk
+
+
+def with_paid(reported: Mapping[str, Any], paid: Mapping[str, Any], kept: str = "") -> Data:
+    """A usage as the API `reported` it, with the counts of all that was `paid`, of every model: where no other model
+    has written, they are the API's own. `kept`: the details that only the API knows.
+    """
+    own = {name: value for name, value in paid.items() if name != kept or not reported.get(kept)}
+    details = {
+        name: {**reported[name], **value}
+        for name, value in own.items()
+        if isinstance(value, dict) and isinstance(reported.get(name), dict)
+    }
+    return {**reported, **own, **details}
 
 
 class NativeBlocks:
-    """Anthropic's events of one message. From its first call on they are held: only the result says the calls' ids."""
+    """Anthropic's events of one message. From its first call on blocks are held: only the result says the calls'
+    ids.
+    """
 
     def __init__(self) -> None:
         self._held: list[Data] = []
         self._open: dict[int, str] = {}  # blocks that have not ended
         self._before = self._count = 0  # blocks of attempts that were lost, behind which the newest goes on; of all
+        self.message: Data = {}  # as the first event has it
         self.ended: Data = {}  # the last event, which says how the message ended
         self.is_used = False
 
@@ -37,12 +58,24 @@ class NativeBlocks:
                 block["id"] = marked_id(block["id"])
         return [*self._held, *map(_end, self._open)]
 
+    def usage(self, paid: Data) -> Data:
+        """Of the whole message."""
+        return with_paid({**self.message.get("usage", {}), **self.ended.get("usage", {})}, paid)
+
     def _numbered(self, event: Data) -> list[Data]:
         """An attempt begins with block 0 again: the lost one's blocks end there, and a call that was cut is none."""
         self.is_used = True
-        if event["type"] == "message_delta":
-            self.ended = event
-            return []
+        match event["type"]:
+            case "message_start":
+                self.message = event["message"]
+                return []
+            case "message_delta":
+                self.ended = event
+                return []
+            case "message_stop":
+                return []
+        if "index" not in event:  # a ping
+            return [event]
         ends: list[Data] = []
         if event["type"] == "content_block_start" and event["index"] + self._before < self._count:
             cut = {index for index, kind in self._open.items() if kind == "tool_use"}
@@ -54,6 +87,8 @@ class NativeBlocks:
         return [*ends, event]
 
     def _is_due(self, event: Data) -> bool:
+        if "index" not in event:
+            return True
         index, block = event["index"], event.get("content_block", {})
         if event["type"] == "content_block_start":
             self._open[index] = block["type"]
@@ -76,7 +111,7 @@ def blocks_of(events: Iterable[Data]) -> list[Data]:
     blocks: dict[int, Data] = {}
     inputs: dict[int, str] = {}
     for event in events:
-        index = event["index"]
+        index = event.get("index", -1)
         if event["type"] == "content_block_start":
             blocks[index] = dict(event["content_block"])
         elif event["type"] == "content_block_delta":
@@ -107,6 +142,7 @@ class NativeItems:
         self._items: dict[int, Data] = {}  # as far as they are known
         self._texts: dict[int, str] = {}  # of messages that have not ended
         self._before = 0  # items of attempts that were lost, behind which the newest goes on
+        self.response: Data = {}  # as the newest event of the whole has it, without its items
         self.is_used = False
 
     def push(self, events: Iterable[str]) -> list[Data]:
@@ -130,6 +166,11 @@ class NativeItems:
 
     def _pushed(self, event: Data) -> Data | None:
         self.is_used = True
+        if "response" in event:
+            self.response = event["response"]
+            return None
+        if "output_index" not in event:
+            return event
         is_new, item = event["type"] == "response.output_item.added", event.get("item")
         if is_new and event["output_index"] + self._before in self._items:
             self._before = max(self._items) + 1
@@ -156,18 +197,23 @@ class NativeItems:
 
 
 class NativeChunks:
-    """OpenAI's chunks of one message. Its calls are held: only the result says their ids."""
+    """OpenAI's chunks of one message. Its calls are held: only the result says their ids; and so is how it ended."""
 
     def __init__(self) -> None:
         self._calls: list[Data] = []
-        self.message: Data = {}
+        self._message: Data = {}
+        self._choice: Data = {}  # beside the message
+        self._usage: Data = {}
+        self.about: Data = {}  # what chunks say beside their choices
+        self.ended: Data = {}  # the choice that says how the message ended
         self.is_used = False
 
     def push(self, events: Iterable[str]) -> list[Data]:
-        """The deltas that can be sent on now."""
-        return [delta for text in events if (delta := self._pushed(json.loads(text)))]
+        """The chunks that can be sent on now."""
+        return [chunk for text in events if (chunk := self._pushed(json.loads(text)))]
 
     def last(self, calls: Sequence[tandem_pb2.ToolCall]) -> list[Data]:
+        """The deltas of the calls."""
         marked = {number for number, call in enumerate(calls) if call.id.startswith(STAYS)}
         for call in self._calls:
             if call.get("id") and call.get("index", 0) in marked:
@@ -175,20 +221,38 @@ class NativeChunks:
         return [{"tool_calls": [call]} for call in self._calls]
 
     def whole(self, calls: Sequence[tandem_pb2.ToolCall]) -> Data:
-        message: Data = {"role": "assistant", "content": None, **self.message}
+        """The choice of a completion."""
+        message: Data = {"role": "assistant", "content": None, **self._message}
         made: dict[int, Data] = {}
         for delta in self.last(calls):
             call = delta["tool_calls"][0]
             _merge(made.setdefault(call.get("index", 0), {}), {k: v for k, v in call.items() if k != "index"})
-        return message | ({"tool_calls": [call for _, call in sorted(made.items())]} if made else {})
+        message |= {"tool_calls": [call for _, call in sorted(made.items())]} if made else {}
+        return {**self._choice, **self.ended, "message": message}
 
-    def _pushed(self, chunk: Data) -> Data:
+    def usage(self, paid: Data) -> Data:
+        return with_paid(self._usage, paid, "completion_tokens_details")
+
+    def _pushed(self, chunk: Data) -> Data | None:
+        """None of a chunk of which all is held."""
         self.is_used = True
-        delta: Data = next((choice["delta"] for choice in chunk["choices"]), {})
+        self._usage = chunk.pop("usage", None) or self._usage
+        choices = chunk.pop("choices")
+        self.about |= {name: value for name, value in chunk.items() if name != _PADDING}
+        if not choices:
+            return None
+        choice = dict(choices[0])
+        delta, ended = choice.pop("delta"), choice.pop("finish_reason", None)
         self._calls += delta.get("tool_calls") or ()
         rest = {name: value for name, value in delta.items() if name not in ("tool_calls", "role") and value}
-        _merge(self.message, rest)
-        return rest
+        _merge(self._message, rest)
+        _merge(self._choice, {name: value for name, value in choice.items() if value and name != "index"})
+        if ended:
+            self.ended = {name: value for name, value in choice.items() if name != "logprobs"}
+            self.ended["finish_reason"] = ended
+        if not rest and not choice.get("logprobs"):
+            return None
+        return {**chunk, "choices": [{**choice, "delta": rest, "finish_reason": None}]}
 
 
 def _merge(whole: Data, delta: Data) -> None:

@@ -30,6 +30,11 @@ class Reply(Protocol):
         """What follows the last event."""
         ...
 
+    @property
+    def ping(self) -> bytes:
+        """What is sent while nothing comes."""
+        ...
+
     def whole(self, result: tandem_pb2.SolveResult, reasoning: str, native: Sequence[str] = ()) -> Data:
         """`native`: what the large model's API sent, in the caller's own protocol."""
         ...
@@ -74,7 +79,13 @@ async def send_whole(exchange: Exchange, reply: Reply, headers: dict[str, str], 
     assert exchange.result is not None
     whole = reply.whole(exchange.result, exchange.reasoning, exchange.native)
     headers |= session_headers(exchange.accepted, exchange.result.cost.usd)
+    headers |= dropped_header(exchange.dropped.of(exchange.result))
     return JSONResponse(whole, headers={**headers, **completion.headers_of_result(exchange.result)})
+
+
+def dropped_header(dropped: Sequence[str]) -> dict[str, str]:
+    """The places of the body that are not followed, where there are any."""
+    return {"x-tandem-dropped": ", ".join(dropped)} if dropped else {}
 
 
 def failure(error: Exception) -> HttpError:
@@ -93,7 +104,7 @@ async def _events(exchange: Exchange, reply: Reply, ending: Ending) -> AsyncIter
     try:
         async for piece in sse.with_pings(exchange.pieces(), ending):
             if piece is None:
-                yield sse.PING
+                yield reply.ping
             elif piece:
                 yield _encoded(reply.piece(piece))
     except _FAILURES as error:

@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 from itertools import count
 from typing import Any
 
+from services.http_gateway import sse
 from services.http_gateway.errors import HttpError
-from services.http_gateway.native_reply import NativeItems
+from services.http_gateway.native_reply import NativeItems, with_paid
 from tandem.client.live_text import Piece
 from tandem.client.results import shown_text
 from tandem.openai import completion
@@ -26,13 +27,16 @@ _NOT_ASKED: Data = {
     "presence_penalty": 0.0,
     "previous_response_id": None,
     "prompt_cache_key": None,
-    "reasoning": None,
     "safety_identifier": None,
     "service_tier": "default",
     "store": False,
     "top_logprobs": 0,
     "truncation": "disabled",
 }
+# What a response here says itself, whatever the API's own says of the request as it reached that.
+_OWN = frozenset(
+    {"id", "object", "created_at", "completed_at", "status", "error", "model", "metadata", "max_output_tokens"}
+)
 _PARTS = {_REASONING: "reasoning_text", _MESSAGE: "output_text"}
 
 
@@ -58,15 +62,19 @@ class _Item:
 @dataclass(slots=True)
 class ResponsesReply:
     """The items stand in the order in which their first text came. `asked`: what a response repeats of its request.
-    `namespaces`: of its functions in groups.
+    `namespaces`: of its functions in groups. `is_passed`: the API's own events are expected, and the first of them
+    begins the response.
     """
 
     request_id: str
     profile: str
     asked: Mapping[str, Any]
     namespaces: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    is_passed: bool = False
     created: int = field(default_factory=lambda: int(time.time()))
     end: bytes = b""
+    ping: bytes = sse.PING
+    _has_begun: bool = False
     _items: dict[str, _Item] = field(default_factory=dict)
     _numbers: Any = field(default_factory=count)
     _calls: list[Data] = field(default_factory=list)
@@ -85,24 +93,33 @@ class ResponsesReply:
         return self._response(result)
 
     def first(self) -> list[Data]:
+        return [] if self.is_passed else self._begun()
+
+    def _begun(self) -> list[Data]:
+        """The first events, once."""
+        if self._has_begun:
+            return []
+        self._has_begun = True
         return [self._event(f"response.{name}", response=self._response()) for name in ("created", "in_progress")]
 
     def piece(self, piece: Piece) -> list[Data]:
         if piece.native or self._native.is_used:
-            return _numbered(self._native.push(piece.native), self._numbers)
-        return [*self._delta(_REASONING, piece.reasoning), *self._delta(_MESSAGE, piece.content)]
+            sent = self._native.push(piece.native)
+            return [*self._begun(), *_numbered(sent, self._numbers)]
+        return [*self._begun(), *self._delta(_REASONING, piece.reasoning), *self._delta(_MESSAGE, piece.content)]
 
     def last(self, result: tandem_pb2.SolveResult) -> list[Data]:
         name = "completed" if result.complete else "incomplete"
+        begun = self._begun()
         if self._native.is_used:
             ended = _numbered(self._native.last(result.tool_calls), self._numbers)
-            return [*ended, self._event(f"response.{name}", response=self._response(result))]
+            return [*begun, *ended, self._event(f"response.{name}", response=self._response(result))]
         has_message = _MESSAGE in self._items or (result.tool_calls and not result.answer)
         opened = [] if has_message else self._opened(self._item(_MESSAGE))
         closed = [event for item in self._items.values() for event in self._closed(item, result)]
         self._calls = self._call_items(result)
         called = [event for call in enumerate(self._calls, len(self._items)) for event in self._called(*call)]
-        return [*opened, *closed, *called, self._event(f"response.{name}", response=self._response(result))]
+        return [*begun, *opened, *closed, *called, self._event(f"response.{name}", response=self._response(result))]
 
     def failure(self, error: HttpError) -> list[Data]:
         return [self._event("error", code=error.code, message=error.message, param=error.param)]
@@ -171,19 +188,23 @@ class ResponsesReply:
 
     def _response(self, result: tandem_pb2.SolveResult | None = None) -> Data:
         status = _status(result) if result else "in_progress"
+        reported = {name: value for name, value in self._native.response.items() if name not in _OWN}
+        details = reported.pop("incomplete_details", None) or {"reason": "max_output_tokens"}
+        counted = reported.pop("usage", None) or {}
         return {
             "id": f"resp_{self.request_id}",
             "object": "response",
             "created_at": self.created,
             "status": status,
             "error": None,
-            "incomplete_details": {"reason": "max_output_tokens"} if status == "incomplete" else None,
+            "incomplete_details": details if status == "incomplete" else None,
             "model": self.profile,
             "output": self._native.output or [*(i.as_data(status) for i in self._items.values()), *self._calls],
             "completed_at": int(time.time()) if result else None,
             **_NOT_ASKED,
             **self.asked,
-            "usage": _usage(result) if result else None,
+            **reported,
+            "usage": with_paid(counted, _usage(result), "output_tokens_details") if result else None,
             **({"tandem": completion.own_fields(result, self.asked["metadata"])} if result else {}),
         }
 
@@ -205,7 +226,7 @@ def _usage(result: tandem_pb2.SolveResult) -> Data:
     counted = completion.usage(result)
     return {
         "input_tokens": counted["prompt_tokens"],
-        "input_tokens_details": {**counted["prompt_tokens_details"], "cache_write_tokens": 0},
+        "input_tokens_details": counted["prompt_tokens_details"],
         "output_tokens": counted["completion_tokens"],
         "output_tokens_details": counted["completion_tokens_details"],
         "total_tokens": counted["total_tokens"],

@@ -242,6 +242,7 @@ class ResponsesRequest(ApiBody):
         return {
             "instructions": self.instructions or None,
             "max_output_tokens": self.max_output_tokens,
+            "reasoning": {"effort": self.reasoning.effort, "summary": None},
             "temperature": self.temperature or 0.0,
             "top_p": 1.0 if self.top_p is None else self.top_p,
             "text": {"format": self.text.format.as_data()},

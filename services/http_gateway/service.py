@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any
 from uuid import uuid4
 
@@ -16,13 +16,13 @@ from starlette.middleware.cors import CORSMiddleware
 
 from services.http_gateway import batches, completion, outcomes, page, planner
 from services.http_gateway.completion import CompletionReply
-from services.http_gateway.exchange import Exchange
+from services.http_gateway.exchange import Dropped, Exchange
 from services.http_gateway.failures import handle_failures, refused_page
 from services.http_gateway.lifetime import Ending, EndingGuard, Readiness
 from services.http_gateway.messages import MessagesReply
 from services.http_gateway.messages_request import CountTokensBody, MessagesRequest
 from services.http_gateway.reading import MOST_WAITING, Bodies, BodyRoute
-from services.http_gateway.replies import EventStream, Reply, send_whole
+from services.http_gateway.replies import EventStream, Reply, dropped_header, send_whole
 from services.http_gateway.responses import ResponsesReply
 from services.http_gateway.responses_request import ResponsesRequest
 from services.http_gateway.sessions import session_headers, set_session
@@ -68,7 +68,11 @@ class OpenAIService:
 
         def reply(accepted: Accepted) -> Reply:
             return CompletionReply(
-                accepted.request_id, accepted.profile, body.metadata, body.stream_options.include_usage
+                accepted.request_id,
+                accepted.profile,
+                body.metadata,
+                body.stream_options.include_usage,
+                is_passed=accepted.native,
             )
 
         return await self._reply(body, body, reply, request, idempotency_key, self._for(authorization))
@@ -97,7 +101,9 @@ class OpenAIService:
         """The same as a response, or with `stream` as its events."""
 
         def reply(accepted: Accepted) -> Reply:
-            return ResponsesReply(accepted.request_id, accepted.profile, body.repeated, body.namespaces)
+            return ResponsesReply(
+                accepted.request_id, accepted.profile, body.repeated, body.namespaces, is_passed=accepted.native
+            )
 
         return await self._reply(body, body.as_chat(), reply, request, idempotency_key, self._for(authorization))
 
@@ -110,7 +116,7 @@ class OpenAIService:
         """The same as Anthropic's message, or with `stream` as its events."""
 
         def reply(accepted: Accepted) -> Reply:
-            return MessagesReply(accepted.request_id, accepted.profile)
+            return MessagesReply(accepted.request_id, accepted.profile, is_passed=accepted.native)
 
         client = self._client.for_caller(credential_of(request.headers))
         return await self._reply(body, body.as_chat(), reply, request, idempotency_key, client)
@@ -141,25 +147,24 @@ class OpenAIService:
         exchange = Exchange(client, asked, _span(request, body, request_id), cancels=not key)
         try:
             accepted = await exchange.start()
-            dropped = accepted.dropped if accepted.native else given.dropped(is_told=accepted.tells_effort)
-            named = ", ".join(dropped)
-            exchange.notes = [f"not followed: {named}"] if named else []
+            by_small = given.dropped(is_told=accepted.tells_effort)
+            dropped = exchange.dropped = Dropped(accepted.dropped if accepted.native else by_small, by_small)
             headers = {"x-request-id": accepted.request_id, "x-tandem-trace-id": accepted.trace_id}
             headers |= session_headers(accepted)
-            if named:
-                headers["x-tandem-dropped"] = named
-                self._log_once(named)
+            self._log_once(dropped.by_large)
             if body.stream:
+                headers |= dropped_header(dropped.by_large)
                 return EventStream(exchange, make_reply(accepted), headers, request.app.state.ending)
             return await send_whole(exchange, make_reply(accepted), headers, request)
         except BaseException:
             exchange.close()
             raise
 
-    def _log_once(self, dropped: str) -> None:
-        if dropped not in self._logged and len(self._logged) < _MOST_LOGGED:
-            self._logged.add(dropped)
-            logger.info("a request's parameters that are not followed: %s", dropped)
+    def _log_once(self, dropped: Sequence[str]) -> None:
+        named = ", ".join(dropped)
+        if named and named not in self._logged and len(self._logged) < _MOST_LOGGED:
+            self._logged.add(named)
+            logger.info("a request's parameters that are not followed: %s", named)
 
     async def models(self, authorization: Authorization = "") -> dict[str, Any]:
         """Each profile and its models by name; `profile@0.6` sets the threshold at which a stage suffices."""

@@ -13,7 +13,7 @@ from tandem.openai.completion import finish_reason, own_fields, usage
 from tandem.v1 import tandem_pb2
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class TextReply(CompletionReply):
     """The insight has no place here."""
 
@@ -21,7 +21,7 @@ class TextReply(CompletionReply):
         own = {"usage": usage(result), "tandem": own_fields(result, self.metadata)}
         return self._chunk({"content": shown_text(result)}, finish_reason(result)) | own
 
-    def first(self) -> list[dict[str, Any]]:
+    def _begun(self) -> list[dict[str, Any]]:
         return []
 
     def piece(self, piece: Piece) -> list[dict[str, Any]]:

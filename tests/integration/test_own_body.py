@@ -68,13 +68,17 @@ async def pair(
     temporal: str,
     allowed: str = "",
     authentication: Authentication = NO_AUTHENTICATION,
+    stop: str = "",
 ) -> AsyncIterator[tuple[httpx.AsyncClient, RecordedApi]]:
-    """The scripted pair, whose large model is behind an API, to which the operator has `allowed` more."""
+    """The scripted pair, whose large model is behind an API, to which the operator has `allowed` more. `stop`: more
+    lines of that section.
+    """
     with recorded_api(answer) as api:
         url = api.url if protocol == "anthropic" else f"{api.url}/v1"
         text = (Path(__file__).parents[1] / "profiles" / "scripted" / "profile.toml").read_text()
         large = f'[llm.api]\nprotocol = "{protocol}"\nurl = "{url}"\nmodel = "m"\n{allowed}\n\n[slm]\n'
         text = text.replace("[slm]\n", large, 1).replace("_tokens = 600", "_tokens = 60000")
+        text = text.replace("[stop]\n", f"[stop]\n{stop}")
         (folder / "scripted").mkdir()
         (folder / "scripted" / "profile.toml").write_text(text)
         engine = KINDS[protocol](ApiSettings("scripted-llm", url, "k", model="m", can=CAN))

@@ -78,7 +78,11 @@ async def test_of_codexs_own_body_only_model_stream_and_cap_change_and_the_items
             native += item.native
         engine.stop()
     assert api.asked[0][1] == {**CODEX, "model": "m", "max_output_tokens": 64}
-    assert [json.loads(event) for event in native] == [event for _, event in TOLD[1:-1]]
+    events = [json.loads(event) for event in native]
+    assert events[1:-1] == [event for _, event in TOLD[1:-1]]
+    ended = TOLD[-1][1]["response"]
+    assert [event["response"]["status"] for event in (events[0], events[-1])] == ["in_progress", "completed"]
+    assert events[-1]["response"] == {name: value for name, value in ended.items() if name != "output"}
 
 
 async def test_a_lost_attempts_text_stands_behind_the_callers_own_items() -> None:

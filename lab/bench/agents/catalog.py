@@ -41,8 +41,8 @@ class Run:
 
 @dataclass(frozen=True)
 class Agent:
-    """`package`: with its version; from npm where it has an @ behind its first letter, else from PyPI. `python`: that it
-    needs, where this one does not do.
+    """`package`: with its version; from npm where it has an @ behind its first letter, else from PyPI. `python`: the
+    version that it needs, where this one does not do.
     """
 
     name: str
@@ -231,7 +231,8 @@ _VIBE = {"chat": "openai", "responses": "openai-responses", "messages": "anthrop
 def _vibe(at: Place) -> Run:
     base = at.url if at.protocol == "messages" else f"{at.url}/v1"
     lines = [
-        'active_model = "pair"', "enable_telemetry = false", "enable_update_checks = false", "enable_auto_update = false",
+        'active_model = "pair"', "enable_telemetry = false", "enable_update_checks = false",
+        "enable_auto_update = false",
         "[[providers]]", 'name = "tandem"', f'api_base = "{base}"', f'api_style = "{_VIBE[at.protocol]}"',
         'api_key_env_var = "TANDEM_KEY"',
         "[[models]]", f'name = "{at.model}"', 'provider = "tandem"', 'alias = "pair"',

@@ -196,9 +196,6 @@ class _Anthropic(Dialect):
             return reply.think()
         return reply.add(delta.text) if delta.type == "text_delta" else []
 
-    def is_content(self, event: _Event) -> bool:
-        return event.type.startswith("content_block") or event.type == "message_delta"
-
 
 class AnthropicWriter(ApiWriter):
     dialect = _Anthropic

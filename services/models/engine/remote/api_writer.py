@@ -123,9 +123,9 @@ class Dialect(ABC):
     def read(self, event: Any, reply: Reply) -> list[Token]:
         """What an event of the dialect's kind adds to the reply. Raises EngineError."""
 
-    @abstractmethod
-    def is_content(self, event: Any) -> bool:
-        """Whether a caller of the same protocol is given the event: it is of the answer."""
+    def shown(self, event: Any, data: bytes) -> str:
+        """The event as a caller of the same protocol is given it: as it came, without what that knows anyway."""
+        return data.decode()
 
 
 class ApiWriter(QueuedModel):
@@ -204,8 +204,8 @@ class ApiWriter(QueuedModel):
             async with aclosing(self._events(writing, aborted)) as events:
                 async for event, data in events:
                     tokens = self._api.read(event, reply)
-                    if writing.native is not None and self._api.is_content(event):
-                        tokens = with_event(reply, data.decode(), tokens)
+                    if writing.native is not None:
+                        tokens = with_event(reply, self._api.shown(event, data), tokens)
                     for token in tokens:
                         yield token
                     if reply.is_over:

@@ -197,9 +197,6 @@ class _Chat(OpenAIDialect):
                 reply.reason = FinishReason.LENGTH if choice.finish_reason == "length" else FinishReason.EOS
         return tokens
 
-    def is_content(self, event: _Event) -> bool:
-        return bool(event.choices)
-
 
 class OpenAIWriter(ApiWriter):
     dialect = _Chat

@@ -18,6 +18,7 @@ from tandem.method.tools import short_id
 
 _TEXT, _CALL = ("response.output_text.delta", "response.refusal.delta"), "response.function_call_arguments.delta"
 _ADDED, _ENDS = "response.output_item.added", ("response.completed", "response.incomplete")
+_REPEATED = frozenset({"output", "instructions", "tools"})
 _OWN_TOOLS = ("web_search", "file_search", "code_interpreter", "image_generation", "mcp")
 _FAILURES = ("response.failed", "response.cancelled", "error")
 _NEEDED = {
@@ -117,8 +118,13 @@ class _Responses(OpenAIDialect):
             tokens = reply.think()
         return tokens
 
-    def is_content(self, event: _Event) -> bool:
-        return event.output_index is not None
+    def shown(self, event: _Event, data: bytes) -> str:
+        """The events of a whole response repeat what was asked, and its items."""
+        if event.response is None:
+            return data.decode()
+        whole = json.loads(data)
+        whole["response"] = {name: value for name, value in whole["response"].items() if name not in _REPEATED}
+        return json.dumps(whole, ensure_ascii=False)
 
 
 class ResponsesWriter(ApiWriter):
