@@ -24,6 +24,7 @@ from tandem.method.roles import LLM, MODEL_ROLES, SLM, SMALL_ROLES
 _CONTEXT = 16384  # where nobody says
 _LOCAL_QUESTION, _LOCAL_ANSWER = 32768, 2048  # more takes a model that runs here minutes
 _OTHERS = 4096  # of a context, besides a question and its answer: prompts, a trial before it, what a check said
+_NOT_WRITTEN = {"can", "limits", "passes", "fees"}  # `can` has a table of its own; the others the operator says
 _MOST_PARAMETERS = 10**15
 _PARAMETERS = re.compile(r"(\d+(?:\.\d+)?)b\b")
 
@@ -163,7 +164,7 @@ def _model(role: str, given: Role, *, is_one_of_several: bool) -> str:
     lines = [head, f"name = {json.dumps(given.address.name)}", f"parameters = {given.parameters:g}"]
     if given.address.api is not None:
         assert given.found is not None
-        lines += ["", f"[{table}.api]", *_assignments(given.address.api.model_dump(exclude={"can", "limits"}))]
+        lines += ["", f"[{table}.api]", *_assignments(given.address.api.model_dump(exclude=_NOT_WRITTEN))]
         lines += ["", f"[{table}.api.can]", *_assignments(given.found.can.model_dump())]
     return "\n".join(lines)
 
@@ -180,7 +181,7 @@ def _prices(roles: dict[str, Role]) -> str:
             lines.append(f"# {role} = {{ input = 0.10, cached_input = 0.05, output = 0.40 }}")
         else:
             known = {name: amount for name, amount in asdict(prices).items() if amount is not None}
-            del known["is_known"]
+            del known["is_known"], known["fees"]
             if prices.cache_write is None and given.address.api and given.address.api.protocol == "anthropic":
                 named = f"# {role}: nobody says what a cache write of {given.address.name} costs"
                 lines.append(f"{named}: bills take the input's price, with a note.")
