@@ -90,7 +90,11 @@ class Study:
             artefact.save(self.folder / kind)
 
     def training(self) -> Training:
-        return Training.model_validate_json(text_of(self.folder, TRAINING, "tandem train"))
+        text = text_of(self.folder, TRAINING, "tandem train")
+        try:
+            return Training.model_validate_json(text)
+        except ValidationError as error:
+            raise StudyError(f"{self.folder / TRAINING} is of another version: run `tandem train` again") from error
 
     def scores(self, kind: str, table: Table) -> Floats:
         """Out-of-fold scores float64[n, K + 1] of the questions of `table`. Raises StudyError if one is no training

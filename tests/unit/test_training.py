@@ -21,11 +21,11 @@ from lab.training.collected import Collected, load_collected
 from lab.training.errors import StoreError, StudyError, TooFew
 from lab.training.evaluate import UnknownMethod, evaluate, headroom, scores_of
 from lab.training.metrics import quality
-from lab.training.names import LLM_ALONE, OURS, WORDS
+from lab.training.names import LLM_ALONE, OURS, TRAINING, WORDS
 from lab.training.outcomes import fixed, llm_alone, oracle
 from lab.training.policy import Objective
 from lab.training.store import read, write
-from lab.training.study import PAPER, Study
+from lab.training.study import PAPER, POLICY, Study
 from lab.training.train import TrainingOptions, train
 from services.sufficiency_scorer.artefact import TRANSFORMERS, Artefact, TrainedScorer
 from services.sufficiency_scorer.scorer_inputs import COUNTS, ScorerInputs
@@ -142,6 +142,17 @@ def test_serving_and_evaluation_compute_the_same_score(study: Study, unseen: Col
                 table.words[row],
             )  # fmt: skip
             assert scorer.score(inputs) == pytest.approx(grid[row, stage], abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("file", "command", "read"), [(TRAINING, "train", "training"), (POLICY, "calibrate", "policies")]
+)
+def test_a_study_of_another_version_says_which_command_makes_it_anew(
+    tmp_path: Path, file: str, command: str, read: str
+) -> None:
+    (tmp_path / file).write_text('{"version": 0}')
+    with pytest.raises(StudyError, match=f"{file} is of another version: run `tandem {command}` again$"):
+        getattr(Study(tmp_path), read)()
 
 
 def test_a_scorer_of_another_pair_is_refused(study: Study, profile: Profile) -> None:
