@@ -106,10 +106,10 @@ def main() -> None:
         settings = {"TANDEM_TENANTS": str(tenants.path), "TANDEM_API_KEYS": str(keys.path)}
         gateway = stack.enter_context(stacks.scripted_stack(settings)).gateway
         asyncio.run(_make_history(gateway, loud))
-        found = {
-            name: asyncio.run(_beside(name, gateway, quiet, loud, given.callers, given.runs, given.rounds))
-            for name in given.only or PATTERNS
-        }
+        found = {}
+        for name in given.only or PATTERNS:
+            found[name] = asyncio.run(_beside(name, gateway, quiet, loud, given.callers, given.runs, given.rounds))
+            print(name, found[name], flush=True)
     print(table(found))
     if not given.only:
         report("noise", {"callers": given.callers, "patterns": found})
