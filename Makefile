@@ -260,7 +260,7 @@ bench-session: develop  ## a session of 100 turns growing to 150,000 tokens, dir
 bench-agents: litellm-proxy  ## what Tandem and LiteLLM's proxy add to requests of agents' sizes, in turns before the same vendor
 	@$(RUN) python -m lab.bench.agents.added_time
 
-bench-fairness: develop  ## how much slower a tenant's requests are beside nine kinds of noise of another tenant (four minutes)
+bench-fairness: develop  ## how much slower a tenant's requests are beside nine kinds of noise of another tenant
 	@$(RUN) python -m lab.bench.noise
 
 bench-orchestration: develop  ## latency that the system adds to the same work in one process

@@ -1,6 +1,6 @@
 """How much slower is a tenant's request while another tenant makes noise of nine kinds?
 
-`python -m lab.bench.noise`: some four minutes. A local stack with the test engines, two tenants with keys; one asks one
+`python -m lab.bench.noise`. A local stack with the test engines, two tenants with keys; one asks one
 short request after another, alone and beside `--callers` callers of the other, in turns; the goal is a median and a
 95th percentile of at most 2.0 times those of the tenant alone. The other tenant's callers are a process of their own,
 of the lowest priority: a caller that is refused asks again when it may.

@@ -49,8 +49,9 @@ def next_page(
     found.ClearField("next_page_token")
     if not token or missing <= 0:
         return None
-    following = tandem_pb2.ListRequestsRequest(limit=missing, page_token=token)
-    following.MergeFrom(tandem_pb2.ListRequestsRequest(where=asked.where, dry_runs=asked.dry_runs))
+    following = tandem_pb2.ListRequestsRequest()
+    following.CopyFrom(asked)
+    following.limit, following.page_token = missing, token
     return following
 
 

@@ -11,6 +11,7 @@ import pytest
 from tandem import Event, SolveOptions
 from tandem.client import clients, events
 from tandem.client.request import solve_request
+from tandem.client.unary_calls import next_page
 from tandem.method.request.result import StopReason
 from tandem.method.timeouts import Timeouts
 from tandem.v1 import tandem_pb2
@@ -129,3 +130,14 @@ def test_the_clients_deadline_is_the_outermost_timeout() -> None:
 )
 def test_what_callers_import_is_found_by_its_name(module: str, name: str) -> None:
     assert getattr(import_module(module), name)
+
+
+@pytest.mark.parametrize("what", [{}, {"dry_runs": True}, {"shadows": True}])
+def test_the_next_page_of_a_list_asks_for_the_same_as_the_first(what: dict[str, bool]) -> None:
+    asked = tandem_pb2.ListRequestsRequest(where="stage = 2", limit=150, **what)
+    rows = [tandem_pb2.RequestSummary(request_id=str(number)) for number in range(100)]
+    found = tandem_pb2.ListRequestsResponse(requests=rows, next_page_token="there")
+    following = next_page(asked, found, 150)
+    assert following == tandem_pb2.ListRequestsRequest(where="stage = 2", limit=50, page_token="there", **what)
+    assert next_page(asked, tandem_pb2.ListRequestsResponse(requests=rows), 150) is None
+    assert next_page(asked, tandem_pb2.ListRequestsResponse(requests=rows, next_page_token="there"), 100) is None
