@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from typing import NoReturn
 
 from temporalio import workflow
 from temporalio.common import RetryPolicy
-from temporalio.exceptions import ActivityError, ApplicationError, is_cancelled_exception
+from temporalio.exceptions import ActivityError, ApplicationError, FailureError, is_cancelled_exception
 
 with workflow.unsafe.imports_passed_through():
     from tandem.method.conversation import Message
@@ -23,6 +22,7 @@ with workflow.unsafe.imports_passed_through():
     from workflows.calls import ActivityCalls, cause_of, results_in_hand
     from workflows.request_state import RequestState
 
+_ABORTED = "it was aborted, and not by this request"
 _MAX_ATTEMPTS = 4
 _RETRY = RetryPolicy(initial_interval=Timeouts.retry_interval, backoff_coefficient=2.0, maximum_attempts=_MAX_ATTEMPTS)
 
@@ -35,7 +35,7 @@ class LargeModel:
 
     def start(self, task: ModelTask) -> None:
         queue = llm_queue(task.profile)
-        patience = self._state.plan.llm_unavailable_timeout_seconds
+        patience = self._state.plan.llm_patience_seconds
         retry = unavailable_retry_policy(patience) if patience else _RETRY
         self.handle = self._calls.start(InsightActivities.generate_insight, task, retry_policy=retry, task_queue=queue)
 
@@ -50,6 +50,13 @@ class LargeModel:
     @property
     def has_failed(self) -> bool:
         return self.handle is not None and self.handle.done() and not self.has_succeeded
+
+    @property
+    def failure(self) -> FailureError:
+        """What it failed with; it has failed."""
+        assert self.handle is not None
+        error = None if self.handle.cancelled() else self.handle.exception()
+        return error if isinstance(error, FailureError) else ApplicationError(_ABORTED)
 
     @property
     def has_answered(self) -> bool:
@@ -95,7 +102,7 @@ class LargeModel:
         if was_running:
             await self._publish_stopped(insight, reason)
         elif insight.reason == "aborted" and not self._state.is_cancelled:
-            self._state.notes.append("the large model was aborted, and not by this request")
+            self._state.notes.insert(0, f"the large model failed: {_ABORTED}")
 
     async def _take_outcome(self, handle: workflow.ActivityHandle[GenerationOutcome]) -> None:
         try:
@@ -107,14 +114,8 @@ class LargeModel:
                 )
         except ActivityError as error:
             if not is_cancelled_exception(error):
-                self._state.notes.append(f"the large model failed: {cause_of(error)}")
+                self._state.notes.insert(0, f"the large model failed: {cause_of(error)}")
             self._lost = error
-
-    async def fail(self) -> NoReturn:
-        """Raises what it failed with; it has ended without success."""
-        assert self.handle is not None
-        await self.handle
-        raise ApplicationError("it was aborted, and not by this request")
 
     async def settle_lost_usage(self) -> None:
         """What attempts used that all failed. Asked as late as possible: the process that takes a killed one's place

@@ -19,8 +19,8 @@ from tandem.method.rule.stop_rule import thresholds
 from tandem.method.tokens import TokenCounts
 from tandem.method.tools import marked
 
-# Such a limit would have ended the large model's work as well, had it been alone.
-_LIMITED = (StopReason.CANCELLED, StopReason.BUDGET)
+# Alone the large model would have come to no more: such a limit would have ended its work as well, or it had failed.
+_NOT_COMPARED = (StopReason.CANCELLED, StopReason.BUDGET, StopReason.LLM_UNAVAILABLE)
 
 _CUT = "the bill is cut to what the request may cost: an API reports more tokens of its prompt than that pays for"
 
@@ -114,7 +114,7 @@ class RequestState:
                 llm_answer,
                 is_read=not self.has_llm_answered,
                 check_seconds=self._check_seconds,
-                is_comparable=is_complete and stop.reason not in _LIMITED and not is_cut,
+                is_comparable=is_complete and stop.reason not in _NOT_COMPARED and not is_cut,
                 read_by={trial.role: _insight_read(self, trial.role) for trial in self.trials},
                 repeated=self.input.request.repeated_share,
             ),

@@ -10,11 +10,12 @@ from temporalio.exceptions import ApplicationError, FailureError
 
 with workflow.unsafe.imports_passed_through():
     from services.shared.process.search_attributes import at_end
-    from tandem.method.errors import NOT_AGAIN
+    from tandem.method.errors import LLM_UNAVAILABLE, NOT_AGAIN, SLM_UNAVAILABLE
     from tandem.method.evidence.checks import TrialPlan
     from tandem.method.names import dry_run_id
     from tandem.method.request.result import DryRunInput, Overhead, ShadowInput, SolveResult, Stop, StopReason
     from tandem.method.request.tasks import GenerationOutcome, Payer
+    from tandem.method.roles import LLM, SLM, title
     from workflows.activities.publishing import PublishingActivities
     from workflows.activities.scoring import ScoringActivities
     from workflows.activities.shadow import ShadowActivities
@@ -43,31 +44,23 @@ class Settlement:
             await self._calls.locally(ShadowActivities.start_dry_run, self._dry_run(result, plan.dry_run))
         return result
 
-    async def failure(self, stop: Stop, error: FailureError) -> ApplicationError:
-        """The request ends without an answer, but not without its bill, which the error carries."""
-        plan, cause, why = self._state.plan, error.cause, cause_of(error)
-        is_of_llm = plan.llm_must_answer and stop.reason is StopReason.LLM_UNAVAILABLE
-        reason = "LLM_UNAVAILABLE" if is_of_llm else "SLM_UNAVAILABLE"
-        if isinstance(cause, ApplicationError) and cause.type in NOT_AGAIN:
-            reason = cause.type
-        if is_of_llm:
-            why = f"{plan.llm.name!r} alone may answer this, and failed: {why}"
-            if reason == "LLM_UNAVAILABLE":
-                why += (
-                    f"; see its endpoint or pods and ask again, or ask {plan.profile!r} with text alone, which another "
-                    "model of it may answer"
-                )
-        else:
-            self._state.notes.append(f"the small model failed: {why}")
+    async def failure(self, stop: Stop, error: FailureError, of_llm: FailureError | None) -> ApplicationError:
+        """The request ends without an answer, but not without its bill, which the error carries with what a model's API
+        has said. Where the large model failed (`of_llm`), that is the cause, also where a small one has failed then.
+        """
+        failed, role, reason = (of_llm, LLM, LLM_UNAVAILABLE) if of_llm else (error, SLM, SLM_UNAVAILABLE)
+        if error is not of_llm:
+            self._state.notes.append(f"the small model failed: {cause_of(error)}")
         result = await self._result(stop, None)
         await self._publish(result, failed=True)
-        again = cause.next_retry_delay if isinstance(cause, ApplicationError) else None
+        cause = failed.cause if isinstance(failed.cause, ApplicationError) else ApplicationError(cause_of(failed))
         return ApplicationError(
-            f"no answer: {why}",
+            f"no answer: the {title(role)} model {self._state.plan.models[role].name!r} failed: {cause_of(failed)}",
             result,
-            type=reason,
+            *cause.details[1:],
+            type=cause.type if cause.type in NOT_AGAIN else reason,
             non_retryable=True,
-            next_retry_delay=again,
+            next_retry_delay=cause.next_retry_delay,
         )
 
     async def _publish(self, result: SolveResult, *, failed: bool) -> SolveResult | None:

@@ -77,7 +77,8 @@ class SolveWorkflow:
         except FailureError as error:
             await stopping
             await self._llm.settle_lost_usage()
-            raise await self._settlement.failure(stop, error) from error
+            of_llm = self._llm.failure if stop.reason is StopReason.LLM_UNAVAILABLE else None
+            raise await self._settlement.failure(stop, error, of_llm) from error
         await stopping
         await self._llm.settle_lost_usage()
         if self._state.is_cancelled:
@@ -144,12 +145,18 @@ class SolveWorkflow:
         """The small model's answer, of a trial or written now; None where the large model's own is used."""
         if stop.reason is StopReason.LLM_FINISHED:
             return None
-        if self._plan.llm_must_answer and stop.reason is StopReason.LLM_UNAVAILABLE:
-            await self._llm.fail()
+        if stop.reason is StopReason.LLM_UNAVAILABLE and not self._may_do_without_llm:
+            raise self._llm.failure
         if stop.reason is StopReason.UNVERIFIED_BEST:
             return self._answers.better_than_llm()
         tried = self._answers.at(stop) or self._tool_trial.outcome or self._agreement.outcome
         return tried or await self._slm.answer(stop.stage)
+
+    @property
+    def _may_do_without_llm(self) -> bool:
+        """A stage that was scored is evidence; beyond that the profile says whether another model may answer."""
+        is_scored = any(score.stage and score.score is not None for score in self._state.scores)
+        return is_scored or self._plan.when_unavailable == "small"
 
     async def _when_no_stage_passed(self) -> Stop:
         reason = StopReason.BEST_STAGE

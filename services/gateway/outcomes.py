@@ -8,6 +8,8 @@ from types import TracebackType
 
 from services.shared.observability.availability import Outcome, count_call
 from tandem.method.errors import (
+    LLM_UNAVAILABLE,
+    SLM_UNAVAILABLE,
     FailedPrecondition,
     InvalidArgument,
     NotFound,
@@ -47,7 +49,7 @@ class Call:
 
     def __exit__(self, kind: object, error: BaseException | None, trace: TracebackType | None) -> None:
         if isinstance(error, Exception):
-            self._outcome = Outcome.REFUSED if isinstance(error, _REFUSALS) else Outcome.FAILED
+            self._outcome = Outcome.REFUSED if _is_refusal(error) else Outcome.FAILED
         elif self._outcome is Outcome.LEFT and self._is_over():
             self._outcome = Outcome.FAILED  # it waited for as long as it could
         count_call(self._profile, self._outcome, time.monotonic() - self._began)
@@ -55,3 +57,8 @@ class Call:
     def _is_over(self) -> bool:
         left = self._remaining()
         return left is not None and self._most is not None and left <= self._most * _ROUNDED + _ON_THE_WAY
+
+
+def _is_refusal(error: Exception) -> bool:
+    """Of the caller's request; a model that failed is no caller's doing, whatever its API's status."""
+    return isinstance(error, _REFUSALS) and error.reason not in (LLM_UNAVAILABLE, SLM_UNAVAILABLE)

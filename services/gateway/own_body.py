@@ -29,17 +29,16 @@ NOT_PASSED_ON = "NOT_PASSED_ON"
 
 def as_asked(plan: Plan, request: SolveRequest) -> Plan:
     """Where the large model is asked by its name it answers, also in a pair whose insights begin no answers, and
-    whatever small models agree on. No other model does while it cannot be reached, so it is waited for as they are.
+    whatever small models agree on. Where it fails no other model does, whatever the profile says.
     """
     stop = request.stop
     if stop.threshold != NEVER or stop.thresholds or stop.max_stage is not None:
         return plan
     plan = replace(plan, trial=replace(plan.trial, agree=0))
     plan = by_llm(plan) if request.task == "chat" and not plan.llm_finishes else plan
-    patience = max(plan.llm_unavailable_timeout_seconds, plan.unavailable_timeout_seconds)
     if not plan.llm_finishes:  # a brief, or a beginning, which a small model answers from
         return plan
-    return replace(plan, llm_must_answer=True, llm_unavailable_timeout_seconds=patience)
+    return replace(plan, when_unavailable="fail")
 
 
 def passes(profile: Profile, plan: Plan, request: SolveRequest) -> bool:

@@ -31,9 +31,12 @@ from services.shared.process.temporal import unavailable
 from services.shared.request_log.log import RequestLog
 from tandem.method.errors import (
     NOT_AGAIN,
+    VENDOR_CODE,
+    VENDOR_STATUS,
     FailedPrecondition,
     InvalidArgument,
     NotFound,
+    ResourceExhausted,
     TandemError,
     Unavailable,
 )
@@ -50,6 +53,7 @@ from tandem.method.timeouts import Timeouts
 # One in a thousand of Temporal's long polls misses a workflow that ends as the poll begins, and returns after 20 s.
 _POLL_SECONDS = 2.0
 _STARTS = 3
+_LIMITED = 429
 _MOST_SHOWN = 199  # characters of a question in a list
 
 
@@ -132,7 +136,8 @@ class Workflows:
         own = task.request.native
         dropped = own.dropped if own else ()
         admitted = AdmittedRequest(*whose, *rest, native=own is not None, dropped=dropped)
-        return replace(task, is_searchable=self.visibility.is_searchable), admitted
+        prepared = replace(task, is_searchable=self.visibility.is_searchable, is_unattended=keep_running)
+        return prepared, admitted
 
     async def join(self, request_id: str) -> AdmittedRequest:
         """The request with this id, whether it runs or has ended. Raises NotFound, Unavailable."""
@@ -158,8 +163,8 @@ class Workflows:
     async def result(self, request_id: str, watch: Watch | None = None) -> SolveResult:
         """Wait for the request's end.
 
-        Raises Unavailable or FailedPrecondition with the workflow's reason when it failed, NotFound when Temporal has
-        lost it, and what `watch` raises.
+        Raises Unavailable, ResourceExhausted or FailedPrecondition with the workflow's reason when it failed, NotFound
+        when Temporal has lost it, and what `watch` raises.
         """
         try:
             while True:
@@ -169,14 +174,7 @@ class Workflows:
                 if watch:
                     await watch.look()
         except WorkflowFailureError as error:
-            cause = error.cause
-            reason = cause.type if isinstance(cause, ApplicationError) and cause.type else "WORKFLOW_FAILED"
-            if reason in NOT_AGAIN:
-                raise FailedPrecondition(str(cause), reason=reason) from error
-            again = cause.next_retry_delay if isinstance(cause, ApplicationError) else None
-            raise Unavailable(
-                str(cause), reason=reason, retry_after_s=again.total_seconds() if again else None
-            ) from error
+            raise _failed(error.cause) from error
         except RPCError as error:
             raise _not_found_or_unavailable(error, request_id) from error
 
@@ -293,6 +291,22 @@ def _admitted(request_id: str, memo: Mapping[str, Any]) -> AdmittedRequest:
         native=bool(memo.get("native", False)),
         dropped=tuple(memo.get("dropped", ())),
     )
+
+
+def _failed(cause: BaseException) -> TandemError:
+    """What a caller gets for a request that ended without an answer: by the status of a model's API, where one has
+    refused.
+    """
+    if not isinstance(cause, ApplicationError):
+        return Unavailable(str(cause), reason="WORKFLOW_FAILED")
+    said, reason, vendor = str(cause), cause.type or "WORKFLOW_FAILED", dict[str, str](*cause.details[1:])
+    again = cause.next_retry_delay.total_seconds() if cause.next_retry_delay else None
+    status = int(vendor.get(VENDOR_STATUS, 0))
+    if status == _LIMITED and VENDOR_CODE not in vendor:
+        return ResourceExhausted(said, reason=reason, retry_after_s=again, **vendor)
+    if reason in NOT_AGAIN or 400 <= status < 500:
+        return FailedPrecondition(said, reason=reason, **vendor)
+    return Unavailable(said, reason=reason, retry_after_s=again, **vendor)
 
 
 def _not_found_or_unavailable(error: RPCError, request_id: str) -> TandemError:

@@ -18,6 +18,8 @@ from tandem.openai.completion import completion, completion_object, finish_reaso
 from tandem.v1 import tandem_pb2
 
 _CHUNK = "chat.completion.chunk"
+STOPGAP = "x-tandem-answered-by-small"
+"""Header of a small model's answer in the place of a large one that failed."""
 
 
 @dataclass(slots=True)
@@ -99,6 +101,7 @@ def headers_of_result(result: tandem_pb2.SolveResult) -> dict[str, str]:
     return {
         **cost,
         **saved,
+        **({STOPGAP: reason} if result.stop.reason == tandem_pb2.STOP_REASON_LLM_UNAVAILABLE else {}),
         "x-tandem-stop-stage": str(result.stop.stage),
         "x-tandem-stop-reason": reason,
     }

@@ -12,6 +12,7 @@ from starlette.exceptions import HTTPException
 
 from tandem.client.contract import readable
 from tandem.errors import RequestError
+from tandem.method.errors import VENDOR_CODE, VENDOR_STATUS
 from tandem.openai.parameters import RefusedParameter
 
 # The names that the gateway gives to what OpenAI calls otherwise.
@@ -37,6 +38,7 @@ _CODES = {
     "QUOTA_EXCEEDED": "insufficient_quota",
     "MESSAGE_TOO_LARGE": "request_too_large",
 }
+_SPENT = ("insufficient_quota", "billing_hard_limit_reached")
 _HTTP_CODES = {413: "request_too_large", 429: "too_many_waiting"}
 _STATUSES = {
     "INVALID_ARGUMENT": 400,
@@ -67,6 +69,9 @@ _STATUSES_OF_REASONS = {
 }
 _TYPES = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
 CANCELLED = 499
+OVERLOADED = 529
+"""Anthropic's own status."""
+_OF_SERVERS = (500, 502, 503, 504, OVERLOADED)
 _MAX_RETRY_SECONDS = 60.0  # OpenAI's clients wait no longer, but ask earlier
 # OpenAI's names of what its headers count; the rest are Tandem's.
 _COUNTED = {"requests_per_minute": "requests", "tokens_per_minute": "tokens"}
@@ -97,12 +102,13 @@ class HttpError:
         headers = {} if after is None else {"retry-after": str(math.ceil(after))}
         headers |= {"connection": "close"} if self.closes else {}
         is_final = self.limits and (after is None or after > _MAX_RETRY_SECONDS)
-        is_final = is_final or self.status in (409, CANCELLED)
+        is_final = is_final or self.status in (409, CANCELLED) or (self.code in _SPENT and not self.limits)
         return {**headers, **_rate_limit_headers(self), **({"x-should-retry": "false"} if is_final else {})}
 
 
 def from_gateway(error: RequestError) -> HttpError:
     status = _STATUSES_OF_REASONS.get(error.reason) or _STATUSES.get(error.code.name, 500)
+    status = _of_vendor(error.metadata) or status
     is_budget = error.reason == "BUDGET_TOO_SMALL"
     field = error.field if error.reason == "NOT_PASSED_ON" else _PARAMS.get(error.field, _own(error.field))
     is_silent = error.code.name == "DEADLINE_EXCEEDED" and not error.reason
@@ -112,10 +118,16 @@ def from_gateway(error: RequestError) -> HttpError:
         if error.is_connection_lost or is_silent
         else str(error),
         "tandem.max_cost_usd" if is_budget else field,
-        _CODES.get(error.reason) or error.reason.lower() or None,
+        error.metadata.get(VENDOR_CODE) or _CODES.get(error.reason) or error.reason.lower() or None,
         error.retry_after_s,
         error.metadata if "limit" in error.metadata else {},
     )
+
+
+def _of_vendor(metadata: Mapping[str, str]) -> int:
+    """The status with which a model's API has refused, where it is one of HTTP's or OVERLOADED; else 0."""
+    status = int(metadata.get(VENDOR_STATUS, 0))
+    return status if 400 <= status < 500 or status in _OF_SERVERS else 0
 
 
 def from_http(error: HTTPException) -> HttpError:

@@ -83,4 +83,5 @@ def _reply(error: HttpError, path: str, more: dict[str, str] | None = None) -> J
         error = errors.of_responses(error)
     is_anthropics = path == _MESSAGES or path.startswith(f"{_MESSAGES}/")
     body = error_body(error) if is_anthropics else error.body
-    return JSONResponse(body, error.status, {**error.headers, **(more or {})})
+    status = 503 if error.status == errors.OVERLOADED and not is_anthropics else error.status
+    return JSONResponse(body, status, {**error.headers, **(more or {})})

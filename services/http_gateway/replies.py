@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
-from typing import Any, Protocol
+import time
+from collections.abc import AsyncIterator, Awaitable, Sequence
+from typing import Any, Protocol, TypeVar
 
 from fastapi import Request, Response
 from fastapi.responses import JSONResponse, StreamingResponse
@@ -20,6 +21,9 @@ from tandem.v1 import tandem_pb2
 
 _FAILURES = (RequestError, TextWasLost, Cancelled, ServerEnds)
 Data = dict[str, Any]
+T = TypeVar("T")
+_HELD_SECONDS = 10.0
+"""That a stream may take to begin: a failure before has a status, and proxies close what is silent for longer."""
 
 
 class Reply(Protocol):
@@ -51,9 +55,9 @@ class Reply(Protocol):
 class EventStream(StreamingResponse):
     """Server-sent events; however they end, so does the exchange."""
 
-    def __init__(self, exchange: Exchange, reply: Reply, headers: dict[str, str], ending: Ending) -> None:
+    def __init__(self, exchange: Exchange, events: AsyncIterator[bytes], headers: dict[str, str]) -> None:
         headers = {**headers, "cache-control": "no-cache"}
-        super().__init__(_events(exchange, reply, ending), media_type="text/event-stream", headers=headers)
+        super().__init__(events, media_type="text/event-stream", headers=headers)
         self._exchange = exchange
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
@@ -63,18 +67,26 @@ class EventStream(StreamingResponse):
             self._exchange.close()
 
 
+async def send_stream(
+    exchange: Exchange, reply: Reply, headers: dict[str, str], ending: Ending, request: Request
+) -> Response:
+    """Events, once there is one to send or the client has hung up. Raises RequestError where the request fails before,
+    so that the failure has a status and headers of its own.
+    """
+    events = _events(exchange, reply, ending)
+    first = await _unless_left(anext(events), request)
+    if first is None:
+        exchange.close()
+        return Response(status_code=errors.CANCELLED)  # nobody reads it
+    return EventStream(exchange, _chained(first, events), headers)
+
+
 async def send_whole(exchange: Exchange, reply: Reply, headers: dict[str, str], request: Request) -> Response:
     """Wait for the result, or for the client to hang up. Raises RequestError, TextWasLost, Cancelled."""
-    collecting = asyncio.ensure_future(_drained(exchange))
-    leaving = asyncio.ensure_future(_left(request))
     try:
-        await asyncio.wait({collecting, leaving}, return_when=asyncio.FIRST_COMPLETED)
-        if not collecting.done():
+        if await _unless_left(_drained(exchange), request) is None:
             return Response(status_code=errors.CANCELLED)  # nobody reads it
-        collecting.result()
     finally:
-        collecting.cancel()
-        leaving.cancel()
         exchange.close()
     assert exchange.result is not None
     whole = reply.whole(exchange.result, exchange.reasoning, exchange.native)
@@ -100,23 +112,45 @@ def failure(error: Exception) -> HttpError:
 
 
 async def _events(exchange: Exchange, reply: Reply, ending: Ending) -> AsyncIterator[bytes]:
-    yield _encoded(reply.first())
+    """The first one comes with the first text, and after `_HELD_SECONDS` without. Raises RequestError before it."""
+    unsent, has_begun, start = _encoded(reply.first()), False, time.monotonic()
     try:
         async for piece in sse.with_pings(exchange.pieces(), ending):
-            if piece is None:
-                yield reply.ping
-            elif piece:
-                yield _encoded(reply.piece(piece))
+            event = reply.ping if piece is None else _encoded(reply.piece(piece)) if piece else b""
+            if event or (unsent and time.monotonic() - start > _HELD_SECONDS):
+                yield unsent + event
+                unsent, has_begun = b"", True
     except _FAILURES as error:
-        yield _encoded(reply.failure(failure(error)))
+        if not has_begun and isinstance(error, RequestError):
+            raise
+        yield unsent + _encoded(reply.failure(failure(error)))
         return
     assert exchange.result is not None
-    yield _encoded(reply.last(exchange.result)) + reply.end
+    yield unsent + _encoded(reply.last(exchange.result)) + reply.end
 
 
-async def _drained(exchange: Exchange) -> None:
+async def _chained(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    yield first
+    async for event in rest:
+        yield event
+
+
+async def _drained(exchange: Exchange) -> bool:
     async for _ in exchange.pieces():
         pass
+    return True
+
+
+async def _unless_left(work: Awaitable[T], request: Request) -> T | None:
+    """What `work` returns, and None where the client hangs up first. Raises what `work` raises."""
+    working = asyncio.ensure_future(work)
+    leaving = asyncio.ensure_future(_left(request))
+    try:
+        await asyncio.wait({working, leaving}, return_when=asyncio.FIRST_COMPLETED)
+        return working.result() if working.done() else None
+    finally:
+        working.cancel()
+        leaving.cancel()
 
 
 async def _left(request: Request) -> None:

@@ -22,7 +22,7 @@ from services.http_gateway.lifetime import Ending, EndingGuard, Readiness
 from services.http_gateway.messages import MessagesReply
 from services.http_gateway.messages_request import CountTokensBody, MessagesRequest
 from services.http_gateway.reading import MOST_WAITING, Bodies, BodyRoute
-from services.http_gateway.replies import EventStream, Reply, dropped_header, send_whole
+from services.http_gateway.replies import Reply, dropped_header, send_stream, send_whole
 from services.http_gateway.responses import ResponsesReply
 from services.http_gateway.responses_request import ResponsesRequest
 from services.http_gateway.sessions import session_headers, set_session
@@ -154,7 +154,7 @@ class OpenAIService:
             self._log_once(dropped.by_large)
             if body.stream:
                 headers |= dropped_header(dropped.by_large)
-                return EventStream(exchange, make_reply(accepted), headers, request.app.state.ending)
+                return await send_stream(exchange, make_reply(accepted), headers, request.app.state.ending, request)
             return await send_whole(exchange, make_reply(accepted), headers, request)
         except BaseException:
             exchange.close()

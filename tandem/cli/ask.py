@@ -15,6 +15,7 @@ from tandem.cli.answer_view import AnswerView
 from tandem.cli.output import JsonFlag, console, print_json
 from tandem.cli.running import cancels, explained_silence, heard, leaves
 from tandem.cli.session import file_text, piped_text, stack_for, stdin_text, traced
+from tandem.cli.summary import is_stopgap
 from tandem.cli.view import LiveView
 from tandem.client.clients import Client
 from tandem.client.events import Accepted, Completed, Event
@@ -113,7 +114,7 @@ def ask(
         else:
             with AnswerView(console, quiet=quiet, final=final) as view:
                 result = _to_the_end(client, request, view.show)
-            _fail_if_cancelled(result)
+            _fail_without_answer(result)
 
 
 def follow(client: Client, request: tandem_pb2.SolveRequest, json: bool) -> None:
@@ -127,7 +128,7 @@ def follow(client: Client, request: tandem_pb2.SolveRequest, json: bool) -> None
         console.print(
             f"trace    {jaeger}/trace/{result.trace_id}   `tandem trace cost {result.request_id}`", soft_wrap=True
         )
-    _fail_if_cancelled(result)
+    _fail_without_answer(result)
 
 
 def _to_the_end(
@@ -143,8 +144,9 @@ def _to_the_end(
     return result
 
 
-def _fail_if_cancelled(result: tandem_pb2.SolveResult) -> None:
-    if result.stop.reason == tandem_pb2.STOP_REASON_CANCELLED:
+def _fail_without_answer(result: tandem_pb2.SolveResult) -> None:
+    """Also where a small model has answered in the place of a large one that failed."""
+    if result.stop.reason == tandem_pb2.STOP_REASON_CANCELLED or is_stopgap(result):
         raise typer.Exit(1)
 
 

@@ -8,13 +8,14 @@ from tandem.method.roles import title
 from tandem.v1 import tandem_pb2
 
 _CUT = "the answer was cut at its limit"
+_FAILED = "the large model failed"
 _UNCHECKED = "no answer passed the checks"
 _NOT_COUNTED = "{}, so no saving is counted"
 _MORE = {
     tandem_pb2.STOP_REASON_VERIFIED: ", and its checks pass",
     tandem_pb2.STOP_REASON_UNVERIFIED_BEST: f", but {_UNCHECKED}",
     tandem_pb2.STOP_REASON_BUDGET: ", at its budget",
-    tandem_pb2.STOP_REASON_LLM_UNAVAILABLE: ", because the large model was not available",
+    tandem_pb2.STOP_REASON_LLM_UNAVAILABLE: f", because {_FAILED}",
     tandem_pb2.STOP_REASON_SCORER_FAILED_OPEN: ", unscored: the scorer failed",
 }
 
@@ -60,8 +61,15 @@ def _cost(result: tandem_pb2.SolveResult) -> str:
     )
 
 
+def is_stopgap(result: tandem_pb2.SolveResult) -> bool:
+    """A small model's answer in the place of a large one that failed."""
+    return result.stop.reason == tandem_pb2.STOP_REASON_LLM_UNAVAILABLE
+
+
 def lacks(result: tandem_pb2.SolveResult) -> str:
     """What the answer is not, which its text does not show; empty where nothing is amiss."""
+    if is_stopgap(result):
+        return who_answered(result)
     if not result.complete and result.stop.reason != tandem_pb2.STOP_REASON_CANCELLED:
         return _CUT
     return _UNCHECKED if result.stop.reason == tandem_pb2.STOP_REASON_UNVERIFIED_BEST else ""
@@ -77,7 +85,7 @@ def not_compared(result: tandem_pb2.SolveResult) -> str:
         return ""
     if not result.cost.HasField("usd"):
         return "what is saved is unknown"
-    return _NOT_COUNTED.format("a limit ended the large model's text")
+    return _NOT_COUNTED.format(_FAILED if is_stopgap(result) else "a limit ended the large model's text")
 
 
 def _saved(result: tandem_pb2.SolveResult) -> str:

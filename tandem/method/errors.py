@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 
 class TandemError(Exception):
     """An error with a gRPC status and a machine-readable reason (google.rpc.ErrorInfo).
@@ -90,3 +92,14 @@ in a row, or its API refuses the request.
 """
 NOT_AGAIN = (PROFILE_MISMATCH, PROMPT_REFUSED, "PROMPT_TOO_LONG")
 """Reasons of a model's failure that asking again does not change: an operator does, or another conversation."""
+LLM_UNAVAILABLE, SLM_UNAVAILABLE = "LLM_UNAVAILABLE", "SLM_UNAVAILABLE"
+"""Reasons of a request without an answer: which of its models failed."""
+VENDOR_STATUS, VENDOR_CODE = "vendor_status", "vendor_code"
+"""In an error's metadata, where a model is behind an API: the HTTP status of its refusal, and its code where no means
+are left.
+"""
+
+
+def vendor_in(metadata: Mapping[str, str]) -> dict[str, str]:
+    """What an error's metadata say of a model's API, for the error that is made of it."""
+    return {name: metadata[name] for name in (VENDOR_STATUS, VENDOR_CODE) if metadata.get(name)}

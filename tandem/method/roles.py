@@ -2,6 +2,8 @@
 has is a mapping.
 """
 
+from typing import Literal
+
 LLM, SLM, SCORER = "llm", "slm", "scorer"
 SMALL_ROLES = (SLM, "second_slm", "third_slm", "fourth_slm", "fifth_slm")
 """In the order in which a profile names its small models. The contract's enum Role has as many."""
@@ -9,6 +11,9 @@ MODEL_ROLES = (LLM, *SMALL_ROLES)
 """Roles that a model of its own has: the scorer runs the first small one."""
 BILL_ROLES = (LLM, SLM, SCORER, *SMALL_ROLES[1:])
 """In the order of a bill's lines."""
+
+WhenUnavailable = Literal["fail", "small"]
+"""What becomes of a request that the large model fails, and of which no stage was scored."""
 
 
 def title(role: str) -> str:

@@ -15,10 +15,11 @@ class Timeouts:
     heartbeat = timedelta(seconds=8)
     heartbeat_interval = timedelta(seconds=3)  # each is a call to Temporal, and an action on its bill
     retry_interval = timedelta(milliseconds=250)
-    longest_pause = timedelta(
-        seconds=90
-    )  # that an API may ask of a request; limits per minute are whole again within it
-    longest_pauses = timedelta(minutes=3)  # of all that it asks of one request, from the first attempt on
+    longest_pause = timedelta(seconds=2)  # that an API may ask of a request: its caller's client waits and asks again
+    # The same where no caller waits, as in a batch: limits per minute are whole again within it. Then in all, from the
+    # first attempt on.
+    longest_unattended_pause = timedelta(seconds=90)
+    longest_unattended_pauses = timedelta(minutes=3)
     local_attempt = timedelta(seconds=3)
     prefill_end = timedelta(seconds=8)  # from its abort until the log has its tokens: a step of a slow engine
     stage_lost = timedelta(seconds=10)  # after the insight's end; until then a busy worker may not have read the stage

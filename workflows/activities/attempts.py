@@ -7,7 +7,8 @@ A model that cannot be reached is waited for; retries of a failing one are cappe
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -18,9 +19,11 @@ from temporalio.common import RetryPolicy
 from temporalio.exceptions import ApplicationError
 
 from services.shared.process.status import error_info, retry_after_seconds
+from tandem.method.errors import VENDOR_STATUS, vendor_in
 from tandem.method.timeouts import Timeouts
 from tandem.method.tokens import TokenCounts
 
+logger = logging.getLogger(__name__)
 _QUEUE_SECONDS = 1.0  # what a full queue of ours says: the policy's own intervals are as good
 _FINAL = {
     grpc.StatusCode.INVALID_ARGUMENT,
@@ -32,6 +35,9 @@ _FINAL = {
 }
 UNAVAILABLE = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED})
 """The service cannot be reached, or its queue is full."""
+_LOST, _MAX_LOST = "API_UNAVAILABLE", 4  # without a status: a connection that was not made, or that broke
+_MAX_REFUSALS = 2
+_LIMITED, _MAY_PASS = 429, (408, 409)  # statuses below 500 that may be another one at once
 _MAX_FAILURES = 6  # attempts that a service began or refused
 _MAX_INTERVAL = timedelta(seconds=4)
 
@@ -80,25 +86,52 @@ def counts_in(error: grpc.aio.AioRpcError) -> TokenCounts:
     return TokenCounts(prompt=int(metadata.get("input_tokens", 0)), discarded=int(metadata.get("discarded_tokens", 0)))
 
 
-def application_error(error: grpc.aio.AioRpcError, detail: object, is_last: bool = False) -> ApplicationError:
-    """What an attempt failed with; `is_last`: there must be no other. The next one comes when the service says, where
-    it does; a caller is not held for longer than `Timeouts.longest_pause` at once and `longest_pauses` in all, and told
-    instead.
+def application_error(
+    error: grpc.aio.AioRpcError, detail: object, is_last: bool = False, *, is_unattended: bool = False
+) -> ApplicationError:
+    """What an attempt failed with, with `detail` and what a model's API has said; `is_last`: there must be no other.
+    The next one comes when the service says, where it does.
+
+    A caller waits for one more attempt at an API that has refused or failed, within `Timeouts.longest_pause`, and is
+    told instead where that cannot help. `is_unattended`: no caller waits.
     """
-    wait = retry_after_seconds(error)
-    is_long = wait is not None and wait > _QUEUE_SECONDS and not _may_pause(timedelta(seconds=wait))
+    info, wait = error_info(error), retry_after_seconds(error)
+    said = error.details() or error.code().name
+    if error.code() is grpc.StatusCode.UNAVAILABLE and not info.reason:
+        logger.warning("a model's process does not answer: %s", said)  # with its address, which is no caller's
+        said = "its process does not answer"
+    vendor = vendor_in(info.metadata)
+    pause = timedelta(seconds=wait) if wait and (vendor or wait > _QUEUE_SECONDS) else None
+    if is_unattended:
+        is_over = pause is not None and not _may_pause(pause)
+    else:
+        is_over = _is_for_the_caller(info.reason, vendor, pause)
     return ApplicationError(
-        error.details() or error.code().name,
+        said,
         detail,
-        type=error_info(error).reason or error.code().name,
-        non_retryable=is_last or is_long or error.code() in _FINAL,
-        next_retry_delay=timedelta(seconds=wait) if wait and wait > _QUEUE_SECONDS else None,
+        vendor,
+        type=info.reason or error.code().name,
+        non_retryable=is_last or is_over or error.code() in _FINAL,
+        next_retry_delay=pause,
     )
 
 
 def _may_pause(wait: timedelta) -> bool:
     held = datetime.now(UTC) - activity.info().scheduled_time if activity.in_activity() else timedelta()
-    return wait <= Timeouts.longest_pause and held + wait <= Timeouts.longest_pauses
+    is_short = wait <= Timeouts.longest_unattended_pause
+    return is_short and held + wait <= Timeouts.longest_unattended_pauses
+
+
+def _is_for_the_caller(reason: str, vendor: Mapping[str, str], pause: timedelta | None) -> bool:
+    """Whether a caller is told rather than held."""
+    attempt = activity.info().attempt if activity.in_activity() else 1
+    if pause is not None and pause > Timeouts.longest_pause:
+        return True
+    if not vendor:
+        return reason == _LOST and attempt >= _MAX_LOST
+    status = int(vendor[VENDOR_STATUS])
+    may_pass = status >= 500 or status in _MAY_PASS or (status == _LIMITED and pause is not None)
+    return attempt >= _MAX_REFUSALS or not may_pass
 
 
 def unavailable_retry_policy(unavailable_timeout_seconds: float) -> RetryPolicy:

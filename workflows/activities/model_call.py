@@ -113,7 +113,7 @@ async def run_model_call(
     except grpc.aio.AioRpcError as error:
         if received.started is None and error.code() in UNAVAILABLE:
             count_unavailable(task.profile, inference.role)
-        failed = _failure(error, inference, received, earlier, reported, is_late)
+        failed = _failure(error, task, inference, received, earlier, reported, is_late)
         activity.heartbeat(*place.usage.details)
         raise failed from error
     finally:
@@ -166,6 +166,7 @@ async def _read(call: Any, received: Received, earlier: EarlierUsage) -> None:
 
 def _failure(
     error: grpc.aio.AioRpcError,
+    task: ModelTask,
     inference: Inference,
     received: Received,
     earlier: EarlierUsage,
@@ -180,4 +181,4 @@ def _failure(
     is_silent = received.started is not None and not told.computed
     reported.remember(inference.request_id, inference.role, earlier.total, is_silent=is_silent)
     is_last = is_last_attempt(activity.info().attempt, error.code(), began=received.started is not None)
-    return application_error(error, earlier.total, is_last or is_late)
+    return application_error(error, earlier.total, is_last or is_late, is_unattended=task.is_unattended)

@@ -27,7 +27,7 @@ export function Running({ state, profile, task }) {
       </dl>
       ${total === null && html`<p class="note">The price of a model is not known.</p>`}
       ${Object.values(state.result?.usage ?? {}).some((usage) => usage.is_estimated) && html`<p class="note">Estimated: an API reported no usage.</p>`}
-      ${state.result && cost.saved_ratio === null && html`<p class="note">Nothing is counted as saved: the answer is not complete.</p>`}
+      ${state.result && cost.saved_ratio === null && html`<p class="note">Nothing is counted as saved: ${state.result.stop.reason === "llm_unavailable" ? "the large model failed" : "the answer is not complete"}.</p>`}
       ${cost?.usd_llm_alone_low > 0 && html`<p class="note">In brackets: 19 of 20 such answers cost so much.</p>`}
       ${!state.result && html`<p class="note">${isCounted ? "" : "Nothing that the models write has come yet. "}What they read is added at the end.</p>`}
     </section>`;

@@ -51,7 +51,7 @@ const REASONS = {
   best_stage: ["small model, best stage", "No stage sufficed; the small model answered from the best one"],
   llm_finished: ["large model", "The large model answered by itself"],
   budget: ["budget spent", "The budget ended what the large model wrote"],
-  llm_unavailable: ["large model away", "The large model could not be reached"],
+  llm_unavailable: ["small model, large one failed", "The large model failed, so the small model answered"],
   scorer_failed_open: ["not scored", "No stage could be scored; the last insight was used"],
   cancelled: ["stopped by hand", "Stopped by hand"],
   verified: ["small model, checked", "The small model's answer passed its checks"],

@@ -87,7 +87,7 @@ function Ending({ state }) {
   const halted = stop?.cancel_latency_ms ?? result?.timings_ms.cancel;
   const overrun = stop?.overrun_tokens ?? result?.usage.llm.overrun_tokens;
   return html`
-    <div class="ending">
+    <div class=${`ending${why === "llm_unavailable" ? " problem" : ""}`}>
       ${!isOfCalls && html`<p><b>${reason(why)}</b>${isScored ? `: ${score(decisive.score)}, with a threshold of ${score(decisive.threshold)}` : ""}.</p>`}
       ${ofCalls && html`<p>${isOfCalls ? html`<b>${ofCalls}</b>` : ofCalls}.</p>`}
       ${result && !result.complete && html`<p>The answer was cut at its limit.</p>`}

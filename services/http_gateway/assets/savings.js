@@ -72,8 +72,8 @@ function Latencies({ title, groups }) {
   return html`<${Sums} ...${{ title, heads, rows }} />`;
 }
 
-function left({ cancelled, cut, unpriced, unfinished }) {
-  const kinds = [[cancelled, "stopped by hand"], [unpriced, "without a known price"], [cut, "cut off at a limit"], [unfinished, "running or failed"]];
+function left({ cancelled, cut, failed, unpriced, unfinished }) {
+  const kinds = [[cancelled, "stopped by hand"], [unpriced, "without a known price"], [cut, "cut off at a limit"], [failed, "that the large model failed"], [unfinished, "running or failed"]];
   const parts = kinds.filter(([number]) => number).map(([number, what]) => `${count(number)} ${what}`);
   return parts.length ? `Not counted: ${parts.join(", ")}.` : "";
 }

@@ -14,7 +14,8 @@ export function total(requests) {
   const sum = (value) => counted.reduce((whole, request) => whole + value(request), 0);
   const usd = sum((request) => request.usd);
   const without = sum(alone);
-  const cut = requests.filter(hasEnded).length - counted.length;
+  const failed = requests.filter((request) => hasEnded(request) && request.reason === "llm_unavailable").length;
+  const cut = requests.filter(hasEnded).length - counted.length - failed;
   const cancelled = requests.filter(({ state }) => state === "cancelled").length;
   const unpriced = requests.filter(({ state, usd: bill }) => state === "completed" && bill === null).length;
   return {
@@ -25,8 +26,9 @@ export function total(requests) {
     isEstimated: counted.some(isEstimated),
     cancelled,
     cut,
+    failed,
     unpriced,
-    unfinished: requests.length - counted.length - cancelled - cut - unpriced,
+    unfinished: requests.length - counted.length - cancelled - cut - failed - unpriced,
   };
 }
 

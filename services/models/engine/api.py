@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Protocol
 
+from tandem.method.errors import VENDOR_CODE, VENDOR_STATUS, vendor_in
 from tandem.method.tokens import Sampling, TokenCounts
 
 if TYPE_CHECKING:  # a gateway, which has no arrays, imports this module for its errors
@@ -34,6 +35,7 @@ class EngineError(Exception):
     └── ApiUnavailable  an API does not answer
 
     `reason` is what a service reports to its client, `retry_after_s` when it may ask again, where that is known.
+    `vendor`: the status of an API's refusal, as an error's metadata have it (tandem.method.errors).
     `prompt_tokens` are what an API may have computed of the prompt before it failed: an estimate; None where it has
     read nothing, or is no API.
     """
@@ -41,9 +43,12 @@ class EngineError(Exception):
     reason = "ENGINE_ERROR"
     prompt_tokens: int | None = None
 
-    def __init__(self, message: str = "", retry_after_s: float | None = None) -> None:
+    def __init__(
+        self, message: str = "", retry_after_s: float | None = None, *, vendor_status: int = 0, vendor_code: str = ""
+    ) -> None:
         super().__init__(message)
         self.retry_after_s = retry_after_s
+        self.vendor = vendor_in({VENDOR_STATUS: str(vendor_status or ""), VENDOR_CODE: vendor_code})
 
 
 class PromptTooLong(EngineError):

@@ -24,6 +24,7 @@ from tandem.method.errors import (
     TandemError,
     Unauthenticated,
     Unavailable,
+    vendor_in,
 )
 
 DOMAIN = "tandem.v1"
@@ -121,9 +122,11 @@ def from_engine(error: Exception) -> TandemError | None:
     known = _FROM_ENGINE.get(reason)
     if known is None:
         return None
-    found = known(str(error), reason=reason)
+    found, vendor = known(str(error), reason=reason), vendor_in(getattr(error, "vendor", {}))
+    found.metadata.update(vendor)
     if isinstance(found, ResourceExhausted | Unavailable):
-        default = _RETRY_QUEUE_SECONDS if isinstance(found, ResourceExhausted) else None
+        is_own = isinstance(found, ResourceExhausted) and not vendor
+        default = _RETRY_QUEUE_SECONDS if is_own else None
         given = getattr(error, "retry_after_s", None)
         found.retry_after_s = default if given is None else given
     return found

@@ -9,6 +9,7 @@ from pydantic import Field, field_validator
 
 from tandem.method.conversation import AGREED, AgreedKind, Kind, Task, kind_of
 from tandem.method.evidence.checks import CheckSpec, TrialLimit, TrialMode, TrialPlan
+from tandem.method.roles import WhenUnavailable
 from tandem.method.section import Probability, Section
 
 TRAINED_SCORERS = "mlp", "logistic", "probe", "combined", "words"
@@ -41,8 +42,13 @@ class Execution(Section):
         default=0,
         ge=0,
         le=540,
-        description="the same for the large model, as while its first pod starts; 0: not, the small model answers "
-        "without it",
+        description="the same for the large model, as while its first pod starts; where it must answer, at least as "
+        "long as a small one",
+    )
+    when_unavailable: WhenUnavailable = Field(
+        default="fail",
+        description="where the large model fails and no stage of it was scored: the request fails as the model did, or "
+        "the small model answers and says so",
     )
 
 

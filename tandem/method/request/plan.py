@@ -10,7 +10,7 @@ from tandem.method.evidence.checks import TrialPlan
 from tandem.method.profile.expected import ByLength, Expected
 from tandem.method.profile.prices import Prices, RolePrices, RoleRates
 from tandem.method.profile.watched_promise import Watched
-from tandem.method.roles import BILL_ROLES, LLM, SCORER, SLM
+from tandem.method.roles import BILL_ROLES, LLM, SCORER, SLM, WhenUnavailable
 
 if TYPE_CHECKING:  # a client that reads plans and results need not load pydantic
     from tandem.method.profile.profile import Profile
@@ -71,10 +71,10 @@ class Plan:
     dry_run: TrialPlan | None = None
     # Where no stage suffices the large model goes on to its own answer.
     llm_finishes: bool = False
-    # It was named, or alone reads what is asked: where it fails no other model answers.
-    llm_must_answer: bool = False
+    # Plans of earlier versions do not say, and go on as they began.
+    when_unavailable: WhenUnavailable = "small"
     prefill_ahead: bool = False
-    # How long a model that cannot be reached is waited for: a small one, the large one.
+    # How long a model that cannot be reached is waited for: a small one, the large one (see `llm_patience_seconds`).
     unavailable_timeout_seconds: float = 8.0
     llm_unavailable_timeout_seconds: float = 0.0
     trial: TrialPlan = field(default_factory=TrialPlan)
@@ -111,6 +111,14 @@ class Plan:
     def is_llm_alone(self) -> bool:
         """The large model writes no stages, but an answer by itself."""
         return self.may_call or self.trial.agree > 0 or (self.llm_finishes and not self.stages)
+
+    @property
+    def llm_patience_seconds(self) -> float:
+        """How long a large model that cannot be reached is waited for: where no other model answers, at least as long
+        as a small one.
+        """
+        least = self.unavailable_timeout_seconds if self.when_unavailable == "fail" else 0.0
+        return max(self.llm_unavailable_timeout_seconds, least)
 
     def expected_alone(self, prompt_tokens: int) -> Expected:
         """What the large model would write by itself to a prompt, within the request's own limit."""
@@ -193,6 +201,7 @@ def _plan(profile: "Profile", task: Task, json_schema: str, kind: Kind) -> Plan:
         unavailable_timeout_seconds=profile.execution.unavailable_timeout_seconds,
         trial=profile.trial.as_plan(kind, profile.execution.max_tokens, profile.trial_order),
         llm_unavailable_timeout_seconds=profile.execution.llm_unavailable_timeout_seconds,
+        when_unavailable=profile.execution.when_unavailable,
         is_scored=not profile.stop.is_off,
         llm_alone_by_length=profile.llm_alone.by_length.get(kind),
     )

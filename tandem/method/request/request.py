@@ -112,7 +112,7 @@ class SolveInput:
     `checks` are those of profile and request that have something to compare with; without any, no trial is made.
 
     `is_searchable`: the Temporal namespace has our search attributes. `bound`: what the tenant's account holds until
-    the bill is known; None where the tenant has no account.
+    the bill is known; None where the tenant has no account. `is_unattended`: it goes on without a reader.
     """
 
     request: SolveRequest
@@ -124,6 +124,7 @@ class SolveInput:
     bound: Charge | None = None
     most_prompt: int = 0
     most_uses: dict[str, int] = field(default_factory=dict)
+    is_unattended: bool = False
 
     @property
     def request_id(self) -> str:

@@ -52,6 +52,8 @@ class ModelTask:
     # Digest of the body that the large model's API is sent in the conversation's place; empty: none.
     native: str = ""
     limit: TrialLimit | None = None
+    # No caller waits for it; stays with the worker.
+    is_unattended: bool = False
 
     @property
     def kind(self) -> Kind:
@@ -303,6 +305,7 @@ def model_task(task: SolveInput, prices: RolePrices, *, stage: int = 0, max_toke
         history=tuple(task.request.history),
         stop_strings=tuple(task.request.stop_strings),
         tools=task.request.tools,
+        is_unattended=task.is_unattended,
     )
 
 

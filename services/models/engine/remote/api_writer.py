@@ -33,7 +33,14 @@ from services.models.engine.remote.circuit import Circuit, Passage
 from services.models.engine.remote.counts import estimated_tokens
 from services.models.engine.remote.events import Event, read_event
 from services.models.engine.remote.limits import RateLimits
-from services.models.engine.remote.refusals import ErrorReply, explain, may_be_paid, origin_of, was_reached
+from services.models.engine.remote.refusals import (
+    ErrorReply,
+    explain,
+    may_be_paid,
+    origin_of,
+    was_reached,
+    withheld,
+)
 from services.models.engine.remote.reply import Reply, with_event
 from services.models.engine.settings import from_arguments
 from services.models.engine.writer import Abilities, Writing
@@ -138,7 +145,7 @@ class ApiWriter(QueuedModel):
         self._settings = settings
         self._api = self.dialect(settings)
         self._circuit, self._limits = Circuit(), RateLimits(settings.limits)
-        self._revision = ""
+        self._revision, self._secrets = "", ("", "")  # the key and the address
 
     @property
     def info(self) -> ModelInfo:
@@ -168,6 +175,7 @@ class ApiWriter(QueuedModel):
         """Raises OSError where the API does not answer, or does not have the model."""
         try:
             url, key = self._api.connect()
+            self._secrets = key, url
             api = Api.model_validate({"protocol": self._api.name, "url": url, "model": self._settings.asked})
             require_model(api, key, _LIST_SECONDS)
         except (EndpointError, ValueError, self._api.errors) as error:
@@ -280,9 +288,11 @@ class ApiWriter(QueuedModel):
             case ApiUnavailable() | ApiBadReply():
                 self._circuit.failed(passage, was_reached=was_reached(error))
             case QueueFull():
-                explained.retry_after_s = self._circuit.limited(explained.retry_after_s)
+                again = self._circuit.limited(explained.retry_after_s)
+                explained.retry_after_s = None if explained.retry_after_s is None else again
             case _:
                 self._circuit.succeeded(passage)  # it has answered: it refuses this request
+        explained.args = (withheld(str(explained), *self._secrets),)
         return explained
 
     def _ended(self, reason: FinishReason, usage: TokenCounts, called: str = "") -> Finished:

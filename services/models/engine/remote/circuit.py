@@ -99,6 +99,7 @@ class Circuit:
             raise QueueFull(
                 f"the API has asked for a pause of its limits: {left:.0f} s are left",
                 jittered(max(left, _FIRST_PAUSE), self._jitter),
+                vendor_status=429,
             )
         later = _LATER if caller in self._failing else 0.0
         for breaker, whose, wait in ((self._all, "", later), (own, " with this caller's requests", 0.0)):

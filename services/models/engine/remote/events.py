@@ -12,6 +12,20 @@ from tandem.method.problems import problems
 
 MOST_CALLS = 128
 _MOST_TOOLS, _COUNTED = 16, "_requests"
+# Of an error within a stream, by the vendors' names: the status that it would have had before.
+_STATUSES = {
+    "invalid_request_error": 400,
+    "authentication_error": 401,
+    "permission_error": 403,
+    "not_found_error": 404,
+    "request_too_large": 413,
+    "rate_limit_error": 429,
+    "rate_limit_exceeded": 429,
+    "insufficient_quota": 429,
+    "api_error": 500,
+    "server_error": 500,
+    "overloaded_error": 529,
+}
 _SHOWN = 1000  # characters of what an API says
 Name = Annotated[str, Field(max_length=256)]
 
@@ -61,8 +75,15 @@ def read_event(kind: type[E], data: bytes) -> E:
     except ValidationError as error:
         raise ApiBadReply(f"the API sends an event that is none of its protocol: {problems(error)}") from None
     if event.error:
-        raise ApiUnavailable(f"the API fails: {said_in(event.error)}")
+        raise failed(event.error)
     return event
+
+
+def failed(error: Any) -> ApiUnavailable:
+    """What the error of a reply that had begun stands for."""
+    said = error if isinstance(error, dict) else {}
+    known = (_STATUSES.get(str(said.get(name))) for name in ("type", "code"))
+    return ApiUnavailable(f"the API fails: {said_in(error)}", vendor_status=next(filter(None, known), 0))
 
 
 def said_in(error: Any) -> str:

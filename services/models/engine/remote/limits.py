@@ -89,7 +89,7 @@ class RateLimits:
         if wait:
             wait = jittered(wait, self._jitter)
         if wait > _LONGEST_WAIT:
-            raise QueueFull(f"the API's limit per minute is reached: {wait:.0f} s are left", wait)
+            raise QueueFull(f"the API's limit per minute is reached: {wait:.0f} s are left", wait, vendor_status=429)
         self._requests.take(1)
         self._tokens.take(tokens)
         return wait

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import Mapping
 from contextlib import suppress
 from email.utils import parsedate_to_datetime
@@ -25,6 +26,7 @@ from services.models.engine.api import (
 )
 from services.models.engine.remote.circuit import bounded_wait, seconds_until
 from services.models.engine.remote.events import said_in
+from tandem.method.errors import VENDOR_CODE, VENDOR_STATUS, vendor_in
 
 _NEVER_AGAIN = ("insufficient_quota", "billing_hard_limit_reached")
 _SCHEMA_FIELDS = ("response_format", "output_config", "schema")
@@ -33,6 +35,8 @@ _ENDED_BY_A_PROXY = (504, 524)  # which waited for the API in vain
 # By name: the SDKs have their errors from different copies of one HTTP library.
 _UNREACHED = ("ConnectError", "ConnectTimeout")
 _UNSENT = (*_UNREACHED, "PoolTimeout", "WriteError", "WriteTimeout")
+_LIKE_A_KEY = re.compile(r"\b(?:sk|pk|gsk|xai)-[\w*.…-]+")
+_LEAST_SECRET, _WITHHELD = 4, "…"
 _MOST_BYTES, _MOST_SECONDS = 1 << 16, 10.0
 """Of the body of an error: what is read of it."""
 
@@ -115,7 +119,21 @@ def was_reached(error: Exception) -> bool:
     return type(error.__cause__).__name__ not in _UNREACHED
 
 
+def withheld(said: str, key: str, url: str) -> str:
+    """What an API says, which callers read: without its operator's key, which some repeat, and without its address."""
+    for secret in (key, url.rstrip("/"), urlsplit(url).netloc):
+        said = said.replace(secret, _WITHHELD) if len(secret) > _LEAST_SECRET else said
+    return _LIKE_A_KEY.sub(_WITHHELD, said)
+
+
 def _of_status(error: ErrorReply) -> EngineError:
+    explained = _kind_of(error)
+    code = error.code if error.code in _NEVER_AGAIN else ""
+    explained.vendor = vendor_in({VENDOR_STATUS: str(error.status), VENDOR_CODE: code})
+    return explained
+
+
+def _kind_of(error: ErrorReply) -> EngineError:
     said, again = str(error), retry_after(error.headers)
     match error.status:
         case 429 if error.code in _NEVER_AGAIN:
@@ -126,7 +144,7 @@ def _of_status(error: ErrorReply) -> EngineError:
         case 404:
             return UnknownModel(f"the API does not have the model: {said}")
         case 401 | 403:
-            return ApiRefused(f"the API refuses the key: {said}")
+            return ApiRefused(f"the API refuses the operator's key: {said}")
         case 400 | 422 if any(name in said for name in _SCHEMA_FIELDS):
             return SchemaNotSupported(f"the API does not hold its text to this JSON schema: {said}")
         case 400 if any(word in said.lower() for word in _TOO_LONG):

@@ -6,10 +6,10 @@ import json
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from services.models.engine.api import ApiUnavailable, FinishReason, Token
+from services.models.engine.api import FinishReason, Token
 from services.models.engine.call_format import Turn
 from services.models.engine.remote.api_writer import CONTINUE, ApiWriter, settings_from
-from services.models.engine.remote.events import Name, Part, TypedEvent, said_in
+from services.models.engine.remote.events import Name, Part, TypedEvent, failed
 from services.models.engine.remote.openai_writer import EFFORTS, CachedTokens, OpenAIDialect, tools_of
 from services.models.engine.remote.reply import Reply
 from services.models.engine.writer import Writing
@@ -95,9 +95,7 @@ class _Responses(OpenAIDialect):
 
     def read(self, event: _Event, reply: Reply) -> list[Token]:
         if event.type in _FAILURES:
-            raise ApiUnavailable(
-                f"the API fails: {said_in((event.response and event.response.error) or event.message)}"
-            )
+            raise failed((event.response and event.response.error) or event.message)
         tokens: list[Token] = []
         if response := event.response:
             reply.model = response.model or reply.model
