@@ -6,6 +6,8 @@ import asyncio
 import time
 from typing import Any
 
+import pytest
+
 from services.shared.request_log.log import RequestLog
 from tandem import Event, to_dict
 from tandem.v1 import tandem_pb2
@@ -16,6 +18,14 @@ RESULT_KEYS = {
     "request_id", "profile", "question", "answer", "reasoning", "stop", "stages", "usage", "cost", "timings_ms",
     "trace_id", "attempts",
 }  # fmt: skip
+
+
+def changed(system: System, monkeypatch: pytest.MonkeyPatch, **execution: Any) -> None:
+    """Change the section `execution` of the system's profile."""
+    admission = system.service._admission
+    profile = admission.profiles[admission.default]  # of one mapping, which the policies read too
+    section = profile.execution.model_copy(update=execution)
+    monkeypatch.setitem(admission.profiles, profile.name, profile.model_copy(update={"execution": section}))
 
 
 async def ask(system: System, question: str, **options: Any) -> dict[str, Any]:

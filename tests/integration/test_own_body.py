@@ -177,10 +177,10 @@ async def test_what_only_the_large_model_can_read_is_answered_by_no_other_where_
 
     async with pair("openai", answer, tmp_path, redis_url, temporal_address) as (http, _):
         for name, more, status, says in (
-            ("", {}, 503, "'scripted-llm' alone may answer"),
-            ("", {"logit_bias": {"5": 1}}, 503, "'scripted-llm' alone may answer"),
+            ("", {}, 503, "the large model 'scripted-llm' failed"),
+            ("", {"logit_bias": {"5": 1}}, 503, "the large model 'scripted-llm' failed"),
             ("", {"user": "images"}, 400, "no such image"),
-            ("/large", {}, 503, "'scripted-llm' alone may answer"),
+            ("/large", {}, 503, "the large model 'scripted-llm' failed"),
             ("", {"tandem": {"max_llm_tokens": 0}}, 400, "is passed on"),
         ):
             url = {"url": "data:image/png;base64,AAAA"}

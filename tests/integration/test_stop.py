@@ -11,10 +11,10 @@ import grpc
 import pytest
 
 from services.shared.process.channels import open_channel
-from tandem import AnswerDelta, RequestError, StageCompleted, to_dict
+from tandem import AnswerDelta, RequestError, Scored, StageCompleted, to_dict
 from tandem.method.timeouts import Timeouts
 from tandem.v1 import execution_pb2, insight_pb2_grpc, tandem_pb2
-from tests.integration.asking import BOUND_SECONDS, RESULT_KEYS, ask, events, forget, generated, idle, kinds
+from tests.integration.asking import BOUND_SECONDS, RESULT_KEYS, ask, changed, events, forget, generated, idle, kinds
 from tests.integration.conftest import System
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -126,42 +126,58 @@ async def test_stages_that_redis_has_lost_are_not_waited_for(system: System, mon
     assert generated(result["usage"]["llm"]) == 48
 
 
-async def test_an_insight_that_a_stranger_aborts_is_no_answer(finishing_system: System) -> None:
+async def test_a_stage_that_was_scored_is_answered_from_where_the_large_model_is_lost_then(
+    finishing_system: System,
+) -> None:
+    """Here a stranger aborts it, which is no answer either."""
     async with open_channel(finishing_system.generator_address) as channel:
         stub = insight_pb2_grpc.InsightGeneratorStub(channel)
         request_id, last = uuid4().hex, None
         async for event in finishing_system.client.solve("[llm_hold=20 slm_eos=5]", request_id=request_id):
-            if isinstance(event, StageCompleted):
+            if isinstance(event, Scored) and event.stage == 1:
                 await stub.Abort(
                     execution_pb2.AbortRequest(request_id=request_id, decided_at_unix_ms=time.time() * 1000)
                 )
             last = event
     assert last is not None
     result = to_dict(last.result)
-    assert result["stop"]["reason"] == "llm_unavailable"
+    assert (result["stop"]["reason"], result["stop"]["stage"]) == ("llm_unavailable", 1)
+    assert result["cost"]["saved_ratio"] is None
     assert any("aborted, and not by this request" in note for note in result["notes"])
     assert result["answer"].startswith("y")
     assert generated(result["usage"]["llm"]) == 20
 
 
-async def test_without_the_large_model_the_small_one_answers_alone_and_says_so(system: System) -> None:
+async def test_where_the_profile_lets_it_the_small_model_answers_for_a_large_one_that_failed_and_says_so_first(
+    system: System,
+) -> None:
     result = await ask(system, "[fail=llm slm_eos=5]")
     assert (result["stop"]["reason"], result["stop"]["stage"]) == ("llm_unavailable", 0)
-    assert any("large model failed" in note for note in result["notes"])
-    assert result["answer"]
+    assert result["notes"][0].startswith("the large model failed: ")
+    assert result["complete"]
+    assert (result["answered_by"], result["cost"]["saved_ratio"]) == ("slm", None)
 
 
-async def test_no_other_model_answers_for_a_large_one_that_was_named(finishing_system: System) -> None:
+async def test_else_the_request_fails_with_the_large_models_cause_and_its_bill(finishing_system: System) -> None:
     request_id, before = uuid4().hex, finishing_system.slm.counters.output_tokens
-    with pytest.raises(RequestError, match=r"'scripted-llm' alone may answer.*scripted-finishing") as caught:
-        await ask(finishing_system, "[fail=llm slm_eos=5]", request_id=request_id, threshold=1)
+    with pytest.raises(RequestError, match=r"the large model 'scripted-llm' failed: the script says so") as caught:
+        await ask(finishing_system, "[fail=llm slm_eos=5]", request_id=request_id)
     assert (caught.value.code, caught.value.reason) == (grpc.StatusCode.UNAVAILABLE, "LLM_UNAVAILABLE")
     found = await finishing_system.client.get(request_id)
     assert found.state == tandem_pb2.REQUEST_STATE_FAILED
     assert found.result.HasField("cost")
+    assert not found.result.cost.HasField("saved_ratio")
     assert finishing_system.slm.counters.output_tokens == before
-    unnamed = await ask(finishing_system, "[fail=llm slm_eos=5]", threshold=0.99)
-    assert (unnamed["stop"]["reason"], unnamed["answered_by"]) == ("llm_unavailable", "slm")
+
+
+async def test_no_other_model_answers_for_a_large_one_that_was_named_whatever_the_profile_says(
+    finishing_system: System, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    changed(finishing_system, monkeypatch, when_unavailable="small")
+    assert (await ask(finishing_system, "[fail=llm slm_eos=5]"))["answered_by"] == "slm"
+    with pytest.raises(RequestError) as caught:
+        await ask(finishing_system, "[fail=llm slm_eos=5]", threshold=1)
+    assert caught.value.reason == "LLM_UNAVAILABLE"
 
 
 async def test_a_model_of_a_pair_is_named_in_the_profile_as_over_http(finishing_system: System) -> None:

@@ -4,6 +4,7 @@ protocol, and no other model's answer unless the profile says so.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import time
@@ -19,7 +20,10 @@ from services.models.engine.remote.anthropic_writer import AnthropicWriter
 from services.models.engine.remote.api_writer import ApiSettings, ApiWriter
 from services.models.engine.remote.openai_writer import OpenAIWriter
 from services.models.engine.remote.responses_writer import ResponsesWriter
+from tandem.local.ports import free_port
 from tandem.method.profile.endpoint import Capabilities
+from tandem.v1 import tandem_pb2
+from tests.command import tandem
 from tests.integration.conftest import System, run_system
 from tests.integration.edge import serving
 from tests.recorded_api import (
@@ -42,7 +46,6 @@ KINDS: dict[str, type[ApiWriter]] = {
 }
 KEY = "sk-operators-own-0123456789"
 SCHEMA = {"type": "object", "properties": {}}
-SAID = [{"role": "user", "content": "Hi"}]
 FINE = {
     "anthropic": Answer(events=anthropic_events(["Done."], 20, 3)),
     "openai": Answer(events=openai_chunks(["Done."], openai_usage(20, 3))),
@@ -96,7 +99,7 @@ async def vendor_of(
         url = _url(protocol, api)
         text = (Path(__file__).parents[1] / "profiles" / "scripted" / "profile.toml").read_text()
         large = f'[llm.api]\nprotocol = "{protocol}"\nurl = "{url}"\nmodel = "m"\n\n[slm]\n'
-        text = text.replace("[slm]\n", large, 1).replace("[execution]\n", f"[execution]\n{more}\n", 1)
+        text = text.replace("[slm]\n", large, 1).replace('when_unavailable = "small"', more, 1)
         (folder / alias / "scripted").mkdir(parents=True)
         (folder / alias / "scripted" / "profile.toml").write_text(text)
         can = Capabilities(tools=True, json_schema=True)
@@ -127,10 +130,13 @@ class Got:
 PATHS = {"openai": "/v1/chat/completions", "responses": "/v1/responses", "anthropic": "/v1/messages"}
 
 
-async def asked(vendor: Vendor, protocol: str, *, stream: bool = False, tools: bool = False, model: str = "") -> Got:
-    """By a caller who speaks `protocol`."""
-    body: dict[str, Any] = {"model": model or f"scripted-fails-{vendor.protocol}", "stream": stream}
-    body |= {"input": "Hi"} if protocol == "responses" else {"messages": SAID}
+async def asked(
+    vendor: Vendor, protocol: str, question: str = "Hi", *, stream: bool = False, tools: bool = False, model: str = ""
+) -> Got:
+    """By a caller who speaks `protocol`. `model`: the pair's, where it is none of its members by name."""
+    body: dict[str, Any] = {"model": f"{vendor.system.service._admission.default}{model}", "stream": stream}
+    said = {"messages": [{"role": "user", "content": question}]}
+    body |= {"input": question} if protocol == "responses" else said
     body |= {"max_tokens": 30} if protocol == "anthropic" else {}
     function = {"name": "w", "description": "Write.", "parameters": SCHEMA}
     shapes: dict[str, dict[str, Any]] = {
@@ -146,3 +152,149 @@ async def asked(vendor: Vendor, protocol: str, *, stream: bool = False, tools: b
     error = last.get("error") or last.get("response", {}).get("error") or {}
     kind = error.get("type") or error.get("code") or ""
     return Got(reply.status_code, kind, error.get("message", ""), reply.headers, time.monotonic() - began, reply.text)
+
+
+@dataclass(frozen=True)
+class Case:
+    """`kinds`: the error's in OpenAI's protocols, then in Anthropic's. `attempts`: how often the vendor is asked."""
+
+    answer: Answer
+    status: int
+    kinds: tuple[str, str]
+    words: str
+    attempts: int = 1
+    retry_after: bool = False
+    openai_status: int = 0
+
+
+INVALID = "invalid_request_error"
+PROMPT = "prompt is too long: 210000 tokens > 200000 maximum"
+ECHOED = f"Incorrect API key provided: {KEY}. See 127.0.0.1 for help"
+CASES = {
+    "401": Case(refused(401, ECHOED), 401, ("authentication_error",) * 2, "refuses the operator's key: 401: Incorrect"),
+    "403": Case(refused(403, "no access to m"), 403, ("permission_error",) * 2, "no access to m"),
+    "404": Case(refused(404, "no model m"), 404, (INVALID, "not_found_error"), "no model m"),
+    "400": Case(refused(400, PROMPT), 400, (INVALID,) * 2, PROMPT),
+    "413": Case(refused(413, "too many bytes"), 413, (INVALID, "request_too_large"), "too many bytes"),
+    "429 now": Case(refused(429, "slow down"), 429, ("rate_limit_error",) * 2, "slow down"),
+    "429 soon": Case(
+        refused(429, "slow", {"retry-after-ms": "50"}), 429, ("rate_limit_error",) * 2, "slow", 2, retry_after=True
+    ),
+    "429 later": Case(
+        refused(429, "slow", {"retry-after": "30"}), 429, ("rate_limit_error",) * 2, "slow", retry_after=True
+    ),
+    "429 spent": Case(
+        refused(429, "no quota", code="insufficient_quota"), 429, ("rate_limit_error",) * 2, "no means left"
+    ),
+    "500": Case(refused(500, "it broke"), 500, ("api_error",) * 2, "it broke", 2),
+    "529": Case(refused(529, "Overloaded"), 529, ("api_error", "overloaded_error"), "Overloaded", 2, openai_status=503),
+    "reset": Case(RESET, 503, ("api_error", "overloaded_error"), "the API does not answer", 4),
+}
+
+
+@pytest.mark.parametrize("protocol", KINDS)
+async def test_a_caller_gets_the_vendors_class_of_error_and_its_words_in_its_own_protocol(
+    redis_url: str, temporal_address: str, tmp_path: Path, protocol: str
+) -> None:
+    """Streamed or whole, with tools or without, and no other model's answer."""
+    async with vendor_of(protocol, tmp_path, redis_url, temporal_address) as vendor:
+        url = httpx.URL(vendor.engine._settings.base_url or "").netloc.decode()
+        for name, case in CASES.items():
+            for stream, tools in ((False, False), (True, False), (False, True), (True, True)):
+                vendor.fails(*[case.answer] * 9)
+                before = vendor.small_wrote
+                got = await asked(vendor, protocol, stream=stream, tools=tools)
+                place, is_anthropics = (name, stream, tools), protocol == "anthropic"
+                expected = case.status if is_anthropics else case.openai_status or case.status
+                assert (got.status, got.kind) == (expected, case.kinds[is_anthropics]), place
+                assert got.message.startswith("no answer: the large model 'scripted-llm' failed: "), place
+                assert case.words in got.message, place
+                assert KEY not in got.text, place
+                assert url not in got.text, place
+                assert vendor.asked == case.attempts, place
+                assert ("retry-after" in got.headers) == case.retry_after, place
+                if not tools:  # where tools may be called a small model is asked before
+                    assert vendor.small_wrote == before, place
+        spent = CASES["429 spent"]
+        vendor.fails(spent.answer)
+        got = await asked(vendor, protocol)
+        assert got.headers["x-should-retry"] == "false"
+        vendor.fails()
+        assert (await asked(vendor, protocol)).status == 200
+
+
+async def test_a_caller_of_another_protocol_gets_the_class_in_that_one(
+    redis_url: str, temporal_address: str, tmp_path: Path
+) -> None:
+    async with vendor_of("openai", tmp_path, redis_url, temporal_address) as vendor:
+        for name in ("401", "429 later", "500"):
+            case = CASES[name]
+            vendor.fails(case.answer, case.answer)
+            got = await asked(vendor, "anthropic", stream=True)
+            assert (got.status, got.kind, case.words in got.message) == (case.status, case.kinds[1], True)
+
+
+async def test_a_named_large_model_and_an_endpoint_that_is_gone_fail_so_too(
+    redis_url: str, temporal_address: str, tmp_path: Path
+) -> None:
+    async with vendor_of("openai", tmp_path, redis_url, temporal_address) as vendor:
+        vendor.fails(CASES["401"].answer)
+        got = await asked(vendor, "openai", model="/large")
+        assert (got.status, vendor.asked) == (401, 1)
+        client = vendor.engine._api.client  # type: ignore[attr-defined]  # of OpenAI's dialect
+        client.base_url = f"http://127.0.0.1:{free_port()}/v1/"
+        got = await asked(vendor, "openai")
+        assert (got.status, got.kind) == (503, "api_error")
+        assert "the API does not answer" in got.message
+        assert got.seconds < 30
+
+
+async def test_a_stream_that_had_begun_ends_with_the_error_in_the_callers_protocol(
+    redis_url: str, temporal_address: str, tmp_path: Path
+) -> None:
+    error = {"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}}
+    begun = [*anthropic_events(["It ", "is "], 20, 2)[:5], ("error", error)]
+    async with vendor_of("anthropic", tmp_path, redis_url, temporal_address) as vendor:
+        for protocol, kind in (("anthropic", "overloaded_error"), ("openai", "api_error")):
+            vendor.fails(*[Answer(events=begun)] * 9)
+            got = await asked(vendor, protocol, stream=True, model="/large")
+            assert (got.status, got.kind, vendor.asked) == (200, kind, 2), got.text
+            assert "the large model 'scripted-llm' failed: the API fails: Overloaded" in got.message
+
+
+async def test_where_the_profile_lets_a_small_model_answer_header_notes_bill_and_exit_code_say_so(
+    redis_url: str, temporal_address: str, tmp_path: Path
+) -> None:
+    more = 'when_unavailable = "small"'
+    async with vendor_of("openai", tmp_path, redis_url, temporal_address, more) as vendor:
+        vendor.fails(CASES["401"].answer)
+        got = await asked(vendor, "openai", tools=True)
+        body = json.loads(got.text)
+        assert (got.status, got.headers["x-tandem-answered-by-small"]) == (200, "llm_unavailable")
+        assert "x-tandem-saved-ratio" not in got.headers
+        assert body["tandem"]["notes"][0].startswith("the large model failed: the API refuses the operator's key")
+        assert body["tandem"]["cost"]["saved_ratio"] is None
+        vendor.fails(CASES["401"].answer)
+        done = await asyncio.to_thread(tandem, "ask", "Hi", TANDEM_ADDRESS=vendor.system.client.address)
+        assert (done.returncode, done.stdout.strip() != "") == (1, True)
+        assert "because the large model failed" in done.stderr
+        vendor.fails(CASES["429 later"].answer)
+        both = await asked(vendor, "openai", "[fail=slm]")
+        assert (both.status, "the large model 'scripted-llm' failed" in both.message) == (429, True)
+
+
+async def test_a_command_fails_where_its_large_model_did(redis_url: str, temporal_address: str, tmp_path: Path) -> None:
+    async with vendor_of("openai", tmp_path, redis_url, temporal_address) as vendor:
+        vendor.fails(CASES["401"].answer)
+        done = await asyncio.to_thread(tandem, "ask", "Hi", TANDEM_ADDRESS=vendor.system.client.address)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "refuses the operator's key" in done.stderr
+
+
+async def test_a_request_that_nobody_waits_for_waits_for_the_vendors_pause(
+    redis_url: str, temporal_address: str, tmp_path: Path
+) -> None:
+    async with vendor_of("openai", tmp_path, redis_url, temporal_address) as vendor:
+        vendor.fails(*[refused(429, "slow down", {"retry-after": "3"})])
+        result = await vendor.system.client.ask("Hi", keep_running=True)
+        assert (result.answered_by, vendor.asked) == (tandem_pb2.ROLE_LLM, 2)

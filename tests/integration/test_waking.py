@@ -10,7 +10,7 @@ from services.insight_generator.generator import InsightGenerator
 from services.models.generation.role_generator import GenerationEvent
 from tandem.method.errors import Unavailable
 from tandem.method.request.tasks import ModelTask
-from tests.integration.asking import ask
+from tests.integration.asking import ask, changed
 from tests.integration.conftest import System
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -33,17 +33,10 @@ def refusals(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return left
 
 
-def patient(system: System, monkeypatch: pytest.MonkeyPatch, **seconds: float) -> None:
-    admission = system.service._admission
-    profile = admission.profiles[admission.default]  # of one mapping, which the policies read too
-    execution = profile.execution.model_copy(update=seconds)
-    monkeypatch.setitem(admission.profiles, profile.name, profile.model_copy(update={"execution": execution}))
-
-
 async def test_a_request_waits_for_a_large_model_that_starts_and_says_so(
     system: System, monkeypatch: pytest.MonkeyPatch, refusals: list[str]
 ) -> None:
-    patient(system, monkeypatch, llm_unavailable_timeout_seconds=20)
+    changed(system, monkeypatch, llm_unavailable_timeout_seconds=20)
     refusals += ["refused"] * 5
     result = await ask(system, "[scores=16:0.9 slm_eos=5]")
     assert refusals == []
@@ -62,7 +55,7 @@ async def test_without_patience_the_small_model_answers_alone(system: System, re
 async def test_a_large_model_that_was_named_is_waited_for_as_long_as_a_small_one(
     finishing_system: System, monkeypatch: pytest.MonkeyPatch, refusals: list[str]
 ) -> None:
-    patient(finishing_system, monkeypatch, unavailable_timeout_seconds=20)
+    changed(finishing_system, monkeypatch, unavailable_timeout_seconds=20)
     refusals += ["refused"] * 5
     result = await ask(finishing_system, "[llm_eos=9]", threshold=1)
     assert refusals == []

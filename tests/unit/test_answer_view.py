@@ -119,6 +119,7 @@ def test_a_gateway_of_an_earlier_version_reports_no_text_and_its_answer_is_print
     [
         ({"complete": False}, "cut at its limit"),
         ({"stop": {"reason": tandem_pb2.STOP_REASON_UNVERIFIED_BEST}}, "no answer passed the checks"),
+        ({"stop": {"reason": tandem_pb2.STOP_REASON_LLM_UNAVAILABLE}}, "because the large model failed"),
     ],
 )
 @pytest.mark.parametrize("terminal", [False, True], ids=["pipe", "quiet"])

@@ -215,9 +215,12 @@ def test_where_the_large_model_has_answered_only_other_work_is_a_loss(end: End) 
 
 @every_end
 @given(ends())
-def test_only_a_complete_answer_that_no_limit_chose_has_saved_something_and_every_display_agrees(end: End) -> None:
+def test_only_a_complete_answer_that_neither_limit_nor_failure_chose_has_saved_something_and_every_display_agrees(
+    end: End,
+) -> None:
     cost = end.result.cost
-    is_whole = end.result.complete and end.stop.reason not in (StopReason.CANCELLED, StopReason.BUDGET)
+    limits = (StopReason.CANCELLED, StopReason.BUDGET, StopReason.LLM_UNAVAILABLE)
+    is_whole = end.result.complete and end.stop.reason not in limits
     assert (cost.saved_ratio is not None) == is_whole
     if cost.saved_ratio is not None:
         assert cost.saved_ratio == 1 - cost.usd / cost.usd_llm_alone

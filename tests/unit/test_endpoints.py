@@ -142,7 +142,9 @@ def two_apis(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Profile:
 
 
 def test_each_model_of_a_pair_without_a_scorer_can_be_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    admission = Admission({"mine": two_apis(tmp_path, monkeypatch)}, "mine", {"mine": len})
+    profile = two_apis(tmp_path, monkeypatch)
+    small = profile.execution.model_copy(update={"when_unavailable": "small"})
+    admission = Admission({"mine": profile.model_copy(update={"execution": small})}, "mine", {"mine": len})
 
     def planned(model: str) -> Plan:
         body = ChatCompletionRequest.model_validate({"model": model, "messages": [{"role": "user", "content": "Hi"}]})
@@ -150,9 +152,9 @@ def test_each_model_of_a_pair_without_a_scorer_can_be_named(tmp_path: Path, monk
         scope(asked, ANONYMOUS)
         return admission.admit(admission.checked(asked), "").plan
 
-    patient = planned("mine").unavailable_timeout_seconds
-    named = replace(planned("mine"), llm_must_answer=True, llm_unavailable_timeout_seconds=patient)
+    named = replace(planned("mine"), when_unavailable="fail")
     assert planned("mine/large") == planned("mine@1") == named
+    assert (planned("mine").llm_patience_seconds, named.llm_patience_seconds) == (0, named.unavailable_timeout_seconds)
     assert (planned("mine/slm").stages, planned("mine/slm").llm_finishes) == ([], False)
     with pytest.raises(InvalidArgument, match="no scorer"):
         planned("mine@0.5")
