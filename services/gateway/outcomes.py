@@ -49,7 +49,7 @@ class Call:
 
     def __exit__(self, kind: object, error: BaseException | None, trace: TracebackType | None) -> None:
         if isinstance(error, Exception):
-            self._outcome = Outcome.REFUSED if _is_refusal(error) else Outcome.FAILED
+            self._outcome = Outcome.REFUSED if is_refusal(error) else Outcome.FAILED
         elif self._outcome is Outcome.LEFT and self._is_over():
             self._outcome = Outcome.FAILED  # it waited for as long as it could
         count_call(self._profile, self._outcome, time.monotonic() - self._began)
@@ -59,6 +59,6 @@ class Call:
         return left is not None and self._most is not None and left <= self._most * _ROUNDED + _ON_THE_WAY
 
 
-def _is_refusal(error: Exception) -> bool:
+def is_refusal(error: Exception) -> bool:
     """Of the caller's request; a model that failed is no caller's doing, whatever its API's status."""
     return isinstance(error, _REFUSALS) and error.reason not in (LLM_UNAVAILABLE, SLM_UNAVAILABLE)

@@ -174,7 +174,7 @@ class Workflows:
                 if watch:
                     await watch.look()
         except WorkflowFailureError as error:
-            raise _failed(error.cause) from error
+            raise failure_of(error.cause) from error
         except RPCError as error:
             raise _not_found_or_unavailable(error, request_id) from error
 
@@ -293,7 +293,7 @@ def _admitted(request_id: str, memo: Mapping[str, Any]) -> AdmittedRequest:
     )
 
 
-def _failed(cause: BaseException) -> TandemError:
+def failure_of(cause: BaseException) -> TandemError:
     """What a caller gets for a request that ended without an answer: by the status of a model's API, where one has
     refused.
     """

@@ -46,12 +46,12 @@ def handle_failures(app: FastAPI) -> None:
 
 def refused_page(refusal: Refusal, path: str) -> JSONResponse:
     """The reply to what a page in a browser may not ask at `path`."""
-    return _reply(HttpError(refusal.status, refusal.message, code=refusal.code), path)
+    return reply_of(HttpError(refusal.status, refusal.message, code=refusal.code), path)
 
 
 def _handler(convert: Callable[[Any], HttpError]) -> Callable[[Request, Exception], Awaitable[JSONResponse]]:
     async def handle(request: Request, error: Exception) -> JSONResponse:
-        return _reply(convert(error), request.url.path)
+        return reply_of(convert(error), request.url.path)
 
     return handle
 
@@ -60,12 +60,12 @@ async def _refuse_http(request: Request, error: HTTPException) -> JSONResponse:
     path = request.scope["raw_path"].decode("latin-1")  # as it was sent, which no control character can be
     asked = f"{request.method} {path if len(path) <= _SHOWN else f'{path[:_SHOWN]}...'}"
     if error.status_code == 404:
-        return _reply(HttpError(404, f"there is nothing at this URL: {asked}", code="unknown_url"), request.url.path)
+        return reply_of(HttpError(404, f"there is nothing at this URL: {asked}", code="unknown_url"), request.url.path)
     if error.status_code == 405:
         allowed = ", ".join(_allowed(request)) or "GET"
         refused = HttpError(405, f"{asked} is not possible: this URL takes {allowed}", code="method_not_supported")
-        return _reply(refused, request.url.path, {"allow": allowed})
-    return _reply(errors.from_http(error), request.url.path)
+        return reply_of(refused, request.url.path, {"allow": allowed})
+    return reply_of(errors.from_http(error), request.url.path)
 
 
 def _allowed(request: Request) -> list[str]:
@@ -77,7 +77,7 @@ def _allowed(request: Request) -> list[str]:
     ]
 
 
-def _reply(error: HttpError, path: str, more: dict[str, str] | None = None) -> JSONResponse:
+def reply_of(error: HttpError, path: str, more: dict[str, str] | None = None) -> JSONResponse:
     """In the shape of the API that `path` belongs to."""
     if path == "/v1/responses":
         error = errors.of_responses(error)

@@ -155,7 +155,7 @@ EACH_MINUTE = {  # what is counted in one of 60 calls, half of them over HTTP
     'tandem_gateway_requests_total{outcome="answered", profile="p"}': 60,
     'tandem_gateway_requests_total{outcome="failed", profile="p"}': 0,
     'tandem_requests_total{reason="sufficient"}': 60,
-    'tandem_requests_total{reason="llm_unavailable"}': 0,
+    'tandem_llm_failed_requests_total{outcome="failed"}': 0,
     'tandem_requests_total{reason="failed"}': 0,
     "tandem_degraded_requests_total": 0,
     'tandem_dependency_errors_total{dependency="redis"}': 0,
@@ -163,13 +163,17 @@ EACH_MINUTE = {  # what is counted in one of 60 calls, half of them over HTTP
     'tandem_http_requests_total{status="200"}': 30,
     'tandem_http_requests_total{status="503"}': 0,
 }
-ANSWERED, FAILED, SUFFICIENT, ALONE, UNANSWERED, DEGRADED, REDIS, TEMPORAL, HTTP, HTTP_FAILED = EACH_MINUTE
+ANSWERED, FAILED, SUFFICIENT, LLM_FAILED, UNANSWERED, DEGRADED, REDIS, TEMPORAL, HTTP, HTTP_FAILED = EACH_MINUTE
+# A reply that fails before its first text has the failure's status.
+WITHOUT_LLM = {
+    ANSWERED: 0, FAILED: 60, SUFFICIENT: 0, UNANSWERED: 60, LLM_FAILED: 60, HTTP: 0, HTTP_FAILED: 30
+}  # fmt: skip
 # What real servers counted: a request without Redis has 90 errors, and idle processes 1,200 a minute; a call without
 # Temporal has one.
 OUTAGES: dict[str, tuple[set[str], dict[str, int]]] = {
-    "Redis": (set(), {SUFFICIENT: 0, ALONE: 60, DEGRADED: 60, REDIS: 6600}),
+    "Redis": (set(), {**WITHOUT_LLM, REDIS: 6600}),
     "Temporal": (set(), {ANSWERED: 0, FAILED: 60, SUFFICIENT: 0, TEMPORAL: 60, HTTP: 0, HTTP_FAILED: 30}),
-    "large model's pool": ({"insight-generator"}, {SUFFICIENT: 0, ALONE: 60, DEGRADED: 60}),
+    "large model's pool": ({"insight-generator"}, WITHOUT_LLM),
     "small model's pool": (
         {"sufficiency-scorer", "slm-executor"},
         {

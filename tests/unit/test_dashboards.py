@@ -27,6 +27,7 @@ DEPLOY = REPOSITORY / "deploy"
 def exported() -> set[str]:
     """Names of all series that our processes export."""
     metrics.count_result(result("every"), failed=False)
+    metrics.LLM_FAILED.labels("every", "failed")
     shadow = ShadowResult("a", agrees=True, usd=1.0, usd_paid=1.0, usd_served=1.0, usd_estimate=1.0, output_tokens=1)
     outcome_metrics.count_shadow("every", shadow)
     outcome_metrics.count_outcome("every", "code", "caller", "counted")

@@ -1,10 +1,18 @@
 from __future__ import annotations
 
+import json
+from datetime import timedelta
+from typing import Any
+
 import grpc
 import pytest
 from google.rpc import error_details_pb2
+from temporalio.exceptions import ApplicationError
 
+from services.gateway.outcomes import is_refusal
+from services.gateway.temporal import failure_of
 from services.http_gateway.errors import from_gateway
+from services.http_gateway.failures import reply_of
 from services.models.engine.api import (
     ApiBadReply,
     ApiRefused,
@@ -20,6 +28,8 @@ from services.models.engine.api import (
     SchemaNotSupported,
     UnknownModel,
 )
+from services.models.engine.remote.events import failed
+from services.models.engine.remote.refusals import ErrorReply, explain, withheld
 from services.shared.process.status import STATUS_OF, from_engine, to_status
 from tandem.errors import RequestError
 from tandem.method import errors
@@ -109,3 +119,93 @@ def test_an_error_that_is_not_the_engines_has_no_status_of_its_own() -> None:
 def test_http_says_of_a_silent_gateway_what_it_says_of_one_that_is_gone() -> None:
     silent = from_gateway(RequestError(grpc.StatusCode.DEADLINE_EXCEEDED, "Deadline Exceeded"))
     assert (silent.status, silent.message.partition(":")[0]) == (504, "the gateway does not answer")
+
+
+def told(status: int, message: str = "no", code: str = "", wait: float | None = None) -> RequestError:
+    """What the HTTP gateway gets of a request whose large model's API refused so."""
+    headers = {} if wait is None else {"retry-after-ms": str(1000 * wait)}
+    body = json.dumps({"error": {"message": message, "code": code}}).encode()
+    explained = explain(ErrorReply(status, headers, body), OSError)
+    known = explained and from_engine(explained)
+    assert known is not None
+    again = timedelta(seconds=known.retry_after_s) if getattr(known, "retry_after_s", None) else None
+    reason = known.reason if known.reason in errors.NOT_AGAIN else errors.LLM_UNAVAILABLE
+    cause = ApplicationError(str(known), {}, errors.vendor_in(known.metadata), type=reason, next_retry_delay=again)
+    failed = failure_of(cause)
+    after = failed.retry_after_s if isinstance(failed, ResourceExhausted | errors.Unavailable) else None
+    code_of_grpc = STATUS_OF[type(failed)]
+    return RequestError(code_of_grpc, str(failed), failed.reason, retry_after_s=after, metadata=failed.metadata)
+
+
+@pytest.mark.parametrize(
+    ("status", "wait", "grpc_code", "http", "retry_after"),
+    [
+        (400, None, "FAILED_PRECONDITION", 400, None),
+        (401, None, "FAILED_PRECONDITION", 401, None),
+        (402, None, "FAILED_PRECONDITION", 402, None),
+        (403, None, "FAILED_PRECONDITION", 403, None),
+        (404, None, "FAILED_PRECONDITION", 404, None),
+        (413, None, "FAILED_PRECONDITION", 413, None),
+        (422, None, "FAILED_PRECONDITION", 422, None),
+        (429, None, "RESOURCE_EXHAUSTED", 429, None),
+        (429, 30.0, "RESOURCE_EXHAUSTED", 429, "30"),
+        (500, None, "UNAVAILABLE", 500, None),
+        (503, 7.0, "UNAVAILABLE", 503, "7"),
+        (529, None, "UNAVAILABLE", 529, None),
+        (599, None, "UNAVAILABLE", 503, None),
+    ],
+)
+def test_a_vendors_status_reaches_both_kinds_of_callers(
+    status: int, wait: float | None, grpc_code: str, http: int, retry_after: str | None
+) -> None:
+    error = told(status, wait=wait)
+    seen = from_gateway(error)
+    assert (error.code.name, seen.status, seen.headers.get("retry-after")) == (grpc_code, http, retry_after)
+    assert "no" in seen.message
+    assert error.metadata["vendor_status"] == str(status)
+
+
+def test_an_account_without_means_is_not_worth_a_repeat_and_a_limit_is() -> None:
+    spent, limited = from_gateway(told(429, code="insufficient_quota")), from_gateway(told(429, code="other"))
+    assert (spent.status, spent.code, spent.headers["x-should-retry"]) == (429, "insufficient_quota", "false")
+    assert (limited.code, "x-should-retry" in limited.headers) == ("llm_unavailable", False)
+
+
+def test_overloaded_is_anthropics_own_status_and_another_one_elsewhere() -> None:
+    overloaded = from_gateway(told(529))
+    for path, status, kind in (("/v1/messages", 529, "overloaded_error"), ("/v1/responses", 503, "api_error")):
+        reply = reply_of(overloaded, path)
+        assert (reply.status_code, json.loads(bytes(reply.body))["error"]["type"]) == (status, kind)
+
+
+def test_a_failed_model_is_no_refusal_of_the_caller() -> None:
+    assert not is_refusal(errors.FailedPrecondition("a key", reason=errors.LLM_UNAVAILABLE, vendor_status="401"))
+    assert is_refusal(errors.FailedPrecondition("too long", reason="PROMPT_TOO_LONG", vendor_status="400"))
+
+
+@pytest.mark.parametrize(
+    ("said", "left"),
+    [
+        ("Incorrect API key provided: my-own-key-1234.", "Incorrect API key provided: …."),
+        ("Received API Key = sk-...UXTg, Key Hash", "Received API Key = …, Key Hash"),
+        ("no model at http://10.0.0.7:8000/v1 (10.0.0.7:8000)", "no model at … (…)"),
+        ("prompt is too long: 210000 tokens", "prompt is too long: 210000 tokens"),
+    ],
+)
+def test_an_apis_words_reach_callers_without_key_and_address(said: str, left: str) -> None:
+    assert withheld(said, "my-own-key-1234", "http://10.0.0.7:8000/v1") == left
+    assert withheld(said, "none", "") == left or "my-own" in said or "10.0.0.7" in said
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        ({"type": "overloaded_error", "message": "Overloaded"}, "529"),
+        ({"type": "server_error", "code": None}, "500"),
+        ({"code": "rate_limit_exceeded", "message": "slow"}, "429"),
+        ({"code": 400, "message": "strange"}, ""),
+        ("just words", ""),
+    ],
+)
+def test_an_error_within_a_stream_has_the_status_that_it_would_have_had_before(error: Any, status: str) -> None:
+    assert failed(error).vendor.get("vendor_status", "") == status

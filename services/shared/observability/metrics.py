@@ -17,13 +17,18 @@ from prometheus_client.registry import Collector
 
 from services.shared.observability.availability import SLOW, announce
 from tandem.errors import SetupError
-from tandem.method.request.result import SolveResult
+from tandem.method.request.result import SolveResult, StopReason
 from tandem.method.roles import LLM, SLM
 
 logger = logging.getLogger(__name__)
 _FAST = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
 
 REQUESTS = Counter("tandem_requests", "Requests that ended, by reason.", ["profile", "reason"])
+LLM_FAILED = Counter(
+    "tandem_llm_failed_requests",
+    "Requests that the large model failed, by what became of them: failed, or answered by a small one.",
+    ["profile", "outcome"],
+)
 REQUEST_SECONDS = Histogram("tandem_request_duration_seconds", "From start to end.", ["profile"], buckets=SLOW)
 STOP_STAGE = Counter("tandem_stop_stage", "Stage that the answer used, by reason.", ["profile", "stage", "reason"])
 CANCEL_SECONDS = Histogram(
@@ -222,12 +227,14 @@ def count_result(result: SolveResult, *, failed: bool) -> None:
     exemplar = _exemplar(result.trace_id)
     reason = "failed" if failed else str(result.stop.reason)
     REQUESTS.labels(result.profile, reason).inc(exemplar=exemplar)
+    if result.stop.reason is StopReason.LLM_UNAVAILABLE:
+        LLM_FAILED.labels(result.profile, "failed" if failed else "answered").inc(exemplar=exemplar)
     STOP_STAGE.labels(result.profile, result.stop.stage, reason).inc(exemplar=exemplar)
     for stage in result.stages:
         if stage.score is not None:
             SCORE.labels(result.profile, stage.stage).observe(stage.score, exemplar)
     ACTIONS.labels(result.profile).inc(result.overhead.temporal_actions)
-    if result.notes:
+    if result.notes and not failed:
         NOTES.labels(result.profile).inc(exemplar=exemplar)
     _count_timings(result, exemplar)
     _count_usage(result, exemplar)
