@@ -116,7 +116,7 @@ litellm-proxy: develop  ## install LiteLLM's proxy into the cache folder, in an 
 k8s-tools: develop  ## download kubectl, helm and promtool (Debian) into the cache folder (once)
 	@$(RUN) python -m tests.e2e.k8s.get_tools
 
-agents: develop  ## ten coding agents as people install them (npm, PyPI), each through Tandem and directly before a scripted vendor: the table of docs/coding-agents-measured.md (half an hour; ONLY=codex,aider)
+agents: develop  ## fourteen coding agents as people install them (npm, PyPI), each through Tandem and directly before a scripted vendor: the table of docs/coding-agents-measured.md (half an hour; ONLY=codex,aider)
 	@UV=$(UV) $(RUN) python -m lab.bench.agents $(if $(ONLY),--only $(ONLY)) $(if $(JSON),--json)
 
 pairs: develop  ## compute docs/pairs.md, real pairs by published answers, from the facts again (seconds)

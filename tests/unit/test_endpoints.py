@@ -29,7 +29,9 @@ from tandem.method.errors import InvalidArgument
 from tandem.method.profile.endpoint import Api, Capabilities
 from tandem.method.profile.prices import RolePrices
 from tandem.method.profile.profile import Profile, load_profile, profile_of
+from tandem.method.request.events import AnswerText
 from tandem.method.request.plan import Plan
+from tandem.method.rule.stop_rule import answer_text
 from tandem.openai.chat_request import ChatCompletionRequest
 from tandem.openai.parameters import RefusedParameter
 from tandem.v1 import tandem_pb2
@@ -158,6 +160,40 @@ def test_each_model_of_a_pair_without_a_scorer_can_be_named(tmp_path: Path, monk
     assert (planned("mine/slm").stages, planned("mine/slm").llm_finishes) == ([], False)
     with pytest.raises(InvalidArgument, match="no scorer"):
         planned("mine@0.5")
+
+
+SCHEMA = {"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"]}
+NAMED = json.dumps({"title": "a", **SCHEMA})
+
+
+@pytest.mark.parametrize(
+    ("model", "own", "format_", "checked"),
+    [
+        ("mine", {}, "whole", []),
+        ("mine/large", {}, "whole", []),
+        ("mine", {"checks": ["json_schema:{}"]}, "whole", ["{}"]),
+        ("mine", {"max_llm_tokens": 0}, "json", [NAMED]),
+        ("mine/slm", {}, "json", [NAMED]),
+    ],
+)
+def test_json_that_the_large_models_api_holds_to_its_schema_is_read_by_nobody_here(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    model: str,
+    own: dict[str, object],
+    format_: str,
+    checked: list[str],
+) -> None:
+    admission = Admission({"mine": two_apis(tmp_path, monkeypatch)}, "mine", {"mine": len})
+    form = {"type": "json_schema", "json_schema": {"name": "a", "schema": SCHEMA}}
+    body = {"model": model, "messages": [{"role": "user", "content": "Hi"}], "response_format": form, "tandem": own}
+    asked = ChatCompletionRequest.model_validate(body).as_solve_request("r")
+    asked.native.CopyFrom(tandem_pb2.Native(protocol="openai", body=json.dumps(body)))
+    scope(asked, ANONYMOUS)
+    task = admission.admit(admission.checked(asked), "")
+    assert task.plan.answer_format == format_
+    assert (answer_text(task) is AnswerText.INSIGHT) == (format_ == "whole")
+    assert [check.argument for check in task.checks] == checked
 
 
 STOPS: list[tuple[str, dict[str, object], str]] = [

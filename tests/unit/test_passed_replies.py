@@ -8,12 +8,22 @@ from typing import Any
 import pytest
 
 from services.http_gateway.completion import CompletionReply
+from services.http_gateway.exchange import Dropped
 from services.http_gateway.messages import MessagesReply
-from services.http_gateway.replies import Reply
+from services.http_gateway.replies import Reply, dropped_header
 from services.http_gateway.responses import ResponsesReply
 from services.http_gateway.responses_request import ResponsesRequest
+from services.models.engine.remote.anthropic_writer import AnthropicWriter
+from services.models.engine.remote.api_writer import ApiSettings, ApiWriter
+from services.models.engine.remote.openai_writer import OpenAIWriter
+from services.models.engine.remote.responses_writer import ResponsesWriter
+from services.models.engine.writer import Writing
 from tandem.client.live_text import Piece
+from tandem.method.profile.endpoint import Capabilities
+from tandem.method.tools import Tool, ToolUse
 from tandem.v1 import tandem_pb2
+from tests.conversations import conversation
+from tests.recorded_api import Answer, recorded_api
 from tests.vendor_replies import MESSAGES, VENDOR, missing
 
 Data = dict[str, Any]
@@ -115,3 +125,60 @@ def test_a_ping_of_messages_is_an_event_of_the_protocol_once_the_message_has_beg
     made.piece(Piece(native=tuple(said(MESSAGES[:1]))))
     assert made.ping == b'event: ping\ndata: {"type":"ping"}\n\n'
     assert reply("chat").ping == reply("responses").ping == b": ping\n\n"
+
+
+WRITERS: dict[str, type[ApiWriter]] = {"chat": OpenAIWriter, "messages": AnthropicWriter, "responses": ResponsesWriter}
+BODIES: dict[str, Data] = {
+    "chat": {"messages": [{"role": "user", "content": "Go"}]},
+    "messages": {"messages": [{"role": "user", "content": "Go"}]},
+    "responses": {"input": "Go"},
+}
+
+
+async def sent_on(protocol: str, events: list[Data]) -> tuple[str, ...]:
+    """What the writer gives on of a stream that a vendor sends over HTTP."""
+
+    def answer(path: str, body: Data) -> Answer:
+        if "/models" in path:
+            return Answer({"object": "list", "data": [{"id": "m", "object": "model"}]})
+        return Answer(events=[(event.get("type", ""), event) for event in events])
+
+    native: list[str] = []
+    with recorded_api(answer) as api:
+        url = api.url if protocol == "messages" else f"{api.url}/v1"
+        engine = WRITERS[protocol](ApiSettings("m", url, "k", can=Capabilities(tools=True)))
+        engine.start()
+        tools = ToolUse((Tool("f"),))
+        work = Writing("r", conversation(("user", "Go")), 60, tools=tools, may_call=True, native=BODIES[protocol])
+        async for item in engine.write(work):
+            native += item.native
+        engine.stop()
+    return tuple(native)
+
+
+@pytest.mark.parametrize("protocol", VENDOR)
+async def test_a_vendors_stream_over_http_comes_through_writer_and_reply_with_every_field(protocol: str) -> None:
+    events, whole = VENDOR[protocol]
+    native = await sent_on(protocol, events)
+    assert not list(missing(whole, reply(protocol).whole(result(), "", native)))
+    made = reply(protocol)
+    got = made.first() + made.piece(Piece(native=native)) + made.last(result())
+    assert len(got) == len(events)
+    assert not [lost for event, shown in zip(events, got, strict=True) for lost in missing(event, shown)]
+
+
+async def test_a_response_does_not_repeat_instructions_tools_and_items_in_the_log() -> None:
+    events = [{**event} for event in VENDOR["responses"][0]]
+    events[-1]["response"] = {**events[-1]["response"], "instructions": "Be.", "tools": [{}], "output": [{}]}
+    last = json.loads((await sent_on("responses", events))[-1])
+    assert last["type"] == "response.completed"
+    assert not {"instructions", "tools", "output"} & last["response"].keys()
+
+
+def test_what_is_not_followed_depends_on_who_answers() -> None:
+    dropped = Dropped(by_large=("store",), by_small=("store", "thinking"))
+    assert dropped.of(result()) == ("store",)
+    small = tandem_pb2.SolveResult(answered_by=tandem_pb2.ROLE_SECOND_SLM)
+    assert dropped.of(small) == ("store", "thinking")
+    assert dropped_header(dropped.of(small)) == {"x-tandem-dropped": "store, thinking"}
+    assert dropped_header(()) == {}

@@ -243,13 +243,18 @@ def _vibe(at: Place) -> Run:
 
 
 def _gptme(at: Place) -> Run:
-    """Anthropic's address is that of a proxy there; any other model is one of a provider with a name."""
-    if at.protocol == "messages":
-        model, variables = f"anthropic/{at.model}", {"LLM_PROXY_URL": at.url, "LLM_PROXY_API_KEY": KEY}
-    else:
-        model, variables = f"local/{at.model}", {"OPENAI_BASE_URL": f"{at.url}/v1", "OPENAI_API_KEY": KEY}
-    words = ["--non-interactive", "--tool-format", "tool", "--model", model, at.task]
-    return Run(words, {"ANTHROPIC_API_KEY": KEY, **variables})
+    words = ["--non-interactive", "--tool-format", "tool", "--model", f"local/{at.model}", at.task]
+    return Run(words, {"OPENAI_BASE_URL": f"{at.url}/v1", "OPENAI_API_KEY": KEY})
+
+
+def _droid(at: Place) -> Run:
+    """Its maker's key is asked for, and not looked at where the model is one's own."""
+    model = {
+        "id": "custom:pair-0", "index": 0, "model": at.model, "displayName": "pair", "baseUrl": f"{at.url}/v1",
+        "apiKey": KEY, "provider": "generic-chat-completion-api", "maxOutputTokens": 8192,
+    }  # fmt: skip
+    words = ["exec", "--skip-permissions-unsafe", "-m", "custom:pair-0", at.task]
+    return Run(words, {"FACTORY_API_KEY": KEY}, {".factory/settings.json": json.dumps({"customModels": [model]})})
 
 
 AGENTS = (
@@ -265,5 +270,6 @@ AGENTS = (
     Agent("llm", "llm==0.36", "llm", ("chat",), _llm),
     Agent("copilot", "@github/copilot@1.0.102", "copilot", ("chat", "responses", "messages"), _copilot),
     Agent("vibe", "mistral-vibe==3.0.2", "vibe", ("chat", "responses", "messages"), _vibe, python="3.12"),
-    Agent("gptme", "gptme==0.35.1", "gptme", ("chat", "messages"), _gptme),
+    Agent("gptme", "gptme==0.35.1", "gptme", ("chat",), _gptme),
+    Agent("droid", "droid@0.215.0", "droid", ("chat",), _droid),
 )

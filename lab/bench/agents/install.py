@@ -10,7 +10,14 @@ from collections.abc import Iterable
 
 from lab.bench.agents.catalog import FOLDER, Agent
 
-WITHOUT = {"goose": "its releases are on GitHub alone: npm and PyPI have other packages of that name"}
+WITHOUT = {
+    "goose": "its releases are on GitHub alone: npm and PyPI have other packages of that name",
+    "crush": "its npm package fetches its program from GitHub while it is installed",
+    "kilo": "the registry lacks one of the packages with its program, @kilocode/cli-linux-x64-baseline-musl",
+    "amp": "it needs its maker's server, which calls the models",
+    "gemini-cli": "it speaks Google's own protocol alone",
+}
+"""By name, why an agent that people use cannot be tried here."""
 _UV = os.environ.get("UV", "uv")
 
 

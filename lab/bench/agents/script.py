@@ -21,7 +21,7 @@ _KINDS = {
     "edit": ("edit", "editfile", "strreplace", "replaceinfile", "replace", "editor", "editexistingfile"),
     "run": (
         "bash", "execcommand", "executecommand", "runcommands", "runterminalcommand", "runshellcommand", "shell",
-        "shellcommand", "runcommand",
+        "shellcommand", "runcommand", "execute",
     ),
     "end": ("attemptcompletion", "submitandexit", "complete"),
 }  # fmt: skip
