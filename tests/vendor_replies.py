@@ -10,11 +10,11 @@ from typing import Any
 Data = dict[str, Any]
 CALL = {"id": "call_v", "type": "function", "function": {"name": "f", "arguments": '{"a": 1}'}}
 
-CHAT_HEAD = {
+CHAT_HEAD: Data = {
     "id": "chatcmpl-v", "object": "chat.completion.chunk", "created": 1, "model": "vendor-1",
     "service_tier": "priority", "system_fingerprint": "fp_1", "provider": "somebody",
 }  # fmt: skip
-CHAT_USAGE = {
+CHAT_USAGE: Data = {
     "prompt_tokens": 20, "completion_tokens": 9, "total_tokens": 29, "cost_details": {"upstream": 1},
     "prompt_tokens_details": {"cached_tokens": 12, "audio_tokens": 3},
     "completion_tokens_details": {
@@ -39,7 +39,7 @@ CHAT = [
     _chunk({}, "content_filter", native_finish_reason="safety"),
     {**CHAT_HEAD, "choices": [], "usage": CHAT_USAGE},
 ]
-CHAT_WHOLE = {
+CHAT_WHOLE: Data = {
     **CHAT_HEAD,
     "object": "chat.completion",
     "choices": [
@@ -54,7 +54,7 @@ CHAT_WHOLE = {
     "usage": CHAT_USAGE,
 }  # fmt: skip
 
-MESSAGE = {
+MESSAGE: Data = {
     "id": "msg_v", "type": "message", "role": "assistant", "model": "vendor-1", "content": [], "stop_reason": None,
     "stop_sequence": None, "container": {"id": "container_1", "expires_at": "2027-01-01T00:00:00Z"},
 }  # fmt: skip
@@ -77,7 +77,7 @@ MESSAGES: list[Data] = [
     },
     {"type": "message_stop"},
 ]
-MESSAGE_WHOLE = {
+MESSAGE_WHOLE: Data = {
     **MESSAGE,
     "content": [{"type": "text", "text": "I write."}],
     "stop_reason": "pause_turn",
@@ -89,7 +89,7 @@ ITEM = {
     "type": "message", "id": "msg_v", "role": "assistant", "status": "completed", "phase": "final",
     "content": [{"type": "output_text", "text": "I write.", "annotations": [], "logprobs": []}],
 }  # fmt: skip
-RESPONSE = {
+RESPONSE: Data = {
     "id": "resp_v", "object": "response", "created_at": 1, "model": "vendor-1", "error": None,
     "incomplete_details": None, "service_tier": "priority", "reasoning": {"effort": "high", "summary": "detailed"},
     "temperature": 1.0, "top_p": 0.9, "store": False, "truncation": "auto", "safety_identifier": "s-1",
@@ -111,12 +111,17 @@ RESPONSES: list[Data] = [
     {"type": "response.output_item.done", "output_index": 0, "item": ITEM},
     {"type": "response.completed", "response": {**RESPONSE, "status": "completed", "usage": RESPONSE_USAGE}},
 ]
-RESPONSE_WHOLE = {**RESPONSE, "status": "completed", "output": [ITEM], "usage": RESPONSE_USAGE}
+RESPONSE_WHOLE: Data = {**RESPONSE, "status": "completed", "output": [ITEM], "usage": RESPONSE_USAGE}
 
 OWN = {"id", "created", "created_at", "model", "sequence_number", "obfuscation"}
 """Fields that are Tandem's own, in each protocol."""
 
-VENDOR = {"chat": (CHAT, CHAT_WHOLE), "messages": (MESSAGES, MESSAGE_WHOLE), "responses": (RESPONSES, RESPONSE_WHOLE)}
+VENDOR: dict[str, tuple[list[Data], Data]] = {
+    "chat": (CHAT, CHAT_WHOLE),
+    "messages": (MESSAGES, MESSAGE_WHOLE),
+    "responses": (RESPONSES, RESPONSE_WHOLE),
+}
+"""By protocol, the events of a stream and the whole reply."""
 
 
 def missing(sent: Any, got: Any, path: str = "") -> Iterator[str]:

@@ -39,7 +39,7 @@ def reply(protocol: str) -> Reply:
     return ResponsesReply("r", "pair", asked, is_passed=True)
 
 
-def result(**small: int) -> tandem_pb2.SolveResult:
+def result(**small: Any) -> tandem_pb2.SolveResult:
     """The large model has read 20 tokens, 12 of them cached and 3 newly so, and written 9. `small`: what another one
     used.
     """
