@@ -200,7 +200,7 @@ class _StopReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_StopReason
     STOP_REASON_BUDGET: _StopReason.ValueType  # 4
     """The request's budget ended the insight."""
     STOP_REASON_LLM_UNAVAILABLE: _StopReason.ValueType  # 5
-    """The large model could not be reached; the small one answered alone or from the stages there were."""
+    """The large model failed; the small one answered, from a stage that was scored or because the profile lets it."""
     STOP_REASON_SCORER_FAILED_OPEN: _StopReason.ValueType  # 6
     """No stage could be scored; the last insight was used."""
     STOP_REASON_CANCELLED: _StopReason.ValueType  # 7
@@ -222,7 +222,7 @@ STOP_REASON_LLM_FINISHED: StopReason.ValueType  # 3
 STOP_REASON_BUDGET: StopReason.ValueType  # 4
 """The request's budget ended the insight."""
 STOP_REASON_LLM_UNAVAILABLE: StopReason.ValueType  # 5
-"""The large model could not be reached; the small one answered alone or from the stages there were."""
+"""The large model failed; the small one answered, from a stage that was scored or because the profile lets it."""
 STOP_REASON_SCORER_FAILED_OPEN: StopReason.ValueType  # 6
 """No stage could be scored; the last insight was used."""
 STOP_REASON_CANCELLED: StopReason.ValueType  # 7
