@@ -106,12 +106,13 @@ def passed_on(task: SolveInput, body: PassedBody, api: Api) -> SolveInput:
     """With the tokens that the body can have where its API reads it, and the fees of tools that its vendor may run.
     Raises ResourceExhausted where the budget does not pay for them.
     """
-    prices = replace(task.plan.llm.prices, fees={tool: api.fees[tool] for tool in sorted(body.tools)})
-    plan = replace(task.plan, models={**task.plan.models, LLM: replace(task.plan.llm, prices=prices)})
+    fees = {tool: api.fees[tool] for tool in sorted(body.tools)}
+    llm = replace(task.plan.llm, prices=replace(task.plan.llm.prices, fees=fees))
+    plan = replace(task.plan, models={**task.plan.models, LLM: llm}, most_uses=uses_in(body.body, body.tools))
     sent = sent_in(body.body, len(to_json(body.body)), body.tools)
-    tokens, uses = task.question_tokens + sent.others, uses_in(body.body, body.tools)
+    tokens = task.question_tokens + sent.others
     check_budget(plan, task.request.budget, tokens)
-    return replace(task, plan=plan, question_tokens=tokens, most_prompt=sent.most_tokens, most_uses=uses)
+    return replace(task, plan=plan, question_tokens=tokens, most_prompt=sent.most_tokens)
 
 
 def _with(task: SolveInput, native: Native | None) -> SolveInput:

@@ -8,6 +8,7 @@ next turn that it stands in the way of.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from services.gateway.temporal import AdmittedRequest, Status
@@ -15,7 +16,7 @@ from services.gateway.tenancy import LOOK_AFTER, SAME_START, Start
 from services.shared.request_log.sessions import Sessions, TurnHold
 from tandem.method.cost.bound import charge_of, upper_bound
 from tandem.method.errors import FailedPrecondition, InvalidArgument, NotFound, ResourceExhausted
-from tandem.method.request.charge import nano_usd
+from tandem.method.request.charge import Charge, nano_usd
 from tandem.method.request.request import SolveInput
 
 Join = Callable[[], Awaitable[AdmittedRequest]]
@@ -41,16 +42,16 @@ class SessionBudgets:
         """
         if task.request.max_session_usd is None:
             return await start(task)
-        began_at = self._clock()
+        bound, began_at = upper_bound(task), self._clock()
         try:
-            is_held_anew = await self._hold(task, task.request.max_session_usd, began_at)
+            is_held_anew = await self._hold(task, bound, task.request.max_session_usd, began_at)
         except (FailedPrecondition, ResourceExhausted) as refusal:
             try:
                 return await join()
             except NotFound:
                 raise refusal from None
         try:
-            admitted = await start(task)
+            admitted = await start(replace(task, session_bound=bound))
         except (FailedPrecondition, InvalidArgument, ResourceExhausted):  # it has not begun
             if is_held_anew:
                 await self._release(task)
@@ -59,11 +60,11 @@ class SessionBudgets:
             await self._release(task)
         return admitted
 
-    async def _hold(self, task: SolveInput, most: float, now: datetime) -> bool:
+    async def _hold(self, task: SolveInput, bound: Charge, most: float, now: datetime) -> bool:
         """Whether it was not held before."""
         task.plan.prices.require_known("max_session_usd")
         tenant, session = task.request.tenant, task.request.session
-        hold = TurnHold(task.request_id, upper_bound(task).nano_usd, now + LOOK_AFTER)
+        hold = TurnHold(task.request_id, bound.nano_usd, now + LOOK_AFTER)
         reserved = await self._sessions.reserve(tenant, session, hold, nano_usd(most))
         if reserved.outcome == "BUSY" and await self._look(tenant, session):
             reserved = await self._sessions.reserve(tenant, session, hold, nano_usd(most))

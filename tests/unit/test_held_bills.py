@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tandem.method.cost.allowance import allowance
+from tandem.method.cost.allowance import TEMPLATE_TOKENS, allowance
 from tandem.method.cost.bound import held_to, upper_bound
 from tandem.method.cost.cost import cost
 from tandem.method.profile.prices import RolePrices
@@ -29,9 +29,8 @@ TOKENS = st.integers(0, 10**7)
 
 
 def task(plan: Plan, most_prompt: int, budget: float | None, question: int = 10) -> SolveInput:
-    return SolveInput(
-        SolveRequest("r", "q", budget=Budget(budget)), plan, question, most_prompt=most_prompt, most_uses=USES
-    )
+    request = SolveRequest("r", "q", budget=Budget(budget))
+    return SolveInput(request, replace(plan, most_uses=USES), question, most_prompt=most_prompt)
 
 
 @st.composite
@@ -52,7 +51,10 @@ def test_whatever_apis_report_within_what_was_sent_their_bill_is_within_the_hold
     written = data.draw(st.integers(0, allowed.llm_caps[-1] if allowed.llm_caps else 0))
     searched = TokenCounts(tool_uses={"web_search": data.draw(st.integers(0, USES["web_search"]))})
     llm = data.draw(prompts(most)) + searched if written else TokenCounts()
-    slm = data.draw(prompts(most + written)) + TokenCounts(completion=data.draw(st.integers(0, allowed.answer_tokens)))
+    read_by_slm = most if plan.slm.is_api else given_task.question_tokens + TEMPLATE_TOKENS
+    slm = data.draw(prompts(read_by_slm + written)) + TokenCounts(
+        completion=data.draw(st.integers(0, allowed.answer_tokens))
+    )
     bill = held_to(used(llm + TokenCounts(completion=written), slm), plan, budget)
     assert nano_usd(cost(plan, bill, 10).usd) <= upper_bound(given_task).nano_usd
 
@@ -89,7 +91,8 @@ def result_of(given_task: SolveInput, counts: TokenCounts):  # type: ignore[no-u
 def test_a_bill_beyond_budget_or_hold_is_cut_marked_and_noted_and_saves_nothing() -> None:
     counts = TokenCounts(2_000_000, completion=5)
     held = replace(task(API, 600, None), bound=Charge(20_000_000, 700))
-    for limited in (task(API, 600, 0.02), held):
+    of_session = replace(held, bound=None, session_bound=held.bound)
+    for limited in (task(API, 600, 0.02), held, of_session):
         result = result_of(limited, counts)
         assert result.cost.usd is not None
         assert result.cost.usd <= 0.02
@@ -103,3 +106,12 @@ def test_a_bill_beyond_budget_or_hold_is_cut_marked_and_noted_and_saves_nothing(
 def test_a_limit_of_tokens_a_minute_counts_what_is_likely_and_not_the_bytes() -> None:
     assert upper_bound(task(API, 10**6, None)).tokens == upper_bound(task(API, 0, None)).tokens
     assert upper_bound(task(API, 10**6, None)).nano_usd > upper_bound(task(API, 0, None)).nano_usd
+
+
+def test_a_budget_pays_for_the_tools_that_the_vendor_may_run_before_the_large_model_is_asked() -> None:
+    alone = replace(API, stages=[], llm_finishes=True)
+    fees = sum(CACHED.fees[tool] * number for tool, number in USES.items())
+    assert fees > 0
+    for more, pays in ((0.0, False), (0.02, True)):
+        asked = task(alone, 600, fees + more)
+        assert (allowance(asked.plan, asked.request.budget, 10).finish is not None) is pays

@@ -75,7 +75,7 @@ def _worst_usage(task: SolveInput, allowed: Allowance, prompt: Mapping[str, int]
     read = {role: tokens + written for role, tokens in prompt.items()}
     num_prefills = len(plan.stages) + 1 if plan.prefill_ahead else 1
     usage = {role: TokenCounts() for role in plan.models} | {
-        LLM: TokenCounts(prompt=prompt[LLM], completion=written, tool_uses=task.most_uses)
+        LLM: TokenCounts(prompt=prompt[LLM], completion=written, tool_uses=plan.most_uses)
         if written
         else TokenCounts(),
         SLM: TokenCounts(prompt=num_prefills * read[SLM], completion=allowed.answer_tokens),

@@ -165,14 +165,20 @@ def worst_case_usd(plan: Plan, prompt_tokens: int, llm_tokens: int, answer_token
     prefilled = prompt_tokens + llm_tokens
     cached = len(plan.stages) * prefilled if llm_tokens else 0
     llm, slm, scorer = (plan.models[role].prices for role in (LLM, SLM, SCORER))
+    uses = plan.most_uses if llm_tokens else {}
+    fees = sum(fee * uses.get(tool, 0) for tool, fee in llm.fees.items())
     return (
-        prompt_llm * llm.most_input
-        + llm_tokens * llm.output
-        + prefilled * (scorer.most_input + slm.most_input)
-        + cached * scorer.cached_input
-        + (cached * slm.cached_input if plan.prefill_ahead else 0)
-        + answer_tokens * slm.output
-    ) / _MILLION
+        fees
+        + (
+            prompt_llm * llm.most_input
+            + llm_tokens * llm.output
+            + prefilled * (scorer.most_input + slm.most_input)
+            + cached * scorer.cached_input
+            + (cached * slm.cached_input if plan.prefill_ahead else 0)
+            + answer_tokens * slm.output
+        )
+        / _MILLION
+    )
 
 
 def worst_case_usd_of_trials(plan: Plan, prompt_tokens: int, llm_tokens: int) -> float:

@@ -65,6 +65,8 @@ class Plan:
     # Mean of the large model's own answers; `llm_alone_by_length` is better, where there is one.
     llm_alone_output_tokens: float
     llm_alone_by_length: ByLength | None = None
+    # How often the large model's vendor may run each of its own tools for one reply.
+    most_uses: dict[str, int] = field(default_factory=dict)
     shadow_share: float = 0.0
     # Small models that are asked beside a share of what the large one answers, as if they were to agree.
     dry_run_share: float = 0.0

@@ -106,13 +106,13 @@ class SolveRequest:
 class SolveInput:
     """A request that was admitted. `plan` has the overrides applied; `question_tokens` counts with the small model's
     tokenizer, with the most that images and files can have. `most_prompt`: tokens that an API can count of the plain
-    question's prompt, at most; 0: no API reads it. `most_uses`: how often the large model's vendor may run each of
-    its own tools.
+    question's prompt, at most; 0: no API reads it.
 
     `checks` are those of profile and request that have something to compare with; without any, no trial is made.
 
     `is_searchable`: the Temporal namespace has our search attributes. `bound`: what the tenant's account holds until
-    the bill is known; None where the tenant has no account. `is_unattended`: it goes on without a reader.
+    the bill is known; None where the tenant has no account. `session_bound`: the same of its session's budget.
+    `is_unattended`: it goes on without a reader.
     """
 
     request: SolveRequest
@@ -122,8 +122,8 @@ class SolveInput:
     is_searchable: bool = False
     checks: list[CheckSpec] = field(default_factory=list)
     bound: Charge | None = None
+    session_bound: Charge | None = None
     most_prompt: int = 0
-    most_uses: dict[str, int] = field(default_factory=dict)
     is_unattended: bool = False
 
     @property
@@ -138,7 +138,7 @@ class SolveInput:
 
     @property
     def most_usd(self) -> float | None:
-        """What the bill is held to: the budget, and what the tenant's account holds. None: neither is there."""
-        held = None if self.bound is None else self.bound.usd
-        limits = [limit for limit in (self.request.budget.max_cost_usd, held) if limit is not None]
-        return min(limits, default=None)
+        """What the bill is held to: the budget, and what is held for it. None: nothing is."""
+        held = [bound.usd for bound in (self.bound, self.session_bound) if bound is not None]
+        budget = self.request.budget.max_cost_usd
+        return min(held if budget is None else [*held, budget], default=None)
