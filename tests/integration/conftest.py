@@ -107,9 +107,11 @@ def _redis_may_be_slow() -> Iterator[None]:
         yield
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(scope="module", autouse=True)
 def _trials_may_be_slow() -> Iterator[None]:
-    """Where other work keeps the machine busy. Tests of a trial's limit give a lower one in the profile."""
+    """Where other work keeps the machine busy. Tests of a trial's limit give a lower one in the profile; unit tests in
+    the same process have the real one.
+    """
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(checks, "_LEAST_SECONDS", 120.0)
         yield

@@ -16,6 +16,7 @@ from services.gateway.batches.uploads import UploadLimits, Uploads
 from services.shared.file_store import paths
 from services.shared.file_store.store import FileStore
 from services.shared.identity.authentication import ApiKeys, Authentication
+from services.shared.identity.turns import LookUps
 from services.shared.process.server import Server
 from tandem import AsyncClient, RequestError
 from tandem.access.keys import KeyFile
@@ -37,7 +38,9 @@ async def gateway(folder: Path) -> AsyncIterator[tuple[str, dict[str, str]]]:
     secrets = {tenant: keys.create(tenant)[1] for tenant in TENANTS}
     server = Server("127.0.0.1", 0, [FILES], [Authentication(ApiKeys(keys.path)).check])
     files = Files(FileStore(str(folder / "files")), QUOTA)
-    service = FileService(files, Uploads(UploadLimits(of_tenant=AT_ONCE)), lambda _: None)
+    service = FileService(
+        files, Uploads(UploadLimits(of_tenant=AT_ONCE)), lambda _: None, LookUps(16, keeps_pace=False)
+    )
     batch_pb2_grpc.add_FileServiceServicer_to_server(service, server.grpc)
     await server.start()
     await server.serving()

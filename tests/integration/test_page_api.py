@@ -101,7 +101,7 @@ async def test_profiles_say_what_a_bill_is_made_of(http: httpx.AsyncClient) -> N
     [profile] = found["profiles"]
     assert (found["default_profile"], found["jaeger"]) == ("scripted", "")
     unpriced = {"cache_write": None, "cache_write_hour": None}
-    assert profile["prices"]["llm"] == {"input": 3, "cached_input": 1, "output": 6, **unpriced}
+    assert profile["prices"]["llm"] == {"input": 3, "cached_input": 1, "output": 6, **unpriced, "fees": {}}
     assert (profile["llm_alone_output_tokens"], profile["llm_alone_code_output_tokens"]) == (100, 100)
 
 

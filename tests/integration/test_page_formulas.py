@@ -73,7 +73,7 @@ async def shown(tab: Visit, system: System, answer: str) -> Locator:
     async def answered(route: Route) -> None:
         reply = await route.fetch()
         found = await reply.json()
-        found["result"] |= {"answer": answer, "reasoning": answer}
+        found["result"] |= {"text": answer, "answer": answer, "reasoning": answer}
         await route.fulfill(response=reply, body=json.dumps(found))
 
     await tab.page.route(f"**/api/requests/{request_id}", answered)

@@ -18,6 +18,7 @@ from services.gateway.batches.uploads import UploadLimits, Uploads
 from services.shared.file_store.store import FileStore
 from services.shared.identity.authentication import ApiKeys, Authentication
 from services.shared.identity.caller import Caller
+from services.shared.identity.turns import LookUps
 from services.shared.process.server import Server
 from tandem import AsyncClient, RequestError
 from tandem.access.keys import KeyFile
@@ -42,7 +43,7 @@ async def serving(folder: Path, limits: UploadLimits, files: str = "files") -> A
     secrets = {tenant: keys.create(tenant)[1] for tenant in TENANTS}
     server = Server("127.0.0.1", 0, [FILES], [Authentication(ApiKeys(keys.path)).check])
     store = FileStore(str(folder / files) if files else "")
-    service = FileService(Files(store), Uploads(limits), require_allowed)
+    service = FileService(Files(store), Uploads(limits), require_allowed, LookUps(16, keeps_pace=False))
     batch_pb2_grpc.add_FileServiceServicer_to_server(service, server.grpc)
     await server.start()
     await server.serving()
