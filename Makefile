@@ -1,7 +1,7 @@
 # `make help` lists every target. A new machine needs git, make and Python 3.11 or newer.
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
-.PHONY: bench-agreement agents bench-session bench-agents gpu-check release workflows buildx bench-endpoints bench-time-to-call scale-simulation calls calls-judged images kind-images paper pairs scaling-curves bench-conformance soak chaos bench-live chaos-short fuzz security audit browser lighthouse pictures docs bench-compare bench-fairness bench-batch bench-batch-real bench-checks package e2e-k8s jaeger litellm-proxy k8s-tools tables chart report collect savings collect-savings help setup develop models run test-all test unit integration e2e bench bench-stop bench-stop-real bench-orchestration bench-engine bench-scaling bench-weight peers bench-ledger cost-tree check lint fmt types protos protos-check histories plan-map clean bench-answers
+.PHONY: bench-agreement agents bench-session bench-agents gpu-check release workflows buildx bench-endpoints bench-time-to-call calls calls-judged images kind-images paper pairs scaling-curves bench-conformance soak chaos bench-live chaos-short fuzz security audit browser lighthouse pictures docs bench-compare bench-fairness bench-batch bench-batch-real bench-checks package e2e-k8s jaeger litellm-proxy k8s-tools tables chart report collect savings collect-savings help setup develop models run test-all test unit integration e2e bench bench-stop bench-stop-real bench-orchestration bench-engine bench-scaling bench-weight peers bench-ledger cost-tree check lint fmt types protos protos-check histories clean bench-answers
 
 # Where Python is told to keep no compiled code, each of a test run's thousands of processes compiles what it imports: more than half of a start.
 unexport PYTHONDONTWRITEBYTECODE
@@ -156,9 +156,6 @@ cost-tree: models jaeger  ## draw docs/cost-tree.svg from a real trace of the re
 	@$(TANDEM) up --jaeger && { $(TANDEM) ask --request-id cost-tree-$$$$ --threshold 1=0 "$$Q" && sleep 2 && \
 	  $(TANDEM) trace cost cost-tree-$$$$ --svg docs/cost-tree.svg; result=$$?; $(TANDEM) down; exit $$result; }
 
-plan-map: develop  ## draw docs/plan.svg, the map of savings, from the default pair's answers to HumanEval
-	@$(TANDEM) plan lab/training/collected/$(PAIR)/humaneval.parquet --llm-usd 2/12 --slm-usd 0.25/1.5 --out docs/plan.svg
-
 bench: bench-stop bench-orchestration bench-ledger bench-checks  ## all benchmarks that need no real model
 
 K8S ?= $(HOME)/.cache/tandem/k8s
@@ -176,9 +173,6 @@ e2e-k8s: develop jaeger k8s-tools  ## test the chart on a real two-node cluster 
 
 scaling-curves: develop  ## draw docs/scaling.svg: backlog, pods and latency of the last `make e2e-k8s`
 	@$(RUN) python -m lab.bench.drawing scaling
-
-scale-simulation: develop  ## what 1,000 and 100,000 requests a minute need, simulated from the files of bench-weight, before and now (seconds)
-	@$(RUN) python -m lab.bench.scale
 
 gpu-check: develop  ## where there is an NVIDIA GPU: engines' promises on cuda and vllm, a stop, a bill, a long request, two GPUs; prints what to send back (MODEL=folder)
 	@$(RUN) python -m lab.bench.gpu_check $(if $(MODEL),--model $(MODEL))

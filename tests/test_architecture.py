@@ -36,7 +36,6 @@ ARROWS: dict[str, set[str]] = {
     "tandem.method.request": {"tandem.method", "tandem.method.evidence", "tandem.method.profile"},
     "tandem.method.cost": PURE - {"tandem.method.rule"},
     "tandem.method.rule": PURE,
-    "tandem.planning": PURE,
     "tandem.convert": {*PURE, "tandem.v1"},
     "tandem": set(),  # errors for the user, this machine's paths
     "tandem.names": {"tandem", "tandem.client"},
@@ -94,7 +93,7 @@ ARROWS: dict[str, set[str]] = {
         "services.models",  # what is counted and refused without an engine
         "tandem.openai",  # what of a body is passed on
     },
-    "services.http_gateway": {*BASE, *SHARED, "tandem.openai", "tandem.planning", "services.shared.identity"},
+    "services.http_gateway": {*BASE, *SHARED, "tandem.openai", "services.shared.identity"},
     "services.codec_server": {*BASE, *SHARED, "services.shared.identity"},
     "services.insight_generator": {*BASE, *SHARED, *MODELS},
     "services.slm_executor": {*BASE, *SHARED, *MODELS},
@@ -104,7 +103,7 @@ ARROWS: dict[str, set[str]] = {
         "services.insight_generator",
         "services.slm_executor",
     },
-    "services.sufficiency_scorer": {*BASE, *SHARED, *MODELS, "tandem.planning"},
+    "services.sufficiency_scorer": {*BASE, *SHARED, *MODELS},
     "services.answer_checker.sandbox": set(),
     "services.answer_checker.inside": {*PURE, "services.shared.checks", "services.answer_checker.sandbox"},
     "services.answer_checker": {
@@ -118,7 +117,6 @@ ARROWS: dict[str, set[str]] = {
     "workflows": {*BASE, *SHARED, "services.shared.file_store", "workflows.activities"},
     "lab.training": {
         *PURE,
-        "tandem.planning",
         "services.models.engine",
         "services.models.generation",
         "services.insight_generator",
@@ -153,7 +151,6 @@ ARROWS: dict[str, set[str]] = {
     "lab.paper": {
         *PURE,
         "tandem",
-        "tandem.planning",
         "lab",
         "lab.training",
         "services.models.engine",
@@ -170,7 +167,6 @@ ARROWS: dict[str, set[str]] = {
         *BASE,
         "tandem.local",
         "tandem.cli",
-        "tandem.planning",
         "lab.training",
         "lab.calls",
         "lab.disputes",

@@ -16,9 +16,9 @@ from sklearn.linear_model import LogisticRegression
 from lab.training.estimators import Examples, Fit
 from lab.training.metrics import quality
 from lab.training.table import Bools, Floats, Table
+from services.sufficiency_scorer.artefact import Label
 from services.sufficiency_scorer.network import SufficiencyNetwork
 from services.sufficiency_scorer.scorer_inputs import ScorerInputsBatch
-from tandem.planning.payoff import Label
 
 LearningCurve = list[tuple[int, float | None, float]]
 """(questions, AUROC, log-loss) out of fold"""

@@ -19,9 +19,8 @@ from lab.training.names import TRAINING
 from lab.training.policy import Policy
 from lab.training.shepherd import HintPredictor, Shepherd
 from lab.training.table import Floats, Table
-from services.sufficiency_scorer.artefact import Artefact, ScorerMetrics, TrainingSource
+from services.sufficiency_scorer.artefact import Artefact, Label, ScorerMetrics, TrainingSource
 from tandem.method.evidence.checks import TrialPlan
-from tandem.planning.payoff import Label
 
 SCORES, POLICY, HINTS = "scores.safetensors", "policy.json", "hints.safetensors"
 CASCADE = "cascade"

@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lab.training.names import AGREEMENTS
+from services.sufficiency_scorer.artefact import Label
 from services.sufficiency_scorer.scorer_inputs import bag_of_words
 from tandem.method.evidence.checks import Verdict
 from tandem.method.roles import SMALL_ROLES
-from tandem.planning.payoff import Label
 
 if TYPE_CHECKING:
     from lab.training.collect import Run

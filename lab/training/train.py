@@ -32,6 +32,7 @@ from lab.training.table import Table
 from services.sufficiency_scorer.artefact import (
     Artefact,
     Description,
+    Label,
     Moments,
     NotMeasured,
     ScorerMetrics,
@@ -40,7 +41,6 @@ from services.sufficiency_scorer.artefact import (
 from services.sufficiency_scorer.network import SufficiencyNetwork
 from services.sufficiency_scorer.scorer_inputs import NAMES, log_compress
 from tandem.method.profile.profile import Profile
-from tandem.planning.payoff import Label
 
 MIN_QUESTIONS = 40
 AUTO = "auto"

@@ -1,4 +1,4 @@
-"""tandem calibrate --lose-at-most; what `tandem plan` says of the promises of a profile."""
+"""tandem calibrate --lose-at-most."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from rich.table import Table
 from lab.verbs.offline import any_study, explained, find_profile, known_unit, new_study, working
 from tandem.cli.output import console, console_error, print_json
 from tandem.cli.tables import print_table
-from tandem.method.profile.profile import Profile
 
 if TYPE_CHECKING:
     from lab.training.promised import Shown
@@ -106,14 +105,3 @@ def verdict(shown: Shown) -> str:
         f"not kept: the strictest policy itself lost {shown.tested[0].lost} of {shown.n}; no number of questions "
         f"shows {promised}"
     )
-
-
-def show_promises(profile: Profile) -> None:
-    """One line for each promise of the profile; nothing where it makes none."""
-    for made in profile.promises:
-        stale = "" if profile.keeps(made) else "; NOT of what the profile serves now: calibrate again"
-        data = ", ".join(f"{each.dataset} ({each.file_sha256[:12]})" for each in made.data)
-        console.print(
-            f"promise for {made.task}: at most {made.lose_at_most:.1%} lost with {made.confidence:.0%} confidence; "
-            f"{made.lost} of {made.n} were, bound {made.bound:.1%}; {made.evidence}; data {data}{stale}"
-        )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tandem.cli.parts import Verb
 
-PLAN = Verb("Forecast whether a pair of models pays.", "lab.verbs.plan:plan", "lab")
+PLAN = Verb("Say whether a pair of models pays.", "lab.verbs.plan:plan", "lab")
 COLLECT = Verb("Collect both models' answers to a data set.", "lab.verbs.collect:collect", "lab")
 TRAIN = Verb("Train a sufficiency scorer on collected answers.", "lab.verbs.train:train", "lab")
 CALIBRATE = Verb("Choose the stop rule's thresholds.", "lab.verbs.calibrate:calibrate", "lab")

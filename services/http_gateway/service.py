@@ -14,7 +14,7 @@ from fastapi.responses import PlainTextResponse
 from opentelemetry import propagate, trace
 from starlette.middleware.cors import CORSMiddleware
 
-from services.http_gateway import batches, completion, outcomes, page, planner
+from services.http_gateway import batches, completion, outcomes, page
 from services.http_gateway.completion import CompletionReply
 from services.http_gateway.exchange import Dropped, Exchange
 from services.http_gateway.failures import handle_failures, refused_page
@@ -224,7 +224,6 @@ def make_app(
     app.get("/readyz", include_in_schema=False, response_model=None)(service.readyz)
     app.get("/openapi.json", include_in_schema=False)(service.schema)
     page.mount(app, client, jaeger)
-    app.include_router(planner.router)
     app.include_router(batches.router)
     app.include_router(outcomes.router)
     app.add_middleware(BodyLimit, max_bytes=max_body_bytes)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,10 +27,12 @@ from services.sufficiency_scorer.scorer_inputs import (
 )
 from tandem.method.problems import problems
 from tandem.method.profile.profile import Profile
-from tandem.planning.payoff import Label
 
 TRANSFORMERS = "transformers"
 WEIGHTS, DESCRIPTION = "scorer.safetensors", "scorer.json"
+Label = Literal["nothing_lost", "right"]
+"""The event whose probability a score estimates. `right` (the paper's): the small model, stopped here, answers right.
+`nothing_lost`: it does, or the large model alone does not either, so that continuing gains nothing."""
 
 
 class _Part(BaseModel):

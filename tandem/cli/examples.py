@@ -68,9 +68,8 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "tandem trace cost REQUEST --svg tree.svg",
     ),
     "plan": (
-        "tandem plan --small 0.77 --large 0.81 --price-ratio 4.6 --auroc 0.7 --n 200",
-        "tandem plan collected/PROFILE/mine.parquet --llm-usd 2/12 --slm-usd 0.25/1.5 --out plan.svg",
-        "tandem plan --capacity --profile deepseek-r1-32b-7b --llm-rate 9000/1500 --slm-rate 20000/4000",
+        "tandem plan --small 0.77 --large 0.81 --price-ratio 4.6 --auroc 0.7",
+        "tandem plan --small 0.51 --large 0.67 --price-ratio 8 --check-share 0.8",
     ),
     "collect": (
         "tandem collect mine.jsonl",

@@ -131,5 +131,4 @@ def profile_to_pb(profile: Profile) -> tandem_pb2.Profile:
         second_slm=profile.small[1].name if len(profile.small) > 1 else "",
         trial_order=[role_to_pb(role) for role in profile.trial_order if len(profile.small) > 1],
         small_models=[model.name for model in profile.small],
-        measured=tandem_pb2.Measured(**profile.measured.model_dump()) if profile.measured else None,
     )

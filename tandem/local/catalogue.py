@@ -31,9 +31,8 @@ class ModelError(UserError):
 class CatalogueEntry:
     """`kind` is gguf (one file of `bytes` and `sha256`) or snapshot (a repository at `revision`).
 
-    `head`: `bytes` and `sha256` of the beginning of a GGUF file, up to its weights. `kv_bytes_per_token`: of the cache,
-    2 * layers * KV heads * head size * 2 bytes; for `tandem plan --capacity`. `chat_template`: Jinja, in place of the
-    model's own; a base model has none. `family`: models of one err alike; empty: as the name says.
+    `head`: `bytes` and `sha256` of the beginning of a GGUF file, up to its weights. `chat_template`: Jinja, in
+    place of the model's own; a base model has none. `family`: models of one err alike; empty: as the name says.
     """
 
     name: str
@@ -48,7 +47,6 @@ class CatalogueEntry:
     revision: str = "main"
     wheels: Any = None
     head: Any = None
-    kv_bytes_per_token: int = 0
     chat_template: str = ""
 
     @property

@@ -58,7 +58,6 @@ _KEPT = (
     "outcomes-",
     "tenants-",
     "keys-",
-    "plan-",
 )
 # Text spaced as WCAG 1.4.12 lets a reader space it, in letters that are wider than ours, and form controls that are by
 # themselves wider than a narrow column: more than what another machine's fonts and another browser's controls do.
@@ -183,7 +182,6 @@ async def test_no_cell_of_a_table_is_wider_than_its_box(browser: Browser, looked
             "outcomes?tenant=web",
             "tenants",
             "keys",
-            "plan",
         ):
             await tab.open(f"#/{view}")
             await expect(tab.page.locator("main table tbody tr").first).to_be_visible()
@@ -191,8 +189,7 @@ async def test_no_cell_of_a_table_is_wider_than_its_box(browser: Browser, looked
             if width < 500:  # amounts of more requests are longer
                 await tab.page.evaluate(LONGER)
                 assert await tab.page.evaluate(CLIPPED) == [], view
-            if view != "plan":
-                assert await tab.broken_amounts() == [], view
+            assert await tab.broken_amounts() == [], view
 
 
 @pytest.mark.parametrize("size", [(390, 844), WIDE], ids=["phone", "wide"])
@@ -247,9 +244,6 @@ async def _tour(tab: Visit, suffix: str) -> None:
         await tab.open(f"#/{view}")
         await expect(tab.page.locator("main table tbody tr")).to_have_count(rows)
         await _look(tab, f"{view.partition('?')[0]}-{suffix}")
-    await tab.open("#/plan")
-    await expect(tab.page.locator(".plot rect").first).to_be_attached()
-    await _look(tab, f"plan-{suffix}")
     await tab.page.get_by_role("button", name="API key").click()
     await _look(tab, f"key-{suffix}")
     tab.assert_kept_to_itself()

@@ -25,7 +25,7 @@ from tests.integration.tabs import own_tab
 from tests.integration.test_batch import end, plain, upload
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), needs_browser]
-NAMES = ["Ask", "Requests", "Batches", "Sessions", "Savings", "Outcomes", "Tenants", "Keys", "Plan"]
+NAMES = ["Ask", "Requests", "Batches", "Sessions", "Savings", "Outcomes", "Tenants", "Keys"]
 
 
 @dataclass(frozen=True)

@@ -1,33 +1,26 @@
-"""When a pair pays: exact cases, published figures, and what each lever does."""
+"""When a pair pays: exact cases, published figures, and the command."""
 
 from __future__ import annotations
 
+import json
+import re
 from dataclasses import replace
-from itertools import product
-from math import asin, pi, sqrt
-from statistics import NormalDist
+from math import asin, pi
+from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from typer.testing import CliRunner
 
+pytest.importorskip("scipy")
+
+from lab.training.payoff import CORRELATION, PASS_RIGHT, PASS_WRONG, Pair, least_cost
+from tandem.cli import app
 from tandem.method.cost.cost import tflops_paper
-from tandem.planning.levers import LEVERS, effects, needs
-from tandem.planning.payoff import (
-    CheckFigures,
-    Pair,
-    Score,
-    StageFigures,
-    both_right,
-    check_all,
-    correlation_of,
-    least,
-    payoff,
-)
-from tandem.planning.route import ByScore, dot
 
-normal = NormalDist().cdf
+ROOT = Path(__file__).parents[2]
 RATIOS = (2, 3, 5, 10, 30)
 # The project's analysis (docs/simulations.md, When a pair pays), made by simulation: (small, large) -> AUROC -> % at
 # each ratio.
@@ -46,18 +39,7 @@ CASES = [
 
 # The paper's pair on MATH (arXiv 2604.23623; docs/paper.md, Published figures).
 LARGE_TFLOPS, SMALL_TFLOPS, TANDEM_TFLOPS = 168.35, 38.25, 99.72
-FIXED = ((2735, 44.76, 0.7874), (2853, 71.96, 0.8036), (2930, 104.62, 0.8318))  # tokens, TFLOPs, accuracy
-
-
-def paper_pair(auroc: float = 0.5) -> Pair:
-    stages = []
-    for tokens, tflops, right in FIXED:
-        llm_tokens = (tflops * 1e12 / 2 - 7e9 * tokens) / 32e9  # by the paper's formula
-        insight = 2 * 32e9 * llm_tokens / 1e12
-        stages.append(StageFigures(insight / LARGE_TFLOPS, right, (tflops - insight) / LARGE_TFLOPS))
-    score = Score(auroc)
-    return Pair(0.7714, 0.8090, SMALL_TFLOPS / LARGE_TFLOPS, score=score, early=score, stages=tuple(stages))
-
+LOW, HIGH = (44.76, 0.7874), (104.62, 0.8318)  # TFLOPs and accuracy of its fixed stages
 
 shares = st.floats(0.05, 0.95)
 pairs = st.builds(
@@ -65,23 +47,16 @@ pairs = st.builds(
     small=shares,
     large=shares,
     answer=st.floats(0.01, 1.0),
-    correlation=st.floats(-0.3, 0.9),
-    score=st.builds(Score, auroc=st.floats(0.5, 0.98), large_auroc=st.floats(0.45, 0.65)),
-    early=st.builds(Score, auroc=st.floats(0.5, 0.98)),
-    check=st.builds(CheckFigures, share=st.floats(0, 1), pass_right=st.floats(0.6, 1), pass_wrong=st.floats(0, 0.4)),
-    scoring=st.floats(0, 0.1),
+    auroc=st.floats(0.5, 0.98),
+    checked=st.floats(0, 1),
 )
-
-
-def cascade(pair: Pair) -> float:
-    return payoff(pair)["cascade"].cost
 
 
 @pytest.mark.parametrize(("small", "large", "auroc", "ratio", "percent"), CASES)
 def test_the_least_cost_is_within_3_points_of_the_projects_analysis(
     small: float, large: float, auroc: float, ratio: int, percent: int
 ) -> None:
-    assert 100 * cascade(Pair(small, large, 1 / ratio, score=Score(auroc))) == pytest.approx(percent, abs=3)
+    assert 100 * least_cost(Pair(small, large, 1 / ratio, auroc)) == pytest.approx(percent, abs=3)
 
 
 def test_the_papers_token_counts_give_its_59_percent_by_its_formula() -> None:
@@ -97,133 +72,95 @@ def test_the_papers_accuracies_give_its_59_percent_with_an_auroc_of_065() -> Non
     """In: 77.14 and 80.90 % right, cost of the 7B model alone. The paper publishes no AUROC: 0.65 is what 59.2 %
     needs.
     """
-    assert 100 * cascade(paper_pair(0.648)) == pytest.approx(59.2, abs=1)
+    assert 100 * least_cost(Pair(0.7714, 0.8090, SMALL_TFLOPS / LARGE_TFLOPS, 0.648)) == pytest.approx(59.2, abs=1)
 
 
-def test_mixing_the_papers_fixed_stages_needs_no_score_at_all() -> None:
-    """In: the rows of the fixed stages. Without a score the staged stop costs what the line from low to high does at
-    80.90 %.
-    """
-    (_, low, low_right), _, (_, high, high_right) = FIXED
+def test_the_papers_fixed_stages_mixed_at_random_reach_its_large_models_accuracy_at_44_percent() -> None:
+    (low, low_right), (high, high_right) = LOW, HIGH
     mixed = np.interp(0.8090, [low_right, high_right], [low / LARGE_TFLOPS, high / LARGE_TFLOPS])
-    assert payoff(paper_pair())["staged"].cost == pytest.approx(mixed, abs=1e-3)
-    assert payoff(paper_pair(0.65))["staged"].cost < mixed
+    assert mixed == pytest.approx(0.44, abs=0.005)
 
 
-@given(small=shares, gap=st.floats(0.01, 0.5), correlation=st.floats(-0.9, 0.9))
+@given(small=shares, gap=st.floats(0.01, 0.5), answer=st.floats(0.001, 1))
 @settings(max_examples=25, deadline=None)
-def test_without_a_score_and_at_equal_prices_nothing_is_saved(small: float, gap: float, correlation: float) -> None:
-    assert least(Pair(small, min(0.99, small + gap), 1.0, correlation)) == 1
-
-
-def test_without_a_score_no_price_saves_anything() -> None:
-    assert least(Pair(0.6, 0.7, 0.001)) == 1
-
-
-@given(small=shares, large=shares, answer=st.floats(0.01, 1), correlation=st.floats(-0.9, 0.95))
-@settings(max_examples=25, deadline=None)
-def test_a_score_that_knows_the_small_model_reaches_the_oracle(
-    small: float, large: float, answer: float, correlation: float
+def test_without_a_score_or_a_check_a_less_accurate_model_saves_nothing(
+    small: float, gap: float, answer: float
 ) -> None:
+    assert least_cost(Pair(small, min(0.99, small + gap), answer)) == pytest.approx(1)
+
+
+def test_a_small_model_that_is_as_accurate_answers_everything() -> None:
+    assert least_cost(Pair(0.7, 0.7, 0.2)) == pytest.approx(0.2)
+
+
+@given(small=shares, large=shares, answer=st.floats(0.01, 1))
+@settings(max_examples=25, deadline=None)
+def test_a_score_that_knows_the_small_model_reaches_the_oracle(small: float, large: float, answer: float) -> None:
     """It stops where the small model is right, and spends the gain in accuracy on random others."""
-    pair = Pair(small, large, answer, correlation, score=Score(1.0))
+    pair = Pair(small, large, answer, 1.0)
     gain, loss = small - pair.both, large - pair.both
-    others = min(1 - small, gain * (1 - small) / loss) if loss > 0 else 1 - small
-    assert cascade(pair) == pytest.approx(min(1.0, answer + 1 - small - others), abs=1e-6)
+    others = min(1 - small, gain * (1 - small) / loss)
+    assert least_cost(pair) == pytest.approx(min(1.0, answer + 1 - small - others), abs=1e-6)
 
 
-@given(small=shares, gap=st.floats(0.01, 0.5), answer=st.floats(0.01, 1))
-@settings(max_examples=25, deadline=None)
-def test_a_score_that_knows_what_is_lost_sends_on_the_gap_in_accuracy(small: float, gap: float, answer: float) -> None:
-    large = min(0.99, small + gap)
-    pair = Pair(small, large, answer, score=Score(1.0, label="nothing_lost"))
-    assert cascade(pair) == pytest.approx(min(1.0, answer + large - small), abs=1e-6)
+def test_a_check_of_all_tasks_costs_less_than_to_send_on_every_failure() -> None:
+    """That policy is more accurate than the large model alone; what it gains is spent on answers that fail."""
+    pair = Pair(0.6, 0.7, 0.1, checked=1.0)
+    every_failure = 0.1 + 1 - 0.6 * PASS_RIGHT - 0.4 * PASS_WRONG
+    failures_that_stand = 1 - least_cost(replace(pair, checked=0.5))
+    assert least_cost(pair) < every_failure
+    assert 0 < failures_that_stand < 1 - least_cost(pair)
 
 
-def test_a_perfect_check_sends_on_what_the_small_model_gets_wrong() -> None:
-    pair = Pair(0.6, 0.7, 0.1, check=CheckFigures(1.0, 1.0, 0.0))
-    plain = check_all(pair)
-    assert plain.cost == pytest.approx(0.1 + 0.4)
-    assert plain.accuracy == pytest.approx(0.6 + 0.7 - pair.both)
-    assert payoff(pair)["check"].cost < plain.cost
-    assert payoff(pair)["check"].accuracy == pytest.approx(0.7)
-
-
-def test_a_trial_costs_what_judging_it_adds() -> None:
-    pair = Pair(0.6, 0.7, 0.1, check=CheckFigures(1.0))
-    assert check_all(replace(pair, trial=0.3)).cost == pytest.approx(check_all(pair).cost + 0.2)
-
-
-@pytest.mark.parametrize("lever", LEVERS, ids=lambda lever: lever.name)
+@pytest.mark.parametrize(
+    "better",
+    [
+        lambda pair: replace(pair, small=min(0.99, pair.small + 0.05)),
+        lambda pair: replace(pair, answer=pair.answer / 2),
+        lambda pair: replace(pair, auroc=min(1.0, pair.auroc + 0.05)),
+        lambda pair: replace(pair, checked=min(1.0, pair.checked + 0.1)),
+    ],
+    ids=["accuracy", "price", "auroc", "checks"],
+)
 @given(pair=pairs)
 @settings(max_examples=25, deadline=None)
-def test_no_lever_raises_the_cost(lever, pair: Pair) -> None:  # type: ignore[no-untyped-def]
-    assert least(lever.changed(pair, lever.step)) <= least(pair) + 1e-4
+def test_nothing_that_is_better_of_a_pair_raises_its_cost(better, pair: Pair) -> None:  # type: ignore[no-untyped-def]
+    assert least_cost(better(pair)) <= least_cost(pair) + 1e-4
 
 
 @given(pair=pairs)
 @settings(max_examples=25, deadline=None)
-def test_no_policy_costs_more_than_the_large_model_or_is_less_accurate(pair: Pair) -> None:
-    for point in payoff(pair).values():
-        assert 0 < point.cost <= 1
-        assert point.accuracy >= pair.large - 1e-6
-
-
-def test_a_score_that_also_knows_the_large_model_saves_less() -> None:
-    pair = Pair(0.51, 0.67, 0.1, score=Score(0.75))
-    assert cascade(replace(pair, score=Score(0.75, 0.58))) > cascade(pair) + 0.1
-
-
-def test_levers_are_sorted_and_each_need_is_the_smallest_change() -> None:
-    pair = Pair(0.5, 0.67, 0.3, score=Score(0.7))
-    assert least(pair) == 1
-    savings = [effect.saving for effect in effects(replace(pair, answer=0.1))]
-    assert savings == sorted(savings, reverse=True)
-    assert savings[0] > 0
-    found = {need.lever: need for need in needs(pair, goal=0.05)}
-    assert found["AUROC"].then is not None
-    assert least(replace(pair, score=Score(found["AUROC"].then))) == pytest.approx(0.95, abs=1e-3)
-    assert found["share with a check"].then is not None
-    assert least(replace(pair, check=CheckFigures(found["share with a check"].then - 0.01))) > 0.95
-    assert {need.then for need in needs(Pair(0.01, 0.99, 0.5), goal=0.5) if need.lever == "cost ratio"} == {None}
+def test_no_pair_costs_more_than_the_large_model_or_less_than_the_small_one(pair: Pair) -> None:
+    assert pair.answer - 1e-9 <= least_cost(pair) <= 1 + 1e-9
 
 
 def test_both_right_is_the_bivariate_normal_integral() -> None:
-    for correlation in (-0.9, 0.0, 0.5, 0.99):
-        assert both_right(0.5, 0.5, correlation) == pytest.approx(0.25 + asin(correlation) / (2 * pi), abs=1e-9)
-        assert correlation_of(0.5, 0.5, both_right(0.5, 0.5, correlation)) == pytest.approx(correlation, abs=1e-4)
-    assert [both_right(small, 0.7, 0.0) for small in (0.0, 0.3, 1.0)] == pytest.approx([0, 0.21, 0.7], abs=1e-9)
-    assert correlation_of(0.3, 0.7, 0.3) > 0.99
-    assert correlation_of(0.3, 0.7, 0.0) < -0.99
+    assert Pair(0.5, 0.5, 0.1).both == pytest.approx(0.25 + asin(CORRELATION) / (2 * pi), abs=1e-9)
 
 
-def test_the_staged_stop_finds_the_best_of_all_thresholds() -> None:
-    """Against all pairs of 60 thresholds, mixed at random as the solver may."""
-    stage = StageFigures(0.2, 0.7, 0.1)
-    pair = Pair(0.5, 0.75, 0.15, early=Score(0.8), scoring=0.01, stages=(stage,))
-    cells, shift = pair.cells, sqrt(2) * 0.8416212335729143  # the 80 % quantile
-    points = [(1.0, 0.75)]
-    for first, second in product(np.linspace(-4, 6, 60), repeat=2):
-        stop, later = (
-            np.array([normal(shift * is_right - at) for is_right in right])
-            for at, right in zip((first, second), cells.small, strict=True)
-        )
-        rest = 1 - stop
-        cost = 0.01 + stop * 0.15 + rest * (0.21 + later * 0.1 + (1 - later) * 0.8)
-        right = stop * np.array(cells.small[0]) + rest * (later * cells.small[1] + (1 - later) * np.array(cells.large))
-        points.append((dot(cells.share, list(cost)), dot(cells.share, list(right))))
-    exact = min(cost for cost, right in points if right >= 0.75)
-    assert payoff(pair)["staged"].cost == pytest.approx(exact, abs=0.01)
-    assert payoff(pair)["staged"].cost <= exact
+def test_the_sessions_in_the_docs_are_what_the_command_prints() -> None:
+    text = (ROOT / "docs/your-own-models.md").read_text()
+    sessions = re.findall(r"^\$ tandem (plan .+)\n(.+)$", text, re.MULTILINE)
+    assert len(sessions) == 3
+    for command, output in sessions:
+        assert CliRunner().invoke(app, command.split()).output.split() == output.split()
 
 
-@given(
-    means=st.lists(st.floats(-2, 4), min_size=1, max_size=4),
-    gains=st.lists(st.floats(-1, 1), min_size=4, max_size=4),
+def test_json_has_the_cost_and_whether_it_pays() -> None:
+    words = ["plan", "--small", "0.6", "--large", "0.7", "--price-ratio", "10", "--auroc", "0.8", "--json"]
+    found = json.loads(CliRunner().invoke(app, words).output)
+    assert found == {"cost": pytest.approx(least_cost(Pair(0.6, 0.7, 0.1, 0.8))), "pays": True}
+
+
+@pytest.mark.parametrize(
+    ("words", "option"),
+    [
+        ("--large 0.7 --price-ratio 10", "--small"),
+        ("--small 77 --large 0.7 --price-ratio 10", "--small"),
+        ("--small 0.6 --large 0.7", "--price-ratio"),
+    ],
 )
-@settings(max_examples=200, deadline=None)
-def test_no_threshold_stops_better_than_the_one_that_is_found(means: list[float], gains: list[float]) -> None:
-    gain, chances = ByScore(means).best(gains[: len(means)])
-    assert gain == pytest.approx(dot(chances, gains), abs=1e-9)
-    for threshold in np.linspace(-10, 12, 221):
-        assert gain >= dot([normal(mean - threshold) for mean in means], gains) - 1e-6
+def test_an_error_names_the_option(words: str, option: str) -> None:
+    result = CliRunner().invoke(app, ["plan", *words.split()])
+    assert result.exit_code == 2
+    assert option in result.output

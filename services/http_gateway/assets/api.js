@@ -80,9 +80,6 @@ export const getTenants = () => call("/tenants");
 export const getRequests = (where, limit) => call(`/requests?${new URLSearchParams({ where, limit })}`);
 export const getTimeline = (id) => call(`/requests/${encodeURIComponent(id)}/timeline`);
 export const getRequest = (id) => call(`/requests/${encodeURIComponent(id)}`);
-/** As `tandem plan` computes it; the signal gives up. */
-export const getPlan = (pair, signal) => call(`/plan?${new URLSearchParams(pair)}`, { signal });
-export const getPlanMap = (pair, signal) => call(`/plan/map?${new URLSearchParams(pair)}`, { signal });
 /** Why this caller sees nothing of a view, by the view's name. */
 export const getViews = () => call("/views");
 export const getKeys = () => call("/keys");

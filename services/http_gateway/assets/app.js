@@ -13,7 +13,6 @@ const VIEWS = {
   outcomes: ["Outcomes", later("outcomes.js", "Outcomes")],
   tenants: ["Tenants", later("tenants.js", "Tenants")],
   keys: ["Keys", later("keys.js", "Keys")],
-  plan: ["Plan", later("plan.js", "Plan")],
 };
 /** Of one thing of a view, whose id is in the address. */
 const OPENED = {

@@ -3,43 +3,41 @@ import { isLost } from "./api.js";
 import { useEffect, useState } from "./html.js";
 
 const AGAIN_MS = 5000;
-/** Of what is moved by hand. */
-export const PAUSE_MS = 120;
 const always = () => true;
 
 /** Of what does not change by itself. */
 export const never = () => false;
 
-/** The last answer of `read(signal)`, or the error that took its place; nothing old is shown under what is refused. `given`: what the
- * answer depends on; null reads nothing, and another one gives up what is being read. `isMoving`: whether an answer may change, and is
- * read again. `pauseMs`: how long `given` must have stayed.
+/** The last answer of `read()`, or the error that took its place; nothing old is shown under what is refused. `given`: what the
+ * answer depends on; null reads nothing, and another one drops what is being read. `isMoving`: whether an answer may change, and is
+ * read again.
  */
-export function useReading(read, given, isMoving = always, pauseMs = 0) {
+export function useReading(read, given, isMoving = always) {
   const [state, setState] = useState({ found: null, error: null });
   useEffect(() => {
     if (given === null) return undefined;
-    const leaving = new AbortController();
+    let hasLeft = false;
     let isFirst = true;
     const look = async () => {
       let isAgain = true;
       try {
         if (isFirst || !document.hidden) {
-          const found = await read(leaving.signal);
-          if (leaving.signal.aborted) return;
+          const found = await read();
+          if (hasLeft) return;
           setState({ found, error: null });
           isFirst = false;
           isAgain = isMoving(found);
         }
       } catch (error) {
-        if (leaving.signal.aborted) return;
+        if (hasLeft) return;
         setState({ found: null, error });
         isAgain = isLost(error);
       }
       if (isAgain) later = setTimeout(look, AGAIN_MS);
     };
-    let later = setTimeout(look, pauseMs);
+    let later = setTimeout(look, 0);
     return () => {
-      leaving.abort();
+      hasLeft = true;
       clearTimeout(later);
     };
   }, [JSON.stringify(given)]);

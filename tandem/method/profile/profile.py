@@ -18,7 +18,7 @@ from tandem.method.errors import PROFILE_MISMATCH, FailedPrecondition, InvalidAr
 from tandem.method.evidence.call_scorer import CERTAINTY, Tools
 from tandem.method.problems import problems
 from tandem.method.profile.endpoint import Api
-from tandem.method.profile.measured import LlmAlone, Measured
+from tandem.method.profile.llm_alone import LlmAlone
 from tandem.method.profile.price_sections import parse_prices, parse_rates
 from tandem.method.profile.prices import Prices, Rates
 from tandem.method.profile.profile_sections import (
@@ -103,7 +103,6 @@ class Profile(Section):
     rates: Annotated[Rates | None, BeforeValidator(parse_rates)] = None
     shadow: Shadow = Shadow()
     promises: tuple[PromiseMade, ...] = ()
-    measured: Measured | None = None
     folder: Path = Field(exclude=True, description="where the profile's files are")
 
     @field_validator("prices")
@@ -296,7 +295,10 @@ def profile_of(text: str, file: Path) -> Profile:
 
 
 def _in_order(document: dict[str, Any]) -> dict[str, Any]:
-    """[slm] and [second_slm], as profiles of 0.1.0 name their small models, are [[slm]] of one and of two."""
+    """[slm] and [second_slm], as profiles of 0.1.0 name their small models, are [[slm]] of one and of two. [measured],
+    which profiles of 0.2.0 may have, is read by nothing.
+    """
+    document.pop("measured", None)
     if not isinstance(document.get("slm"), dict):
         return document
     second = document.pop("second_slm", None)

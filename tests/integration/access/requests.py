@@ -76,8 +76,6 @@ SENT = {
     "POST /v1/batches/{batch_id}/cancel": Sent(_BATCH),
     "GET /": Sent(),
     "GET /assets/...": Sent(lambda names: "app.js"),
-    "GET /api/plan": Sent(more=_query(small=0.5, large=0.7, both=0.4, check=0.8, ratio=8, auroc=0.7)),
-    "GET /api/plan/map": Sent(more=_query(small=0.5, large=0.7, both=0.4, check=0.8)),
     "GET /api/profiles": Sent(),
     "GET /api/tenants": Sent(),
     "GET /api/keys": Sent(),
