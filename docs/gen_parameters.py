@@ -8,10 +8,10 @@ import json
 from pathlib import Path
 
 from tandem.openai.allowed import allows
-from tandem.openai.parameters import CHAT, COMPLETIONS, MESSAGES, RESPONSES, Parameter, Table
+from tandem.openai.parameters import CHAT, MESSAGES, RESPONSES, Parameter, Table
 
 PAGE = Path(__file__).with_name("openai-parameters.md")
-_MARKS = {"chat": CHAT, "completions": COMPLETIONS, "responses": RESPONSES, "messages": MESSAGES}
+_MARKS = {"chat": CHAT, "responses": RESPONSES, "messages": MESSAGES}
 _PROTOCOLS = {"chat": "openai", "responses": "responses", "messages": "anthropic"}
 _KINDS = {"used": "used", "hint": "hint, dropped", "refused": "refused"}
 
@@ -20,7 +20,7 @@ def render(page: str) -> str:
     """The page with its tables written again."""
     for mark, table in _MARKS.items():
         before, _, rest = page.partition(f"<!-- {mark} -->\n")
-        rows, after = _rows(table, _PROTOCOLS.get(mark, "")), rest.partition("<!-- end -->")[2]
+        rows, after = _rows(table, _PROTOCOLS[mark]), rest.partition("<!-- end -->")[2]
         page = f"{before}<!-- {mark} -->\n{rows}<!-- end -->{after}"
     return page
 

@@ -54,7 +54,7 @@ class CompletionReply:
 
     def piece(self, piece: Piece) -> list[dict[str, Any]]:
         if piece.native or self._native.is_used:
-            chunks = [{**chunk, **self._object(_CHUNK)} for chunk in self._native.push(piece.native)]
+            chunks = [{**chunk, **self._object()} for chunk in self._native.push(piece.native)]
             return [*self._begun(), *chunks]
         delta = {"reasoning_content": piece.reasoning, "content": piece.content}
         return [*self._begun(), self._chunk({name: text for name, text in delta.items() if text})]
@@ -65,7 +65,7 @@ class CompletionReply:
         last = self._chunk({}, finish_reason(result)) | {"tandem": own_fields(result, self.metadata)}
         last["choices"][0] |= self._native.ended
         paid = self._native.usage(usage(result))
-        with_usage = {**self._native.about, **self._object(_CHUNK), "choices": [], "usage": paid}
+        with_usage = {**self._native.about, **self._object(), "choices": [], "usage": paid}
         return [*self._begun(), *calls, last, *([with_usage] if self.include_usage else [])]
 
     def failure(self, error: HttpError) -> list[dict[str, Any]]:
@@ -80,10 +80,10 @@ class CompletionReply:
 
     def _chunk(self, delta: dict[str, Any], finished: str | None = None) -> dict[str, Any]:
         choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finished}
-        return {**self._native.about, **self._object(_CHUNK), "choices": [choice]}
+        return {**self._native.about, **self._object(), "choices": [choice]}
 
-    def _object(self, kind: str) -> dict[str, Any]:
-        return completion_object(kind, self.request_id, self.created, self.profile)
+    def _object(self) -> dict[str, Any]:
+        return completion_object(_CHUNK, self.request_id, self.created, self.profile)
 
 
 def _call_deltas(result: tandem_pb2.SolveResult) -> Iterator[dict[str, Any]]:

@@ -26,7 +26,6 @@ from services.http_gateway.replies import Reply, dropped_header, send_stream, se
 from services.http_gateway.responses import ResponsesReply
 from services.http_gateway.responses_request import ResponsesRequest
 from services.http_gateway.sessions import session_headers, set_session
-from services.http_gateway.text_completion import TextReply
 from services.shared.identity.caller import bearer, credential_of
 from services.shared.observability import availability, text
 from services.shared.observability.tracing import tracer
@@ -39,7 +38,6 @@ from tandem.errors import RequestError
 from tandem.method.rule.stop_rule import NEVER
 from tandem.openai.body import ApiBody
 from tandem.openai.chat_request import ChatCompletionRequest
-from tandem.openai.text_request import TextCompletionRequest
 
 Authorization = Annotated[str, Header(description="`Bearer KEY`: the gateway asks who it is, not this process")]
 IdempotencyKey = Annotated[str, Header(alias="Idempotency-Key", description="the request id: a repeated one joins")]
@@ -76,20 +74,6 @@ class OpenAIService:
             )
 
         return await self._reply(body, body, reply, request, idempotency_key, self._for(authorization))
-
-    async def completions(
-        self,
-        body: TextCompletionRequest,
-        request: Request,
-        idempotency_key: IdempotencyKey = "",
-        authorization: Authorization = "",
-    ) -> Response:
-        """A text for a text, or with `stream` its pieces: OpenAI's older API, answered as a chat of one message."""
-
-        def reply(accepted: Accepted) -> Reply:
-            return TextReply(accepted.request_id, accepted.profile, include_usage=body.stream_options.include_usage)
-
-        return await self._reply(body, body.as_chat(), reply, request, idempotency_key, self._for(authorization))
 
     async def responses(
         self,
@@ -139,8 +123,7 @@ class OpenAIService:
         request_id = key or uuid4().hex
         asked = body.as_solve_request(request_id)
         set_session(asked, request, given, body)
-        if native := given.native(request.headers.get("anthropic-beta", "")):
-            asked.native.CopyFrom(native)
+        asked.native.CopyFrom(given.native(request.headers.get("anthropic-beta", "")))
         if asked.native.needs:  # the large model's API alone does what is asked
             asked.stop.ClearField("thresholds")
             asked.stop.threshold = NEVER
@@ -214,7 +197,6 @@ def make_app(
     app.state.max_body_bytes = max_body_bytes
     app.state.bodies = Bodies(client, most_waiting)
     app.post("/v1/chat/completions", response_model=None)(service.chat_completions)
-    app.post("/v1/completions", response_model=None)(service.completions)
     app.post("/v1/responses", response_model=None)(service.responses)
     app.post("/v1/messages", response_model=None)(service.messages)
     app.post("/v1/messages/count_tokens")(service.count_tokens)

@@ -80,8 +80,8 @@ class ApiBody(Part, JsonBody):
 
     model_config = ConfigDict(frozen=True, extra="allow")
     parameters: ClassVar[Table]
-    protocol: ClassVar[str] = ""
-    """Of APIs that take such a body; empty: it is never passed on."""
+    protocol: ClassVar[str]
+    """Of APIs that take such a body."""
     _given: dict[str, Any] = PrivateAttr(default_factory=dict)
 
     @model_validator(mode="before")
@@ -105,7 +105,7 @@ class ApiBody(Part, JsonBody):
                 continue
             if known.is_told and value not in EFFORTS:
                 known = replace(known, is_told=False)
-            if known.kind == "refused" and not (known.unless_passed and self.protocol):
+            if known.kind == "refused" and not known.unless_passed:
                 raise RefusedParameter(place, f"{place} = {_shown(value)} is not supported: {known.about}")
             found.setdefault(place if PLACE.fullmatch(place) else "other", known)
         return found
@@ -119,12 +119,10 @@ class ApiBody(Part, JsonBody):
         for place, known in self._hints.items():
             raise RefusedParameter(place, f"{place} is not followed: {known.about}")
 
-    def native(self, betas: str) -> tandem_pb2.Native | None:
-        """The body itself, for an API of its protocol; None where none has it. `betas`: the header's. What an API gets
-        of it, the gateway decides (tandem.openai.allowed).
+    def native(self, betas: str) -> tandem_pb2.Native:
+        """The body itself, for an API of its protocol. `betas`: the header's. What an API gets of it, the gateway
+        decides (tandem.openai.allowed).
         """
-        if not self.protocol:
-            return None
         own = {name: value for name, value in self._given.items() if not self._is_settled(name, value)}
         if betas:
             own["betas"] = [beta.strip() for beta in betas.split(",")]

@@ -178,22 +178,6 @@ CHAT: Table = {
     **dict.fromkeys(("best_of", "echo", "suffix"), _refused("there is one answer, which is new text")),
 }
 
-COMPLETIONS: Table = {
-    "model": _MODEL,
-    "prompt": _used("a text, or a list of one: the user's only message; lists of tokens and of several are refused"),
-    "max_tokens": _used("cap of the answer's tokens, where it is below the profile's; 16 if not given, as OpenAI's"),
-    **{name: CHAT[name] for name in ("stream", "stream_options", "temperature", "top_p", "seed", "stop", "user")},
-    "tandem": _OWN,
-    "n": CHAT["n"],
-    "best_of": _refused("one answer per request", 1),
-    "echo": _refused("the answer is new text", False),
-    "suffix": _refused("the answer is new text", ""),
-    "logprobs": _refused(_LOGPROBS),
-    "logit_bias": replace(CHAT["logit_bias"], unless_passed=False),
-    **{name: CHAT[name] for name in ("presence_penalty", "frequency_penalty")},
-}
-"""OpenAI's older API."""
-
 RESPONSES: Table = {
     "model": _MODEL,
     "input": _used(

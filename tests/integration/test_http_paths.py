@@ -13,6 +13,7 @@ from services.http_gateway.service import make_app
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 UNKNOWN = [
+    "POST /v1/completions",
     "POST /v1/embeddings",
     "GET /v1/nothing",
     "POST /v1/images/generations",
@@ -31,7 +32,6 @@ UNKNOWN = [
 ]
 WRONG = {
     "GET /v1/chat/completions": {"POST"},
-    "GET /v1/completions": {"POST"},
     "DELETE /v1/responses": {"POST"},
     "POST /v1/models": {"GET"},
     "PUT /v1/files": {"GET", "POST"},

@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 from anthropic.types.beta.message_create_params import MessageCreateParamsBase
 from openai.types.chat.completion_create_params import CompletionCreateParamsBase
-from openai.types.completion_create_params import CompletionCreateParamsBase as TextCreateParamsBase
 from openai.types.responses import ResponseOutputMessage, ResponseOutputText
 from openai.types.responses.response_create_params import ResponseCreateParamsBase
 
@@ -23,7 +22,6 @@ from tandem.openai.body import ApiBody
 from tandem.openai.chat_request import ChatCompletionRequest, TandemOptions
 from tandem.openai.parameters import RefusedParameter
 from tandem.openai.schemas import MOST_REPETITIONS, loosened
-from tandem.openai.text_request import TextCompletionRequest
 from tandem.v1 import tandem_pb2
 from tests.unit.test_docs import generator
 
@@ -33,7 +31,6 @@ PAGE = (DOCS / "openai-parameters.md").read_text()
 
 BODIES: dict[str, tuple[type[Any], type[ApiBody]]] = {
     "chat": (CompletionCreateParamsBase, ChatCompletionRequest),
-    "completions": (TextCreateParamsBase, TextCompletionRequest),
     "responses": (ResponseCreateParamsBase, ResponsesRequest),
     "messages": (MessageCreateParamsBase, MessagesRequest),
 }
@@ -96,7 +93,6 @@ def test_the_page_names_tandems_own_options() -> None:
 
 
 MINIMAL = {
-    "completions": {"model": "m", "prompt": "why?"},
     "chat": {"model": "scripted", "messages": [{"role": "user", "content": "Hi"}]},
     "responses": {"model": "scripted", "input": "Hi"},
     "messages": {"model": "scripted", "max_tokens": 9, "messages": [{"role": "user", "content": "Hi"}]},
@@ -122,13 +118,12 @@ def test_what_nobody_follows_is_dropped_and_named_or_refused_and_asking_for_noth
         sent = {**MINIMAL[api], name: value}
         if known.kind == "hint":
             assert body.model_validate(sent).dropped() == (name,)
-        may_pass = known.unless_passed and bool(body.protocol)
-        if known.kind == "hint" or may_pass:
+        if known.kind == "hint" or known.unless_passed:
             read = body.model_validate(sent)
             read.keep(sent)
             native = read.native("")
-            assert (native.needs if native else "") == (name if may_pass else "")
-            assert native is None or json.loads(native.body)[name] == value
+            assert native.needs == (name if known.unless_passed else "")
+            assert json.loads(native.body)[name] == value
             continue
         with pytest.raises(RefusedParameter) as caught:
             body.model_validate(sent)

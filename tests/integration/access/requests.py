@@ -57,7 +57,6 @@ def _without_limit(message: dict[str, Any]) -> dict[str, Any]:
 _REQUEST, _FILE, _BATCH = (lambda names: names.request), (lambda names: names.file), (lambda names: names.batch)
 SENT = {
     "POST /v1/chat/completions": Sent(more=_json(lambda names: body(QUESTION, model=MODEL))),
-    "POST /v1/completions": Sent(more=_json(lambda names: {"model": MODEL, "prompt": QUESTION})),
     "POST /v1/messages": Sent(more=_json(_message)),
     "POST /v1/messages/count_tokens": Sent(more=_json(lambda names: _without_limit(_message(names)))),
     "POST /v1/responses": Sent(more=_json(lambda names: {"model": MODEL, "input": QUESTION})),

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tandem.openai.parameters import CHAT, COMPLETIONS, MESSAGES, RESPONSES
+from tandem.openai.parameters import CHAT, MESSAGES, RESPONSES
 from tests.integration.edge import body, routes
 from tests.integration.hostile.bystander import TALLY
 from tests.integration.hostile.claims import many
@@ -28,7 +28,6 @@ ROUTES = [route for route in routes() if not route.endswith("...")]
 # What each path of a body takes; the other routes have none.
 BODIES: dict[str, dict[str, Any]] = {
     "/v1/chat/completions": body(QUESTION, model=MODEL),
-    "/v1/completions": {"model": MODEL, "prompt": QUESTION, "max_tokens": 16},
     "/v1/responses": {"model": MODEL, "input": QUESTION},
     "/v1/messages": {"model": MODEL, "max_tokens": 64, "messages": [{"role": "user", "content": QUESTION}]},
     "/v1/messages/count_tokens": {"model": MODEL, "messages": [{"role": "user", "content": QUESTION}]},
@@ -39,7 +38,6 @@ BODIES: dict[str, dict[str, Any]] = {
 }
 TABLES = {
     "/v1/chat/completions": CHAT,
-    "/v1/completions": COMPLETIONS,
     "/v1/responses": RESPONSES,
     "/v1/messages": MESSAGES,
     "/v1/messages/count_tokens": MESSAGES,
