@@ -7,8 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.integration.conftest import System
-from tests.integration.edge import ask, body, serving
+from tests.integration.edge import ask, body
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -128,14 +127,6 @@ async def test_a_hint_is_dropped_and_named_in_a_header_the_notes_and_once_in_the
 async def test_a_name_that_no_header_can_say_is_not_repeated(http: httpx.AsyncClient) -> None:
     reply = await ask(http, "[scores=0:0.9 slm_eos=3]", **{"a\r\nset-cookie: b": 1, "é": 1, "x" * 200: 1})
     assert (reply.status_code, reply.headers["x-tandem-dropped"]) == (200, "other")
-
-
-async def test_a_strict_gateway_refuses_hints_too(system: System) -> None:
-    async with serving(system.client.address, strict=True) as strict:
-        for name, value in HINTS.items():
-            if name not in ("messages", "tools", "tool_choice"):
-                reply = await ask(strict, "[scores=0:0.9 slm_eos=3]", **{name: value})
-                assert (reply.status_code, reply.json()["error"]["param"]) == (400, name)
 
 
 async def test_an_image_is_refused_by_its_place(http: httpx.AsyncClient) -> None:
