@@ -1,43 +1,54 @@
-"""The tables of docs/openai-parameters.md, from tandem.openai.parameters: what becomes of each parameter. `make tables`
-writes them.
+"""The tables of docs/openai-parameters.md: the parameters that bodies read, and what is refused and what to do instead
+(tandem.openai.parameters). `make tables` writes them.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
+from services.http_gateway.messages_request import MessagesRequest
+from services.http_gateway.responses_request import ResponsesRequest
 from tandem.openai.allowed import allows
-from tandem.openai.parameters import CHAT, MESSAGES, RESPONSES, Parameter, Table
+from tandem.openai.body import ApiBody
+from tandem.openai.chat_request import ChatCompletionRequest
 
 PAGE = Path(__file__).with_name("openai-parameters.md")
-_MARKS = {"chat": CHAT, "responses": RESPONSES, "messages": MESSAGES}
-_PROTOCOLS = {"chat": "openai", "responses": "responses", "messages": "anthropic"}
-_KINDS = {"used": "used", "hint": "hint, dropped", "refused": "refused"}
+BODIES: dict[str, type[ApiBody]] = {
+    "chat": ChatCompletionRequest,
+    "responses": ResponsesRequest,
+    "messages": MessagesRequest,
+}
 
 
 def render(page: str) -> str:
     """The page with its tables written again."""
-    for mark, table in _MARKS.items():
+    used = [f"| {api} | {_names(body.model_fields)} |" for api, body in BODIES.items()]
+    refused = [f"| {api} | {row} |" for api, body in BODIES.items() for row in _refused(body)]
+    tables = {
+        "used": ["| API | parameters |", "|---|---|", *used],
+        "refused": ["| API | parameters | instead, or why |", "|---|---|---|", *refused],
+    }
+    for mark, lines in tables.items():
         before, _, rest = page.partition(f"<!-- {mark} -->\n")
-        rows, after = _rows(table, _PROTOCOLS[mark]), rest.partition("<!-- end -->")[2]
-        page = f"{before}<!-- {mark} -->\n{rows}<!-- end -->{after}"
+        page = "\n".join([f"{before}<!-- {mark} -->", *lines, f"<!-- end -->{rest.partition('<!-- end -->')[2]}"])
     return page
 
 
-def _rows(table: Table, protocol: str) -> str:
-    kinds = ("used", "refused", "hint")
-    ordered = sorted(table.items(), key=lambda item: kinds.index(item[1].kind))
-    rows = [f"| `{name}` | {_kind(known, allows(protocol, name))} | {known.about} |" for name, known in ordered]
-    return "\n".join(["| parameter | what happens | |", "|---|---|---|", *rows, ""])
+def _refused(body: type[ApiBody]) -> Iterator[str]:
+    """A row for what has the same reason."""
+    found: dict[str, list[str]] = {}
+    for name, known in body.parameters.items():
+        if known.is_refused:
+            nothing = ", ".join(f"`{json.dumps(value)}`" for value in known.nothing)
+            passed = " (passes)" if allows(body.protocol, name) else ""
+            found.setdefault(known.about, []).append(f"`{name}`{passed}{f' but {nothing}' if nothing else ''}")
+    return (f"{', '.join(names)} | {about}" for about, names in found.items())
 
 
-def _kind(known: Parameter, is_allowed: bool) -> str:
-    asks_nothing = ", ".join(f"`{json.dumps(value)}`" for value in known.nothing)
-    is_passed = known.unless_passed if known.kind == "refused" else known.kind == "hint" and is_allowed
-    ways = [*(["passed on"] if is_passed else []), *(["told in other words"] if known.is_told else [])]
-    kind = ", else ".join([*ways, _KINDS[known.kind]])
-    return kind + (f", except {asks_nothing}" if asks_nothing else "")
+def _names(names: dict[str, object]) -> str:
+    return ", ".join(f"`{name}`" for name in names)
 
 
 if __name__ == "__main__":

@@ -17,13 +17,12 @@ from pydantic_core import to_json
 from tandem.method.json_text import read_json_text
 from tandem.method.tokens import EFFORTS
 from tandem.openai.allow_list import MOST_NAMED, PLACE
-from tandem.openai.allowed import SHAPES
+from tandem.openai.allowed import SHAPES, allows
 from tandem.openai.json_body import JsonBody
-from tandem.openai.parameters import Parameter, RefusedParameter, Table
+from tandem.openai.parameters import HINT, Parameter, RefusedParameter, Table
 from tandem.v1 import tandem_pb2
 
 _TYPE = re.compile(r"\[type=[^]]*\]$")
-_NOT_KNOWN = Parameter("hint", "it is not known here")
 Hint = tuple[str, Any]
 """Its place below the part that has it, as `.name` or `.list[].name`, and its value."""
 
@@ -100,12 +99,13 @@ class ApiBody(Part, JsonBody):
         found: dict[str, Parameter] = {}
         for path, value in self.hints():
             place = path.removeprefix(".").replace("[][", "[")
-            known = self.parameters.get(place) or self.parameters.get(_TYPE.sub("[type=*]", place), _NOT_KNOWN)
+            row = place if place in self.parameters else _TYPE.sub("[type=*]", place)
+            known = self.parameters.get(row, HINT)
             if known.asks_nothing(value):
                 continue
             if known.is_told and value not in EFFORTS:
                 known = replace(known, is_told=False)
-            if known.kind == "refused" and not known.unless_passed:
+            if known.is_refused and not allows(self.protocol, row):
                 raise RefusedParameter(place, f"{place} = {_shown(value)} is not supported: {known.about}")
             found.setdefault(place if PLACE.fullmatch(place) else "other", known)
         return found
@@ -116,8 +116,8 @@ class ApiBody(Part, JsonBody):
 
     def refuse_hints(self) -> None:
         """Raises RefusedParameter where it has any."""
-        for place, known in self._hints.items():
-            raise RefusedParameter(place, f"{place} is not followed: {known.about}")
+        for place in self._hints:
+            raise RefusedParameter(place, f"{place} is not followed: leave it out")
 
     def native(self, betas: str) -> tandem_pb2.Native:
         """The body itself, for an API of its protocol. `betas`: the header's. What an API gets of it, the gateway
@@ -126,7 +126,7 @@ class ApiBody(Part, JsonBody):
         own = {name: value for name, value in self._given.items() if not self._is_settled(name, value)}
         if betas:
             own["betas"] = [beta.strip() for beta in betas.split(",")]
-        needed = next((place for place, known in self._hints.items() if known.kind == "refused"), "")
+        needed = next((place for place, known in self._hints.items() if known.is_refused), "")
         text = to_json(own).decode()  # a fifth of json's time: this is on the event loop
         return tandem_pb2.Native(protocol=self.protocol, body=text, needs=needed)
 
@@ -138,8 +138,8 @@ class ApiBody(Part, JsonBody):
         """A field that is followed or means nothing, so that no API has to be given it."""
         if name in SHAPES[self.protocol]:
             return False
-        known = self.parameters.get(name, _NOT_KNOWN)
-        return value is None or known.kind == "used" or known.asks_nothing(value)
+        is_read = value is None or name in type(self).model_fields
+        return is_read or self.parameters.get(name, HINT).asks_nothing(value)
 
 
 def as_object(arguments: str) -> str:

@@ -18,6 +18,7 @@ from services.http_gateway.responses import ResponsesReply
 from services.http_gateway.responses_request import ResponsesRequest
 from services.models.engine.api import InvalidSchema
 from services.models.engine.schema_cost import cost_of
+from tandem.openai.allowed import allows
 from tandem.openai.body import ApiBody
 from tandem.openai.chat_request import ChatCompletionRequest, TandemOptions
 from tandem.openai.parameters import RefusedParameter
@@ -39,13 +40,19 @@ BODIES: dict[str, tuple[type[Any], type[ApiBody]]] = {
 @pytest.mark.parametrize("api", BODIES)
 def test_every_parameter_of_the_vendors_client_has_a_place(api: str) -> None:
     theirs, body = BODIES[api]
-    assert theirs.__annotations__.keys() <= body.parameters.keys()
+    assert theirs.__annotations__.keys() <= {*body.model_fields, *body.parameters}
 
 
 @pytest.mark.parametrize("api", BODIES)
-def test_what_is_used_is_a_field_of_the_body(api: str) -> None:
+def test_what_is_used_is_neither_a_hint_nor_refused(api: str) -> None:
     _, body = BODIES[api]
-    assert set(body.model_fields) == {name for name, known in body.parameters.items() if known.kind == "used"}
+    assert not body.model_fields.keys() & body.parameters.keys()
+
+
+@pytest.mark.parametrize("api", BODIES)
+def test_a_refusal_has_a_reason_and_a_hint_needs_none(api: str) -> None:
+    _, body = BODIES[api]
+    assert all(bool(known.about) == known.is_refused for known in body.parameters.values())
 
 
 def test_the_page_says_what_the_code_does() -> None:
@@ -98,10 +105,7 @@ MINIMAL = {
     "messages": {"model": "scripted", "max_tokens": 9, "messages": [{"role": "user", "content": "Hi"}]},
 }
 UNUSED = [
-    (api, name)
-    for api, (_, body) in BODIES.items()
-    for name, known in body.parameters.items()
-    if known.kind != "used" and name.isidentifier()
+    (api, name) for api, (_, body) in BODIES.items() for name, known in body.parameters.items() if name.isidentifier()
 ]
 
 
@@ -116,13 +120,14 @@ def test_what_nobody_follows_is_dropped_and_named_or_refused_and_asking_for_noth
     wanted: list[Any] = [True, 2, "x", ["x"], {"x": 1}]
     for value in wanted:
         sent = {**MINIMAL[api], name: value}
-        if known.kind == "hint":
+        may_pass = known.is_refused and allows(body.protocol, name)
+        if not known.is_refused:
             assert body.model_validate(sent).dropped() == (name,)
-        if known.kind == "hint" or known.unless_passed:
+        if may_pass or not known.is_refused:
             read = body.model_validate(sent)
             read.keep(sent)
             native = read.native("")
-            assert native.needs == (name if known.unless_passed else "")
+            assert native.needs == (name if may_pass else "")
             assert json.loads(native.body)[name] == value
             continue
         with pytest.raises(RefusedParameter) as caught:

@@ -16,7 +16,7 @@ from google.protobuf.message import Message
 from hypothesis import strategies as st
 
 from tandem.method.tokens import EFFORTS
-from tandem.openai.parameters import Table
+from tandem.openai.body import ApiBody
 from tests.integration.hostile.schemas import schemas
 
 _DEEPEST = 3
@@ -92,6 +92,11 @@ _TYPES = (
     "function_call_output", "reasoning", "function", "custom", "namespace", "web_search", "web_search_20250305",
     "enabled", "adaptive", "ephemeral", "json_schema",
 )  # fmt: skip
+_FIELDS = (
+    "type", "id", "input", "content", "name", "index", "function", "arguments", "parameters", "input_schema",
+    "tool_calls", "reasoning_content", "cache_control", "citations", "defer_loading",
+    "eager_input_streaming", "summary",
+)  # fmt: skip
 _WORDS = re.compile(r"[a-z_]+")
 _INFINITE = ("Infinity", "1e400")
 _text = st.sampled_from(TEXTS) | st.text(max_size=40)
@@ -140,11 +145,12 @@ def json_bodies(valid: dict[str, Any]) -> st.SearchStrategy[str]:
     return st.builds(_said, some | anything, st.sampled_from(_INFINITE))
 
 
-def parameter_bodies(valid: dict[str, Any], table: Table) -> st.SearchStrategy[str]:
+def parameter_bodies(valid: dict[str, Any], body: type[ApiBody]) -> st.SearchStrategy[str]:
     """`valid` with some of an API's parameters, and with messages and tools of every type that it has, with fields of
     any value.
     """
-    names = sorted({word for place in table for word in _WORDS.findall(place)} | {"type", "id", "input", "content"})
+    table = {*body.model_fields, *body.parameters}
+    names = sorted({word for place in table for word in _WORDS.findall(place)} | set(_FIELDS))
     types = st.sampled_from(_TYPES) | _any_text
     value = _anything | st.sampled_from((*EFFORTS, *TEXTS[:10]))
     inner = st.dictionaries(st.sampled_from(names), value, max_size=4)
@@ -155,7 +161,7 @@ def parameter_bodies(valid: dict[str, Any], table: Table) -> st.SearchStrategy[s
         optional={"content": st.lists(part | _text, max_size=3) | _text, "tool_calls": st.lists(part, max_size=2)},
     )
     lists = {"messages": message, "input": message | part, "system": part, "tools": part}
-    shaped = {name: st.lists(lists[name], max_size=3) for name in lists.keys() & table.keys()}
+    shaped = {name: st.lists(lists[name], max_size=3) for name in lists.keys() & table}
     tops = st.dictionaries(st.sampled_from(sorted(name for name in table if _WORDS.fullmatch(name))), part | value)
     given = st.tuples(tops, st.fixed_dictionaries({}, optional=shaped))
     return st.builds(_said, given.map(lambda some: valid | some[0] | some[1]), st.sampled_from(_INFINITE))

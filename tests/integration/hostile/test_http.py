@@ -12,7 +12,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tandem.openai.parameters import CHAT, MESSAGES, RESPONSES
+from services.http_gateway.messages_request import CountTokensBody, MessagesRequest
+from services.http_gateway.responses_request import ResponsesRequest
+from tandem.openai.body import ApiBody
+from tandem.openai.chat_request import ChatCompletionRequest
 from tests.integration.edge import body, routes
 from tests.integration.hostile.bystander import TALLY
 from tests.integration.hostile.claims import many
@@ -36,11 +39,11 @@ BODIES: dict[str, dict[str, Any]] = {
     "/v1/batches": {"input_file_id": "file-x", "endpoint": "/v1/chat/completions", "completion_window": "24h"},
     "/api/requests": {"question": QUESTION},
 }
-TABLES = {
-    "/v1/chat/completions": CHAT,
-    "/v1/responses": RESPONSES,
-    "/v1/messages": MESSAGES,
-    "/v1/messages/count_tokens": MESSAGES,
+READERS: dict[str, type[ApiBody]] = {
+    "/v1/chat/completions": ChatCompletionRequest,
+    "/v1/responses": ResponsesRequest,
+    "/v1/messages": MessagesRequest,
+    "/v1/messages/count_tokens": CountTokensBody,
 }
 KINDS = ("application/json", "text/plain", "multipart/form-data", "multipart/form-data; boundary=x", "")
 
@@ -67,10 +70,10 @@ async def test_any_json_is_answered(edge: httpx.Client, path: str) -> None:
     await asyncio.to_thread(claim)
 
 
-@pytest.mark.parametrize("path", TABLES)
+@pytest.mark.parametrize("path", READERS)
 async def test_any_parameter_message_and_tool_of_an_api_is_answered(edge: httpx.Client, path: str) -> None:
     @many
-    @given(sent=parameter_bodies(BODIES[path], TABLES[path]), betas=st.sampled_from(("", "a, b", "x" * 8000, ",")))
+    @given(sent=parameter_bodies(BODIES[path], READERS[path]), betas=st.sampled_from(("", "a, b", "x" * 8000, ",")))
     def claim(sent: str, betas: str) -> None:
         kind = {"content-type": "application/json", "anthropic-beta": betas}
         _assert_answered(edge.post(path, content=sent, headers=kind))
