@@ -18,6 +18,7 @@ from lab.training.names import BOOSTING
 from lab.training.outcomes import llm_alone
 from lab.training.policy import tune_for_accuracy
 from lab.training.table import Bools, Floats, Table
+from services.sufficiency_scorer.artefact import Label
 
 FITS: dict[str, Fit] = {
     "the paper's MLP": fit_mlp,
