@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import grpc
 import pytest
@@ -108,9 +109,18 @@ def client(api_stack: Stack, endpoints: Endpoints) -> Iterator[Client]:
 def is_reached(client: Client) -> bool:
     """Whether the large model is asked: a circuit may be open, and a connection not be back."""
     try:
-        return solved(client, "Again?").stop.reason != tandem_pb2.STOP_REASON_LLM_UNAVAILABLE
+        return solved(client, "Again?").answered_by == tandem_pb2.ROLE_LLM
     except RequestError:
         return False
+
+
+def failed(client: Client, question: str) -> tuple[RequestError, tandem_pb2.SolveResult]:
+    """What a request ended with, and its bill."""
+    request_id = uuid4().hex
+    with pytest.raises(RequestError) as caught:
+        list(client.solve(question, request_id=request_id))
+    assert caught.value.reason == "LLM_UNAVAILABLE"
+    return caught.value, client.get(request_id).result
 
 
 def solved(client: Client, question: str) -> tandem_pb2.SolveResult:
@@ -136,23 +146,23 @@ def test_the_stack_of_two_apis_runs_where_no_engine_is_installed(
     assert (result.usage.llm.input_tokens, result.usage.llm.output_tokens) == (20, 3)
 
 
-def test_a_request_waits_as_long_as_a_limited_api_asks_and_is_paid_once(client: Client, endpoints: Endpoints) -> None:
-    endpoints.next[LARGE] = [LIMITED, LIMITED]
+def test_a_request_waits_for_a_short_pause_of_a_limited_api_and_is_paid_once(
+    client: Client, endpoints: Endpoints
+) -> None:
+    endpoints.next[LARGE] = [LIMITED]
     result = solved(client, "Limited?")
     assert result.answer == "It is 42."
-    assert endpoints.asked == [LARGE] * 3
+    assert endpoints.asked == [LARGE] * 2
     assert (result.usage.llm.input_tokens, result.usage.llm.output_tokens) == (20, 3)
 
 
-def test_a_storm_of_limits_ends_in_an_answer_of_the_small_model_and_says_so(
-    client: Client, endpoints: Endpoints
-) -> None:
+def test_a_storm_of_limits_is_the_callers_to_wait_out(client: Client, endpoints: Endpoints) -> None:
     endpoints.next[LARGE] = [LIMITED] * 50
-    result = solved(client, "A storm?")
-    assert result.stop.reason == tandem_pb2.STOP_REASON_LLM_UNAVAILABLE
-    assert any("accepts no more requests" in note or "pause of its limits" in note for note in result.notes)
-    assert endpoints.asked.count(LARGE) <= 4
-    assert endpoints.asked.count(SMALL) == 1
+    error, result = failed(client, "A storm?")
+    assert (error.code, error.metadata["vendor_status"]) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "429")
+    assert error.retry_after_s is not None
+    assert endpoints.asked.count(LARGE) <= 2
+    assert SMALL not in endpoints.asked
     assert result.usage.llm.output_tokens == 0
 
 
@@ -168,17 +178,15 @@ def test_nobody_is_held_for_an_hour_because_an_api_asks_for_that(client: Client,
     hour = Answer({"error": {"message": "slow down"}}, status=429, headers={"retry-after": "3600"})
     endpoints.next[LARGE] = [hour] * 9
     began = time.monotonic()
-    result = solved(client, "An hour?")
-    assert result.stop.reason == tandem_pb2.STOP_REASON_LLM_UNAVAILABLE
-    assert any("asks for a pause of 3600 s" in note for note in result.notes)
-    endpoints.next[SMALL] = [hour] * 9
-    with pytest.raises(RequestError, match=r"pause of 3600 s") as refused:
-        solved(client, "Both?")
-    assert time.monotonic() - began < Timeouts.longest_pause.total_seconds()
-    assert refused.value.code is grpc.StatusCode.UNAVAILABLE
-    assert refused.value.retry_after_s is not None
-    assert refused.value.retry_after_s >= 3600
-    assert endpoints.asked == [LARGE, SMALL, SMALL]  # the second request asked the large model no more
+    first, _ = failed(client, "An hour?")
+    second, _ = failed(client, "Still?")
+    assert time.monotonic() - began < Timeouts.longest_unattended_pause.total_seconds()
+    assert "asks for a pause of 3600 s" in str(first)
+    for error in (first, second):
+        assert error.code is grpc.StatusCode.RESOURCE_EXHAUSTED
+        assert error.retry_after_s is not None
+        assert error.retry_after_s > 3500
+    assert endpoints.asked == [LARGE]  # the second request asked it no more
 
 
 def test_an_api_that_hangs_is_asked_again_and_what_it_had_written_is_on_the_bill(
@@ -231,8 +239,7 @@ def test_an_api_that_never_begins_is_left_and_the_prompts_that_it_may_have_read_
     client: Client, endpoints: Endpoints
 ) -> None:
     endpoints.next[LARGE] = [Answer(is_silent=True)] * 50
-    result = solved(client, "Never?")
-    assert result.stop.reason == tandem_pb2.STOP_REASON_LLM_UNAVAILABLE
+    _, result = failed(client, "Never?")
     usage, attempts = result.usage.llm, endpoints.asked.count(LARGE)
     assert attempts == 4
     assert usage.input_tokens > 0
@@ -245,7 +252,10 @@ def test_the_lost_prompt_of_a_later_turn_counts_as_cached_as_far_as_the_turn_bef
 ) -> None:
     endpoints.next[LARGE] = [Answer(is_silent=True)] * 50
     said = [("user", "Read. " * 2000), ("assistant", "Read."), ("user", "Go on.")]
-    result = client.ask([{"role": role, "content": text} for role, text in said])
+    request_id = uuid4().hex
+    with pytest.raises(RequestError):
+        client.ask([{"role": role, "content": text} for role, text in said], request_id=request_id)
+    result = client.get(request_id).result
     usage = result.usage.llm
     last = (usage.input_tokens + usage.cached_input_tokens) / endpoints.asked.count(LARGE)
     assert usage.is_estimated
@@ -255,10 +265,9 @@ def test_the_lost_prompt_of_a_later_turn_counts_as_cached_as_far_as_the_turn_bef
 def test_an_api_that_always_closes_early_is_left_after_four_attempts(client: Client, endpoints: Endpoints) -> None:
     cut = Answer(events=openai_chunks(["It "], None, finish=None), closes=True)
     endpoints.next[LARGE] = [cut] * 50
-    result = solved(client, "Closing?")
-    assert result.stop.reason == tandem_pb2.STOP_REASON_LLM_UNAVAILABLE
-    assert endpoints.asked == [LARGE] * 4 + [SMALL]
-    assert any("the large model failed" in note for note in result.notes)
+    error, result = failed(client, "Closing?")
+    assert endpoints.asked == [LARGE] * 4
+    assert "failed: the API closed its stream" in str(error)
     assert (result.usage.llm.discarded_tokens, result.usage.llm.is_estimated) == (4, True)
 
 
@@ -279,6 +288,7 @@ def test_another_model_behind_the_name_is_in_the_log(client: Client, endpoints: 
 
 def test_a_refused_request_is_asked_once_and_says_why(client: Client, endpoints: Endpoints) -> None:
     endpoints.next[LARGE] = [Answer({"error": {"message": "we do not talk of this"}}, status=400)] * 9
-    result = solved(client, "Refused?")
-    assert endpoints.asked == [LARGE, SMALL]
-    assert any("we do not talk of this" in note for note in result.notes)
+    with pytest.raises(RequestError, match="we do not talk of this") as refused:
+        solved(client, "Refused?")
+    assert (refused.value.reason, refused.value.metadata["vendor_status"]) == ("PROMPT_REFUSED", "400")
+    assert endpoints.asked == [LARGE]

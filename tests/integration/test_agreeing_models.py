@@ -25,7 +25,7 @@ from tandem.method.names import beside_id
 from tandem.method.profile.profile import load_profile
 from tandem.v1 import tandem_pb2
 from tests.command import tandem
-from tests.integration.asking import BOUND_SECONDS, ask, generated, idle
+from tests.integration.asking import BOUND_SECONDS, ask, changed, generated, idle
 from tests.integration.conftest import SPANS, System, run_system
 from tests.integration.edge import serving
 from tests.integration.test_batch import read, run
@@ -229,8 +229,15 @@ async def test_a_small_endpoint_that_is_down_leaves_the_answer_to_the_large_mode
     assert any("second small model did not answer" in note for note in away["notes"])
 
 
-async def test_without_a_large_model_the_first_ones_answer_is_used(agreeing: Systems) -> None:
-    result = await asked(await agreeing(), PARIS, OF_OTHER, ROME, "fail=llm")
+async def test_where_they_disagree_and_the_large_model_fails_so_does_the_request_unless_the_profile_says_else(
+    agreeing: Systems, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    system = await agreeing()
+    with pytest.raises(RequestError) as caught:
+        await asked(system, PARIS, OF_OTHER, ROME, "fail=llm")
+    assert caught.value.reason == "LLM_UNAVAILABLE"
+    changed(system, monkeypatch, when_unavailable="small")
+    result = await asked(system, PARIS, OF_OTHER, ROME, "fail=llm")
     assert (called(result), result["answered_by"]) == ([("w", {"at": "Paris"})], "slm")
 
 

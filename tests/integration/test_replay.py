@@ -42,7 +42,6 @@ SCENARIOS = {
     "llm_finished": Scenario("[llm_eos=21]"),
     "scorer_failed_open": Scenario("[fail=score slm_eos=5]"),
     "llm_unavailable": Scenario("[fail=llm slm_eos=5]"),
-    "llm_failed": Scenario("[fail=llm slm_eos=5]", "scripted-finishing"),
     "failed": Scenario("[fail=slm scores=0:0.9]"),
     "cancelled": Scenario("[llm_hold=5]"),
     "verified": Scenario(_YES, "scripted-checked", ("choice:yes",)),
@@ -85,7 +84,7 @@ async def test_a_history_of_today_replays(system: System, checked_systems: Check
                 is_to_be_cancelled = False
                 await asked.client.cancel(request_id)
     except RequestError:
-        assert name in ("failed", "llm_failed")
+        assert name == "failed"
     history = await asked.temporal.get_workflow_handle(request_id).fetch_history()
     if os.environ.get("TANDEM_RECORD"):
         (RECORDED / f"{name}.json").write_text(anonymous(history))
