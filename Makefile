@@ -144,10 +144,10 @@ calls: develop  ## train and calibrate the scorer of calls from the collected fi
 calls-judged: develop  ## the held-out tasks with tools again, by the shipped policy, from the collected answers (half a minute)
 	@$(TANDEM) eval --data lab/calls/data/test.jsonl --collected lab/calls/collected/test.jsonl --no-ask
 
-tables: develop  ## write docs/settings.md, docs/openai-parameters.md, and the tables of docs/access.md and docs/redis.md: who may call what, as the tests find it
+tables: develop  ## write docs/settings.md, docs/openai-parameters.md, deploy/redis-users.acl, and the tables of docs/access.md and docs/redis.md: who may call what, as the tests find it
 	@$(RUN) python docs/gen_settings.py
 	@$(RUN) python docs/gen_parameters.py
-	@TANDEM_TABLES=1 $(RUN) pytest tests/integration/access tests/integration/redis/test_user_tables.py
+	@TANDEM_TABLES=1 $(RUN) pytest tests/integration/access tests/integration/redis/test_user_tables.py tests/unit/test_redis_users.py
 
 chart: develop  ## generate the parts of the chart that repeat other files
 	@$(RUN) python -m deploy.chart

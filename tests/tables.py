@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 from tandem.paths import REPOSITORY
 
@@ -37,6 +38,14 @@ def assert_table(page: str, name: str, head: Sequence[str], rows: Iterable[Seque
         file.write_text(file.read_text().replace(f"{begin}{written}{_END}", f"{begin}{found}{_END}"))
         return
     assert found == written, f"docs/{page}: `make tables` writes what the test found"
+
+
+def assert_file(file: Path, found: str) -> None:
+    """A generated file is up to date."""
+    if os.environ.get(WRITES):
+        file.write_text(found)
+    assert file.exists(), f"{file.name}: `make tables` writes it"
+    assert file.read_text() == found, f"{file.name}: `make tables` writes what the test found"
 
 
 def _line(words: Sequence[str]) -> str:

@@ -1,4 +1,5 @@
-"""The one table of what each process may do in Redis, as users of Redis's ACL: `tandem redis users` prints them.
+"""The one table of what each process may do in Redis, as users of Redis's ACL. `make tables` writes them to
+deploy/redis-users.acl, for an operator's own Redis; the local stack makes its own file.
 
 A request's keys are `{ID}:insight`, `{ID}:state` and so on, an account's `{tenant:NAME}:account`, what outcomes say of
 a policy `{tenant:NAME}:policy:PROFILE/TASK/PROMISE`. A script runs as its caller, so its commands are in the table too.

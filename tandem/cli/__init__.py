@@ -43,7 +43,6 @@ VERBS = {
         "Decrypt payloads for Temporal's page and command line.", "tandem.cli.codec_server:codec_server", "local"
     ),
     "tenants": Verb("List, show, set and check what tenants may use.", "tandem.cli.tenants:app"),
-    "redis": Verb("Print the users that Redis needs, with what each process may do.", "tandem.cli.redis:app"),
     "spend": Verb("Sum up what requests have cost, by tenant and day.", "tandem.cli.spend:spend"),
     "trace": Verb("Show what a request cost, from its trace in Jaeger.", "tandem.cli.trace:app"),
     "check": Verb("Check an installed system with two real requests.", "tandem.cli.check:check"),

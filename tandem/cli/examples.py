@@ -104,10 +104,6 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "tandem tenants set acme usd_per_day=none",
     ),
     "tenants check": ("tandem tenants check --file tenants.json",),
-    "redis users": (
-        "tandem redis users --passwords secrets > users.acl",
-        "tandem redis users --passwords secrets --version 6 --json",
-    ),
     "spend": (
         "tandem spend",
         "tandem spend --by tenant,day --since 2026-11-01",

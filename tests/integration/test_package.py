@@ -83,9 +83,7 @@ def test_doctor_of_the_client_looks_at_a_stack_that_another_installation_runs(ow
     assert "see `tandem logs http-gateway`" in done.stdout
 
 
-@pytest.mark.parametrize(
-    "words", ["profiles", "keys list", "tenants list", "redis users", "spend", "trace cost --last 1", "check"]
-)
+@pytest.mark.parametrize("words", ["profiles", "keys list", "tenants list", "spend", "trace cost --last 1", "check"])
 def test_no_verb_of_the_client_needs_a_package_that_is_not_there(own: BareEnvironment, words: str) -> None:
     done = own.tandem(*words.split(), TANDEM_ADDRESS="127.0.0.1:1", HOME=str(own.folder))
     assert "Traceback" not in done.stderr

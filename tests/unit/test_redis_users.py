@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-import json
+import hashlib
+import re
+import subprocess
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner
 
 from tandem.access.redis_users import USERS, RedisUsersError, acl_lines, passwords_in, user_of
-from tandem.cli import app
 from tandem.local.layout import OWN_PROCESSES
+from tandem.paths import REPOSITORY
+from tests.tables import assert_file
+
+FILE = REPOSITORY / "deploy" / "redis-users.acl"
 
 
 def test_each_process_that_uses_redis_has_a_user_and_no_other() -> None:
@@ -50,10 +54,32 @@ def test_no_user_may_run_all_commands_or_touch_all_keys() -> None:
         assert words[0] == "resetchannels"
 
 
-def test_the_command_prints_the_file_and_where_the_passwords_are(tmp_path: Path) -> None:
-    folder = tmp_path / "secrets"
-    printed = CliRunner().invoke(app, ["redis", "users", "--passwords", str(folder)])
-    assert printed.exit_code == 0, printed.output
-    assert printed.output.splitlines() == acl_lines(passwords_in(folder), 7)
-    found = json.loads(CliRunner().invoke(app, ["redis", "users", "--passwords", str(folder), "--json"]).output)
-    assert found["password_files"]["tandem-worker"] == str(folder / "worker")
+def test_the_file_for_an_operators_redis_has_the_users_of_the_table() -> None:
+    """Each digest is a word that no Redis takes, until an operator replaces it."""
+    passwords = {user.process: f"password of {user.process}" for user in USERS}
+    text = "\n".join([*acl_lines(passwords, 7), ""])
+    for process, password in passwords.items():
+        text = text.replace(digest(password), f"SHA256-OF-{process}")
+    assert_file(FILE, text)
+
+
+def test_the_commands_of_the_page_fill_the_file_in(tmp_path: Path) -> None:
+    page = (REPOSITORY / "docs" / "redis.md").read_text()
+    [script] = re.findall(r"^```sh\n(umask .*?)^```", page, re.MULTILINE | re.DOTALL)
+    (tmp_path / "deploy").symlink_to(REPOSITORY / "deploy")
+    subprocess.run(["bash", "-euo", "pipefail", "-c", script], cwd=tmp_path, check=True)
+    passwords = {file.name: file.read_text() for file in (tmp_path / "secrets").iterdir()}
+    assert passwords.keys() == {user.process for user in USERS}
+    assert {len(password) for password in passwords.values()} == {64}
+    assert len(set(passwords.values())) == len(USERS)
+    assert {file.stat().st_mode & 0o077 for file in (tmp_path / "secrets").iterdir()} == {0}
+    assert (tmp_path / "users.acl").read_text().splitlines() == acl_lines(passwords, 7)
+
+
+def test_the_file_without_its_r_is_for_redis_6() -> None:
+    passwords = {user.process: user.process for user in USERS}
+    assert [line.replace("%R~", "~") for line in acl_lines(passwords, 7)] == acl_lines(passwords, 6)
+
+
+def digest(password: str) -> str:
+    return hashlib.sha256(password.encode()).hexdigest()

@@ -1,5 +1,5 @@
-"""What each user may do in Redis: docs/redis.md has the tables of tandem/access/redis_users.py, and a real server
-keeps to them.
+"""What each user may do in Redis: docs/redis.md has the keys of tandem/access/redis_users.py, and a real server
+keeps to them and to the commands.
 """
 
 from __future__ import annotations
@@ -61,15 +61,6 @@ def may(user: RedisUser, key: str) -> str:
 def test_the_page_has_the_keys_that_each_user_reaches() -> None:
     rows = [[f"`{key}`", *(may(user, key) or "no" for user in USERS)] for key in (*KEYS, *ACCOUNTS, *OTHERS)]
     assert_table("redis.md", "keys of each user", ["key", *(f"`{user.name}`" for user in USERS)], rows)
-
-
-def test_the_page_has_the_commands_of_each_user() -> None:
-    # `script|load` has what separates the cells of a table.
-    rows = [
-        [f"`{user.name}`", " ".join(f"`{command.replace('|', ' ')}`" for command in sorted({*user.commands}))]
-        for user in USERS
-    ]
-    assert_table("redis.md", "commands of each user", ["user", "commands"], rows)
 
 
 def test_every_command_of_a_user_is_tried() -> None:
