@@ -26,7 +26,7 @@ PROCESSES = (
     ),
     ("Redis", "Gateway, worker and the models' services.", "services.shared.process.redis:RedisSettings"),
     ("Gateway", "", "services.gateway.__main__:GatewaySettings"),
-    ("Who may call", "Gateway and codec server.", "services.shared.identity.authentication:IdentitySettings"),
+    ("Who may call", "The gateway.", "services.shared.identity.authentication:IdentitySettings"),
     ("HTTP gateway", "", "services.http_gateway.__main__:HttpGatewaySettings"),
     ("Worker", "", "workflows.worker:WorkerSettings"),
     (
@@ -36,7 +36,6 @@ PROCESSES = (
     ),
     ("Sufficiency scorer", "", "services.sufficiency_scorer.__main__:ScorerSettings"),
     ("Answer checker", "", "services.answer_checker.checker:CheckerSettings"),
-    ("Codec server", "", "services.codec_server.__main__:CodecServerSettings"),
 )
 HEAD = """<!-- Written by `make tables` from the code. -->
 

@@ -20,7 +20,6 @@ SERVICES = (
     "sufficiency_scorer",
     "slm_executor",
     "answer_checker",
-    "codec_server",
 )
 SHARED = {f"services.shared.{room}" for room in ("process", "request_log", "observability", "sealing")}
 ENGINE = {"services.models.engine", "services.models.engine.loop"}
@@ -94,7 +93,6 @@ ARROWS: dict[str, set[str]] = {
         "tandem.openai",  # what of a body is passed on
     },
     "services.http_gateway": {*BASE, *SHARED, "tandem.openai", "services.shared.identity"},
-    "services.codec_server": {*BASE, *SHARED, "services.shared.identity"},
     "services.insight_generator": {*BASE, *SHARED, *MODELS},
     "services.slm_executor": {*BASE, *SHARED, *MODELS},
     "services.model_apis": {

@@ -39,9 +39,6 @@ VERBS = {
     "logs": Verb("Print the logs of the local stack.", "tandem.cli.stack:logs", "local"),
     "models": Verb("Download and list models.", "tandem.cli.models:app", "models"),
     "keys": Verb("Make, list and revoke API keys.", "tandem.cli.keys:app"),
-    "codec-server": Verb(
-        "Decrypt payloads for Temporal's page and command line.", "tandem.cli.codec_server:codec_server", "local"
-    ),
     "tenants": Verb("List, show, set and check what tenants may use.", "tandem.cli.tenants:app"),
     "spend": Verb("Sum up what requests have cost, by tenant and day.", "tandem.cli.spend:spend"),
     "trace": Verb("Show what a request cost, from its trace in Jaeger.", "tandem.cli.trace:app"),

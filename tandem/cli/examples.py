@@ -90,10 +90,6 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "bench": ("tandem bench stop", "tandem bench report"),
     "check": ("tandem check", "tandem check --jaeger http://127.0.0.1:16686"),
     "keys create": ("tandem keys create acme", "tandem keys create operations --role admin --file keys.json"),
-    "codec-server": (
-        "tandem codec-server",
-        "tandem codec-server --host 0.0.0.0 --origin https://temporal.example.com",
-    ),
     "keys list": ("tandem keys list", "tandem keys list --json"),
     "keys revoke": ("tandem keys revoke KEY",),
     "tenants list": ("tandem tenants list", "tandem tenants list --json"),

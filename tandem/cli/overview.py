@@ -12,7 +12,7 @@ GROUPS = {
     "Run it on this machine": ("up", "down", "status", "logs", "models", "doctor", "version"),
     "Choose a pair of models": ("plan", "prices", "profile"),
     "Train its stop rule": ("collect", "train", "calibrate", "eval", "bench"),
-    "Operate it for others": ("check", "promises", "keys", "tenants", "spend", "trace", "codec-server"),
+    "Operate it for others": ("check", "promises", "keys", "tenants", "spend", "trace"),
 }
 
 

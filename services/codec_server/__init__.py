@@ -1,1 +1,0 @@
-"""Temporal's remote codec: decrypts payloads for Temporal's page and command line, and for an admin only."""
