@@ -11,7 +11,7 @@ from services.models.without_engine import check_schema, check_tool_schemas
 from services.shared.bounded.calls import BoundedCalls, Busy, Refused, TooCostly
 from services.shared.checks.api import Check
 from services.shared.checks.built_in import JSON_SCHEMA
-from services.shared.checks.calls import WITH_SCHEMA, CallCheck, schema_in
+from services.shared.checks.calls import CallCheck, schema_in
 from services.shared.checks.registry import applies, find_check, validate
 from tandem.method.conversation import TASKS, Kind, kind_of
 from tandem.method.errors import InvalidArgument, ResourceExhausted
@@ -69,7 +69,7 @@ async def check_schemas(request: SolveRequest) -> None:
         await check_tool_schemas(request.tools, request.json_schema)
     for spec in request.checks:
         if schema := schema_in(spec).strip():
-            await _check_argument(WITH_SCHEMA.get(spec.name, JSON_SCHEMA), schema)
+            await _check_argument(JSON_SCHEMA, schema)
 
 
 async def check_passed_schemas(schemas: Collection[dict[str, Any]], request: SolveRequest) -> None:
@@ -89,7 +89,7 @@ def _compares_models(profile: Profile, kind: Kind) -> bool:
 
 
 def _is_schema(spec: CheckSpec) -> bool:
-    return spec.name in WITH_SCHEMA and bool(spec.argument.strip())
+    return spec.name == JSON_SCHEMA.name and bool(spec.argument.strip())
 
 
 def check_call_checks(request: SolveRequest) -> None:
@@ -132,4 +132,4 @@ async def _check_argument(check: Check, schema: str) -> None:
 @cache
 def _calls() -> BoundedCalls:
     """Of this process; its helper starts with the first check of this kind."""
-    return BoundedCalls([check.validate.__module__ for check in WITH_SCHEMA.values()])
+    return BoundedCalls([JSON_SCHEMA.validate.__module__])

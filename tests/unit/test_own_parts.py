@@ -9,34 +9,38 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from services.shared.checks.registry import checks, find_check
+from services.shared.checks.registry import applies, checks, find_check, known_names, validate
 from services.sufficiency_scorer.scorer_inputs import WIDTH, ScorerInputs, bag_of_words
 from services.sufficiency_scorer.scorers import make_scorer
 from tandem.local.models import catalogue
+from tandem.method.errors import InvalidArgument
 from tandem.method.evidence.checks import CheckSpec, Verdict
 from tandem.method.profile.profile import load_profile
 
-OWN = Path(__file__).parents[2] / "examples" / "own"
+EXAMPLES = Path(__file__).parents[2] / "examples"
+OWN, CHECKS = EXAMPLES / "own", EXAMPLES / "checks"
 
 
-def install(folder: Path) -> None:
-    """As an installer lays the package out: its module, and its entry points."""
-    project = tomllib.loads((OWN / "pyproject.toml").read_text())["project"]
-    information = folder / "own_parts-1.0.dist-info"
+def install(package: Path, folder: Path) -> None:
+    """As an installer lays the package out: its modules, and its entry points."""
+    project = tomllib.loads((package / "pyproject.toml").read_text())["project"]
+    information = folder / f"{project['name'].replace('-', '_')}-1.0.dist-info"
     information.mkdir()
-    (information / "METADATA").write_text("Metadata-Version: 2.1\nName: own-parts\nVersion: 1.0\n")
+    (information / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {project['name']}\nVersion: 1.0\n")
     lines = [
         line
         for group, entries in project["entry-points"].items()
         for line in (f"[{group}]", *(f"{name} = {target}" for name, target in entries.items()))
     ]
     (information / "entry_points.txt").write_text("\n".join(lines) + "\n")
-    (folder / "own_parts.py").write_text((OWN / "own_parts.py").read_text())
+    for module in package.glob("*.py"):
+        (folder / module.name).write_text(module.read_text())
 
 
 @pytest.fixture
 def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    install(tmp_path)
+    install(OWN, tmp_path)
+    install(CHECKS, tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
     checks.cache_clear()
     yield
@@ -70,6 +74,15 @@ def test_the_profile_of_the_example_has_all_its_parts() -> None:
     compare = find_check(CheckSpec.parse(name)).compare
     assert compare is not None
     assert compare("", "4", "").verdict is Verdict.PASS
+
+
+@pytest.mark.usefixtures("installed")
+def test_the_two_checks_of_the_example_are_found_by_name_and_refuse_a_wrong_argument() -> None:
+    assert {"sql", "quotes"} <= set(known_names())
+    assert applies(CheckSpec("sql", '{"setup": "", "other": "SELECT 1"}'), "Which towns?", "code")
+    for spec in (CheckSpec("sql", "{}"), CheckSpec("quotes", "{}")):
+        with pytest.raises(InvalidArgument, match=spec.name):
+            validate(spec)
 
 
 def test_a_package_cannot_replace_a_built_in_scorer(monkeypatch: pytest.MonkeyPatch) -> None:

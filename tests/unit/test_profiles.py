@@ -124,7 +124,7 @@ def test_a_profile_whose_trials_or_tasks_contradict_each_other_is_refused(
 
 @pytest.mark.parametrize(
     ("kind", "next_step"),
-    [("code", "python_agreement in checks.code"), ("sql", "the check `sql`"), ("chat", "the large model answers")],
+    [("code", "python_agreement in checks.code"), ("chat", "the large model answers")],
 )
 def test_a_kind_that_agreement_does_not_compare_is_refused_with_the_next_step(kind: str, next_step: str) -> None:
     with pytest.raises(ValueError, match=next_step):

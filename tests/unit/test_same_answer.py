@@ -86,7 +86,6 @@ def test_calls_that_are_kept_as_their_normal_form_are_compared_with_calls() -> N
         ("json", "one", "one", None),
         ("program", "def f(): pass", "def f(): pass\n", True),
         ("program", "def f(): pass", "def F(): pass", None),
-        ("sql", "SELECT 1", "SELECT 1.0", None),
         ("text", "A  poem.", "a poem", True),
         ("text", "A poem.", "Another one.", None),
     ],

@@ -1,4 +1,4 @@
-"""The check `sql`: told right from wrong on 40 tasks, and nothing but reading, within limits."""
+"""The check `sql` of examples/checks: told right from wrong on 40 tasks, and nothing but reading, within limits."""
 
 from __future__ import annotations
 
@@ -9,11 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from examples.checks.sql_check import SQL, compare_sql
 from services.shared.checks.api import Compared
-from services.shared.checks.registry import validate
-from services.shared.checks.sql import compare_sql
-from tandem.method.errors import InvalidArgument
-from tandem.method.evidence.checks import CheckSpec, Verdict
+from tandem.method.evidence.checks import Verdict
 from tests.sql_tasks import SHOP, TASKS
 
 NAMES = "SELECT name FROM customer"
@@ -86,12 +84,12 @@ def test_order_numbers_and_repeated_rows_are_compared_as_asked() -> None:
         '{"setup": ""}',
         '{"setup": "", "other": "", "expected": []}',
         '{"setup": "", "expected": [1]}',
-        '{"setup": "", "other": "", "engine": "x"}',
+        '{"setup": "", "other": "", "engine": "duckdb"}',
     ],
 )
 def test_what_is_no_task_is_refused_before_a_request_begins(argument: str) -> None:
-    with pytest.raises(InvalidArgument):
-        validate(CheckSpec("sql", argument or " "))
+    with pytest.raises(ValueError, match=r"JSON|setup|expected|ordered"):
+        SQL.validate(argument)
 
 
 # -- limits and escapes -----------------------------------------------------------------------------------------------

@@ -14,12 +14,9 @@ from typing import Any
 
 from services.shared.checks.api import Check, Compared, failed, passed, unknown
 from services.shared.checks.built_in import CHOICE, JSON_SCHEMA, REGEX
-from services.shared.checks.quotes import QUOTES
 from tandem.method.evidence.checks import CALL, CheckSpec, Verdict
 
 _INNER = {check.name: check for check in (JSON_SCHEMA, REGEX, CHOICE)}
-WITH_SCHEMA = {check.name: check for check in (JSON_SCHEMA, QUOTES)}
-"""Checks whose argument is a JSON schema. To validate one may take minutes, so a request's is tried within limits."""
 _FORM = "give it as TOOL:CHECK:ARGUMENT or TOOL/NAME:CHECK:ARGUMENT"
 
 
@@ -52,9 +49,11 @@ def _validate(argument: str) -> None:
 
 
 def schema_in(spec: CheckSpec) -> str:
-    """The JSON schema that a check compares with, its own or one of calls; empty without one. Raises ValueError."""
+    """The JSON schema that a check compares with, its own or one of calls; empty without one. To validate one may take
+    minutes, so a request's is tried within limits. Raises ValueError.
+    """
     inner = CallCheck.parse(spec.argument).check if spec.name == CALL else spec
-    return inner.argument if inner.name in WITH_SCHEMA else ""
+    return inner.argument if inner.name == JSON_SCHEMA.name else ""
 
 
 def _compare(question: str, answer: str, argument: str) -> Compared:

@@ -10,8 +10,6 @@ from services.shared.checks.api import Check
 from services.shared.checks.built_in import BUILT_IN
 from services.shared.checks.calls import CALL_CHECK
 from services.shared.checks.python_agreement import PYTHON_AGREEMENT
-from services.shared.checks.quotes import QUOTES
-from services.shared.checks.sql import SQL
 from tandem.method.conversation import Task
 from tandem.method.errors import InvalidArgument
 from tandem.method.evidence.checks import AGREEMENT, CheckSpec, agreement
@@ -24,7 +22,7 @@ UNKNOWN_CHECK = "UNKNOWN_CHECK"
 def checks() -> dict[str, Check]:
     """Every check that an answer's process can run. A package cannot replace a built-in one."""
     found = {entry.name: _as_check(entry.name, entry.load()) for entry in entry_points(group=GROUP)}
-    return found | {check.name: check for check in (*BUILT_IN, CALL_CHECK, PYTHON_AGREEMENT, SQL, QUOTES)}
+    return found | {check.name: check for check in (*BUILT_IN, CALL_CHECK, PYTHON_AGREEMENT)}
 
 
 def add_remote(names: Iterable[str]) -> None:

@@ -17,7 +17,7 @@ from typing import Any, Literal
 from tandem.method.conversation import Kind
 from tandem.method.tools import Call, Tool
 
-Form = Literal["calls", "answer", "option", "json", "program", "sql", "text"]
+Form = Literal["calls", "answer", "option", "json", "program", "text"]
 Answer = str | Sequence[Call]
 """A text; of the form `calls` the calls, none where it calls nothing, or their normal form as a text (or a hash of
 it).
@@ -74,7 +74,7 @@ def answer_kind(kind: Kind, tools: Sequence[Tool] = (), json_schema: str = "") -
 
 
 def same(kind: AnswerKind, one: Answer, other: Answer, equal: Equal | None = None) -> bool | None:
-    """None: nothing here tells. Programs and queries of other texts are run by the checks `python_agreement` and `sql`.
+    """None: nothing here tells. Programs of other texts are run by the check `python_agreement`.
 
     `equal` compares final answers of other texts: math-verify in the lab (lab.training.final_answers), which takes as
     long as a model's text makes it take; without it `is_same_value`.
@@ -82,7 +82,7 @@ def same(kind: AnswerKind, one: Answer, other: Answer, equal: Equal | None = Non
     first, second = normal_form(kind, one), normal_form(kind, other)
     if first == second:
         return True if first else None
-    if kind.form in ("program", "sql", "text"):
+    if kind.form in ("program", "text"):
         return None
     if kind.form != "answer":
         return False
@@ -98,7 +98,7 @@ def normal_form(kind: AnswerKind, answer: Answer) -> str:
         return _json(text, kind.json_schema)
     if kind.form == "option":
         return choice(text) or plain(text)
-    if kind.form in ("program", "sql"):
+    if kind.form == "program":
         return text.strip()
     return plain(text) if kind.form == "answer" else " ".join(text.split()).casefold().rstrip(".")
 

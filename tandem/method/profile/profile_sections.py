@@ -19,7 +19,6 @@ _Tried = Literal["answer", "code", "chat", "json", "tools"]
 _BY_TRIALS = "; trial.stages = [0] then compares what the small models answer, one after the other"
 _ELSEWHERE = {
     "code": f"programs are compared by running them, with python_agreement in checks.code{_BY_TRIALS}",
-    "sql": f"queries are compared by running them, with the check `sql` of a request{_BY_TRIALS}",
     "chat": "two free texts that say the same are no evidence; the large model answers",
 }
 

@@ -71,13 +71,12 @@ async def test_a_costly_schema_is_a_bad_request_for_every_client(hardy: Hardy, e
     assert "$.multipleOf" in error["message"]
 
 
-@pytest.mark.parametrize("check", ["json_schema", "quotes"])
-async def test_a_costly_schema_of_a_check_is_a_bad_request(hardy: Hardy, check: str) -> None:
+async def test_a_costly_schema_of_a_check_is_a_bad_request(hardy: Hardy) -> None:
     old = json.dumps(AWKWARD["values that an old draft compares in pairs"])
     for schema, words in ((old, "too costly"), ('{"type": 3}', "no JSON schema"), ("{", "no JSON schema")):
         began = time.monotonic()
         with pytest.raises(RequestError, match=words) as refused:
-            await ask(hardy.system, QUESTION, checks=[f"{check}:{schema}"])
+            await ask(hardy.system, QUESTION, checks=[f"json_schema:{schema}"])
         assert (refused.value.code, refused.value.field) == (grpc.StatusCode.INVALID_ARGUMENT, "checks")
         assert time.monotonic() - began < SECONDS
 
