@@ -68,6 +68,16 @@ def test_a_broken_profile_says_where(tmp_path: Path, old: str, new: str, message
         load_profile("broken", (tmp_path,))
 
 
+def test_a_profile_of_0_2_0_that_has_measured_figures_is_loaded_as_one_without_them(tmp_path: Path) -> None:
+    text = (SHIPPED / "deepseek-r1-32b-7b" / "profile.toml").read_text()
+    (tmp_path / "mine").mkdir()
+    file = tmp_path / "mine" / "profile.toml"
+    file.write_text(text)
+    without = load_profile("mine", (tmp_path,))
+    file.write_text(f'{text}\n[measured]\ndata = "HumanEval"\nn = 164\n')
+    assert load_profile("mine", (tmp_path,)) == without
+
+
 def test_an_unknown_profile_names_the_known_ones() -> None:
     with pytest.raises(NotFound, match=r"qwen2\.5-coder-1\.5b-0\.5b"):
         load_profile("nobody", (SHIPPED,))
