@@ -141,7 +141,9 @@ async def cancel(*handles: workflow.ActivityHandle[Any]) -> None:
 
 
 def cause_of(error: FailureError) -> str:
-    return str(error.cause) if error.cause else str(error)
+    """The message of what caused it, without the type that Temporal puts before it."""
+    cause = error.cause or error
+    return cause.message if isinstance(cause, FailureError) and cause.message else str(cause)
 
 
 def detail_of(error: ActivityError, kind: type[T]) -> T | None:

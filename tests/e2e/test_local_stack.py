@@ -83,9 +83,14 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]
         process.kill()
 
 
-def test_ask_prints_the_answer_alone_in_a_pipe(local: LocalStack) -> None:
-    done = tandem("ask", r"[ms=5 scores=16:0.9 slm=\boxed{4}_ slm_eos=12] what?")
-    assert (done.returncode, done.stdout, done.stderr) == (0, "4\n", "")
+def test_ask_prints_what_was_written_alone_in_a_pipe_and_its_final_value_where_that_is_wanted(
+    local: LocalStack,
+) -> None:
+    question = r"[ms=5 scores=16:0.9 slm=\boxed{4}_ slm_eos=12] what?"
+    done = tandem("ask", question)
+    assert (done.returncode, done.stdout.strip(), done.stderr) == (0, "x" * 16 + r"\boxed{4}", "")
+    final = tandem("ask", "--final", question)
+    assert (final.returncode, final.stdout, final.stderr) == (0, "4\n", "")
 
 
 def test_ask_prints_the_stages_the_stop_and_the_bill_where_they_are_wanted(local: LocalStack) -> None:

@@ -223,6 +223,10 @@ async def test_a_thread_is_refused_so_that_clients_go_on_without_one(http: httpx
     assert error["details"] == {"error_code": "thread_unsupported_request", "unsupported": ["thread"]}
 
 
-async def test_an_error_in_a_stream_is_an_event(http: httpx.AsyncClient) -> None:
-    last = (await events(http, user("[fail=slm scores=0:0.9]")))[-1]
-    assert (last["type"], last["error"]["type"]) == ("error", "overloaded_error")
+async def test_what_fails_before_its_first_text_has_a_status_in_a_stream_too(http: httpx.AsyncClient) -> None:
+    reply = await ask(http, user("[fail=slm scores=0:0.9]"), stream=True)
+    assert (reply.status_code, reply.json()["type"], reply.json()["error"]["type"]) == (
+        503,
+        "error",
+        "overloaded_error",
+    )

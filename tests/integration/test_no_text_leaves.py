@@ -85,9 +85,8 @@ def conversation(word: str) -> list[dict[str, str]]:
         ("[llm={word} slm=no slm_eos=3 llm_eos=3] {word}", {"checks": ["choice:{word}x"]}),
         ('def f(x):\n    """{word}\n    >>> f("{word}")\n    1\n    """\n', {"code": True}),
         ("[fail=score slm={word} slm_eos=20] {word}", {}),
-        ("[fail=llm slm={word} slm_eos=20] {word}", {}),
     ],
-    ids=["answered", "checked", "failed checks", "code", "failing scorer", "failing large model"],
+    ids=["answered", "checked", "failed checks", "code", "failing scorer"],
 )
 async def test_an_answered_request_leaves_no_text(
     system: System, watched: Watched, question: str, options: dict[str, Any]
@@ -107,9 +106,12 @@ async def test_a_conversation_leaves_no_text(system: System, watched: Watched) -
     assert watched.leaks() == []
 
 
-async def test_a_request_that_no_model_answers_leaves_no_text(system: System, watched: Watched) -> None:
+@pytest.mark.parametrize(("role", "options"), [("slm", {"max_llm_tokens": 0}), ("llm", {})])
+async def test_a_request_that_no_model_answers_leaves_no_text(
+    system: System, watched: Watched, role: str, options: dict[str, Any]
+) -> None:
     with pytest.raises(RequestError):
-        await ask(system, f"[fail=slm] {watched.word}", max_llm_tokens=0)
+        await ask(system, f"[fail={role}] {watched.word}", **options)
     assert watched.leaks() == []
 
 

@@ -133,7 +133,9 @@ async def test_a_stage_that_was_scored_is_answered_from_where_the_large_model_is
     async with open_channel(finishing_system.generator_address) as channel:
         stub = insight_pb2_grpc.InsightGeneratorStub(channel)
         request_id, last = uuid4().hex, None
-        async for event in finishing_system.client.solve("[llm_hold=20 slm_eos=5]", request_id=request_id):
+        async for event in finishing_system.client.solve(
+            "[llm_hold=20 slm_eos=5 scores=0:0.1,16:0.5]", request_id=request_id
+        ):
             if isinstance(event, Scored) and event.stage == 1:
                 await stub.Abort(
                     execution_pb2.AbortRequest(request_id=request_id, decided_at_unix_ms=time.time() * 1000)

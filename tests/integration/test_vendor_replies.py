@@ -83,8 +83,8 @@ async def test_what_only_the_large_model_was_to_follow_is_named_where_a_small_on
 ) -> None:
     vendor = CachingApi()
     sent = {
-        "model": "scripted-own-anthropic", "max_tokens": 30, "thinking": {"type": "adaptive"},
-        "messages": [{"role": "user", "content": "[slm=small_ slm_eos=5 scores=0:0.9]"}],
+        "model": "scripted-own-anthropic@0.5", "max_tokens": 30, "thinking": {"type": "adaptive"},
+        "messages": [{"role": "user", "content": "[slm=small_ slm_eos=6 scores=0:0.9]"}],
     }  # fmt: skip
     async with pair("anthropic", vendor.answer, tmp_path, redis_url, temporal_address) as (http, api):
         small = await http.post("/v1/messages", json=sent)

@@ -3,7 +3,7 @@ import { h } from "./vendor/preact.js";
 import htm from "./vendor/htm.js";
 
 export { render } from "./vendor/preact.js";
-export { useEffect, useMemo, useRef, useState } from "./vendor/preact-hooks.js";
+export { useEffect, useLayoutEffect, useMemo, useRef, useState } from "./vendor/preact-hooks.js";
 const make = htm.bind(h);
 const spaced = new WeakMap(); // htm knows a template by its list of strings
 

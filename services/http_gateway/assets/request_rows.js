@@ -1,6 +1,6 @@
 // The rows of the list of requests: what was asked, what became of it, and how a keyboard moves through them.
 import { ending, percent, time, usdColumn, words } from "./format.js";
-import { html, useEffect, useRef, useState } from "./html.js";
+import { html, useLayoutEffect, useRef, useState } from "./html.js";
 
 const HEADS = ["Started", "Question", "Profile", "Tenant", "State", "Stage", "USD", "Saved"];
 
@@ -18,7 +18,7 @@ export function matching(requests, search) {
 export function Rows({ requests }) {
   const [current, setCurrent] = useState("");
   const table = useRef(null);
-  useEffect(() => {
+  useLayoutEffect(() => {  // before the rows are painted: who sees them can use the keys
     const step = (event) => move(event, table.current);
     addEventListener("keydown", step);
     return () => removeEventListener("keydown", step);
