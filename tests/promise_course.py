@@ -87,7 +87,7 @@ def said_by_blocks(losses: Sequence[float], size: int = 100) -> int | None:
 
 
 def main(runs: int = 200) -> None:
-    """Print how often each rule refutes a promise of 5 %, and after how many outcomes of the drift. It takes minutes."""
+    """Print how often each rule refutes a promise of 5 %, and how many outcomes of the drift that takes (minutes)."""
     random = Random(1)
     for shares in ([(0.05, 4000)], [(0.10, 4000)], [(0.03, 1000), (0.15, 3000)], [(0.03, 1000), (0.10, 3000)]):
         begins = sum(count for _, count in shares[:-1])
