@@ -118,6 +118,9 @@ class TandemService(tandem_pb2_grpc.TandemServiceServicer):
                 except Exception:
                     if is_admitted:  # else the id may be somebody else's
                         reader.leave(request.request_id, keep_running=request.keep_running)
+                    else:
+                        turn.end()
+                        await self.look_ups.slow_down(request.tenant, request.ByteSize())
                     raise
 
     @takes_turn

@@ -186,6 +186,22 @@ async def test_a_tenants_look_ups_keep_a_pace_after_a_burst_and_those_that_wait_
     assert pace._reserved("loud") == 0.0
 
 
+async def test_who_sends_large_bodies_that_are_refused_is_slowed_down_and_nobody_else(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clock, slept = _Clock(), list[float]()
+
+    async def sleep(seconds: float) -> None:
+        slept.append(seconds)
+
+    monkeypatch.setattr(module.asyncio, "sleep", sleep)
+    pace = module.Pace(per_minute=60, clock=clock)
+    for num_bytes in (16 * 1024, 8 * 16 * 1024, 3_000_000, 3_000_000):
+        await pace.slow_down("loud", num_bytes)
+    assert slept == [0.0, 4.0, 5.0, 5.0]  # within the burst, by its size, and no longer than this
+    assert pace._reserved("quiet") == 0.0
+
+
 async def test_a_pace_forgets_tenants_that_are_gone() -> None:
     clock = _Clock()
     pace = module.Pace(per_minute=60_000, clock=clock)

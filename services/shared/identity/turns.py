@@ -30,6 +30,8 @@ CALLS_PER_MINUTE = 1200
 fifth of the time of one.
 """
 _BURST_SECONDS, _MOST_AHEAD_SECONDS = 5.0, 5.0
+_BYTES_OF_A_CALL = 16 * 1024
+"""Of a body that is refused: receiving so much costs about as much as answering a look-up."""
 
 Sign = Callable[[], Coroutine[Any, Any, None]]
 """Waits until a request shows a sign of its work, or has ended."""
@@ -157,14 +159,28 @@ class Pace:
         """Raises LimitReached where calls wait for _MOST_AHEAD_SECONDS already."""
         await asyncio.sleep(self._reserved(tenant))
 
-    def _reserved(self, tenant: str) -> float:
-        """Seconds until the call may be served."""
+    async def slow_down(self, tenant: str, num_bytes: int) -> None:
+        """Before the refusal of a call of so many bytes is sent, at most _MOST_AHEAD_SECONDS: a caller that sends large
+        bodies which are refused costs no more than its pace, and others never wait.
+        """
         now = self._clock()
+        due = self._due(tenant, now) + self._interval * (num_bytes // _BYTES_OF_A_CALL)
+        self._next[tenant] = min(due, now + _MOST_AHEAD_SECONDS)
+        await asyncio.sleep(max(0.0, self._next[tenant] - now))
+
+    def _due(self, tenant: str, now: float) -> float:
+        """When the tenant's next call may be served; it is to be put back."""
         earliest = now - _BURST_SECONDS
         due = max(self._next.pop(tenant, earliest), earliest)
         for idle in list(islice(self._next, 2)):  # those that called least recently
             if self._next[idle] < earliest:
                 del self._next[idle]
+        return due
+
+    def _reserved(self, tenant: str) -> float:
+        """Seconds until the call may be served."""
+        now = self._clock()
+        due = self._due(tenant, now)
         ahead = due - now
         if ahead > _MOST_AHEAD_SECONDS:
             self._next[tenant] = due
@@ -196,6 +212,11 @@ class LookUps:
             await self._pace.keep(tenant)
         async with self._turns.turn(tenant):
             yield
+
+    async def slow_down(self, tenant: str, num_bytes: int) -> None:
+        """Before a body of so many bytes is refused."""
+        if self._pace and num_bytes >= _BYTES_OF_A_CALL:
+            await self._pace.slow_down(tenant, num_bytes)
 
 
 class _HasLookUps(Protocol):
