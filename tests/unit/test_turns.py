@@ -195,10 +195,10 @@ async def test_who_sends_large_bodies_that_are_refused_is_slowed_down_and_nobody
         slept.append(seconds)
 
     monkeypatch.setattr(module.asyncio, "sleep", sleep)
-    pace = module.Pace(per_minute=60, clock=clock)
+    pace = module.Pace(per_minute=60, clock=clock, jitter=iter((0.0, 0.0, 0.0, 1.0)).__next__)
     for num_bytes in (16 * 1024, 8 * 16 * 1024, 3_000_000, 3_000_000):
         await pace.slow_down("loud", num_bytes)
-    assert slept == [0.0, 4.0, 5.0, 5.0]  # within the burst, by its size, and no longer than this
+    assert slept == [0.0, 4.0, 30.0, 15.0]  # within the burst, by its size, no longer than this, and not together
     assert pace._reserved("quiet") == 0.0
 
 

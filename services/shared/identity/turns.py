@@ -8,6 +8,8 @@ mend that, since hardly anything waits in them.
 from __future__ import annotations
 
 import asyncio
+import math
+import random
 import time
 from collections import Counter, defaultdict, deque
 from collections.abc import AsyncIterator, Callable, Coroutine
@@ -30,6 +32,7 @@ CALLS_PER_MINUTE = 1200
 fifth of the time of one.
 """
 _BURST_SECONDS, _MOST_AHEAD_SECONDS = 5.0, 5.0
+_MOST_HELD_SECONDS, _SPREAD = 30.0, 0.5
 _BYTES_OF_A_CALL = 16 * 1024
 """Of a body that is refused: receiving so much costs about as much as answering a look-up."""
 
@@ -151,36 +154,39 @@ class Pace:
     waits, so that a program that asks one call after another is slowed down and not refused.
     """
 
-    def __init__(self, per_minute: int = CALLS_PER_MINUTE, clock: Callable[[], float] = time.monotonic) -> None:
-        self._per_minute, self._interval, self._clock = per_minute, 60 / per_minute, clock
+    def __init__(
+        self,
+        per_minute: int = CALLS_PER_MINUTE,
+        clock: Callable[[], float] = time.monotonic,
+        jitter: Callable[[], float] = random.random,
+    ) -> None:
+        self._per_minute, self._interval, self._clock, self._jitter = per_minute, 60 / per_minute, clock, jitter
         self._next: dict[str, float] = {}  # when the tenant's next call is due, by a pace without bursts
+        self._held: dict[str, float] = {}  # until when the refusals of its large bodies are held
 
     async def keep(self, tenant: str) -> None:
         """Raises LimitReached where calls wait for _MOST_AHEAD_SECONDS already."""
         await asyncio.sleep(self._reserved(tenant))
 
     async def slow_down(self, tenant: str, num_bytes: int) -> None:
-        """Before the refusal of a call of so many bytes is sent, at most _MOST_AHEAD_SECONDS: a caller that sends large
-        bodies which are refused costs no more than its pace, and others never wait.
+        """Before the refusal of a call of so many bytes is sent, at most _MOST_HELD_SECONDS: a caller that sends large
+        bodies which are refused costs no more than its pace, and others never wait. Those of a flood are answered at
+        moments that differ, so that they do not come again together.
         """
         now = self._clock()
-        due = self._due(tenant, now) + self._interval * (num_bytes // _BYTES_OF_A_CALL)
-        self._next[tenant] = min(due, now + _MOST_AHEAD_SECONDS)
-        await asyncio.sleep(max(0.0, self._next[tenant] - now))
+        due = max(self._held.get(tenant, -math.inf), now - _BURST_SECONDS)
+        due = min(due + self._interval * (num_bytes // _BYTES_OF_A_CALL), now + _MOST_HELD_SECONDS)
+        self._held = {name: until for name, until in self._held.items() if until > now} | {tenant: due}
+        await asyncio.sleep(max(0.0, due - now) * (1 - _SPREAD * self._jitter()))
 
-    def _due(self, tenant: str, now: float) -> float:
-        """When the tenant's next call may be served; it is to be put back."""
+    def _reserved(self, tenant: str) -> float:
+        """Seconds until the call may be served."""
+        now = self._clock()
         earliest = now - _BURST_SECONDS
         due = max(self._next.pop(tenant, earliest), earliest)
         for idle in list(islice(self._next, 2)):  # those that called least recently
             if self._next[idle] < earliest:
                 del self._next[idle]
-        return due
-
-    def _reserved(self, tenant: str) -> float:
-        """Seconds until the call may be served."""
-        now = self._clock()
-        due = self._due(tenant, now)
         ahead = due - now
         if ahead > _MOST_AHEAD_SECONDS:
             self._next[tenant] = due
