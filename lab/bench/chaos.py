@@ -105,7 +105,7 @@ _TOKENS = ("generated", "generated, on no bill", "read, on no bill", "notes of l
 
 
 def _table(figures: Figures) -> str:
-    """How requests ended and what became of their tokens, in Markdown, for docs/benchmarks-details.md."""
+    """How requests ended and what became of their tokens, in Markdown, for docs/results.md."""
     kinds = {**figures["by_fault"], "all rounds": figures["all"]}
     endings = [
         (kind, sums["rounds"], *(sums["endings"].get(name, 0) for name in _ENDINGS[1:4]), sums["rounds_with_a_defect"])

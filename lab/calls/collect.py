@@ -32,7 +32,7 @@ from tandem.method.tokens import GREEDY, Sampling
 from tandem.paths import DEFAULT_PROFILE, models_folder, profile_folders
 
 _ENGINE = "llamacpp"
-_WIDTH = 3  # so that both models work at once; more streams write no faster (docs/benchmarks.md)
+_WIDTH = 3  # so that both models work at once; more streams write no faster
 _MAX_TOKENS, _KV_TOKENS = 512, 1 << 14
 _SAMPLES, _TEMPERATURE = 2, 0.8
 

@@ -1,5 +1,5 @@
-"""What the pair saves on the engine that ships, as a table of docs/benchmarks.md and a short one in README.md: `make
-savings`; and the same of the answers in int8, as another table of docs/benchmarks.md: `make report`.
+"""What the pair saves on the engine that ships, as a table of docs/results.md and a short one in README.md: `make
+savings`; and the same of the answers in int8, as another table of docs/results.md: `make report`.
 
 `python -m lab.training.savings savings|report REPORT DATA ...` reads REPORT/DATA.json, which `tandem eval` wrote; a
 data set without one is left out.
@@ -20,7 +20,7 @@ from lab.training.metrics import nothing_seen
 from lab.training.names import LLM_ALONE, OURS, SLM_ALONE
 
 _REPOSITORY = Path(__file__).parents[2]
-_README, _BENCHMARKS = _REPOSITORY / "README.md", _REPOSITORY / "docs" / "benchmarks.md"
+_README, _RESULTS = _REPOSITORY / "README.md", _REPOSITORY / "docs" / "results.md"
 _KINDS = {
     "humaneval": "functions, most with several examples (HumanEval)",
     "mbpp_test": "functions with one example (MBPP test)",
@@ -133,7 +133,7 @@ def main() -> None:
     files = {data: Path(folder) / f"{data}.json" for data in names}
     reports = {data: json.loads(file.read_text()) for data, file in files.items() if file.is_file()}
     lines = table(reports, target)
-    _BENCHMARKS.write_text(inserted(_BENCHMARKS.read_text(), lines, target))
+    _RESULTS.write_text(inserted(_RESULTS.read_text(), lines, target))
     if target == "savings":
         _README.write_text(inserted(_README.read_text(), summary(reports)))
     print("\n".join(lines))

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Evaluate the shipped policy on the answers of the engine that ships, and write the table of savings into README.md and docs/benchmarks.md.
+# Evaluate the shipped policy on the answers of the engine that ships, and write the table of savings into README.md and docs/results.md.
 # With `collect` as a second argument: first ask the models what is missing (hours on two cores; an interrupted collection resumes).
 set -euo pipefail
 pair=$1

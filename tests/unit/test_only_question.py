@@ -116,7 +116,7 @@ def test_the_table_of_savings_has_both_models_alone_the_pair_and_a_lot_at_its_pr
 
 
 def test_the_tables_of_the_docs_have_a_lot_and_the_small_model_alone_for_each_data_set() -> None:
-    page = (REPOSITORY / "docs" / "benchmarks.md").read_text()
+    page = (REPOSITORY / "docs" / "results.md").read_text()
     report = REPOSITORY / "deploy" / "profiles" / DEFAULT_PROFILE / "report"
     judged = {"report": "gsm8k math_test mbpp_test humaneval extraction", "savings": "humaneval mbpp_test extraction"}
     for target, names in judged.items():

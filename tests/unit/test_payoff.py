@@ -22,7 +22,7 @@ from tandem.method.cost.cost import tflops_paper
 
 ROOT = Path(__file__).parents[2]
 RATIOS = (2, 3, 5, 10, 30)
-# The project's analysis (docs/simulations.md, When a pair pays), made by simulation: (small, large) -> AUROC -> % at
+# The project's analysis (docs/results.md, When a pair pays), made by simulation: (small, large) -> AUROC -> % at
 # each ratio.
 TABLE = {
     (0.28, 0.66): {0.8: (100, 100, 100, 100, 100), 0.95: (100, 100, 96, 86, 79)},

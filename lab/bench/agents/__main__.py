@@ -1,7 +1,7 @@
 """Each agent finishes a task of four turns on each protocol that it speaks, directly and through Tandem: `make agents`.
 
 Prints the table agent x protocol, and writes lab/bench/results/agents.json, from which
-docs/coding-agents-measured.md has it.
+docs/results.md has it.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The table of docs/coding-agents-measured.md, from the file of results."""
+"""The table of coding agents in docs/results.md, from the file of results."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from lab.bench.common import Figures
 from tandem.paths import REPOSITORY
 
-PAGE = REPOSITORY / "docs" / "coding-agents-measured.md"
+PAGE = REPOSITORY / "docs" / "results.md"
 BEGIN, END = "<!-- made by `make agents` -->", "<!-- until here -->"
 _HEAD = ("agent", "protocol", "finishes", "prompt cached: direct, Tandem", "USD: direct, Tandem", "added ms", "dropped",
          "refused")  # fmt: skip

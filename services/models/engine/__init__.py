@@ -2,7 +2,7 @@
 
 Several model processes share the cores of one machine. An OpenMP thread that spins while it waits takes a core from the
 other processes; one that sleeps needs 50 microseconds to wake up, hundreds of times per token. So a waiting thread
-spins for some ten microseconds and then sleeps (docs/benchmarks.md compares the three). Libraries read such variables
+spins for some ten microseconds and then sleeps (docs/results.md compares the three). Libraries read such variables
 once, when they are first imported, so they are set here; each program that starts a model process sets the same values.
 """
 

@@ -71,7 +71,7 @@ class Cluster(Layout):
             raise RuntimeError("the test cluster is up already: `python -m tests.e2e.k8s down` ends it")
         if missing := [program for program in _PROGRAMS if not shutil.which(program)]:
             raise RuntimeError(
-                f"the test cluster needs {', '.join(missing)}: docs/cluster-tests.md says what must be installed"
+                f"the test cluster needs {', '.join(missing)}: docs/results.md says what must be installed"
             )
         for folder in (self.pki, self.run / "log"):
             folder.mkdir(parents=True, exist_ok=True)
