@@ -1,7 +1,7 @@
 # `make help` lists every target. A new machine needs git, make and Python 3.11 or newer.
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
-.PHONY: bench-agreement agents bench-session bench-agents gpu-check release workflows buildx bench-endpoints bench-time-to-call calls calls-judged images kind-images paper pairs scaling-curves bench-conformance soak chaos bench-live chaos-short fuzz security audit browser lighthouse pictures docs bench-compare bench-fairness bench-batch bench-batch-real bench-checks package e2e-k8s jaeger litellm-proxy k8s-tools tables chart report collect savings collect-savings help setup develop models run test-all test unit integration e2e bench bench-stop bench-stop-real bench-orchestration bench-engine bench-scaling bench-weight peers bench-ledger cost-tree check lint fmt types protos protos-check histories clean bench-answers
+.PHONY: bench-agreement agents bench-agents gpu-check release workflows buildx bench-endpoints calls calls-judged images kind-images paper pairs chaos chaos-short fuzz security audit browser lighthouse pictures docs bench-compare bench-fairness package e2e-k8s jaeger litellm-proxy k8s-tools tables chart report collect savings collect-savings help setup develop models run test-all test unit integration e2e bench bench-stop bench-stop-real bench-orchestration bench-engine bench-scaling peers bench-ledger check lint fmt types protos protos-check histories clean
 
 # Where Python is told to keep no compiled code, each of a test run's thousands of processes compiles what it imports: more than half of a start.
 unexport PYTHONDONTWRITEBYTECODE
@@ -116,7 +116,7 @@ litellm-proxy: develop  ## install LiteLLM's proxy into the cache folder, in an 
 k8s-tools: develop  ## download kubectl, helm and promtool (Debian) into the cache folder (once)
 	@$(RUN) python -m tests.e2e.k8s.get_tools
 
-agents: develop  ## fourteen coding agents as people install them (npm, PyPI), each through Tandem and directly before a scripted vendor: the table of docs/coding-agents-measured.md (half an hour; ONLY=codex,aider)
+agents: develop  ## fourteen coding agents as people install them (npm, PyPI), each through Tandem and directly before a scripted vendor: the table in docs/results.md (half an hour; ONLY=codex,aider)
 	@UV=$(UV) $(RUN) python -m lab.bench.agents $(if $(ONLY),--only $(ONLY)) $(if $(JSON),--json)
 
 pairs: develop  ## compute docs/pairs.md, real pairs by published answers, from the facts again (seconds)
@@ -131,7 +131,7 @@ report: develop  ## train, calibrate and evaluate the default pair's stop rule f
 collect: models develop  ## collect what `make report` needs (a day on two cores; an interrupted run is resumed)
 	@$(RUN) lab/training/collect.sh $(PAIR)
 
-savings: develop  ## the table of savings on llama.cpp, the engine that ships, in README.md and docs/benchmarks.md (minutes)
+savings: develop  ## the table of savings on llama.cpp, the engine that ships, in README.md and docs/results.md (minutes)
 	@$(RUN) lab/training/savings.sh $(PAIR)
 
 collect-savings: models develop  ## collect what `make savings` needs (hours on two cores; an interrupted run is resumed)
@@ -152,11 +152,7 @@ tables: develop  ## write docs/settings.md, docs/openai-parameters.md, deploy/re
 chart: develop  ## generate the parts of the chart that repeat other files
 	@$(RUN) python -m deploy.chart
 
-cost-tree: models jaeger  ## draw docs/cost-tree.svg from a real trace of the real pair
-	@$(TANDEM) up --jaeger && { $(TANDEM) ask --request-id cost-tree-$$$$ --threshold 1=0 "$$Q" && sleep 2 && \
-	  $(TANDEM) trace cost cost-tree-$$$$ --svg docs/cost-tree.svg; result=$$?; $(TANDEM) down; exit $$result; }
-
-bench: bench-stop bench-orchestration bench-ledger bench-checks  ## all benchmarks that need no real model
+bench: bench-stop bench-orchestration bench-ledger  ## all benchmarks that need no real model
 
 K8S ?= $(HOME)/.cache/tandem/k8s
 K8S_LANES ?= 0
@@ -171,41 +167,18 @@ e2e-k8s: develop jaeger k8s-tools  ## test the chart on a real two-node cluster 
 	  $(K8S_RUN); result=$$?; \
 	  TANDEM_K8S=$(K8S) $(RUN) python -m tests.e2e.k8s down; exit $$result; }
 
-scaling-curves: develop  ## draw docs/scaling.svg: backlog, pods and latency of the last `make e2e-k8s`
-	@$(RUN) python -m lab.bench.drawing scaling
-
 gpu-check: develop  ## where there is an NVIDIA GPU: engines' promises on cuda and vllm, a stop, a bill, a long request, two GPUs; prints what to send back (MODEL=folder)
 	@$(RUN) python -m lab.bench.gpu_check $(if $(MODEL),--model $(MODEL))
 
 peers: models develop  ## install llama.cpp and vLLM for CPUs into the cache folder, to compare with (minutes)
 	@$(RUN) python -m lab.bench.peers
 
-bench-conformance: develop  ## the promises of engines, by name and engine, with how each ended: docs/conformance.md
-	@$(RUN) python -m lab.bench.conformance
-
-soak: develop  ## an hour and 20,000 requests: memory, descriptors, keys, database, latency; draws docs/soak.svg
-	@$(RUN) python -m lab.bench.soak
-
-bench-live: models develop jaeger  ## 30 functions live against the collected answers, and their bills against Jaeger (a quarter of an hour)
-	@$(RUN) python -m lab.bench.live
-
 bench-engine: peers  ## every engine for machines without a GPU, llama.cpp's own server and vLLM: speed, start, memory (two hours)
 	@$(TANDEM) models pull --engine transformers
 	@for model in slm llm; do $(RUN) python -m lab.bench.engine --model $$model || exit 1; done
 
-ENGINE ?= llamacpp
-ANSWERS_llamacpp = lab/bench/fixtures/humaneval-llamacpp.parquet
-ANSWERS_transformers = lab/training/collected/$(PAIR)/humaneval.parquet
-
-bench-answers: develop  ## do both models complete 40 functions here as they did elsewhere? ENGINE=llamacpp or transformers (a quarter of an hour)
-	@file=$$(mktemp -d)/humaneval.parquet && $(TANDEM) collect humaneval --engine $(ENGINE) --only-question --n 40 --width 4 --threads 2 --out $$file && \
-	  $(RUN) python -m lab.bench.answers $$file $(ANSWERS_$(ENGINE))
-
 bench-scaling: develop  ## requests per second at 1 to 64 concurrent requests, next to a bare Temporal workflow
 	@$(RUN) python -m lab.bench.scaling
-
-bench-weight: develop  ## what one request costs the system: Redis commands, Temporal events and actions, bytes, processor time by process
-	@$(RUN) python -m lab.bench.weight
 
 bench-ledger: develop  ## bills against generated tokens: 200 mixed requests, then the same with 20 processes killed
 	@$(RUN) python -m lab.bench.ledger
@@ -229,27 +202,11 @@ chaos-short: develop  ## a hundred faults of every kind under 280 requests, with
 fuzz: develop  ## 300 hostile inputs to each method and path, some 30,000 in all, and 5,000 replies of endpoints, while a bystander asks (ten minutes; CASES=4000 for more)
 	@TANDEM_FUZZ_CASES=$(or $(CASES),300) TANDEM_HOSTILE_REPLIES=417 $(RUN) pytest tests/integration/hostile tests/unit/test_hostile_endpoints.py
 
-bench-checks: develop  ## checks per second and their latency, from 1, 8 and 32 callers at once
-	@$(RUN) python -m lab.bench.checks
-
-bench-batch: develop  ## 2,000 questions as one batch while worker, HTTP gateway and Temporal are killed (ten minutes)
-	@$(RUN) python -m lab.bench.batch
-
-bench-batch-real: models develop  ## 60 functions of HumanEval as one batch, to the real pair (ten minutes)
-	@$(RUN) python -m lab.bench.batch --real --questions 60 --concurrency 4 --kill "" --name batch-real
-
-bench-endpoints: models develop  ## 60 functions of HumanEval to the pair behind two servers of llama.cpp, and in engines; their bills; cut streams; what the system adds to an API (half an hour)
-	@$(RUN) python -m lab.bench.api_latency
+bench-endpoints: models develop  ## 60 functions of HumanEval to the pair behind two servers of llama.cpp, and in engines; their bills; cut streams (half an hour)
 	@$(RUN) python -m lab.bench.endpoints
 
 bench-agreement: develop  ## 200 requests with tools and 100 word problems to two small endpoints and a large one, which replay published answers: who answers, tokens cut, seconds, bills (a quarter of an hour); REAL=1: fewer, and also functions, to two real small models behind servers of llama.cpp (ten minutes on idle cores, after make models)
 	@$(RUN) python -m lab.bench.agreement $(if $(REAL),--real)
-
-bench-time-to-call: models develop  ## seconds to a call with tools, in first and later turns: small model first, and large model alone (half an hour)
-	@$(RUN) python -m lab.bench.time_to_call $(if $(THRESHOLD),--threshold $(THRESHOLD))
-
-bench-session: develop  ## a session of 100 turns growing to 150,000 tokens, directly and through Tandem, also with the process before the API killed
-	@$(RUN) python -m lab.bench.agents.session
 
 bench-agents: litellm-proxy  ## what Tandem and LiteLLM's proxy add to requests of agents' sizes, in turns before the same vendor
 	@$(RUN) python -m lab.bench.agents.added_time

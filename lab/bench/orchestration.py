@@ -24,7 +24,7 @@ from rich.progress import track
 from temporalio.client import Client
 
 from lab.bench.common import Figures, quantiles, report
-from lab.bench.weight import ACTIONS
+from lab.bench.request_load import ACTIONS
 from lab.training.metrics import Interval, bootstrap
 from services.models.engine.api import GenerationRequest, Token
 from services.sufficiency_scorer.scorer_inputs import ScorerInputs

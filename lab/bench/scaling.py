@@ -25,7 +25,7 @@ from temporalio.client import Client
 
 from lab.bench import bare
 from lab.bench.common import Figures, quantiles, report
-from lab.bench.weight import QUESTION, processor_seconds, weigh
+from lab.bench.request_load import QUESTION, processor_seconds, weigh
 from lab.training.metrics import ratio_of_means
 from services.gateway.admission import Admission
 from tandem import AsyncClient

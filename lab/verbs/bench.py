@@ -21,16 +21,14 @@ class Bench(StrEnum):
     ORCHESTRATION = "orchestration"
     SCALING = "scaling"
     LEDGER = "ledger"
-    FAIRNESS = "fairness"
     ALL = "all"
-    REPORT = "report"
 
 
-_EACH = [name for name in Bench if name not in (Bench.ALL, Bench.REPORT)]
+_EACH = [name for name in Bench if name is not Bench.ALL]
 
 
 def bench(
-    name: Annotated[Bench, typer.Argument(help="What to measure; `report` draws the results as one picture.")],
+    name: Annotated[Bench, typer.Argument(help="What to measure.")],
     write: Annotated[
         bool,
         typer.Option(help="rates: write the tokens a second of one sequence into the default profile, as [rates]."),
@@ -40,8 +38,6 @@ def bench(
     """Run a benchmark and write its figures, with facts about the machine, to lab/bench/results."""
     if write and name is not Bench.RATES:
         raise typer.BadParameter("only `rates` has something to write into a profile", param_hint="--write")
-    if name is Bench.REPORT:
-        raise typer.Exit(_run("lab.bench.drawing", quiet=False))
     results = REPOSITORY / "lab" / "bench" / "results"
     before = {path: path.stat().st_mtime_ns for path in results.glob("*.json")}
     for each in _EACH if name is Bench.ALL else [name]:

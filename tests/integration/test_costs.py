@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from lab.bench.weight import ACTIONS
+from lab.bench.request_load import ACTIONS
 from tests.integration.asking import ask, generated
 from tests.integration.conftest import System
 
