@@ -2903,7 +2903,7 @@ class Profile(_message.Message):
     def prices(self) -> Global___ProfilePrices: ...
     @_builtins.property
     def measured(self) -> Global___Measured:
-        """What the profile came to on questions it was not made from. Unset: nobody has measured it."""
+        """Unused: no profile has it, and it is never set."""
 
     @_builtins.property
     def trial_order(self) -> _containers.RepeatedScalarFieldContainer[Global___Role.ValueType]:
@@ -2948,7 +2948,7 @@ Global___Profile: _TypeAlias = Profile  # noqa: Y015
 
 @_typing.final
 class Measured(_message.Message):
-    """A profile on a set of questions: figures of the pair, and what its policy cost. Shares, 0..1."""
+    """Unused. A profile on a set of questions: figures of the pair, and what its policy cost. Shares, 0..1."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -2979,7 +2979,7 @@ class Measured(_message.Message):
     check: _builtins.float
     """Share of the questions that have a check."""
     auroc: _builtins.float
-    """Of the score that `tandem plan` has of a small answer."""
+    """Of a score of the small model's answer."""
     cost: _builtins.float
     """USD of the profile's answers by those of the large model alone, and its 95 % interval."""
     cost_low: _builtins.float
