@@ -103,7 +103,7 @@ class IssuerKeys:
         # The system's certificates, as an operator's private issuer needs them; httpx has its own. The caller limits
         # the time of all of it.
         context = ssl.create_default_context()
-        async with httpx.AsyncClient(verify=context, timeout=None, follow_redirects=True) as client:
+        async with httpx.AsyncClient(verify=context, timeout=_FETCH_SECONDS, follow_redirects=True) as client:
             url = self._jwks_url
             if not url:
                 url = (await _read(client, f"{self._issuer.rstrip('/')}/.well-known/openid-configuration"))["jwks_uri"]
