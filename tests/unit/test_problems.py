@@ -16,7 +16,7 @@ from tandem.endpoints.address import parse
 from tandem.method.problems import problems
 
 ROOT = Path(__file__).parents[2]
-SECRET = "a-text-of-the-users"
+GIVEN = "a-text-of-the-users"
 
 
 class Inner(BaseModel):
@@ -35,11 +35,11 @@ def found_in(given: object) -> str:
 
 
 def test_each_problem_has_its_place_and_its_message_and_nothing_of_the_value() -> None:
-    said = found_in({"inner": [{"number": 1}, {"number": SECRET}]})
+    said = found_in({"inner": [{"number": 1}, {"number": GIVEN}]})
     first, second = said.split("; ")
     assert first.startswith("inner.1.number: Input should be a valid integer")
     assert second == "name: Field required"
-    assert SECRET not in said
+    assert GIVEN not in said
     assert "pydantic" not in said
 
 
@@ -60,22 +60,22 @@ def test_another_error_says_its_own_message() -> None:
 
 
 def _keys(folder: Path) -> object:
-    (folder / "keys.json").write_text(f'{{"{SECRET}": 1}}')
+    (folder / "keys.json").write_text(f'{{"{GIVEN}": 1}}')
     return read_keys(str(folder / "keys.json"))
 
 
 def _scorer(folder: Path) -> object:
     (folder / WEIGHTS).touch()
-    (folder / DESCRIPTION).write_text(f'{{"{SECRET}": 1}}')
+    (folder / DESCRIPTION).write_text(f'{{"{GIVEN}": 1}}')
     return Artefact.load(folder)
 
 
 def _engine(folder: Path) -> object:
-    return open_engine("openai", {"max_batch": SECRET, "path": folder})
+    return open_engine("openai", {"max_batch": GIVEN, "path": folder})
 
 
 def _address(folder: Path) -> object:
-    return parse(f"http://{SECRET}/v1?key=1#model")
+    return parse(f"http://{GIVEN}/v1?key=1#model")
 
 
 READERS: dict[str, Callable[[Path], object]] = {

@@ -226,6 +226,7 @@ def _copilot(at: Place) -> Run:
 
 
 _VIBE = {"chat": "openai", "responses": "openai-responses", "messages": "anthropic"}
+_KEY_VARIABLE = "TANDEM_KEY"
 
 
 def _vibe(at: Place) -> Run:
@@ -234,11 +235,11 @@ def _vibe(at: Place) -> Run:
         'active_model = "pair"', "enable_telemetry = false", "enable_update_checks = false",
         "enable_auto_update = false",
         "[[providers]]", 'name = "tandem"', f'api_base = "{base}"', f'api_style = "{_VIBE[at.protocol]}"',
-        'api_key_env_var = "TANDEM_KEY"',
+        f'api_key_env_var = "{_KEY_VARIABLE}"',
         "[[models]]", f'name = "{at.model}"', 'provider = "tandem"', 'alias = "pair"',
     ]  # fmt: skip
     words = ["-p", at.task, "--auto-approve", "--trust"]
-    variables = {"VIBE_HOME": str(at.home / ".vibe"), "TANDEM_KEY": KEY}
+    variables = {"VIBE_HOME": str(at.home / ".vibe"), _KEY_VARIABLE: KEY}
     return Run(words, variables, {".vibe/config.toml": "\n".join(lines)})
 
 
