@@ -192,7 +192,7 @@ def _figures(alone: list[float], beside: list[float]) -> Figures:
 
 
 def table(found: dict[str, Figures]) -> str:
-    """In Markdown, for docs/results.md."""
+    """In Markdown, for docs/tenants.md."""
     lines = [
         "| the other tenant's callers | n | p50 alone | beside | ratio | p95 alone | beside | ratio |",
         "|---" * 8 + "|",
