@@ -12,13 +12,13 @@ from typing import Any
 from uuid import uuid4
 
 from services.gateway.bounds import check_bounds
-from services.gateway.budget import check_budget
 from services.gateway.checks import applicable_checks, check_call_checks, check_profile
 from services.gateway.own_body import as_asked, as_passed, passes
 from services.gateway.policies import Serving
 from tandem.access.keys import TENANT
 from tandem.convert.requests import solve_request_from_pb
 from tandem.method.conversation import TOKENS_PER_MESSAGE, Message
+from tandem.method.cost.allowance import check_budget
 from tandem.method.cost.sent import Sent
 from tandem.method.errors import FailedPrecondition, InvalidArgument
 from tandem.method.profile.profile import Profile

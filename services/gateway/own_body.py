@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import replace
 
-from pydantic_core import from_json, to_json
+from pydantic_core import from_json
 
-from services.gateway.budget import check_budget
 from services.shared.checks.built_in import JSON_SCHEMA
 from services.shared.request_log.bodies import Bodies
+from tandem.method.cost.allowance import check_budget
 from tandem.method.cost.sent import sent_in, uses_in
 from tandem.method.errors import InvalidArgument, Unavailable
 from tandem.method.profile.endpoint import Api
@@ -94,7 +94,7 @@ async def kept(task: SolveInput, body: PassedBody | None, bodies: Bodies, *, is_
     if own is None or body is None:
         return task
     try:
-        await bodies.keep(task.request_id, own.digest, to_json(body.body).decode())
+        await bodies.keep(task.request_id, own.digest, body.json.decode())
     except Unavailable:
         if is_needed:
             raise
@@ -109,7 +109,7 @@ def passed_on(task: SolveInput, body: PassedBody, api: Api) -> SolveInput:
     fees = {tool: api.fees[tool] for tool in sorted(body.tools)}
     llm = replace(task.plan.llm, prices=replace(task.plan.llm.prices, fees=fees))
     plan = replace(task.plan, models={**task.plan.models, LLM: llm}, most_uses=uses_in(body.body, body.tools))
-    sent = sent_in(body.body, len(to_json(body.body)), body.tools)
+    sent = sent_in(body.body, len(body.json), body.tools)
     tokens = task.question_tokens + sent.others
     check_budget(plan, task.request.budget, tokens)
     return replace(task, plan=plan, question_tokens=tokens, most_prompt=sent.most_tokens)

@@ -13,8 +13,7 @@ from typing import Any, Final
 from tandem.openai.parameters import RefusedParameter
 from tandem.openai.schemas import loosened
 
-PLACE = re.compile(r"[\w.=\[\]-]{1,100}", re.ASCII)
-"""A place in a body that a header and a log can name."""
+_PLACE = re.compile(r"[\w.=\[\]-]{1,100}", re.ASCII)
 MOST_NAMED = 32
 _LEFT_OUT: Final = object()
 
@@ -66,6 +65,11 @@ _BETAS = re.compile(
     r"|task-budgets|pdfs|output-128k|computer-use|cache-diagnosis|model-context-window-exceeded|thinking-token-count"
     r"|thinking-display-updates|tool-examples|advanced-tool-use|mid-conversation-system)-\d{4}-\d{2}-\d{2}|claude-code-\d{8}"
 )  # what they announce needs no field or tool that is not in the list, and has no price of its own
+
+
+def nameable(place: str) -> str:
+    """A place in a body as a header and a log can name it."""
+    return place if _PLACE.fullmatch(place) else "other"
 
 
 def tool_of(kind: str) -> str:
@@ -194,7 +198,7 @@ class Sieve:
         return known
 
     def _leave_out(self, place: str) -> Any:
-        self._dropped[place if PLACE.fullmatch(place) else "other"] = None
+        self._dropped[nameable(place)] = None
         return _LEFT_OUT
 
 
@@ -215,7 +219,7 @@ def _is_plain(value: Any) -> bool:
 
 
 def _refused(place: str, why: str) -> RefusedParameter:
-    named = place if PLACE.fullmatch(place) else "other"
+    named = nameable(place)
     return RefusedParameter(named, f"{named} is not supported: {why}")
 
 

@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from pydantic_core import to_json
+
 from tandem.openai.allow_list import Allowance, Kinds, Leaf, Shape, Sieve, leads
 
 _PLAIN, _NAMED, _DATA, _SCHEMA, _GRAMMAR, _URL, _ACCOUNT = (
@@ -236,11 +238,12 @@ SHAPES: Mapping[str, Mapping[str, Shape]] = {"openai": CHAT, "responses": RESPON
 
 @dataclass(frozen=True, slots=True)
 class PassedBody:
-    """What an API is sent of a caller's body. `hosts`: of addresses that have to be public ones; `schemas`: what the
-    API may compile; `tools`: what the vendor may run, by name.
+    """What an API is sent of a caller's body, as a value and as `json`. `hosts`: of addresses that have to be public
+    ones; `schemas`: what the API may compile; `tools`: what the vendor may run, by name.
     """
 
     body: dict[str, Any]
+    json: bytes
     dropped: tuple[str, ...]
     hosts: frozenset[str]
     schemas: tuple[dict[str, Any], ...]
@@ -251,7 +254,14 @@ def pass_on(protocol: str, body: Mapping[str, Any], allowance: Allowance) -> Pas
     """Raises RefusedParameter where a part that may not pass changes what the text means."""
     sieve = Sieve(allowance)
     passed = sieve.passed(body, SHAPES[protocol])
-    return PassedBody(passed, sieve.dropped, frozenset(sieve.hosts), tuple(sieve.schemas), frozenset(sieve.tools))
+    return PassedBody(
+        body=passed,
+        json=to_json(passed),
+        dropped=sieve.dropped,
+        hosts=frozenset(sieve.hosts),
+        schemas=tuple(sieve.schemas),
+        tools=frozenset(sieve.tools),
+    )
 
 
 def allows(protocol: str, place: str) -> bool:

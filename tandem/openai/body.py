@@ -16,7 +16,7 @@ from pydantic_core import to_json
 
 from tandem.method.json_text import read_json_text
 from tandem.method.tokens import EFFORTS
-from tandem.openai.allow_list import MOST_NAMED, PLACE
+from tandem.openai.allow_list import MOST_NAMED, nameable
 from tandem.openai.allowed import SHAPES, allows
 from tandem.openai.json_body import JsonBody
 from tandem.openai.parameters import HINT, Parameter, RefusedParameter, Table
@@ -107,7 +107,7 @@ class ApiBody(Part, JsonBody):
                 known = replace(known, is_told=False)
             if known.is_refused and not allows(self.protocol, row):
                 raise RefusedParameter(place, f"{place} = {_shown(value)} is not supported: {known.about}")
-            found.setdefault(place if PLACE.fullmatch(place) else "other", known)
+            found.setdefault(nameable(place), known)
         return found
 
     def dropped(self, *, is_told: bool = False) -> tuple[str, ...]:

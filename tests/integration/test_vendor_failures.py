@@ -17,16 +17,14 @@ from typing import Any
 import httpx
 import pytest
 
-from services.models.engine.remote.anthropic_writer import AnthropicWriter
 from services.models.engine.remote.api_writer import ApiSettings, ApiWriter
-from services.models.engine.remote.openai_writer import OpenAIWriter
-from services.models.engine.remote.responses_writer import ResponsesWriter
 from tandem.local.ports import free_port
 from tandem.method.profile.endpoint import Capabilities
 from tandem.v1 import tandem_pb2
 from tests.command import tandem
 from tests.integration.conftest import System, run_system
 from tests.integration.edge import serving
+from tests.integration.test_own_body import KINDS
 from tests.recorded_api import (
     Answer,
     RecordedApi,
@@ -40,11 +38,6 @@ from tests.recorded_api import (
 )
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
-KINDS: dict[str, type[ApiWriter]] = {
-    "anthropic": AnthropicWriter,
-    "openai": OpenAIWriter,
-    "responses": ResponsesWriter,
-}
 KEY = "sk-operators-own-0123456789"
 SCHEMA = {"type": "object", "properties": {}}
 FINE = {

@@ -6,11 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tandem.method.cost.cost import worst_case_usd, worst_case_usd_of_trials
+from tandem.method.errors import ResourceExhausted
 from tandem.method.request.plan import Plan
 from tandem.method.request.request import Budget, SolveInput
 
 # Tokens that the templates add to a question, at most; a budget is a bound, so it is rounded up.
 TEMPLATE_TOKENS = 96
+_MIN_ANSWER_TOKENS = 16
 
 
 @dataclass(frozen=True)
@@ -80,3 +82,15 @@ def _capped(caps: Sequence[int], most: int) -> list[int]:
     kept = [cap for cap in caps if cap <= most]
     next_cap_is_cut = len(kept) < len(caps) and most > (kept[-1] if kept else 0)
     return [*kept, most] if next_cap_is_cut else kept
+
+
+def check_budget(plan: Plan, budget: Budget, tokens: int) -> None:
+    """Raises ResourceExhausted, and InvalidArgument where it is in USD and a price is not known."""
+    if budget.max_cost_usd is not None:
+        plan.prices.require_known("budget.max_cost_usd")
+    if allowance(plan, budget, tokens).answer_tokens < min(_MIN_ANSWER_TOKENS, plan.answer_max_tokens):
+        raise ResourceExhausted(
+            f"a budget of {budget.max_cost_usd} USD does not pay for reading the question and an answer of "
+            f"{_MIN_ANSWER_TOKENS} tokens; raise budget.max_cost_usd or shorten the question",
+            reason="BUDGET_TOO_SMALL",
+        )
