@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from tandem.method.evidence.python_parser import parse_program
+
 ROOT = Path(__file__).parents[1]
 TOPS = ("tandem", "services", "workflows", "lab", "deploy", "tests")
 SERVICES = (
@@ -209,7 +211,7 @@ MODULES = {module_of(file): file for top in TOPS for file in (ROOT / top).rglob(
 
 @cache
 def parsed(file: Path) -> ast.Module:
-    return ast.parse(file.read_text())
+    return parse_program(file.read_text())
 
 
 @cache

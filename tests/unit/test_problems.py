@@ -13,6 +13,7 @@ from services.models.model_process import open_engine
 from services.shared.sealing.keys import read_keys
 from services.sufficiency_scorer.artefact import DESCRIPTION, WEIGHTS, Artefact
 from tandem.endpoints.address import parse
+from tandem.method.evidence.python_parser import parse_program
 from tandem.method.problems import problems
 
 ROOT = Path(__file__).parents[2]
@@ -101,7 +102,7 @@ def _handlers() -> Iterator[tuple[str, ast.ExceptHandler]]:
         for path in sorted((ROOT / top).rglob("*.py")):
             text = path.read_text()
             if "pydantic import" in text:
-                for node in ast.walk(ast.parse(text)):
+                for node in ast.walk(parse_program(text)):
                     if isinstance(node, ast.ExceptHandler) and node.type and node.name:
                         yield f"{path.relative_to(ROOT)}:{node.lineno}", node
 

@@ -36,6 +36,7 @@ from tandem.client.events import (
     StageCompleted,
 )
 from tandem.method.evidence.checks import Verdict
+from tandem.method.evidence.python_parser import parse_program
 from tandem.method.request.events import AnswerText
 from tandem.v1 import tandem_pb2
 
@@ -152,7 +153,7 @@ def test_commands_print_in_one_place() -> None:
     own = {"output.py", "__init__.py: echo", "keys.py: echo", "redis.py: echo"}
     found = set()
     for file in sorted((ROOT / "tandem" / "cli").rglob("*.py")):
-        for node in ast.walk(ast.parse(file.read_text())):
+        for node in ast.walk(parse_program(file.read_text())):
             if isinstance(node, ast.Call):
                 name = node.func.id if isinstance(node.func, ast.Name) else getattr(node.func, "attr", "")
                 is_console = isinstance(node.func, ast.Attribute) and name in ("print", "write")

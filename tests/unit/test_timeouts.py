@@ -15,6 +15,7 @@ import grpc
 import pytest
 
 from tandem import AsyncClient, Client
+from tandem.method.evidence.python_parser import parse_program
 from tandem.method.timeouts import Timeouts
 from tandem.paths import REPOSITORY
 from tandem.v1 import tandem_pb2, tandem_pb2_grpc
@@ -61,7 +62,7 @@ def test_no_timeout_is_dead() -> None:
         node.attr
         for folder in ("tandem", "services", "workflows")
         for file in (REPOSITORY / folder).rglob("*.py")
-        for node in ast.walk(ast.parse(file.read_text()))
+        for node in ast.walk(parse_program(file.read_text()))
         if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "Timeouts"
     }
     assert used == {name for name in vars(Timeouts) if not name.startswith("_")}
