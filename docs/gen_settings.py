@@ -52,13 +52,12 @@ Gateway and worker reach Temporal by Temporal's own variables: `TEMPORAL_ADDRESS
 The command line reads `TANDEM_ADDRESS` (the gateway), `TANDEM_API_KEY`, `TANDEM_CA_FILE` (PEM file of the gateway's authorities),
 `TANDEM_MODELS`, `TANDEM_STATE` (the local stack's folder), `TANDEM_BIN` (programs), `TANDEM_ENGINE` (of the local stack and of
 `tandem models pull`), `TANDEM_JAEGER`, and `TANDEM_API_KEYS` and `TANDEM_TENANTS` for the files that `tandem keys` and `tandem tenants`
-change. `tandem ask` and `tandem chat` take defaults of their options from the variables of the same names: `TANDEM_MAX_COST` for
-`--max-cost`, and so on for `--threshold`, `--max-stage`, `--max-llm-tokens`, `--max-tokens`, `--temperature`, `--top-p`, `--seed`,
-`--tenant`, `--verbose` and `--quiet`; every command takes `--profile` from `TANDEM_PROFILE`. Several thresholds are separated by spaces.
+change. Every command takes `--profile` from `TANDEM_PROFILE`.
 
 The same names without `TANDEM_` and in lower case stand in a TOML file, `config.toml` in your settings folder (Linux:
-`~/.config/tandem`), or the file that `TANDEM_CONFIG` names; `tandem doctor` prints where it is. An option overrides a variable, a variable
-overrides the file:
+`~/.config/tandem`), or the file that `TANDEM_CONFIG` names; `tandem doctor` prints where it is. The defaults of `tandem ask` and
+`tandem chat` stand there too: `threshold`, `max_cost`, `max_llm_tokens`, `max_tokens`, `temperature`, `tenant`, `verbose` and `quiet`. An
+option overrides a variable, a variable overrides the file:
 
 ```toml
 address = "https://tandem.example.com:50051"

@@ -39,6 +39,8 @@ NAME = "tandem.v1.Worker"
 _OBJECTS_BETWEEN_COLLECTIONS = 50_000
 
 _STEP_SECONDS = 60
+_MAX_ACTIVITIES = 500
+"""Steps that run at once, insights aside."""
 
 
 class WorkerSettings(ProcessSettings):
@@ -65,9 +67,6 @@ class WorkerSettings(ProcessSettings):
         description="checks of your own behind gRPC, NAME=HOST:PORT separated by commas; the same as the gateway's",
     )
     max_llm: int = Field(16, gt=0, validation_alias="TANDEM_MAX_LLM", description="insights that run at once")
-    max_activities: int = Field(
-        500, gt=0, validation_alias="TANDEM_MAX_ACTIVITIES", description="all other steps that run at once"
-    )
     max_batched: int = Field(
         64,
         gt=0,
@@ -120,7 +119,7 @@ def make_workers(
             workflow_runner=runner or UnsandboxedWorkflowRunner(),
             **_code(pinned),
             activities=activities.of_solve_queue(),
-            max_concurrent_activities=settings.max_activities,
+            max_concurrent_activities=_MAX_ACTIVITIES,
             max_heartbeat_throttle_interval=Timeouts.heartbeat_interval,
             # A dead worker delays the next task of the workflows that it had cached by this long.
             sticky_queue_schedule_to_start_timeout=timedelta(seconds=1),

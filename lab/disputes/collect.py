@@ -97,7 +97,9 @@ async def ask_all(
     Raises StoreError where `out` was made with other models, or one does not answer or refuses every request.
     """
     if len(profile.small) < 2:
-        raise StoreError(f"{profile.name} has one small model, which agrees with nobody: `tandem up --second` adds one")
+        raise StoreError(
+            f"{profile.name} has one small model, which agrees with nobody: a second `--small` of `tandem up` adds one"
+        )
     roles = (*profile.small_roles[: profile.agreement.size], LLM)
     keep_origin({"pair": profile.name, "models": {role: _named(profile, role) for role in roles}}, out)
     done = {json.loads(line)["id"] for line in whole_lines(out)}

@@ -33,8 +33,7 @@ async def main() -> None:
     except (FailedPrecondition, SandboxError) as error:
         print(error, file=sys.stderr)
         raise SystemExit(2) from None
-    limits = Limits(seconds=settings.check_seconds, memory_bytes=settings.memory_mib << 20)
-    checker = AnswerChecker(sandbox, limits, settings.concurrency, settings.max_waiting)
+    checker = AnswerChecker(sandbox, Limits(seconds=settings.check_seconds), settings.concurrency)
     # The sandbox's fork server is older than the key in this process's memory.
     server = build(settings.host, settings.port, checker, own_transport())
 

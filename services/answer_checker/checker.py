@@ -71,14 +71,8 @@ class CheckerSettings(ProcessSettings):
         validation_alias="TANDEM_CHECKER_CONCURRENCY",
         description="checks that run at once; one per core if not set",
     )
-    max_waiting: int = Field(
-        64, ge=0, validation_alias="TANDEM_CHECKER_MAX_WAITING", description="calls that may wait for a place"
-    )
     check_seconds: float = Field(
         5.0, gt=0, le=60, validation_alias="TANDEM_CHECK_SECONDS", description="wall time of one check"
-    )
-    memory_mib: int = Field(
-        512, ge=64, validation_alias="TANDEM_CHECK_MEMORY_MIB", description="address space of one process of a check"
     )
     allow_weak_sandbox: bool = Field(
         False,
@@ -97,7 +91,9 @@ logger = logging.getLogger(__name__)
 
 
 class AnswerChecker:
-    def __init__(self, sandbox: Sandbox, limits: Limits, concurrency: int, max_waiting: int) -> None:
+    """`concurrency` checks run at once, and at most `max_waiting` calls wait for a place."""
+
+    def __init__(self, sandbox: Sandbox, limits: Limits, concurrency: int, max_waiting: int = 64) -> None:
         self._sandbox, self._limits = sandbox, limits
         self._places = asyncio.Semaphore(concurrency)
         self._max_waiting, self._waiting = max_waiting, 0

@@ -8,7 +8,6 @@ from dataclasses import replace
 from pydantic import Field
 
 from services.http_gateway.lifetime import CLOSE_SECONDS, Readiness
-from services.http_gateway.reading import MOST_WAITING
 from services.http_gateway.service import OWN_PAGE, make_app
 from services.shared.identity.authentication import is_loopback
 from services.shared.observability import metrics, tracing
@@ -46,13 +45,6 @@ class HttpGatewaySettings(ProcessSettings):
         gt=1,  # the request's own counts
         validation_alias="TANDEM_MAX_CONNECTIONS",
         description="while so many are open, idle ones are closed for new ones; where none is idle, requests get 503",
-    )
-
-    most_waiting: int = Field(
-        MOST_WAITING,
-        gt=0,
-        validation_alias="TANDEM_MAX_WAITING_BODIES",
-        description="requests of one client address that wait until their bodies are read; more get 429",
     )
     trusted_proxies: Names = Field(
         ("127.0.0.1", "::1"),
@@ -94,7 +86,6 @@ class HttpGateway:
             settings.jaeger,
             settings.max_body_bytes,
             settings.pages(),
-            settings.most_waiting,
         )
         self.server = HttpServer(
             http_config(

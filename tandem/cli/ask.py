@@ -35,14 +35,12 @@ def ask(
         str, typer.Option(help="Idempotency key: a repeated one joins the running request and is never billed twice.")
     ] = "",
     threshold: options.Threshold = None,
-    max_stage: options.MaxStage = None,
     max_cost: options.MaxCost = None,
-    max_llm_tokens: options.MaxLlmTokens = None,
+    max_llm_tokens: Annotated[
+        int | None, typer.Option(min=0, help="Upper bound of the tokens that the large model generates for a question.")
+    ] = None,
     max_tokens: options.MaxTokens = None,
     temperature: options.Temperature = None,
-    top_p: options.TopP = None,
-    seed: options.Seed = None,
-    stop: options.Stop = None,
     tenant: options.Tenant = "",
     code: Annotated[
         bool, typer.Option(help="The question is the head of a Python function; the answer is its code.")
@@ -91,14 +89,10 @@ def ask(
         request_id=request_id,
         threshold=every,
         thresholds=single,
-        max_stage=max_stage,
         max_cost_usd=max_cost,
         max_llm_tokens=max_llm_tokens,
         max_answer_tokens=max_tokens,
         temperature=temperature,
-        top_p=top_p,
-        seed=seed,
-        stop=stop,
         keep_running=detach,
         tenant=tenant,
         code=code,

@@ -32,18 +32,13 @@ def chat(
     system: Annotated[str, typer.Option(help="What the conversation begins with: who the models are to be.")] = "",
     go_on: Annotated[bool, typer.Option("--continue", "-c", help="Go on with the last conversation.")] = False,
     threshold: options.Threshold = None,
-    max_stage: options.MaxStage = None,
     max_cost: options.MaxCost = None,
-    max_llm_tokens: options.MaxLlmTokens = None,
     max_tokens: options.MaxTokens = None,
     temperature: options.Temperature = None,
-    top_p: options.TopP = None,
-    seed: options.Seed = None,
-    stop: options.Stop = None,
     tenant: options.Tenant = "",
     up: options.Up = False,
     json: JsonFlag = False,
-) -> None:  # fmt: skip
+) -> None:
     """Talk to the two models. Ctrl-C stops the models and keeps the conversation. Questions may come from a pipe, one
     per line.
 
@@ -54,14 +49,9 @@ def chat(
         task="chat",
         threshold=every,
         thresholds=single,
-        max_stage=max_stage,
         max_answer_tokens=max_tokens,
         max_cost_usd=max_cost,
-        max_llm_tokens=max_llm_tokens,
         temperature=temperature,
-        top_p=top_p,
-        seed=seed,
-        stop=stop,
         tenant=tenant,
     )
     said = last_conversation() if go_on else Conversation()

@@ -1,5 +1,5 @@
-"""Defaults of a user's own: for the option `--max-cost` the variable TANDEM_MAX_COST, else `max_cost` in the config
-file.
+"""Defaults of a user's own, from the config file: `max_cost` for the option `--max-cost`; `--profile` has a variable
+too.
 """
 
 from __future__ import annotations
@@ -18,13 +18,10 @@ from tandem.paths import config_folder
 # default.
 OF_ASKING = (
     "threshold",
-    "max_stage",
     "max_cost",
     "max_llm_tokens",
     "max_tokens",
     "temperature",
-    "top_p",
-    "seed",
     "tenant",
     "verbose",
     "quiet",
@@ -52,7 +49,8 @@ def set_defaults(verb: str, command: Any) -> None:
     names = (*OF_EVERY_COMMAND, *(OF_ASKING if verb in _ASKING else ()))
     for option in command.params:
         if isinstance(option, TyperOption) and option.name in names:
-            option.envvar = _variable(option.name)
+            if option.name in OF_EVERY_COMMAND:
+                option.envvar = _variable(option.name)
             if option.name in _given():
                 value = _given()[option.name]
                 option.default = [value] if option.multiple and not isinstance(value, list) else value

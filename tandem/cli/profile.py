@@ -33,12 +33,12 @@ Large = Annotated[
         "http://HOST:PORT/v1#MODEL, llamacpp:FILE.gguf or hf:REPOSITORY.",
     ),
 ]
-Small = Annotated[str, typer.Option("--small", help="The small model, in the same forms.")]
-Second = Annotated[
+Small = Annotated[
     list[str] | None,
     typer.Option(
-        "--second",
-        help="A further small model, which tries where the answers of those before it do not pass; may be repeated.",
+        "--small",
+        help="The small model, in the same forms. A repeated one names a further small model, which tries where the "
+        "answers of those before it do not pass.",
     ),
 ]
 LargeKey = Annotated[
@@ -48,45 +48,36 @@ LargeKey = Annotated[
         help="Where its key is: the name of a variable, or file:PATH. Default: the vendor's usual variable.",
     ),
 ]
-SmallKey = Annotated[str, typer.Option("--small-key", help="The same for the small model.")]
-SecondKey = Annotated[
-    list[str] | None, typer.Option("--second-key", help="The same for each --second, in their order.")
-]
+SmallKey = Annotated[list[str] | None, typer.Option("--small-key", help="The same for each --small, in their order.")]
 LargePrice = Annotated[
     str,
     typer.Option(
         "--large-price", help="USD per million tokens, INPUT[/CACHED[/CACHE WRITE]]/OUTPUT. Default: the vendor's."
     ),
 ]
-SmallPrice = Annotated[str, typer.Option("--small-price", help="The same for the small model.")]
-
-SecondPrice = Annotated[
-    list[str] | None, typer.Option("--second-price", help="The same for each --second, in their order.")
+SmallPrice = Annotated[
+    list[str] | None, typer.Option("--small-price", help="The same for each --small, in their order.")
 ]
 
 
 @app.command("new")
 def new_profile(
     large: Large = "",
-    small: Small = "",
-    second: Second = None,
+    small: Small = None,
     name: Annotated[str, typer.Option(help="Default: both models' names.")] = "",
     large_key: LargeKey = "",
-    small_key: SmallKey = "",
-    second_key: SecondKey = None,
+    small_key: SmallKey = None,
     large_price: LargePrice = "",
-    small_price: SmallPrice = "",
-    second_price: SecondPrice = None,
+    small_price: SmallPrice = None,
     json: JsonFlag = False,
 ) -> None:
     """Ask the endpoints what they can do, and write a profile with their prices, prompts and limits. Asks
     for what is not given.
     """
     large = large or typer.prompt("Large model (such as anthropic:MODEL)")
-    small = small or typer.prompt("Small model (such as http://127.0.0.1:8080/v1#MODEL)")
-    given = [(large, large_key, large_price), (small, small_key, small_price)]
-    further = zip_longest(second or (), second_key or (), second_price or (), fillvalue="")
-    given += list(further)
+    small = small or [typer.prompt("Small model (such as http://127.0.0.1:8080/v1#MODEL)")]
+    given = [(large, large_key, large_price)]
+    given += list(zip_longest(small, small_key or (), small_price or (), fillvalue=""))
     roles = _found_roles([(parse(text, key), price) for text, key, price in given], quiet=json)
     name = name or pair_name(*(role.address for role in roles))
     file = own_profiles() / name / "profile.toml"
@@ -137,11 +128,11 @@ def kinships(model: Model, others: Sequence[Model]) -> list[str]:
     ]
 
 
-def pair_profile(name: str, large: str, small: str, further: Sequence[str] = (), *, quiet: bool) -> str:
+def pair_profile(name: str, large: str, small: Sequence[str], *, quiet: bool) -> str:
     """The profile's name. The endpoints are asked what they can do. Raises EndpointError, AddressError, UserError."""
     if not large or not small:
         raise typer.BadParameter("give both --large and --small", param_hint="--small" if large else "--large")
-    addresses = [parse(text) for text in (large, small, *further)]
+    addresses = [parse(text) for text in (large, *small)]
     name = name or pair_name(*addresses)
     roles = _found_roles([(address, "") for address in addresses], quiet=quiet)
     file = own_profiles() / name / "profile.toml"

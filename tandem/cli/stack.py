@@ -42,10 +42,12 @@ def up(
             "http://HOST:PORT/v1#MODEL ..."
         ),
     ] = "",
-    small: Annotated[str, typer.Option(help="With it the small model's, in the same forms.")] = "",
-    second: Annotated[
+    small: Annotated[
         list[str] | None,
-        typer.Option(help="A further small model's, which tries where those before it did not pass; may be repeated."),
+        typer.Option(
+            help="With it the small model's, in the same forms; repeated, a further small model's, which tries where "
+            "those before it did not pass."
+        ),
     ] = None,
     jaeger: Annotated[
         bool,
@@ -86,7 +88,7 @@ def up(
     Where it runs already, what has ended is started again.
     """
     served = list(dict.fromkeys(profile or [""]))
-    if large or small or second:
+    if large or small:
         from tandem.cli.profile import pair_profile
 
         if len(served) > 1:
@@ -95,7 +97,7 @@ def up(
                 "new`, then name each by --profile",
                 param_hint="--large",
             )
-        served = [pair_profile(served[0], large, small, second or (), quiet=json)]
+        served = [pair_profile(served[0], large, small or (), quiet=json)]
     elif not json:
         for pair in served:
             _say_losses(pair)

@@ -63,7 +63,7 @@ def stack(api: RecordedApi, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     }
     large, small, second = (f"{api.url}/v1#{model}" for model in (LARGE, SMALL, SECOND))
     with in_environment(variables):
-        for pair, price, more in (("one", "1/2", ()), ("two", "10/20", ("--second", second))):
+        for pair, price, more in (("one", "1/2", ()), ("two", "10/20", ("--small", second))):
             keys = ("--large-key", f"KEY_{pair.upper()}", "--small-key", f"KEY_{pair.upper()}")
             made = tandem(
                 "profile", "new", "--name", pair, "--large", large, "--small", small, *more, *keys,

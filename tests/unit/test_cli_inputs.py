@@ -75,7 +75,7 @@ def test_a_file_that_holds_no_tools_is_named(tmp_path: Path, text: str) -> None:
     assert "no JSON list of tools" in error_of(tandem("ask", "--tools", str(file), "why?"))
 
 
-@pytest.mark.parametrize("words", [["ask"], ["request", "get"], ["trace", "cost"], ["ask", "x", "--stop"]])
+@pytest.mark.parametrize("words", [["ask"], ["request", "get"], ["trace", "cost"], ["ask", "x", "--tenant"]])
 def test_an_argument_that_is_no_text_is_one_line(words: list[str]) -> None:
     assert "text that is no Unicode" in error_of(tandem(*words, os.fsdecode(LATIN_1)))
 

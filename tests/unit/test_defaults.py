@@ -1,4 +1,4 @@
-"""Defaults of a user's own: one name for an option, its variable and its line in the config file."""
+"""Defaults of a user's own: one name for an option and its line in the config file."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tandem.cli import _load
-from tandem.cli.defaults import OF_ASKING, set_defaults, set_variables
+from tandem.cli.defaults import OF_ASKING, set_variables
 from tandem.errors import UserError
 from tests.command import tandem
 
@@ -27,19 +27,15 @@ def given(verb: str, *arguments: str) -> dict[str, object]:
         return dict(context.params)
 
 
-def test_an_option_overrides_a_variable_which_overrides_the_file(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    config.write_text("max_cost = 0.5\nmax_tokens = 7\nseed = 1\n")
-    monkeypatch.setenv("TANDEM_MAX_COST", "0.25")
-    monkeypatch.setenv("TANDEM_MAX_TOKENS", "9")
+def test_an_option_overrides_the_file(config: Path) -> None:
+    config.write_text("max_cost = 0.5\nmax_tokens = 7\n")
     found = given("ask", "--max-cost", "0.125", "why?")
-    assert (found["max_cost"], found["max_tokens"], found["seed"]) == (0.125, 9, 1)
+    assert (found["max_cost"], found["max_tokens"]) == (0.125, 7)
 
 
-def test_a_threshold_of_each_stage_comes_from_either(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_threshold_of_each_stage_comes_from_the_file(config: Path) -> None:
     config.write_text('threshold = ["0=0.9", "1=0.8"]\n')
     assert given("chat")["threshold"] == ["0=0.9", "1=0.8"]
-    monkeypatch.setenv("TANDEM_THRESHOLD", "0=0.7 0.6")
-    assert given("chat")["threshold"] == ["0=0.7", "0.6"]
 
 
 def test_the_profile_of_a_local_stack_comes_from_either(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -52,14 +48,7 @@ def test_the_profile_of_a_local_stack_comes_from_either(config: Path, monkeypatc
 def test_ask_and_chat_have_every_option_that_takes_a_default() -> None:
     for verb in ("ask", "chat"):
         options = {option.name for option in _load(verb).params}
-        assert set(OF_ASKING) - options <= {"verbose", "quiet"}, verb
-
-
-def test_a_seed_of_questions_is_none_of_a_study(config: Path) -> None:
-    config.write_text("seed = 7\n")
-    command = _load("train")
-    set_defaults("train", command)
-    assert next(option for option in command.params if option.name == "seed").default == 0
+        assert set(OF_ASKING) - options <= {"verbose", "quiet", "max_llm_tokens"}, verb
 
 
 def test_the_address_and_other_variables_stand_in_the_file_too(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:

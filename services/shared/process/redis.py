@@ -8,12 +8,15 @@ from typing import TYPE_CHECKING
 from pydantic import Field, FilePath, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from services.shared.process.settings import Seconds, read_settings
+from services.shared.process.settings import read_settings
 from services.shared.request_log.log import RequestLog
 from services.shared.request_log.servers import Access, Certificates, Login, check_url
 
 if TYPE_CHECKING:  # the library is loaded where there are keys
     from services.shared.sealing.sealer import Sealer
+
+REQUEST_TTL = timedelta(minutes=15)
+"""How long Redis keeps a request to which nothing is written."""
 
 
 class RedisSettings(BaseSettings):
@@ -46,11 +49,6 @@ class RedisSettings(BaseSettings):
         None, validation_alias="REDIS_CERT_FILE", description="this process's own, where Redis asks for one"
     )
     key_file: FilePath | None = Field(None, validation_alias="REDIS_KEY_FILE", description="of that certificate")
-    request_ttl: Seconds = Field(
-        timedelta(minutes=15),
-        validation_alias="TANDEM_REQUEST_TTL",
-        description="how long Redis keeps a request to which nothing is written",
-    )
 
     @field_validator("url")
     @classmethod
@@ -72,4 +70,4 @@ def open_request_log(sealer: Sealer | None) -> RequestLog:
     nothing is.
     """
     settings = read_settings(RedisSettings)
-    return RequestLog(settings.url, settings.request_ttl, settings.access, sealer)
+    return RequestLog(settings.url, REQUEST_TTL, settings.access, sealer)
