@@ -12,7 +12,7 @@ from tandem.method.errors import InvalidArgument
 from tandem.v1 import tandem_pb2
 
 _MAX_WHERE_CHARACTERS = 4096
-_MAX_CHECKS = 16
+MAX_CHECKS = 16
 _MAX_ARGUMENT_CHARACTERS = 64 * 1024
 _MAX_SCHEMA_CHARACTERS = 256 * 1024
 _MAX_STOP_STRINGS = 4
@@ -22,7 +22,7 @@ _MAX_THRESHOLDS = 64
 def check_bounds(request: tandem_pb2.SolveRequest) -> None:
     """Raises InvalidArgument naming the field."""
     _check_count("messages", request.messages, MOST_MESSAGES)
-    _check_count("checks", request.checks, _MAX_CHECKS)
+    _check_count("checks", request.checks, MAX_CHECKS)
     _check_count("stop_strings", request.stop_strings, _MAX_STOP_STRINGS)
     _check_count("stop.thresholds", request.stop.thresholds, _MAX_THRESHOLDS)
     _check_count("tools", request.tools, MOST_TOOLS)

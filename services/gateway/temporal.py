@@ -131,11 +131,20 @@ class Workflows:
     def prepared(self, task: SolveInput, *, keep_running: bool) -> tuple[SolveInput, AdmittedRequest]:
         """What is started, and what is known of it."""
         stages = tuple(stage.name for stage in task.plan.stages)
-        whose = (task.request_id, task.trace_id, task.plan.profile, stages, task.request.tenant)
-        rest = (keep_running, answer_text(task), None, task.plan.watched, task.request.session)
         own = task.request.native
-        dropped = own.dropped if own else ()
-        admitted = AdmittedRequest(*whose, *rest, native=own is not None, dropped=dropped)
+        admitted = AdmittedRequest(
+            task.request_id,
+            task.trace_id,
+            profile=task.plan.profile,
+            stages=stages,
+            tenant=task.request.tenant,
+            keep_running=keep_running,
+            answer_text=answer_text(task),
+            watched=task.plan.watched,
+            session=task.request.session,
+            native=own is not None,
+            dropped=own.dropped if own else (),
+        )
         prepared = replace(task, is_searchable=self.visibility.is_searchable, is_unattended=keep_running)
         return prepared, admitted
 

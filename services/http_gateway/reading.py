@@ -27,10 +27,10 @@ from starlette.requests import ClientDisconnect
 from services.http_gateway import errors
 from services.shared.identity.caller import credential_of
 from tandem.client.clients import AsyncClient
-from tandem.openai.body import ApiBody
 from tandem.openai.json_body import read_json
 
 MOST_WAITING = 256
+"""Requests of one address that wait until they are read, those that are being read included."""
 _SMALL_BYTES = 64 * 1024
 _LARGE_AT_ONCE = 16  # bodies of one address, which hold 4 MiB each
 _UPLOADS_AT_ONCE = 16  # as many as a gateway takes from all
@@ -99,14 +99,14 @@ class _Lane:
 
 
 class Bodies:
-    """`most_waiting`: requests of one address that wait until they are read, those that are being read included.
+    """Bodies that are read, in the turns of their addresses.
 
     What says that it is small does not wait for what is not: who sends large ones may share an address with everyone.
     """
 
-    def __init__(self, client: AsyncClient, most_waiting: int = MOST_WAITING) -> None:
-        self.uploads = Places(_UPLOADS_AT_ONCE, most_waiting)
-        self._small, self._large = _Lane(most_waiting, most_waiting), _Lane(_LARGE_AT_ONCE, most_waiting)
+    def __init__(self, client: AsyncClient) -> None:
+        self.uploads = Places(_UPLOADS_AT_ONCE, MOST_WAITING)
+        self._small, self._large = _Lane(MOST_WAITING, MOST_WAITING), _Lane(_LARGE_AT_ONCE, MOST_WAITING)
         self._credentials = Credentials(client)
 
     async def read(self, request: Request, model: Model) -> Request:
@@ -157,13 +157,9 @@ class _Read(Request):
 def _parsed(body: bytes, model: Model) -> BaseModel:
     """In a thread, also the choice among thousands of problems. Raises RefusedParameter, RequestValidationError."""
     try:
-        given = read_json(body)
-        read = model.model_validate(given)
+        return model.model_validate(read_json(body))
     except ValidationError as error:
         raise RequestValidationError([errors.deepest(error.errors())]) from None
-    if isinstance(read, ApiBody):
-        read.keep(given)
-    return read
 
 
 def _model(endpoint: Callable[..., Any]) -> Model | None:

@@ -21,7 +21,7 @@ from services.http_gateway.failures import handle_failures, refused_page
 from services.http_gateway.lifetime import Ending, EndingGuard, Readiness
 from services.http_gateway.messages import MessagesReply
 from services.http_gateway.messages_request import CountTokensBody, MessagesRequest
-from services.http_gateway.reading import MOST_WAITING, Bodies, BodyRoute
+from services.http_gateway.reading import Bodies, BodyRoute
 from services.http_gateway.replies import Reply, dropped_header, send_stream, send_whole
 from services.http_gateway.responses import ResponsesReply
 from services.http_gateway.responses_request import ResponsesRequest
@@ -188,14 +188,13 @@ def make_app(
     jaeger: str = "",
     max_body_bytes: int = MAX_REQUEST_BYTES,
     pages: WebPages = OWN_PAGE,
-    most_waiting: int = MOST_WAITING,
 ) -> FastAPI:
     """`jaeger`: where the page's links to traces lead; empty: it has none."""
     service = OpenAIService(client, readiness)
     app = FastAPI(title="Tandem", description="OpenAI's chat API", openapi_url=None)
     app.router.route_class = BodyRoute
     app.state.max_body_bytes = max_body_bytes
-    app.state.bodies = Bodies(client, most_waiting)
+    app.state.bodies = Bodies(client)
     app.post("/v1/chat/completions", response_model=None)(service.chat_completions)
     app.post("/v1/responses", response_model=None)(service.responses)
     app.post("/v1/messages", response_model=None)(service.messages)

@@ -24,6 +24,7 @@ from tandem.method.request.events import (
     Scored,
     StageCompleted,
 )
+from tandem.method.roles import MODEL_ROLES, SLM
 from tandem.v1 import tandem_pb2
 
 __all__ = [
@@ -41,6 +42,7 @@ __all__ = [
 ]
 
 _ANSWER_TEXTS = {tandem_pb2.AnswerText.Value(f"ANSWER_TEXT_{text.upper()}"): text for text in AnswerText}
+_ROLES = {tandem_pb2.Role.Value(f"ROLE_{role.upper()}"): role for role in MODEL_ROLES}
 _VERDICTS = {tandem_pb2.Verdict.Value(f"VERDICT_{verdict.upper()}"): verdict for verdict in Verdict}
 
 
@@ -60,11 +62,17 @@ def event_from_pb(message: tandem_pb2.SolveEvent) -> Event | None:
     match message.WhichOneof("event"):
         case "accepted":
             accepted = message.accepted
-            source = _ANSWER_TEXTS.get(accepted.answer_text, AnswerText.UNSPECIFIED)
-            usd = accepted.session_usd if accepted.HasField("session_usd") else None
-            known = (accepted.request_id, accepted.trace_id, accepted.profile, accepted.stages, source)
             return Accepted(
-                *known, accepted.session, usd, accepted.native, accepted.tells_effort, tuple(accepted.dropped)
+                request_id=accepted.request_id,
+                trace_id=accepted.trace_id,
+                profile=accepted.profile,
+                stages=accepted.stages,
+                answer_text=_ANSWER_TEXTS.get(accepted.answer_text, AnswerText.UNSPECIFIED),
+                session=accepted.session,
+                session_usd=accepted.session_usd if accepted.HasField("session_usd") else None,
+                native=accepted.native,
+                tells_effort=accepted.tells_effort,
+                dropped=tuple(accepted.dropped),
             )
         case "insight_delta":
             delta = message.insight_delta
@@ -81,8 +89,8 @@ def event_from_pb(message: tandem_pb2.SolveEvent) -> Event | None:
         case "llm_stopped":
             return _llm_stopped(message.llm_stopped)
         case "restarted":
-            role = "llm" if message.restarted.role == tandem_pb2.ROLE_LLM else "slm"
-            return Restarted(role, message.restarted.tokens, message.restarted.epoch)
+            restarted = message.restarted
+            return Restarted(_ROLES.get(restarted.role, SLM), restarted.tokens, restarted.epoch)
         case "completed":
             return Completed(message.completed)
     return None
@@ -97,7 +105,7 @@ def _checked(message: tandem_pb2.CheckResult) -> Checked:
     return Checked(
         message.name,
         message.stage,
-        "llm" if message.role == tandem_pb2.ROLE_LLM else "slm",
+        _ROLES.get(message.role, SLM),
         _VERDICTS.get(message.verdict, Verdict.UNKNOWN),
         message.detail,
         message.score,

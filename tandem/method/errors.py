@@ -80,6 +80,15 @@ class Unavailable(TandemError):
         self.retry_after_s = retry_after_s
 
 
+class RequestLogUnavailable(Unavailable):
+    """Redis does not answer, or takes nothing for now: what was written may be written again."""
+
+    default_reason = "REQUEST_LOG_UNAVAILABLE"
+
+    def __init__(self, message: str, *, retry_after_s: float = 1.0) -> None:
+        super().__init__(message, retry_after_s=retry_after_s)
+
+
 class Fenced(TandemError):
     default_reason = "FENCED"
 

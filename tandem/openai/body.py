@@ -8,10 +8,9 @@ import json
 import re
 from collections.abc import Iterator
 from dataclasses import replace
-from functools import cached_property
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
-from pydantic import BaseModel, ConfigDict, PrivateAttr, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, ModelWrapValidatorHandler, PrivateAttr, field_validator, model_validator
 from pydantic_core import to_json
 
 from tandem.method.json_text import read_json_text
@@ -82,19 +81,19 @@ class ApiBody(Part, JsonBody):
     protocol: ClassVar[str]
     """Of APIs that take such a body."""
     _given: dict[str, Any] = PrivateAttr(default_factory=dict)
+    _hints: dict[str, Parameter] = PrivateAttr(default_factory=dict)
 
-    @model_validator(mode="before")
+    @model_validator(mode="wrap")
     @classmethod
-    def _without_nulls(cls, given: Any) -> Any:
-        return {name: value for name, value in given.items() if value is not None} if isinstance(given, dict) else given
+    def _keeps_what_is_not_read(cls, given: Any, read: ModelWrapValidatorHandler[Self]) -> Self:
+        """A null is as good as a parameter that is left out. Raises RefusedParameter for one that nobody follows."""
+        if not isinstance(given, dict):
+            return read(given)
+        body = read({name: value for name, value in given.items() if value is not None})
+        body._given, body._hints = given, body._found_hints()
+        return body
 
-    @model_validator(mode="after")
-    def _refuses(self) -> ApiBody:
-        _ = self._hints
-        return self
-
-    @cached_property
-    def _hints(self) -> dict[str, Parameter]:
+    def _found_hints(self) -> dict[str, Parameter]:
         """By their places what is not read here. Raises RefusedParameter for what is refused by everybody."""
         found: dict[str, Parameter] = {}
         for path, value in self.hints():
@@ -129,10 +128,6 @@ class ApiBody(Part, JsonBody):
         needed = next((place for place, known in self._hints.items() if known.is_refused), "")
         text = to_json(own).decode()  # a fifth of json's time: this is on the event loop
         return tandem_pb2.Native(protocol=self.protocol, body=text, needs=needed)
-
-    def keep(self, given: Any) -> None:
-        """What was parsed, before it was read."""
-        self._given = given
 
     def _is_settled(self, name: str, value: Any) -> bool:
         """A field that is followed or means nothing, so that no API has to be given it."""

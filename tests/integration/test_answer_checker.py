@@ -14,7 +14,7 @@ import pytest
 from services.answer_checker.checker import MODULES, start_sandbox
 from services.answer_checker.sandbox.layers import LANDLOCK, NAMESPACES, SECCOMP
 from services.answer_checker.sandbox.processes import SandboxError
-from services.shared.checks.registry import checks
+from services.shared.checks.registry import _installed
 from services.shared.process.status import error_info
 from tandem.method.errors import FailedPrecondition
 from tandem.paths import REPOSITORY
@@ -190,14 +190,14 @@ async def test_an_installed_check_runs_in_the_sandbox_and_may_break(
 ) -> None:
     install_documented_check(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
-    checks.cache_clear()
+    _installed.cache_clear()
     async with run_checker() as running:
         assert (await running.check("even", "4")).verdict == PASS
         assert (await running.check("even", "5")).detail == "5 is odd"
         broken = await running.check("even", "five")
         assert broken.verdict == ERROR
         assert broken.detail.startswith("ValueError: invalid literal")
-    checks.cache_clear()
+    _installed.cache_clear()
 
 
 async def test_the_service_names_its_checks_and_its_isolation(checker: Running, in_a_pod: Running) -> None:

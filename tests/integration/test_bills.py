@@ -19,7 +19,7 @@ from redis.asyncio import Redis
 from services.shared.request_log.connection import Role
 from services.shared.request_log.streams import StreamWriter
 from tandem import RequestError, to_dict
-from tandem.method.errors import Unavailable
+from tandem.method.errors import RequestLogUnavailable
 from tests.integration.asking import BOUND_SECONDS, ask, forget, generated
 from tests.integration.conftest import System, run_system
 
@@ -80,7 +80,7 @@ def fail_once(monkeypatch: pytest.MonkeyPatch, role: Role, tokens: int, fault: C
         if writer._writes.role is role and writer.tokens >= tokens and not failures:
             failures.append(writer)
             await fault()
-            raise Unavailable("the request log does not answer", reason="REQUEST_LOG_UNAVAILABLE")
+            raise RequestLogUnavailable("the request log does not answer")
         await append(writer, *entry)
 
     monkeypatch.setattr(StreamWriter, "_append", failing)

@@ -12,7 +12,7 @@ import pytest
 from services.gateway.event_stream import EventStream, Position, PositionedEvent
 from services.shared.request_log.connection import Role
 from services.shared.request_log.log import RequestLog
-from tandem.method.errors import Unavailable
+from tandem.method.errors import RequestLogUnavailable
 from tandem.method.request.events import InsightDelta, Restarted, StageCompleted
 from tandem.method.request.result import SolveResult
 from tests.integration.asking import forget
@@ -36,7 +36,7 @@ async def test_a_read_that_fails_after_the_end_does_not_cut_the_text(
         if left:
             left -= 1
             await asyncio.sleep(seconds)
-            raise Unavailable("the log does not answer", reason="REQUEST_LOG_UNAVAILABLE")
+            raise RequestLogUnavailable("the log does not answer")
         return await read(*arguments)
 
     monkeypatch.setattr(log.streams, "tail", tail)

@@ -16,6 +16,7 @@ import httpx
 import pytest
 import pytest_asyncio
 
+from services.http_gateway.reading import MOST_WAITING
 from services.shared.identity.authentication import ApiKeys, Authentication
 from tandem.access.keys import KeyFile
 from tandem.local.ports import free_port
@@ -126,28 +127,29 @@ async def test_a_small_body_does_not_wait_for_large_ones_of_its_address(http: ht
 
 
 async def test_how_many_of_an_address_wait_is_bounded(system: System) -> None:
-    async with serving(system.client.address, most_waiting=2) as http:
-        begun = [await _begin(http, 2**20) for _ in range(2)]
-        reader, third = await _begin(http, 2**20)
+    async with serving(system.client.address) as http:
+        begun = [await _begin(http, 2**20) for _ in range(MOST_WAITING)]
+        reader, one_more = await _begin(http, 2**20)
         status, error, head = await _status(reader)
         assert (status, error["error"]["code"]) == (429, "too_many_waiting")
         assert b"retry-after: 1" in head
         for _, writer in begun:
             writer.close()
-        third.close()
+        one_more.close()
 
 
 @pytest.mark.parametrize(("trusted", "is_refused"), [(["127.0.0.1"], False), ([], True)])
 async def test_behind_a_trusted_proxy_an_address_is_the_clients_own(
     system: System, trusted: list[str], is_refused: bool
 ) -> None:
-    async with serving(system.client.address, most_waiting=1, trusted_proxies=trusted) as http:
-        _, first = await _begin(http, 100_000, **{"x-forwarded-for": "192.0.2.1"})
+    async with serving(system.client.address, trusted_proxies=trusted) as http:
+        begun = [await _begin(http, 100_000, **{"x-forwarded-for": "192.0.2.1"}) for _ in range(MOST_WAITING)]
         content = json.dumps({"model": "nobodys", "messages": [{"role": "user", "content": "x" * 99_000}]})
         headers = {"x-forwarded-for": "192.0.2.2", "content-type": "application/json"}
         reply = await http.post(CHAT, content=content, headers=headers)
         assert reply.status_code == (429 if is_refused else 404), reply.text  # 404: it was read
-        first.close()
+        for _, writer in begun:
+            writer.close()
 
 
 async def _longest(call: Any, stop: asyncio.Event) -> float:

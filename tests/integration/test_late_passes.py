@@ -16,7 +16,7 @@ from services.shared.request_log.ledger import Pass, Passes, total
 from services.shared.request_log.log import RequestLog
 from services.sufficiency_scorer.scorers import make_scorer
 from services.sufficiency_scorer.stage_scorer import StageScorer
-from tandem.method.errors import Unavailable
+from tandem.method.errors import RequestLogUnavailable, Unavailable
 from tandem.method.profile.profile import load_profile
 from tandem.method.tokens import TokenCounts
 from tests.fakes import ScriptedEngine
@@ -95,7 +95,7 @@ async def test_a_pass_that_redis_takes_after_its_caller_gave_up_is_counted_once(
 
     async def add_late(*words: Any) -> Passes:
         await add_pass(*words)
-        raise Unavailable("no reply in time", reason="REQUEST_LOG_UNAVAILABLE")
+        raise RequestLogUnavailable("no reply in time")
 
     monkeypatch.setattr(log.ledger, "add_pass", add_late)
     assert await passes.count(request_id, _ONE) == _ONE

@@ -13,7 +13,7 @@ import pytest_asyncio
 from playwright.async_api import expect
 
 from services.gateway.event_stream import EventStream, PositionedEvent
-from tandem.method.errors import Unavailable
+from tandem.method.errors import RequestLogUnavailable
 from tests.browser import Visit, needs_browser
 from tests.conftest import Hold
 from tests.integration.conftest import System
@@ -41,7 +41,7 @@ async def test_text_that_a_result_came_without_is_read_later(
 
     async def news(stream: EventStream, block: timedelta) -> list[PositionedEvent]:
         if is_silent:
-            raise Unavailable("the log does not answer", reason="REQUEST_LOG_UNAVAILABLE")
+            raise RequestLogUnavailable("the log does not answer")
         return await reads(stream, block)
 
     monkeypatch.setattr(EventStream, "_news", news)

@@ -10,7 +10,7 @@ import pytest
 
 from services.shared.checks.api import Check
 from services.shared.checks.built_in import JSON_SCHEMA, REGEX
-from services.shared.checks.registry import applies, checks, find_check, known_names, validate
+from services.shared.checks.registry import _installed, applies, checks, find_check, known_names, validate
 from tandem.method.errors import InvalidArgument
 from tandem.method.evidence.checks import CheckSpec, Verdict
 
@@ -22,9 +22,9 @@ def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]
     """A package with the check of docs/add-a-check.md, as an installer lays it out."""
     install_documented_check(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
-    checks.cache_clear()
+    _installed.cache_clear()
     yield
-    checks.cache_clear()
+    _installed.cache_clear()
 
 
 def install_documented_check(folder: Path) -> None:
@@ -61,10 +61,10 @@ def test_a_name_that_is_neither_check_nor_function_is_refused(monkeypatch: pytes
             return 3
 
     monkeypatch.setattr("services.shared.checks.registry.entry_points", lambda group: [Entry()])
-    checks.cache_clear()
+    _installed.cache_clear()
     with pytest.raises(TypeError, match=r"'broken' of tandem\.checks is neither a Check nor a function"):
         checks()
-    checks.cache_clear()
+    _installed.cache_clear()
 
 
 @pytest.mark.parametrize(

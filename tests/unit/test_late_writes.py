@@ -8,14 +8,14 @@ import pytest
 
 from services.models.generation import late_writes
 from services.models.generation.late_writes import LateWrites, TextId
-from tandem.method.errors import Unavailable
+from tandem.method.errors import RequestLogUnavailable
 from tandem.method.tokens import TokenCounts
 
 NAME = "late-writes-test"
 
 
 async def refuse() -> None:
-    raise Unavailable("full", reason="REQUEST_LOG_UNAVAILABLE")
+    raise RequestLogUnavailable("full")
 
 
 def given_up(caplog: pytest.LogCaptureFixture) -> list[str]:

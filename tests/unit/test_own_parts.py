@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from services.shared.checks.registry import applies, checks, find_check, known_names, validate
+from services.shared.checks.registry import _installed, applies, find_check, known_names, validate
 from services.sufficiency_scorer.scorer_inputs import WIDTH, ScorerInputs, bag_of_words
 from services.sufficiency_scorer.scorers import make_scorer
 from tandem.local.models import catalogue
@@ -42,9 +42,9 @@ def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]
     install(OWN, tmp_path)
     install(CHECKS, tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
-    checks.cache_clear()
+    _installed.cache_clear()
     yield
-    checks.cache_clear()
+    _installed.cache_clear()
 
 
 def inputs(entropy: float) -> ScorerInputs:

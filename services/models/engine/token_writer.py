@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Iterable, Sequence
 from dataclasses import replace
-from typing import cast
 
 from services.models.engine.api import Engine, Finished, GenerationRequest, RunningModel, Stops, Token
 from services.models.engine.call_format import CallFormat, Grammar
@@ -18,8 +17,12 @@ from tandem.method.request.prompts import Conversation
 
 
 def writer_of(engine: RunningModel) -> Writer:
-    """Itself where it writes natively."""
-    return cast("Writer", engine) if hasattr(engine, "write") else TokenWriter(cast("Engine", engine))
+    """The engine itself where it is an author, as one behind an API is. Raises TypeError for one that is neither."""
+    if isinstance(engine, Writer):
+        return engine
+    if isinstance(engine, Engine):
+        return TokenWriter(engine)
+    raise TypeError(f"{type(engine).__name__} is neither an Engine nor a Writer")
 
 
 class TokenWriter:

@@ -16,7 +16,7 @@ from uuid import uuid4
 
 from services.shared.request_log.connection import Lost, Stopped
 from services.shared.request_log.ledger import Ledger, Pass, Passes, total
-from tandem.method.errors import TandemError, Unavailable
+from tandem.method.errors import RequestLogUnavailable, TandemError, Unavailable
 from tandem.method.timeouts import Timeouts
 from tandem.method.tokens import TokenCounts
 
@@ -102,8 +102,8 @@ async def is_taken(write: Write) -> bool:
     """Call it. False where Redis does not answer."""
     try:
         await write()
-    except Unavailable as error:
-        return error.reason != "REQUEST_LOG_UNAVAILABLE"
+    except RequestLogUnavailable:
+        return False
     except (TandemError, Lost, Stopped):  # fenced off: what another attempt began with does not change any more
         return True
     return True

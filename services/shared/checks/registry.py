@@ -18,8 +18,16 @@ GROUP = "tandem.checks"
 UNKNOWN_CHECK = "UNKNOWN_CHECK"
 
 
-@cache
+_remote: dict[str, Check] = {}
+
+
 def checks() -> dict[str, Check]:
+    """Every check that a request of this process may name."""
+    return {**_installed(), **_remote}
+
+
+@cache
+def _installed() -> dict[str, Check]:
     """Every check that an answer's process can run. A package cannot replace a built-in one."""
     found = {entry.name: _as_check(entry.name, entry.load()) for entry in entry_points(group=GROUP)}
     return found | {check.name: check for check in (*BUILT_IN, CALL_CHECK, PYTHON_AGREEMENT)}
@@ -30,10 +38,9 @@ def add_remote(names: Iterable[str]) -> None:
     for a name that is taken.
     """
     for name in names:
-        known = checks().get(name)
-        if name == AGREEMENT or (known is not None and not known.is_remote):
+        if name == AGREEMENT or name in _installed():
             raise InvalidArgument(f"a check is called {name!r} already", field="checks")
-        checks()[name] = Check(name, None, is_remote=True)
+        _remote[name] = Check(name, None, is_remote=True)
 
 
 def known_names() -> list[str]:

@@ -62,7 +62,7 @@ class ServedProfiles:
 
 
 def _read(reread: Reread) -> Sequence[Profile]:
-    """None where the files hold no profile that can be served here."""
+    """Empty where the files hold no profile that can be served here."""
     try:
         return reread()
     except TandemError as error:

@@ -20,6 +20,7 @@ from tandem.method.errors import (
     LimitReached,
     NotFound,
     PermissionDenied,
+    RequestLogUnavailable,
     ResourceExhausted,
     TandemError,
     Unauthenticated,
@@ -39,6 +40,7 @@ STATUS_OF: dict[type[TandemError], grpc.StatusCode] = {
     Unauthenticated: grpc.StatusCode.UNAUTHENTICATED,
     PermissionDenied: grpc.StatusCode.PERMISSION_DENIED,
     Unavailable: grpc.StatusCode.UNAVAILABLE,
+    RequestLogUnavailable: grpc.StatusCode.UNAVAILABLE,
     Fenced: grpc.StatusCode.ABORTED,
 }
 

@@ -31,7 +31,7 @@ from redis.exceptions import ConnectionError as BrokenConnection
 
 from services.shared.observability.availability import count_unreached
 from services.shared.request_log.servers import Access, Client, open_client
-from tandem.method.errors import Fenced, Unavailable
+from tandem.method.errors import Fenced, RequestLogUnavailable
 
 _COMMANDS, _COMMAND_TIMEOUT_SECONDS = 64, 2.0
 _BLOCKING, _BLOCKING_TIMEOUT_SECONDS = 4096, 3.0  # of a reply to a read that blocks for up to a second
@@ -51,7 +51,6 @@ _TEMPORARY = (
 _TEMPORARY_CODES = re.compile(
     r"(^|-)(OOM|READONLY|MISCONF|NOREPLICAS|MASTERDOWN|CLUSTERDOWN|TRYAGAIN|LOADING|UNBLOCKED|BUSY) "
 )
-_RETRY_SECONDS = 1.0
 STAGES, PASSES, BODIES = "stages", "passes", "bodies"
 
 T = TypeVar("T")
@@ -196,4 +195,4 @@ class translated_errors:
         if isinstance(error, (RedisError, RedisClusterException, OSError)):
             count_unreached("redis")
             message = f"the request log does not answer: {error}"
-            raise Unavailable(message, reason="REQUEST_LOG_UNAVAILABLE", retry_after_s=_RETRY_SECONDS) from error
+            raise RequestLogUnavailable(message) from error

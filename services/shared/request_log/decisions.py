@@ -21,10 +21,10 @@ _KINDS: dict[str, type[Decision]] = {
 _adapters: dict[type[Decision], TypeAdapter[Any]] = {}
 _NAMES = {kind: name for name, kind in _KINDS.items()}
 AGREED_SLOT = 1
-LLM_STOPPED_SLOT = 1_000_000_000
-RESULT_SLOT = 1_000_000_001
-_SLOTS_PER_STAGE = 1000
-_SLOTS_PER_ANSWER = 10
+LLM_STOPPED_SLOT = 1_000_000_000_000
+RESULT_SLOT = LLM_STOPPED_SLOT + 1
+_SLOTS_PER_STAGE = 100_000
+_SLOTS_PER_ANSWER = 100  # a request has at most 16 checks (services/gateway/bounds.py)
 
 
 def scored_slot(stage: int) -> int:
