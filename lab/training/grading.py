@@ -1,4 +1,4 @@
-"""Grading: final answers (training.final_answers), JSON by value, code by its tests in a sandbox (docs/method.md,
+"""Grading: final answers (lab.training.final_answers), JSON by value, code by its tests in a sandbox (docs/method.md,
 Grading).
 
 Only text that the model itself generated is graded, and the LAST final answer in it counts.

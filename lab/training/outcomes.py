@@ -83,7 +83,7 @@ def route(table: Table, plan: Plan, scores: Floats, threshold: float) -> PricedC
 def tandem(
     table: Table, plan: Plan, scores: Floats, thresholds: Sequence[float], llm_finishes: bool, needs_pass: bool = True
 ) -> PricedCourse:
-    """The stop rule (training.rule.Rule), without checks."""
+    """The stop rule (lab.training.rule.Rule), without checks."""
     return priced(plan, stop_rule(table, plan, Rule(scores, thresholds, llm_finishes, needs_pass)))
 
 

@@ -33,7 +33,7 @@ _REPORT_SECONDS = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """Which runs to collect per question: `extras` and `only_question` as in training.collect.Collector."""
+    """Which runs to collect per question: `extras` and `only_question` as in lab.training.collect.Collector."""
 
     extras: bool = True
     only_question: bool = False

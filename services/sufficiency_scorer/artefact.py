@@ -41,7 +41,7 @@ class _Part(BaseModel):
 
 @dataclass(frozen=True)
 class Moments:
-    """Per feature, over the training questions of one stage, after features.log_compress."""
+    """Per feature, over the training questions of one stage, after scorer_inputs.log_compress."""
 
     mean: list[float]
     std: list[float]

@@ -39,7 +39,7 @@ class Shape:
 
     @property
     def layers(self) -> list[str]:
-        """Names of the linear layers. In training two others follow each hidden one (training.estimators)."""
+        """Names of the linear layers. In training two others follow each hidden one (lab.training.estimators)."""
         return [f"layers.{3 * number}" for number in range(len(self.hidden) + 1)]
 
     @property
