@@ -133,7 +133,7 @@ def test_every_stop_reason_is_in_the_glossary() -> None:
 
 def test_a_decision_has_a_number_of_its_own_and_is_listed_with_its_title() -> None:
     index = (ROOT / "docs/decisions/index.md").read_text()
-    rows = re.findall(r"^\| (\d+) \| \[(.+?)\]\((0\d+-[a-z0-9-]+\.md)\) \|$", index, re.MULTILINE)
+    rows = re.findall(r"^- (\d+): \[(.+?)\]\((0\d+-[a-z0-9-]+\.md)\)$", index, re.MULTILINE)
     files = sorted(f.name for f in (ROOT / "docs/decisions").glob("0*.md"))
     assert [name for _, _, name in rows] == files
     assert len({number for number, *_ in rows}) == len(rows)
