@@ -6,11 +6,13 @@ Spans are exported by OTLP when OTEL_EXPORTER_OTLP_ENDPOINT is set. Exporting ne
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import os
 import sys
 import threading
 from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Any, Literal
 
@@ -28,7 +30,6 @@ from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 from pydantic import AliasChoices, Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from services.shared.observability.json_logs import JsonFormatter
 from services.shared.observability.text import LOG_FORMAT, TextlessExporter, TextlessFormatter
 from tandem.errors import SetupError
 from tandem.method.names import DISTRIBUTION
@@ -168,3 +169,31 @@ def _enable_sdk_metrics() -> None:
     drop = View(instrument_name="*", aggregation=DropAggregation())
     reader = PrometheusMetricReader(disable_target_info=True)
     set_meter_provider(MeterProvider(metric_readers=[reader], views=[keep, drop]))
+
+
+class JsonFormatter(logging.Formatter):
+    """One object a line: time (RFC 3339, UTC), severity, logger, message with its traceback, service, and trace and
+    span within a span.
+
+    `message` formats a record's message and traceback; it decides what of an exception is said.
+    """
+
+    def __init__(self, message: logging.Formatter, service: str) -> None:
+        super().__init__()
+        self._message, self._service = message, service
+
+    def format(self, record: logging.LogRecord) -> str:
+        written = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "severity": record.levelname,
+            "logger": record.name,
+            "message": self._message.format(record),
+            "service": self._service,
+        }
+        context = trace.get_current_span().get_span_context()
+        if context.is_valid:
+            written |= {
+                "trace_id": trace.format_trace_id(context.trace_id),
+                "span_id": trace.format_span_id(context.span_id),
+            }
+        return json.dumps(written, ensure_ascii=False)
