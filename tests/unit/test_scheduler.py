@@ -11,8 +11,8 @@ from typing import Any, cast
 import pytest
 
 from services.models.engine.api import CacheUse, DuplicateRequest, EngineStopped, GenerationRequest, QueueFull
-from services.models.engine.loop.beginnings import Beginnings
 from services.models.engine.loop.prefix_cache import PrefixCache
+from services.models.engine.loop.prefix_files import Beginnings
 from services.models.engine.loop.request_queue import RequestQueue, ScoringJob
 from services.models.engine.loop.scheduler import Scheduler
 from services.models.engine.loop.sequence import Sequence

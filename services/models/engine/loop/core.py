@@ -7,9 +7,8 @@ from concurrent.futures import Future
 
 from services.models.engine.api import EngineCounters, EngineStopped, Finished, FinishReason, Token
 from services.models.engine.grammar import Grammars
-from services.models.engine.loop.beginnings import Beginnings
 from services.models.engine.loop.prefix_cache import PrefixCache
-from services.models.engine.loop.prefix_files import PrefixFiles
+from services.models.engine.loop.prefix_files import Beginnings, PrefixFiles
 from services.models.engine.loop.request_queue import RequestQueue
 from services.models.engine.loop.runner import Interrupted, ModelRunner
 from services.models.engine.loop.scheduler import ScheduledChunk, Scheduler

@@ -17,7 +17,7 @@ from typing import IO, Any
 
 import numpy as np
 
-from services.models.engine.loop.prefix_cache import KeysValues
+from services.models.engine.loop.prefix_cache import KeysValues, PrefixCache
 
 logger = logging.getLogger(__name__)
 _MAX_HEADER_BYTES = 16 << 20
@@ -143,3 +143,31 @@ class PrefixFiles:
         for file in [f"{name}.json", *self._files().get(name, ())]:
             with suppress(OSError):
                 os.unlink(file, dir_fd=self._folder)
+
+
+class Beginnings(PrefixCache):
+    """The tools that conversations begin with: their keys and values outlive the conversations, and with files the
+    process.
+    """
+
+    def __init__(self, max_bytes: int) -> None:
+        super().__init__(max_bytes)
+        self._files: PrefixFiles | None = None
+
+    def open(self, files: PrefixFiles) -> None:
+        """Take in what a former process saved, and save from now on."""
+        for prefix in files.saved():
+            self.put(prefix.ids, prefix.keys_values, prefix.owner)
+        self._files = files
+
+    def has(self, ids: tuple[int, ...], owner: str) -> bool:
+        return self.longest(ids, owner)[0] == len(ids)
+
+    def put(self, ids: tuple[int, ...], keys_values: KeysValues, owner: str) -> None:
+        """A disk that takes no more costs no request: what cannot be saved stays in memory."""
+        if self._files:
+            try:
+                keys_values = self._files.save(ids, keys_values, owner)
+            except OSError as error:
+                logger.warning("tools cannot be kept in a file: %s", error)
+        super().put(ids, keys_values, owner)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from services.models.engine.loop.beginnings import Beginnings
 from services.models.engine.loop.prefix_cache import PrefixCache, common_prefix
+from services.models.engine.loop.prefix_files import Beginnings
 from services.models.engine.loop.request_queue import RequestQueue
 from services.models.engine.loop.sequence import Sequence
 
