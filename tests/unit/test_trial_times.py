@@ -15,8 +15,7 @@ from services.shared.process.channels import open_channel
 from tandem.method.evidence.checks import TrialLimit
 from tandem.method.request.tasks import ModelTask
 from tandem.v1 import execution_pb2_grpc
-from workflows.activities.models import AnswerActivities
-from workflows.activities.trial_times import TrialTimes
+from workflows.activities.models import AnswerActivities, TrialTimes
 from workflows.activities.usage import ReportedUsage
 
 MODEL, OTHER = ("profile", "slm"), ("profile", "second_slm")

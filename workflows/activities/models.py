@@ -7,8 +7,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
+from collections import defaultdict, deque
 from collections.abc import Mapping
 from dataclasses import replace
+from statistics import quantiles
 
 import grpc
 from temporalio import activity
@@ -26,10 +28,29 @@ from tandem.method.timeouts import Timeouts
 from tandem.v1 import execution_pb2_grpc, insight_pb2_grpc
 from workflows.activities.model_call import Place, abort, place_of, run_model_call
 from workflows.activities.prefill_ahead import PrefillsAhead
-from workflows.activities.trial_times import TrialTimes
 from workflows.activities.usage import ReportedUsage
 
 _LOOK_AGAIN_SECONDS = 0.02
+_KEPT, _ENOUGH = 32, 8  # trials of a model
+
+
+class TrialTimes:
+    """How long the trials of each model took lately, in this worker: a trial's limit is a multiple of it.
+
+    It counts those that ended by themselves, and those that were stopped at their limit while they wrote: where a model
+    becomes slower the limit follows, and where it hangs it does not.
+    """
+
+    def __init__(self) -> None:
+        self._seconds: defaultdict[tuple[str, str], deque[float]] = defaultdict(lambda: deque(maxlen=_KEPT))
+
+    def add(self, model: tuple[str, str], seconds: float) -> None:
+        self._seconds[model].append(seconds)
+
+    def usual(self, model: tuple[str, str]) -> float | None:
+        """Seconds within which three of four ended: a few that hang do not move it. None: too few have ended."""
+        seconds = self._seconds[model]
+        return quantiles(seconds, n=4)[2] if len(seconds) >= _ENOUGH else None
 
 
 class InsightActivities:
