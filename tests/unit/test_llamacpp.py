@@ -26,7 +26,7 @@ from services.models.engine.api import (
     Token,
 )
 from services.models.engine.batch import Completion, generate
-from services.models.engine.llamacpp import growing, library, vocabulary
+from services.models.engine.llamacpp import context, library, vocabulary
 from services.models.engine.llamacpp.engine import LlamaCppEngine
 from services.models.engine.llamacpp.model import LlamaModel
 from services.models.engine.settings import EngineSettings
@@ -160,7 +160,7 @@ async def test_memory_is_taken_as_tokens_come_and_what_runs_goes_on_as_it_would(
     engine = started(checkpoint, kv_cache_tokens=2048)
     plain = [await generate(engine, work) for work in works]
     engine.stop()
-    monkeypatch.setattr(growing, "_FIRST_TOKENS", 64)
+    monkeypatch.setattr(context, "_FIRST_TOKENS", 64)
     engine = started(checkpoint, kv_cache_tokens=2048)
     assert engine._runner._context.num_tokens == 64
     first = engine.generate(works[0])

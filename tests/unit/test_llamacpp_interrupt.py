@@ -12,7 +12,6 @@ import pytest
 
 from services.models.engine.api import Finished, GenerationRequest, Token
 from services.models.engine.batch import generate
-from services.models.engine.llamacpp import growing
 from services.models.engine.llamacpp.context import LlamaContext, LlamaInterrupt
 from services.models.engine.llamacpp.engine import LlamaCppEngine
 from services.models.engine.settings import EngineSettings
@@ -78,7 +77,7 @@ async def test_an_abort_ends_a_pass_in_its_middle_and_the_next_request_is_answer
 async def test_an_abort_while_the_context_grows_ends_the_pass_that_follows(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(growing, "_FIRST_TOKENS", 64)
+    monkeypatch.setattr("services.models.engine.llamacpp.context._FIRST_TOKENS", 64)
     with running(tmp_path) as engine:
         context = engine._runner._context
         make = context._make

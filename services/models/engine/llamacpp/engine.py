@@ -9,7 +9,7 @@ from functools import cached_property, partial
 from typing import Any
 
 from services.models.engine.api import ModelInfo, PromptScores
-from services.models.engine.llamacpp.growing import GrowingContext
+from services.models.engine.llamacpp.context import GrowingContext
 from services.models.engine.llamacpp.library import BUILD
 from services.models.engine.llamacpp.model import LlamaModel, folder_of, gguf_file
 from services.models.engine.llamacpp.scoring import MAX_STEP, LlamaPromptScorer

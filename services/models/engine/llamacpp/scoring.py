@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from services.models.engine.llamacpp.growing import GrowingContext
+from services.models.engine.llamacpp.context import GrowingContext
 from services.models.engine.loop.incremental_scorer import IncrementalScorer, ScoredText
 from services.models.engine.loop.runner import Chunk
 
