@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import signal
 import sys
+from collections.abc import Iterator
 from importlib import import_module
 from importlib.metadata import entry_points
 from typing import Annotated, Any
@@ -17,7 +18,6 @@ from typer.core import TyperGroup
 
 from tandem.cli.defaults import set_defaults, set_variables
 from tandem.cli.examples import epilog
-from tandem.cli.overview import write_commands
 from tandem.cli.parts import Verb, needs, never_fail_on_a_character, new_app
 from tandem.errors import RequestError, UserError
 
@@ -51,13 +51,23 @@ VERBS = {
 OF_THE_LAB = ("plan", "collect", "train", "calibrate", "disputes", "eval", "bench")
 VERBS |= {name: Verb("Needs `make develop` in a checkout.", "tandem-lab:", "lab") for name in OF_THE_LAB}
 VERBS |= {entry.name: entry.load() for entry in entry_points(group="tandem.verbs")}
+# What `tandem --help` lists: the commands by who uses them.
+GROUPS = {
+    "Ask": ("ask", "chat", "batch", "request", "outcome", "profiles"),
+    "Run it on this machine": ("up", "down", "status", "logs", "models", "doctor", "version"),
+    "Choose a pair of models": ("plan", "prices", "profile"),
+    "Train its stop rule": ("collect", "train", "calibrate", "eval", "bench"),
+    "Operate it for others": ("check", "promises", "keys", "tenants", "spend", "trace"),
+}
 
 
 class LazyGroup(TyperGroup):
     """Lists the table above, and imports the module of the one verb that is invoked."""
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
-        write_commands(formatter, VERBS)
+        for title, rows in _groups():
+            with formatter.section(title):
+                formatter.write_dl(rows)
 
     def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
         name, command, rest = super().resolve_command(ctx, args)
@@ -73,6 +83,15 @@ class LazyGroup(TyperGroup):
             name = ctx.invoked_subcommand
             with needs(name, VERBS[name].extra):
                 raise
+
+
+def _groups() -> Iterator[tuple[str, list[tuple[str, str]]]]:
+    """A verb that is in no group, such as another package's, is in the last one."""
+    grouped = {name for names in GROUPS.values() for name in names}
+    others = [name for name in VERBS if name not in grouped]
+    for title, names in (*GROUPS.items(), ("More", others)):
+        if rows := [(name, VERBS[name].help) for name in names if name in VERBS]:
+            yield title, rows
 
 
 def _with_json_target(arguments: list[str]) -> list[str]:

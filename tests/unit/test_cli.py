@@ -16,9 +16,8 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from tandem.cli import OF_THE_LAB, VERBS, _load, _with_json_target, app
+from tandem.cli import GROUPS, OF_THE_LAB, VERBS, _load, _with_json_target, app
 from tandem.cli.examples import EXAMPLES
-from tandem.cli.overview import GROUPS
 from tandem.cli.parts import needs
 from tandem.errors import MissingParts
 from tandem.paths import REPOSITORY
