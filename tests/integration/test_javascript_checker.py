@@ -17,7 +17,7 @@ from tandem.method.request.tasks import CheckTask
 from tandem.paths import REPOSITORY
 from tandem.v1 import tandem_pb2
 from tests.javascript_tasks import TASKS
-from workflows.activities.other_checkers import OtherCheckers
+from workflows.activities.checking import OtherCheckers
 
 pytestmark = [
     pytest.mark.skipif(not shutil.which("node"), reason="needs Node: `apt-get install nodejs`"),

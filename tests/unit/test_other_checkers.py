@@ -26,7 +26,7 @@ from tandem.method.request.tasks import CheckTask
 from tandem.paths import REPOSITORY
 from tandem.v1 import checking_pb2, checking_pb2_grpc, tandem_pb2
 from tests.certificates import issue
-from workflows.activities.other_checkers import OtherCheckers
+from workflows.activities.checking import OtherCheckers
 from workflows.worker import WorkerSettings
 
 pytestmark = pytest.mark.asyncio

@@ -13,9 +13,8 @@ from services.shared.request_log.log import RequestLog
 from tandem.method.roles import SLM
 from workflows.activities.agreement import AgreementActivities
 from workflows.activities.batch import BatchActivities
-from workflows.activities.checking import CheckingActivities
+from workflows.activities.checking import CheckingActivities, OtherCheckers
 from workflows.activities.models import AnswerActivities, InsightActivities
-from workflows.activities.other_checkers import OtherCheckers
 from workflows.activities.prefill_ahead import PrefillsAhead
 from workflows.activities.publishing import PublishingActivities
 from workflows.activities.scoring import ScoringActivities
