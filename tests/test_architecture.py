@@ -1,4 +1,4 @@
-"""The rules of the tree, held by reading every import: allowed arrows, no circle, and classes of a size."""
+"""The rules of the tree, held by reading every import: allowed arrows, and no circle."""
 
 from __future__ import annotations
 
