@@ -12,8 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
-from tandem.method.evidence.example_tables import table_pairs
-from tandem.method.evidence.input_output import input_output_pairs
+from tandem.method.evidence.input_output import described_pairs
 from tandem.method.evidence.prompt_code import PromptCode, parse_prompt
 from tandem.method.evidence.python_parser import NO_PYTHON, parse_expression, parse_literal, parse_program
 from tandem.method.evidence.whole_program import OUTPUT_OF, sample_runs
@@ -67,8 +66,7 @@ def find_examples(question: str) -> list[Example]:
     sessions = [example for example in sessions if not example.source.startswith("#")]
     asserts, rest = _asserts(rest)
     found: dict[tuple[str, str], Example] = {}
-    described = (*input_output_pairs(rest, prompt), *table_pairs(rest, prompt))
-    pairs = (Example(Form.CALL, source, value) for source, value in described)
+    pairs = (Example(Form.CALL, source, value) for source, value in described_pairs(rest, prompt))
     for example in (*sessions, *asserts, *_calls(rest, prompt.entry), *pairs):
         found.setdefault((example.source, example.expected), example)  # said twice, it proves no more
     return list(found.values())[:MAX_EXAMPLES]

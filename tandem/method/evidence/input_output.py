@@ -1,12 +1,13 @@
-"""Examples as problem sites write them: `Input: nums = [2,7], target = 9` and `Output: [0,1]`, for a function or for
-LeetCode's class.
+"""Examples that a prompt describes: `Input: nums = [2,7], target = 9` and `Output: [0,1]`, as problem sites write them
+for a function or for LeetCode's class, and rows of a Markdown table.
 """
 
 from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from itertools import takewhile
 
 from tandem.method.evidence.prompt_code import DECIMALS, OPERATE, PromptCode
 from tandem.method.evidence.python_parser import NO_PYTHON, parse_expression, parse_literal, parse_program
@@ -22,6 +23,12 @@ _PAIR = re.compile(
     re.DOTALL | re.MULTILINE,
 )
 _BLOCK_CHARACTERS = 4000
+# Of a table: the line under its head, what parts its cells, and what its columns are called.
+_RULE = re.compile(r"\s*\|?(?:\s*:?-+:?\s*\|)+(?:\s*:?-+:?)?\s*")
+_BAR = re.compile(r"(?<!\\)\|")
+_VALUE = re.compile(r"(?:expected|result|output|return|returns|value|answer)(?: (?:output|result|value))?", re.I)
+_ALL_ARGUMENTS = re.compile(r"inputs?|arguments?|calls?|examples?", re.I)
+_MARKS = "`* "
 _WORDS = {"true": True, "false": False, "null": None}
 _LITERALS = {
     "List",
@@ -49,22 +56,27 @@ _LITERALS = {
 """Names in annotations of arguments that literals can be."""
 
 
-def input_output_pairs(text: str, prompt: PromptCode) -> Iterator[tuple[str, str]]:
-    """A call of the prompt's function with literals, and the literal that it has to be, for each pair that can be read
-    as that.
+def described_pairs(text: str, prompt: PromptCode) -> Iterator[tuple[str, str]]:
+    """A call of the prompt's function with literals, and the literal that it has to be, for each pair or row that can
+    be read as that.
     """
-    parameters = parameters_of(prompt)
+    parameters = _parameters_of(prompt)
     if parameters is None or SEVERAL_ANSWERS.search(text):
         return
+    yield from _input_output_pairs(text, prompt, parameters)
+    yield from _table_pairs(text, prompt.entry, parameters)
+
+
+def _input_output_pairs(text: str, prompt: PromptCode, parameters: list[str]) -> Iterator[tuple[str, str]]:
     for match in _PAIR.finditer(text):
         if len(match[0]) > _BLOCK_CHARACTERS:
             continue
-        arguments, value = arguments_in(match["input"], parameters), literal_in(match["output"])
+        arguments, value = _arguments_in(match["input"], parameters), _literal_in(match["output"])
         if arguments and value:
             yield f"{prompt.entry}({arguments})", _rounded(value) if prompt.owner else value
 
 
-def parameters_of(prompt: PromptCode) -> list[str] | None:
+def _parameters_of(prompt: PromptCode) -> list[str] | None:
     """Of the function to be written; None where its values are no literals, or where it returns nothing."""
     if not prompt.entry or not prompt.source or not _takes_literals(prompt):
         return None
@@ -96,7 +108,7 @@ def _rounded(value: str) -> str:
     return ast.unparse(Rounded().visit(parse_expression(value)))
 
 
-def arguments_in(text: str, parameters: list[str]) -> str:
+def _arguments_in(text: str, parameters: list[str]) -> str:
     """As they stand in a call; empty: they are no literals, or others than the function takes."""
     lines = [line.strip().rstrip(",") for line in text.splitlines() if line.strip()]
     for source in (" ".join(lines), ", ".join(lines)):
@@ -113,7 +125,7 @@ def arguments_in(text: str, parameters: list[str]) -> str:
     return ""
 
 
-def literal_in(text: str) -> str:
+def _literal_in(text: str) -> str:
     node = _parsed(" ".join(map(str.strip, text.splitlines())).strip("` "))
     return (_value(node) or "") if node else ""
 
@@ -138,3 +150,33 @@ def _value(node: ast.expr) -> str | None:
 class _Words(ast.NodeTransformer):
     def visit_Name(self, node: ast.Name) -> ast.expr:
         return ast.Constant(_WORDS[node.id]) if node.id in _WORDS else node
+
+
+def _table_pairs(text: str, entry: str, parameters: list[str]) -> Iterator[tuple[str, str]]:
+    """A row has the arguments of the function, or a call of it, and the value."""
+    lines = text.splitlines()
+    for number, line in enumerate(lines):
+        if number and _RULE.fullmatch(line):
+            header = [cell.strip(_MARKS) for cell in _cells(lines[number - 1])]
+            for row in takewhile(lambda row: "|" in row, lines[number + 1 :]):
+                yield from _pair(header, _cells(row), parameters, entry)
+
+
+def _pair(header: Sequence[str], row: Sequence[str], parameters: list[str], entry: str) -> Iterator[tuple[str, str]]:
+    """The first column of a value ends those of the arguments; what stands after it are remarks."""
+    at = next((i for i, name in enumerate(header) if _VALUE.fullmatch(name) or f"{entry}(" in name), 0)
+    if not at or len(row) != len(header):
+        return
+    if sorted(header[:at]) == sorted(parameters):
+        given = ", ".join(f"{name}={cell.strip('`')}" for name, cell in zip(header[:at], row[:at], strict=True))
+    elif at == 1 and _ALL_ARGUMENTS.fullmatch(header[0]):
+        given = re.sub(rf"^{re.escape(entry)}\((.*)\)$", r"\1", row[0].strip("`"), flags=re.DOTALL)
+    else:
+        return
+    arguments, value = _arguments_in(given, parameters), _literal_in(row[at])
+    if arguments and value:
+        yield f"{entry}({arguments})", value
+
+
+def _cells(line: str) -> list[str]:
+    return [cell.strip().replace("\\|", "|") for cell in _BAR.split(line.strip().removeprefix("|").removesuffix("|"))]
