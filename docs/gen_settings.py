@@ -41,23 +41,21 @@ HEAD = """<!-- Written by `make tables` from the code. -->
 
 # Settings
 
-Every process reads its settings from its environment, once. A value that makes no sense ends it, with the variable's name; an empty one
-is as good as none. The local stack and the chart set most of them: `tandem up` passes your environment on to its processes, and the chart has a value for each, or
-`extraEnv`. Durations are seconds.
+Every process reads its settings from its environment at its start, and ends with the variable's name if a value is wrong. An empty value
+counts as none. Durations are seconds. `tandem up` passes your environment on; the chart has a value for most settings, or `extraEnv`.
 
-Gateway and worker reach Temporal by Temporal's own variables: `TEMPORAL_ADDRESS` (`127.0.0.1:7233`), `TEMPORAL_NAMESPACE`,
-`TEMPORAL_API_KEY`, `TEMPORAL_TLS`, `TEMPORAL_TLS_SERVER_CA_CERT_PATH`, `TEMPORAL_TLS_CLIENT_CERT_PATH`, `TEMPORAL_TLS_CLIENT_KEY_PATH`,
-`TEMPORAL_TLS_SERVER_NAME`. The engine `openai` reads `OPENAI_BASE_URL` and `OPENAI_API_KEY`.
+Gateway and worker also read Temporal's variables: `TEMPORAL_ADDRESS` (`127.0.0.1:7233`), `TEMPORAL_NAMESPACE`, `TEMPORAL_API_KEY`, `TEMPORAL_TLS`,
+`TEMPORAL_TLS_SERVER_CA_CERT_PATH`, `TEMPORAL_TLS_CLIENT_CERT_PATH`, `TEMPORAL_TLS_CLIENT_KEY_PATH`, `TEMPORAL_TLS_SERVER_NAME`. The engine
+`openai` reads `OPENAI_BASE_URL` and `OPENAI_API_KEY`.
 
-The command line reads `TANDEM_ADDRESS` (the gateway), `TANDEM_API_KEY`, `TANDEM_CA_FILE` (PEM file of the gateway's authorities),
-`TANDEM_MODELS`, `TANDEM_STATE` (the local stack's folder), `TANDEM_BIN` (programs), `TANDEM_ENGINE` (of the local stack and of
-`tandem models pull`), `TANDEM_JAEGER`, and `TANDEM_API_KEYS` and `TANDEM_TENANTS` for the files that `tandem keys` and `tandem tenants`
-change. Every command takes `--profile` from `TANDEM_PROFILE`.
+## Command line
 
-The same names without `TANDEM_` and in lower case stand in a TOML file, `config.toml` in your settings folder (Linux:
-`~/.config/tandem`), or the file that `TANDEM_CONFIG` names; `tandem doctor` prints where it is. The defaults of `tandem ask` and
-`tandem chat` stand there too: `threshold`, `max_cost`, `max_llm_tokens`, `max_tokens`, `temperature`, `tenant`, `verbose` and `quiet`. An
-option overrides a variable, a variable overrides the file:
+`TANDEM_ADDRESS` (the gateway), `TANDEM_API_KEY`, `TANDEM_CA_FILE`, `TANDEM_PROFILE`, `TANDEM_MODELS`, `TANDEM_STATE` (the local stack's folder),
+`TANDEM_BIN` (programs), `TANDEM_ENGINE`, `TANDEM_JAEGER`; `TANDEM_API_KEYS` and `TANDEM_TENANTS` for `tandem keys` and `tandem tenants`.
+
+`config.toml` in your settings folder (`~/.config/tandem` on Linux, or the file `TANDEM_CONFIG`; `tandem doctor` prints it) has the same names in lower case
+without `TANDEM_`, and defaults of `tandem ask` and `tandem chat`: `threshold`, `max_cost`, `max_llm_tokens`, `max_tokens`, `temperature`, `tenant`, `verbose` and
+`quiet`. An option overrides a variable, a variable the file:
 
 ```toml
 address = "https://tandem.example.com:50051"

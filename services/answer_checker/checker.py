@@ -77,8 +77,7 @@ class CheckerSettings(ProcessSettings):
     allow_weak_sandbox: bool = Field(
         False,
         validation_alias=ALLOW_WEAK,
-        description="run without seccomp, or with neither namespaces nor landlock, as on macOS: for answers of your "
-        "own only",
+        description="run without seccomp, or with neither namespaces nor landlock: for your own prompts only",
     )
 
 

@@ -67,7 +67,7 @@ class GatewaySettings(ProcessSettings):
     withdrawn: Names = Field(
         (),
         validation_alias="TANDEM_WITHDRAWN_PROFILES",
-        description="served profiles that begin no new request, before they are taken out",
+        description="served profiles that take no new requests, before you remove them",
     )
     models_folder: Path = Field(
         user_cache_path("tandem") / "models", validation_alias="TANDEM_MODELS", description="for the tokenizers"
@@ -79,16 +79,14 @@ class GatewaySettings(ProcessSettings):
         MOST_STORED_BYTES,
         gt=0,
         validation_alias="TANDEM_MAX_STORED_BYTES",
-        description="of one tenant's files together, uploaded ones and those that its batches wrote; callers without "
-        "a credential are "
-        "one tenant",
+        description="bytes of all files of a tenant",
     )
     internal_port: int = Field(
         0,
         ge=0,
         le=65535,
         validation_alias="TANDEM_INTERNAL_PORT",
-        description="for the HTTP gateway: asks for its certificate, where there are certificates; 0 opens none",
+        description="port for the HTTP gateway, with mutual TLS where there are certificates; 0 opens none",
     )
     checkers: Addresses = Field(
         {},
@@ -100,8 +98,7 @@ class GatewaySettings(ProcessSettings):
         4,
         gt=0,
         validation_alias="TANDEM_MAX_STARTING",
-        description="with a file of tenants, requests that are on their way to the models at once; and look-ups at "
-        "once, with and without; others wait for their turn",
+        description="requests before their first event at once, with a file of tenants; look-ups at once",
     )
     tenants: Path | None = Field(
         None, validation_alias="TANDEM_TENANTS", description="file of `tandem tenants`: what each tenant may use"
@@ -111,19 +108,17 @@ class GatewaySettings(ProcessSettings):
         ge=0,
         le=1,
         validation_alias="TANDEM_SHADOW_SMALL",
-        description="instead of the profiles' `shadow.small`: share of what the large model answers that small models "
-        "are asked beside, without answering",
+        description="replaces the profiles' `shadow.small`",
     )
     worker_patience: Seconds = Field(
         PATIENCE.new,
         validation_alias="TANDEM_WORKER_PATIENCE",
-        description="how long a new request waits where no worker asks for its work; longer where workers come on "
-        "demand",
+        description="how long a new request waits for a worker",
     )
     disconnect_grace: Seconds = Field(
         timedelta(seconds=1),
         validation_alias="TANDEM_DISCONNECT_GRACE",
-        description="how long a request waits for a client that has gone before it is cancelled",
+        description="how long a request waits for a client that has disconnected before it is cancelled",
     )
 
 

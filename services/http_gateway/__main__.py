@@ -31,7 +31,7 @@ class HttpGatewaySettings(ProcessSettings):
     allow_anonymous: bool = Field(
         False,
         validation_alias="TANDEM_ALLOW_ANONYMOUS",
-        description="serve beyond this machine what a gateway answers without a credential",
+        description="serve other machines without a credential, where the gateway does",
     )
     jaeger: str = Field("", validation_alias="TANDEM_JAEGER", description="URL that the page's links to traces lead to")
     max_body_bytes: int = Field(
@@ -44,25 +44,22 @@ class HttpGatewaySettings(ProcessSettings):
         MAX_CONNECTIONS,
         gt=1,  # the request's own counts
         validation_alias="TANDEM_MAX_CONNECTIONS",
-        description="while so many are open, idle ones are closed for new ones; where none is idle, requests get 503",
+        description="open connections; then idle ones are closed, else requests get 503",
     )
     trusted_proxies: Names = Field(
         ("127.0.0.1", "::1"),
         validation_alias="FORWARDED_ALLOW_IPS",
-        description="addresses and networks of proxies whose X-Forwarded-For says whose address a request has, "
-        "separated by commas; `*` is every one",
+        description="proxies whose X-Forwarded-For names the client, separated by commas; `*`: every one",
     )
     allowed_hosts: Names = Field(
         (),
         validation_alias="TANDEM_ALLOWED_HOSTS",
-        description="names by which clients call this process, separated by commas, such as `*.example.com`, or `*`. "
-        "Without a "
-        "credential (TANDEM_ALLOW_ANONYMOUS) and on loopback it answers to these, localhost and addresses only",
+        description="names of this process, such as `*.example.com`, or `*`; used on loopback and without credentials",
     )
     allowed_origins: Names = Field(
         (),
         validation_alias="TANDEM_ALLOWED_ORIGINS",
-        description="other origins whose pages may ask, such as https://app.example.com; separated by commas",
+        description="other origins whose pages may call, such as https://app.example.com",
     )
 
     def pages(self) -> WebPages:

@@ -30,7 +30,7 @@ class ModelServiceSettings(ProcessSettings):
     more_profiles: Names = Field(
         (),
         validation_alias="TANDEM_PROFILES",
-        description="instead of TANDEM_PROFILE: profiles that have this process's model in common, separated by commas",
+        description="instead of TANDEM_PROFILE: profiles that share this process's model, separated by commas",
     )
     models_folder: Path = Field(
         user_cache_path("tandem") / "models", validation_alias="TANDEM_MODELS", description="one folder per model"
@@ -46,14 +46,12 @@ class ModelServiceSettings(ProcessSettings):
         32768,
         gt=0,
         validation_alias="TANDEM_KV_CACHE_TOKENS",
-        description="llamacpp: of all running sequences together, and the most that one may have; memory is taken as "
-        "they come",
+        description="llamacpp: tokens of all running sequences together, and of one",
     )
     saved_prefixes: Path | None = Field(
         None,
         validation_alias="TANDEM_SAVED_PREFIXES",
-        description="llamacpp: a folder in which what the model has read of callers' tools outlives the process, "
-        "readable for its user alone; it tells what the tools say. Empty: it is kept in memory",
+        description="llamacpp: folder for the state of system messages and tools, in clear; empty: memory",
     )
     max_batch: int = Field(16, gt=0, validation_alias="TANDEM_MAX_BATCH", description="sequences that run at once")
     max_waiting: int = Field(64, ge=0, validation_alias="TANDEM_MAX_WAITING", description="requests that may queue")
@@ -61,13 +59,12 @@ class ModelServiceSettings(ProcessSettings):
     journal: str = Field(
         "",
         validation_alias="TANDEM_JOURNAL",
-        description="folder of the counts of running texts, which outlive a process that is killed; empty: in the "
-        "temporary folder",
+        description="folder of token counts that outlive a killed process; empty: the temporary folder",
     )
     engine_args: Annotated[dict[str, Any], NoDecode, BeforeValidator(_from_json)] = Field(
         default_factory=dict,
         validation_alias="TANDEM_ENGINE_ARGS",
-        description="more of the engine's own settings, as a JSON object: with vllm fields of AsyncEngineArgs",
+        description="more of the engine's settings, as a JSON object; vllm: fields of AsyncEngineArgs",
     )
 
     @property

@@ -51,8 +51,7 @@ class TelemetrySettings(BaseSettings):
     endpoint: str = Field(
         "",
         validation_alias=AliasChoices("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT"),
-        description="OTLP collector, such as http://host:4317 for gRPC, http://host:4318 for HTTP; empty: no span is "
-        "recorded",
+        description="OTLP collector, such as http://host:4317 (gRPC) or http://host:4318 (HTTP); empty: no spans",
     )
     protocol: str = Field(
         GRPC,
@@ -63,7 +62,7 @@ class TelemetrySettings(BaseSettings):
         2.0,
         gt=0,
         validation_alias="OTEL_EXPORTER_OTLP_TIMEOUT",
-        description="of one export, as the Python SDK reads it",
+        description="of one export",
     )
     log_format: Literal["text", "json"] = Field(
         "text", validation_alias="TANDEM_LOG_FORMAT", description="json: one object a line, with the trace's id"
@@ -71,8 +70,7 @@ class TelemetrySettings(BaseSettings):
     has_text: bool = Field(
         False,
         validation_alias="TANDEM_TELEMETRY_TEXT",
-        description="messages of errors, which may quote a request, stay in logs and spans, and a caller's `user` "
-        "and `metadata` in spans",
+        description="keep messages of errors in logs and spans, and a caller's `user` and `metadata` in spans",
     )
 
 

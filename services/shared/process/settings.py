@@ -88,15 +88,14 @@ class ProcessSettings(BaseSettings):
     payload_keys: str = Field(
         "",
         validation_alias="TANDEM_PAYLOAD_KEYS",
-        description="file of the keys that encrypt what Temporal and Redis keep of a request",
+        description="file of the keys that encrypt text in Temporal and Redis",
     )
 
     retention: Seconds | None = Field(
         None,
         ge=timedelta(hours=1),  # Temporal keeps nothing for a shorter time
         validation_alias="TANDEM_RETENTION",
-        description="how long the text of a request is kept after its end; empty: as long as Temporal and the file "
-        "store keep it",
+        description="how long text is kept after a request's end; empty: as Temporal and the file store do",
     )
 
     def sealer(self) -> Sealer | None:

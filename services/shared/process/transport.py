@@ -109,14 +109,14 @@ class TransportSettings(BaseSettings):
     is_public_encrypted: bool = Field(
         True,
         validation_alias="TANDEM_TLS_PUBLIC",
-        description="whether the gateway's public port speaks TLS; false behind a proxy that speaks clear text to it",
+        description="TLS on the gateway's public port; false behind a proxy that speaks clear text to it",
     )
     health_port: int = Field(
         0,
         ge=0,
         le=65535,
         validation_alias="TANDEM_HEALTH_PORT",
-        description="health without TLS, for probes that have no certificate; 0 serves none",
+        description="health without TLS, for probes; 0 serves none",
     )
 
     def transport(self) -> Transport:
