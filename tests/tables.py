@@ -40,7 +40,7 @@ def assert_table(page: str, name: str, head: Sequence[str], rows: Iterable[Seque
     assert found == written, f"docs/{page}: `make tables` writes what the test found"
 
 
-def alike(replies: Iterable[tuple[str, Sequence[str]]]) -> list[list[str]]:
+def rows_by_replies(replies: Iterable[tuple[str, Sequence[str]]]) -> list[list[str]]:
     """A row for all that have the same replies: these, then what has them, in the order in which it comes."""
     found: dict[tuple[str, ...], list[str]] = {}
     for what, got in replies:

@@ -11,7 +11,7 @@ import pytest_asyncio
 from tests.integration.access.guarded import CALLERS, Guarded, Names
 from tests.integration.access.requests import SENT, reply_to
 from tests.integration.edge import routes, serving
-from tests.tables import alike, assert_table
+from tests.tables import assert_table, rows_by_replies
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 UNKNOWN = Names.unknown()
@@ -37,7 +37,7 @@ async def test_each_caller_is_answered_as_the_documents_say(guarded: Guarded, ed
             for caller in CALLERS
         ]
         found.append((f"`{route}`", [str(reply.status_code) for reply in replies]))
-    assert_table("access.md", "access by HTTP", [*CALLERS, "routes"], alike(found))
+    assert_table("access.md", "access by HTTP", [*CALLERS, "routes"], rows_by_replies(found))
 
 
 async def test_the_table_has_every_route_of_the_app() -> None:
