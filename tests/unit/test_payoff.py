@@ -141,7 +141,7 @@ def test_both_right_is_the_bivariate_normal_integral() -> None:
 def test_the_sessions_in_the_docs_are_what_the_command_prints() -> None:
     text = (ROOT / "docs/your-own-models.md").read_text()
     sessions = re.findall(r"^\$ tandem (plan .+)\n(.+)$", text, re.MULTILINE)
-    assert len(sessions) == 3
+    assert sessions
     for command, output in sessions:
         assert CliRunner().invoke(app, command.split()).output.split() == output.split()
 
