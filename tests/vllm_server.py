@@ -1,4 +1,4 @@
-"""vLLM's own HTTP server on a CPU, from the environment that `make peers` installs."""
+"""vLLM's own HTTP server on a CPU, from the environment that `make tools TOOLS=vllm` installs."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from tandem.local.ports import free_port
 from tandem.paths import programs_folder
 from tests.peer_servers import serving
 
-PYTHON = programs_folder().parent / "peers" / "vllm" / "bin" / "python"
-"""Where lab.bench.peers installs it."""
-needs_vllm = pytest.mark.skipif(not PYTHON.is_file(), reason="`make peers` installs vLLM's build for CPUs")
+PYTHON = programs_folder() / "vllm" / "bin" / "python"
+"""Where lab.bench.vllm installs it."""
+needs_vllm = pytest.mark.skipif(not PYTHON.is_file(), reason="`make tools TOOLS=vllm` installs vLLM's build for CPUs")
 _START_SECONDS = 300
 
 

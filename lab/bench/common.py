@@ -25,7 +25,7 @@ if TYPE_CHECKING:  # torch is imported only by the benches that run a model
 
 RESULTS = Path(__file__).parent / "results"
 Figures = dict[str, Any]
-"""A result as JSON. lab/bench/drawing.py draws every object in it that `quantiles` made."""
+"""A result as JSON."""
 
 
 def default_profile() -> Profile:
@@ -74,7 +74,7 @@ def commit_of(checkout: Path) -> str:
 
 
 def quantiles(values: Sequence[float]) -> dict[str, float]:
-    """Count, median, 90th and 99th percentile, and maximum: the shape that lab/bench/drawing.py draws."""
+    """Count, median, 90th and 99th percentile, and maximum."""
     p50, p90, p99 = np.percentile(values, [50, 90, 99])
     return {
         "n": len(values),

@@ -1,13 +1,11 @@
-"""The engines that a machine without a GPU may run: speed, start and memory of each, in turns, for one model.
+"""The engines of a machine without a GPU: speed, start and memory of each, in turns, for one model.
 
 `python -m lab.bench.engine --model slm`. Each round starts every engine in a process of its own, asks it for
 everything, reads its memory and ends it, so that other load on the machine affects all alike. An interval is over the
 rounds; no prompt is used twice.
 
-`llamacpp` is the default; `llamacpp-server` is llama.cpp's own server in the same wheel, with its default settings, and
-`-mapped` with ours (no repacked weights, no flash attention); `llamacpp-native-mapped` is that server built for this
-processor, and `vllm` and `vllm-float32` are vLLM's build for CPUs (all three: `make peers`). int8, bfloat16 and float32
-need the converted model (`tandem models pull --engine transformers`); float32 is for processors without bfloat16.
+int8, bfloat16 and float32 need the converted model (`tandem models pull --engine transformers`); float32 is for
+processors without bfloat16.
 """
 
 from __future__ import annotations
@@ -15,7 +13,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -25,13 +23,10 @@ import psutil
 from numpy.typing import NDArray
 from rich.progress import track
 
-from lab.bench import peers
 from lab.bench.common import Figures, default_profile, local_engine, report
 from lab.bench.lines import LineProcess, answer_lines, line_process
 from lab.training.datasets import load
 from lab.training.metrics import Interval, bootstrap, ratio_of_means
-from services.models.engine.llamacpp.model import gguf_file
-from services.models.engine.settings import EngineSettings
 from services.models.engine.tokenizer import FileTokenizer
 from tandem.method.profile.profile import Model, Profile
 from tandem.method.request.prompts import llm_alone_prompt
@@ -47,17 +42,6 @@ _ENGINES: dict[str, dict[str, Any]] = {
     "bfloat16": {"spec": "transformers", "quantization": "none"},
     "float32": {"spec": "transformers", "quantization": "none", "dtype": "float32"},
 }
-_NATIVE = "llamacpp-native-mapped"
-_SERVERS = {
-    "llamacpp-server": "wheel",
-    "llamacpp-server-mapped": "wheel-mapped",
-    _NATIVE: "native-mapped",
-}
-_VLLM = {"vllm": "bfloat16", "vllm-float32": "float32"}
-"""Its dtype."""
-_VLLM_ENVIRONMENT = {
-    "VLLM_CPU_KVCACHE_SPACE": "2", "VLLM_CPU_OMP_THREADS_BIND": "0-1", "VLLM_NO_USAGE_STATS": "1",
-}  # fmt: skip
 Figure = dict[str, float]
 """By what was measured."""
 
@@ -67,9 +51,8 @@ def main() -> None:
     arguments.add_argument("--rounds", type=int, default=3)
     arguments.add_argument("--generated", type=int, default=32, help="tokens of each sequence")
     arguments.add_argument("--model", choices=["llm", "slm"], default="slm", help="of the default pair")
-    everything = [*_ENGINES, *_SERVERS, *_VLLM]
     arguments.add_argument(
-        "--engines", nargs="+", choices=everything, default=everything, help="the first is the baseline"
+        "--engines", nargs="+", choices=list(_ENGINES), default=list(_ENGINES), help="the first is the baseline"
     )
     arguments.add_argument("--as-one-of-them", choices=list(_ENGINES), help=argparse.SUPPRESS)
     options = arguments.parse_args()
@@ -78,21 +61,14 @@ def main() -> None:
     if options.as_one_of_them:
         _serve(model, options.as_one_of_them)
         return
-    peers.require(programs_of(options.engines))
     rounds: dict[str, list[Figure]] = {name: [] for name in options.engines}
     prompts = _prompts(profile, model, options.rounds * sum(_WIDTHS))
     for _ in track(range(options.rounds), description=model.name):
         work = [list(islice(prompts, width)) for width in _WIDTHS]
         for name in options.engines:
-            rounds[name].append(_measure(_command(options.model, model, name), work, options.generated))
+            rounds[name].append(_measure(options.model, name, work, options.generated))
     settings = {"model": model.name, "threads": _THREADS, "rounds": options.rounds, "tokens_written": options.generated}
     report(f"engine-{options.model}", settings | _figures(rounds))
-
-
-def programs_of(engines: Iterable[str]) -> list[Path]:
-    """Of `make peers`, that these engines run."""
-    needed = [peers.vllm_python()] if _VLLM.keys() & engines else []
-    return [*needed, peers.llama_server()] if _NATIVE in engines else needed
 
 
 def _serve(model: Model, name: str) -> None:
@@ -106,31 +82,15 @@ def _prompts(profile: Profile, model: Model, count: int) -> Iterator[tuple[int, 
     return (llm_alone_prompt(profile, item.question).encoded(tokenizer).ids for item in items)
 
 
-def _command(role: str, model: Model, name: str) -> list[str]:
-    """Of a process that answers lines."""
-    folder = models_folder() / model.name
-    if name in _VLLM:
-        return [str(peers.vllm_python()), str(_beside("vllm_peer.py")), str(folder), str(max(_WIDTHS)), _VLLM[name]]
-    if name in _SERVERS:
-        tokens = EngineSettings(folder, model.name).kv_cache_tokens
-        sizes = [str(size) for size in (_THREADS, max(_WIDTHS), tokens)]
-        return [sys.executable, "-m", "lab.bench.llamacpp_peer", _SERVERS[name], str(gguf_file(folder)), *sizes]
-    return [sys.executable, "-m", "lab.bench.engine", "--model", role, "--as-one-of-them", name]
-
-
-def _measure(command: Sequence[str], work: list[list[tuple[int, ...]]], generated: int) -> Figure:
+def _measure(role: str, name: str, work: list[list[tuple[int, ...]]], generated: int) -> Figure:
     started = time.monotonic()
-    with line_process(command, _VLLM_ENVIRONMENT) as process:
+    with line_process([sys.executable, "-m", "lab.bench.engine", "--model", role, "--as-one-of-them", name]) as process:
         process.tokens_per_second([work[0][0][:20]], 4)
         figures = {"first_answer_seconds": time.monotonic() - started}
         figures["prefill_512"] = process.prefilled_per_second(_long(work))
         for prompts in work:
             figures[f"streams_{len(prompts)}"] = process.tokens_per_second(prompts, generated)
         return figures | _memory(process)
-
-
-def _beside(name: str) -> Path:
-    return Path(__file__).with_name(name)
 
 
 def _long(work: list[list[tuple[int, ...]]]) -> tuple[int, ...]:

@@ -21,7 +21,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lab.bench import peers
+from lab.bench.vllm import gpu_python
 from tandem.method.tokens import Sampling
 from tandem.paths import REPOSITORY
 
@@ -53,7 +53,7 @@ def main() -> None:
         return
     print("\n".join(["send back from here", *found, _said(["git", "describe", "--always", "--dirty"])]), flush=True)
     failed = _promises(sys.executable, "cuda", _SUITES)
-    python = str(peers.gpu_python())
+    python = str(gpu_python())
     failed += _promises(python, "vllm", (*_SUITES, _OWN))
     with _model(given.model) as model:
         for count in range(1, min(2, len(found)) + 1):

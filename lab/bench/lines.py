@@ -1,5 +1,4 @@
-"""An engine in a process of its own, which answers each line of JSON with a line of JSON (as lab/bench/vllm_peer.py
-does).
+"""An engine in a process of its own, which answers each line of JSON with a line of JSON.
 
 Two engines in one process would share its threads, its memory and its start.
 """
@@ -8,11 +7,10 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import chain
 from typing import IO, Any
@@ -44,11 +42,10 @@ async def _token_times(engine: Engine, prompts: Prompts, max_tokens: int) -> lis
 class LineProcess:
     """The other side."""
 
-    def __init__(self, command: Sequence[str], environment: Mapping[str, str] | None) -> None:
+    def __init__(self, command: Sequence[str]) -> None:
         self._command = command
         self._process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
-            env={**(environment or {}), **os.environ},
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
         )  # fmt: skip
 
     @property
@@ -91,8 +88,8 @@ class LineProcess:
 
 
 @contextmanager
-def line_process(command: Sequence[str], environment: Mapping[str, str] | None = None) -> Iterator[LineProcess]:
-    process = LineProcess(command, environment)
+def line_process(command: Sequence[str]) -> Iterator[LineProcess]:
+    process = LineProcess(command)
     try:
         yield process
     finally:

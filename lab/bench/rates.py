@@ -1,7 +1,7 @@
 """Tokens a second that each model of the pair reads, reads out of its cache, and writes, by the number of sequences at
 once.
 
-`python -m lab.bench.rates`, or `tandem bench rates`, through the engine that serves. `--write` puts the rates of ONE
+`make bench-rates`, through the engine that serves. `--write` (`make bench-rates WRITE=1`) puts the rates of ONE
 sequence into the profile: they are the seconds that a request alone takes, which is what its caller waits for. In a
 batch a token costs less of the device's time; how many sequences share it depends on the load, which no profile knows.
 """

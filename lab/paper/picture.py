@@ -12,7 +12,8 @@ mpl.use("svg")
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 
-from lab.paper.answers import STUDY, TESTS, Judged, judged
+from lab.paper.answers import STUDY, Judged, judged
+from lab.paper.methods import TESTS
 from lab.training.evaluate import scores_of
 from lab.training.fitting import answer_examples
 from lab.training.names import LLM_ALONE, ORACLE_FINISHING, OURS, SLM_ALONE, WORDS

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 
-from lab.paper.answers import STUDY, TESTS, TRAINING, collected
-from lab.paper.passes import passes
-from lab.paper.sequences import OF_PASSES, OF_TOKENS, of_statistics, of_tokens
-from lab.training.estimators import ESTIMATORS, PLAIN, Fit, fit_mlp
+from lab.paper.answers import STUDY, TRAINING, collected
+from lab.paper.methods import TESTS
+from lab.training.estimators import ESTIMATORS, Fit, fit_mlp
 from lab.training.fitting import CrossFit, as_grid, cross_fit, examples_of, folds
 from lab.training.metrics import Interval, difference_of_means, ratio_of_means, scorer_metrics
 from lab.training.names import BOOSTING
@@ -22,7 +20,6 @@ from services.sufficiency_scorer.artefact import Label
 
 FITS: dict[str, Fit] = {
     "the paper's MLP": fit_mlp,
-    "MLP, also stage and length": partial(fit_mlp, inputs=PLAIN),
     "logistic regression": ESTIMATORS["logistic"],
     "gradient boosting": ESTIMATORS[BOOSTING],
 }
@@ -36,17 +33,15 @@ SERVED = {
     "combined": "all of these",
 }
 KINDS = {"MATH": "math_train", "word problems": "word_problems", "MBPP": "mbpp_train"}
+TRANSFERRED = ("the paper's MLP", "logistic regression")
 _FOLDS, _SEED = 5, 0
 
 
 @dataclass(frozen=True)
 class Quality:
-    """`by_stage`: AUROC, None where all outcomes are equal. `f1` of scores from 0.5 on. `interval` of the overall AUROC
-    resamples questions.
-    """
+    """`overall`: AUROC over all stages, its interval resamples questions. `f1` of scores from 0.5 on."""
 
     n: int
-    by_stage: list[float | None]
     overall: Interval
     f1: float
 
@@ -55,15 +50,6 @@ def out_of_fold(kind: str, fit: str) -> Quality:
     """For the paper's label, of one kind of questions, trained on the other folds of the same kind."""
     table = collected(KINDS[kind]).table
     return _quality(_cross_fit(table, FITS[fit], "right").scores, table, "right")
-
-
-def of_passes(kind: str, fit: str) -> Quality:
-    """The same from every token's values: raises FileNotFoundError where they are not kept."""
-    table, values = collected(KINDS[kind]).table, passes(KINDS[kind])
-    examples = examples_of(table, "right")
-    read = of_tokens(examples, values) if fit in OF_TOKENS else of_statistics(examples, values)
-    found = cross_fit("", OF_PASSES[fit], read, folds(len(table.questions), _FOLDS, _SEED), _SEED)
-    return _quality(found.scores, table, "right")
 
 
 def of_study(kind: str, scorer: str) -> Quality:
@@ -96,7 +82,7 @@ class Transfer:
 
 def transfers() -> Iterator[Transfer]:
     """Label "right", which is the paper's."""
-    for fit in ("the paper's MLP", "logistic regression", "gradient boosting"):
+    for fit in TRANSFERRED:
         for source, files in TRAINING.items():
             learned = collected(*files).table
             fitted = _cross_fit(learned, FITS[fit], "right")
@@ -123,7 +109,6 @@ def _quality(scores: Floats, table: Table, label: Label) -> Quality:
     mean, (low, high) = found.overall.auroc, found.auroc_interval
     return Quality(
         len(table.questions),
-        [each.auroc for each in found.by_stage],
         Interval(np.nan if mean is None else mean, low, high),
         f1(scores[exists] >= 0.5, targets[exists]),
     )

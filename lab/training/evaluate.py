@@ -21,7 +21,6 @@ from lab.training.metrics import (
     quality,
     quality_by_stage,
     ratio_of_means,
-    reliability,
 )
 from lab.training.names import BOOSTING, LLM_ALONE, ORACLE, ORACLE_FINISHING, OURS, SLM_ALONE
 from lab.training.outcomes import llm_alone, random_stops, slm_alone
@@ -141,7 +140,6 @@ class Evaluation:
     random_same_cost: Interval
     scorer: list[Quality]
     scorer_overall: Quality
-    reliability: list[tuple[float, float, int]]
     aurocs: dict[str, list[float | None]]
     headroom: list[Headroom]
     computed_by: str
@@ -191,7 +189,6 @@ def evaluate(
         random_same_cost=_random_accuracy(table, plan, _shares_at_cost_of(ours, outcomes, table.stages, unit)),
         scorer=quality_by_stage(scores, exists, targets),
         scorer_overall=quality(scores[exists], targets[exists]),
-        reliability=reliability(scores[exists], targets[exists]),
         aurocs={
             kind: [found.auroc for found in quality_by_stage(scores_by(kind), exists, targets)]
             for kind in study.training().kinds

@@ -5,7 +5,6 @@ Questions are assigned to folds; the model that scores a fold is fitted on the o
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,14 +13,10 @@ from scipy.special import expit
 from sklearn.linear_model import LogisticRegression
 
 from lab.training.estimators import Examples, Fit
-from lab.training.metrics import quality
 from lab.training.table import Bools, Floats, Table
 from services.sufficiency_scorer.artefact import Label
 from services.sufficiency_scorer.network import SufficiencyNetwork
 from services.sufficiency_scorer.scorer_inputs import ScorerInputsBatch
-
-LearningCurve = list[tuple[int, float | None, float]]
-"""(questions, AUROC, log-loss) out of fold"""
 
 
 @dataclass(frozen=True)
@@ -109,22 +104,3 @@ def fit_all(fit: Fit, examples: Examples, platt: Platt, seed: int) -> Sufficienc
     fitted = fit(examples, seed)
     assert isinstance(fitted, SufficiencyNetwork)
     return fitted.having({"slope": platt.slope, "offset": platt.offset})
-
-
-def learning_curve(
-    whole: CrossFit, table: Table, label: Label, fit: Fit, shares: Sequence[float], count: int, seed: int
-) -> LearningCurve:
-    """Cross-fit on the first `shares` of the questions, in the order of drawing; `whole` is the point of all."""
-    curve = []
-    for share in shares:
-        part = table.take(np.arange(int(len(table.questions) * share)))
-        fold = folds(len(part.questions), count, seed)
-        found = cross_fit(whole.kind, fit, examples_of(part, label), fold, seed)
-        curve.append(_curve_point(found, part, label))
-    return [*curve, _curve_point(whole, table, label)]
-
-
-def _curve_point(found: CrossFit, table: Table, label: Label) -> tuple[int, float | None, float]:
-    exists = table.slm.exists
-    measured = quality(found.scores[exists], table.targets(label)[exists])
-    return len(table.questions), measured.auroc, measured.log_loss

@@ -142,7 +142,7 @@ class Measure:
 def must_be_counted(unit: Unit, plan: Plan) -> None:
     """Raises ValueError for seconds where the profile has no rates."""
     if unit == "seconds" and plan.llm.rates is None:
-        raise ValueError("the profile has no [rates] to count seconds by: run `tandem bench rates --write`")
+        raise ValueError("the profile has no [rates] to count seconds by: run `make bench-rates WRITE=1`")
 
 
 @dataclass(frozen=True)

@@ -1,11 +1,9 @@
-"""The report of an evaluation in Markdown, with its plots beside it."""
+"""The report of an evaluation in Markdown."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 
-from lab.training import plots
 from lab.training.evaluate import Evaluation, MethodResult
 from lab.training.methods import display_name
 from lab.training.metrics import Interval
@@ -22,26 +20,13 @@ _LABELS = {
 }
 
 
-def write_report(evaluation: Evaluation, study: Study, folder: Path) -> Path:
-    """Write `folder`/DATASET.md and three plots. Returns the path of the report."""
-    folder.mkdir(parents=True, exist_ok=True)
-    name = evaluation.dataset.split(":")[0]
-    plots.cost_against_accuracy(evaluation, folder / f"{name}-cost.svg")
-    plots.reliability(evaluation.reliability, f"{evaluation.dataset}", folder / f"{name}-reliability.svg")
-    plots.stop_stages(evaluation, folder / f"{name}-stops.svg")
-    report = folder / f"{name}.md"
-    report.write_text("\n".join([*_lines(evaluation, study, name), ""]))
-    return report
-
-
-def _lines(evaluation: Evaluation, study: Study, name: str) -> list[str]:
+def as_text(evaluation: Evaluation, study: Study) -> str:
+    """Raises KeyError where a method was not evaluated."""
     training = study.training()
-    return [
+    lines = [
         *_introduction(evaluation, training, study.policies()),
         "",
         *_summary(evaluation),
-        "",
-        f"![cost against accuracy]({name}-cost.svg)",
         "",
         *_table(evaluation.rows),
         "",
@@ -51,14 +36,13 @@ def _lines(evaluation: Evaluation, study: Study, name: str) -> list[str]:
         "",
         *_costs(evaluation),
         "",
-        "## Stages of the answers",
+        *_stops(evaluation),
         "",
-        f"![stop stages]({name}-stops.svg)",
-        "",
-        *_scorer(evaluation, training, name),
+        *_scorer(evaluation, training),
         "",
         *_headroom(evaluation),
     ]
+    return "\n".join(lines)
 
 
 def _introduction(evaluation: Evaluation, training: Training, policies: Policies) -> list[str]:
@@ -88,11 +72,21 @@ def _summary(evaluation: Evaluation) -> list[str]:
     ]
 
 
-def _scorer(evaluation: Evaluation, training: Training, name: str) -> list[str]:
+def _stops(evaluation: Evaluation) -> list[str]:
+    ours = [row for row in evaluation.rows if row.name.startswith(OURS)]
+    stages = ["LLM's own" if stage == "llm" else f"stage {stage}" for stage in ours[0].stops]
+    return [
+        "## Stages of the answers",
+        "",
+        f"| method | {' | '.join(stages)} |",
+        "|---" * (len(stages) + 1) + "|",
+        *(f"| {_bold(row)} | {' | '.join(map(str, row.stops.values()))} |" for row in ours),
+    ]
+
+
+def _scorer(evaluation: Evaluation, training: Training) -> list[str]:
     return [
         "## The scorer on these questions",
-        "",
-        f"![reliability]({name}-reliability.svg)",
         "",
         f"| stage | n | {training.label.replace('_', ' ')} | AUROC | ECE | Brier |",
         "|---|---|---|---|---|---|",

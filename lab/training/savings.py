@@ -1,7 +1,7 @@
 """What the pair saves on the engine that ships, as a table of docs/results.md and a short one in README.md: `make
 savings`; and the same of the answers in int8, as another table of docs/results.md: `make report`.
 
-`python -m lab.training.savings savings|report REPORT DATA ...` reads REPORT/DATA.json, which `tandem eval` wrote; a
+`python -m lab.training.savings savings|report FOLDER DATA ...` reads FOLDER/DATA.json, which `tandem eval` wrote; a
 data set without one is left out.
 Each table stands between two comments, and the rest of a page stays as it is.
 """
@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from lab.training.lot import share_of_small
-from lab.training.metrics import nothing_seen
+from lab.training.metrics import Interval, nothing_seen
 from lab.training.names import LLM_ALONE, OURS, SLM_ALONE
 
 _REPOSITORY = Path(__file__).parents[2]
@@ -33,7 +33,7 @@ _UNITS: Mapping[str, Mapping[str, str]] = {
     "savings": {"full": "`full`", "usd": "USD", "seconds": "seconds"},
     "report": {"full": "`full`", "usd_8": "USD 8:1", "usd_37": "USD 37:1"},
 }
-"""By the target of make: what costs are in, and its head; the second is what a lot has the price of."""
+"""By the target of make: what costs are in, and its head; random routing has the price of the second."""
 _SUMMED = _UNITS["savings"]
 _LEAST_P = 0.001  # is shown for what is less
 Figures = Mapping[str, Any]
@@ -49,14 +49,14 @@ def table(reports: Mapping[str, Figures], target: str = "savings") -> list[str]:
 
 def summary(reports: Mapping[str, Figures]) -> list[str]:
     """The pair's rows alone."""
-    points = ["right, less the large model's, points", "small model alone", "by lot at the pair's USD"]
+    points = ["right, less the large model's, points", "small model alone", "random routing at the pair's USD"]
     return _lines(["questions", *points, *_SUMMED.values()], map(_summed_up, reports, reports.values()))
 
 
 def _summed_up(data: str, figures: Figures) -> list[str]:
     points, *costs = _against(figures, OURS, list(_SUMMED))
-    small, lot = _compared(figures, SLM_ALONE)["accuracy_difference"], _lot(figures, list(_SUMMED))[0]
-    return [_kind(data, figures), points.rpartition("; p ")[0] or points, f"{100 * small:+.1f}", lot, *costs]
+    small, routed = compared(figures, SLM_ALONE)["accuracy_difference"], _random(figures, list(_SUMMED))[0]
+    return [_kind(data, figures), points.rpartition("; p ")[0] or points, f"{100 * small:+.1f}", routed, *costs]
 
 
 def inserted(page: str, lines: list[str], target: str = "savings") -> str:
@@ -88,27 +88,35 @@ def _rows(kind: str, figures: Figures, units: list[str]) -> Iterator[list[str]]:
     yield [kind, "large model alone", right, *["100 %"] * len(units)]
     for name, shown in _SHOWN.items():
         yield ["", shown, *_against(figures, name, units)]
-    yield ["", "by lot at that price", *_lot(figures, units)]
+    yield ["", "random routing at that price", *_random(figures, units)]
 
 
-def _compared(figures: Figures, method: str) -> Figures:
+def compared(figures: Figures, method: str) -> Figures:
     """With the large model alone."""
     found: Figures = next(each for each in figures["comparisons"] if each["a"] == method)
     return found
 
 
+def difference(each: Figures, n: int) -> Interval:
+    """Of the accuracies of a comparison over `n` questions."""
+    low, high = each["ci95"]
+    if low == high == 0:  # a file from before `difference_of_means` had exact bounds
+        return nothing_seen(n)
+    return Interval(each["accuracy_difference"], low, high)
+
+
 def _against(figures: Figures, method: str, units: list[str]) -> list[str]:
     """The large model alone: points and costs."""
-    each = _compared(figures, method)
+    each = compared(figures, method)
     costs = (each["cost_ratios"].get(unit) for unit in units)
     figure = ("" if cost is None else _percent(*cost) for cost in costs)
     return [_points(each, figures["data"]["n"]), *figure]
 
 
-def _lot(figures: Figures, units: list[str]) -> list[str]:
-    """The same of a lot between both models at the pair's price."""
+def _random(figures: Figures, units: list[str]) -> list[str]:
+    """The same of random routing between both models at the pair's price."""
     price = units[1]
-    small, ours = (_compared(figures, method) for method in (SLM_ALONE, OURS))
+    small, ours = (compared(figures, method) for method in (SLM_ALONE, OURS))
     ratios, (usd, *_) = small["cost_ratios"], ours["cost_ratios"][price]
     share = share_of_small(usd, ratios[price][0], 1.0)
     costs = (f"{100 * (1 - share + share * ratios[unit][0]):.0f} %" if unit in ratios else "" for unit in units)
@@ -118,10 +126,9 @@ def _lot(figures: Figures, units: list[str]) -> list[str]:
 def _points(each: Figures, n: int) -> str:
     if all(ratio == [1, 1, 1] for ratio in each["cost_ratios"].values()):
         return "0.0: the large model answers"
-    low, high = (100 * bound for bound in each["ci95"])
-    if low == high == 0:  # a report from before `difference_of_means` had exact bounds
-        low, high = (100 * bound for bound in (nothing_seen(n).low, nothing_seen(n).high))
-    return f"{100 * each['accuracy_difference']:+.1f} [{low:.1f}, {high:.1f}]; p {max(each['p_value'], _LEAST_P):.3f}"
+    found = difference(each, n)
+    low, high = 100 * found.low, 100 * found.high
+    return f"{100 * found.mean:+.1f} [{low:.1f}, {high:.1f}]; p {max(each['p_value'], _LEAST_P):.3f}"
 
 
 def _percent(mean: float, low: float, high: float) -> str:

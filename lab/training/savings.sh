@@ -4,7 +4,8 @@
 set -euo pipefail
 pair=$1
 cd "$(dirname "$0")/../.."  # relative paths: each command is recorded in what it writes
-collected=lab/training/collected/$pair/llamacpp study=lab/training/studies/$pair report=deploy/profiles/$pair/report/llamacpp
+collected=lab/training/collected/$pair/llamacpp study=lab/training/studies/$pair
+figures=$study/evaluation/llamacpp
 evaluated=(humaneval mbpp_test extraction)
 if [ "${2:-}" = collect ]; then
   # Three questions at once, with one thread a model: two models fill two cores, and more streams write no more together.
@@ -15,6 +16,6 @@ fi
 for data in "${evaluated[@]}"; do
   [ -f "$collected/$data.parquet" ] || continue
   tandem collect "$data" --profile "$pair" --checks-only --out "$collected/$data.parquet"
-  tandem eval --data "$data" --profile "$pair" --no-ask --collected "$collected/$data.parquet" --study "$study" --out "$report" --json "$report/$data.json"
+  tandem eval --data "$data" --profile "$pair" --no-ask --collected "$collected/$data.parquet" --study "$study" --json "$figures/$data.json"
 done
-python -m lab.training.savings savings "$report" "${evaluated[@]}"
+python -m lab.training.savings savings "$figures" "${evaluated[@]}"

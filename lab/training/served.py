@@ -10,7 +10,6 @@ import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -160,17 +159,10 @@ def _number(line: Line, path: Sequence[str]) -> float:
 _UNITS = {"full": "`full`, TFLOPs", "usd": "USD", "seconds": "seconds"}
 
 
-def write_served_report(served: Served, profile: str, batch: Mapping[str, Any], folder: Path) -> Path:
-    """Write `folder`/DATASET-served.md. `batch` is as GetBatch gives it. Returns the path of the report."""
-    folder.mkdir(parents=True, exist_ok=True)
-    report = folder / f"{served.dataset.split(':')[0]}-served.md"
-    report.write_text("\n".join([*_lines(served, profile, batch), ""]))
-    return report
-
-
-def _lines(served: Served, profile: str, batch: Mapping[str, Any]) -> list[str]:
+def as_text(served: Served, profile: str, batch: Mapping[str, Any]) -> str:
+    """The report in Markdown. `batch` is as GetBatch gives it."""
     figures = served.figures
-    return [
+    lines = [
         f"# {served.dataset}: {figures.n} questions, served",
         "",
         f"Asked of a running system as the batch `{batch['batch_id']}`; profile `{profile}`. The whole batch cost "
@@ -206,6 +198,7 @@ def _lines(served: Served, profile: str, batch: Mapping[str, Any]) -> list[str]:
         "|---|---|",
         *(f"| {reason.replace('_', ' ')} | {count} |" for reason, count in sorted(served.reasons.items())),
     ]
+    return "\n".join(lines)
 
 
 def _unanswered(served: Served) -> str:

@@ -14,7 +14,6 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 from safetensors.numpy import load_file, save_file
 
 from lab.training.errors import StudyError
-from lab.training.fitting import LearningCurve
 from lab.training.names import TRAINING
 from lab.training.policy import Policy
 from lab.training.shepherd import HintPredictor, Shepherd
@@ -45,7 +44,6 @@ class Training(BaseModel):
     seed: int
     sources: list[TrainingSource]
     kinds: dict[str, ScorerMetrics]
-    learning_curve: LearningCurve
 
 
 @dataclass(frozen=True)

@@ -16,13 +16,11 @@ from lab.training.errors import TooFew
 from lab.training.estimators import ESTIMATORS, PLAIN, Examples, Fit, fit_linear, fit_mlp
 from lab.training.fitting import (
     CrossFit,
-    LearningCurve,
     answer_examples,
     cross_fit,
     examples_of,
     fit_all,
     folds,
-    learning_curve,
     with_extra,
 )
 from lab.training.metrics import scorer_metrics
@@ -44,7 +42,6 @@ from tandem.method.profile.profile import Profile
 
 MIN_QUESTIONS = 40
 AUTO = "auto"
-_CURVE = (0.25, 0.5, 0.75)
 Progress = Callable[[str], None]
 
 
@@ -80,8 +77,6 @@ def train(
         progress(f"{kind}, {number} of {len(compared)} kinds: {options.folds} folds over {run.n} questions")
         run.cross_fit(kind)
     chosen = run.chosen
-    progress(f"{chosen}: learning curve")
-    curve = run.learning_curve(chosen)
     for kind in run.servable:
         progress(f"{kind}: all {run.n} questions")
         run.fit(kind)
@@ -101,7 +96,6 @@ def train(
         seed=options.seed,
         sources=_sources(collected, extra),
         kinds=run.metrics,
-        learning_curve=curve,
     )
     study.save_training(training, {name: fit.scores for name, fit in run.fits.items()}, run.artefacts)
     return training
@@ -139,10 +133,6 @@ class _TrainingRun:
     def cross_fit(self, kind: str) -> None:
         self.fits[kind] = cross_fit(kind, self._fit_of(kind), self._examples, self._fold, self._options.seed)
         self.metrics[kind] = self._measure(kind, self._options.label)
-
-    def learning_curve(self, kind: str) -> LearningCurve:
-        label, count, seed = self._options.label, self._options.folds, self._options.seed
-        return learning_curve(self.fits[kind], self._table, label, self._fit_of(kind), _CURVE, count, seed)
 
     def fit(self, kind: str) -> None:
         network = fit_all(self._fit_of(kind), self._examples, self.fits[kind].platt, self._options.seed)

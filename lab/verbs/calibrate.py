@@ -135,7 +135,6 @@ def calibrate(
     if no_tool:
         raise typer.BadParameter("files of calls alone have tasks where no tool fits", param_hint="--no-tool")
     with explained():
-        from lab.training import plots
         from lab.training.calibrate import calibrate as run
         from lab.training.collected import load_collected
         from lab.training.ship import ship
@@ -160,7 +159,6 @@ def calibrate(
                 )
             except ValueError as error:
                 raise typer.BadParameter(str(error), param_hint="--cost") from error
-        plots.frontier(found, target.folder / "frontier.svg")
         if write:
             ship(loaded, target, collected.table)
     if json:

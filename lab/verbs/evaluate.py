@@ -15,7 +15,7 @@ from rich.table import Table
 from lab.verbs import calls
 from lab.verbs.asking import agree_to, described
 from lab.verbs.gathering import EngineOption, cores, default_file, gather, left_out_lines, machine_for
-from lab.verbs.offline import ProfileName, any_study, explained, find_profile, known_unit, new_study, working
+from lab.verbs.offline import ProfileName, any_study, explained, find_profile, known_unit, working
 from lab.verbs.served_eval import batch_facts, num_stages, served_answers, show_served
 from tandem.cli.batch_progress import summary
 from tandem.cli.batch_start import Terms
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 # Options that only one of the two ways has; each is refused by name in the other.
 _OF_ENGINES = ("cost", "methods", "collected", "ask", "engine", "live")
 _OF_BATCHES = ("max_cost", "concurrency", "again")
-_NOT_OF_CALLS = ("cost", "methods", "live", "engine", "through_batch", "out")
+_NOT_OF_CALLS = ("cost", "methods", "live", "engine", "through_batch", "report")
 
 
 def evaluate(
@@ -75,7 +75,7 @@ def evaluate(
         Path | None,
         typer.Option(help="Folder of the study; default: studies/PROFILE, or the one shipped with the profile."),
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="Folder of the report; default: studies/PROFILE.")] = None,
+    report: Annotated[bool, typer.Option("--report", help="Print the whole report in Markdown.")] = False,
     live: Annotated[
         int, typer.Option(help="Also ask the running system this many questions, and compare its decisions.", min=0)
     ] = 0,
@@ -105,8 +105,10 @@ def evaluate(
         Path | None, typer.Option("--json", help="Write the figures as JSON to this file; - prints them.")
     ] = None,
 ) -> None:
-    """Evaluate the stop rule on questions that it was not trained on, against simple alternatives. Writes a report."""
+    """Evaluate the stop rule on questions that it was not trained on, against simple alternatives."""
     quiet = json_out == Path("-")
+    if report and (quiet or methods):
+        raise typer.BadParameter("it goes with neither --json - nor --methods", param_hint="--report")
     if calls.are_tasks(data):
         _refuse(context, _NOT_OF_CALLS, "does not go with tasks with tools")
         _write(
@@ -117,7 +119,7 @@ def evaluate(
     _refuse_others(context, through_batch)
     if through_batch:
         terms, is_wanted = Terms(max_cost, concurrency), yes or n is not None or max_cost is not None
-        _evaluate_served(data, profile, n, study, out, terms, again, json_out, is_wanted=is_wanted)
+        _evaluate_served(data, profile, n, study, terms, again, json_out, report=report, is_wanted=is_wanted)
         return
     with explained():
         from lab.training import datasets
@@ -125,7 +127,7 @@ def evaluate(
         from lab.training.evaluate import UnknownMethod
         from lab.training.evaluate import evaluate as run
         from lab.training.figures import as_contract
-        from lab.training.report import write_report
+        from lab.training.report import as_text
         from lab.training.session import Scope
         from lab.training.study import Study
 
@@ -154,24 +156,25 @@ def evaluate(
         except UnknownMethod as error:
             raise typer.BadParameter(str(error), param_hint="--methods") from error
         figures = as_contract(evaluation, profile, data, wanted.sha256)
-        report = write_report(evaluation, judged, out or new_study(profile)) if names is None else None
         compared = _ask(loaded, judged, found, {item.id: item for item in wanted.items}, live, quiet) if live else []
     if compared:
         figures["live"] = [{**vars(c), "agrees": c.agrees} for c in compared]
     _write(figures, json_out)
-    if not quiet:
-        _show(evaluation, compared, report)
+    if report:
+        typer.echo(as_text(evaluation, judged))
+    elif not quiet:
+        _show(evaluation, compared)
 
 
 def _evaluate_served(
-    data: str, profile: str, n: int | None, study: Path | None, out: Path | None, terms: Terms, again: bool,
-    json_out: Path | None, *, is_wanted: bool,
+    data: str, profile: str, n: int | None, study: Path | None, terms: Terms, again: bool, json_out: Path | None, *,
+    report: bool, is_wanted: bool,
 ) -> None:  # fmt: skip
     """Exits with code 1 where a question was not answered."""
     quiet = json_out == Path("-")
     with explained():
         from lab.training import datasets
-        from lab.training.served import as_contract, evaluate_served, write_served_report
+        from lab.training.served import as_contract, as_text, evaluate_served
 
         wanted = datasets.load(data).sample(n, 0)
         _refuse_trained(wanted, study or any_study(profile))
@@ -185,10 +188,11 @@ def _evaluate_served(
             sys.exit(1)
         served = evaluate_served(wanted, lines, stages, cores())
     facts = batch_facts(batch)
-    report = write_served_report(served, profile, facts, out or new_study(profile))
     _write(as_contract(served, profile, data, wanted.sha256, facts), json_out)
-    if not quiet:
-        show_served(served, batch, report)
+    if report:
+        typer.echo(as_text(served, profile, facts))
+    elif not quiet:
+        show_served(served, batch)
     if served.unanswered:
         sys.exit(1)
 
@@ -235,7 +239,7 @@ def _write(figures: Mapping[str, object], json_out: Path | None) -> None:
         typer.echo(text) if json_out == Path("-") else json_out.write_text(text + "\n")
 
 
-def _show(evaluation: Evaluation, compared: list[Compared], report: Path | None) -> None:
+def _show(evaluation: Evaluation, compared: list[Compared]) -> None:
     units = list(evaluation.rows[0].relative)
     rows = Table("method", "accuracy", "95 %", "vs LLM", "p", *units, "s", "LLM tok", "SLM tok", box=None)
     for row in evaluation.rows:
@@ -257,8 +261,6 @@ def _show(evaluation: Evaluation, compared: list[Compared], report: Path | None)
     if evaluation.gap_closed is not None:
         gap = evaluation.gap_closed
         console.print(f"oracle gap closed over {evaluation.best_fixed}: {gap.mean:.0%} [{gap.low:.0%}, {gap.high:.0%}]")
-    if report:
-        console.print(f"report: {report}")
     if compared:
         gaps = sorted(c.score_gap for c in compared if not isnan(c.score_gap))
         differ = (

@@ -61,7 +61,7 @@ def num_stages(client: Client, profile: str) -> int:
     return served[profile]
 
 
-def show_served(served: Served, batch: batch_pb2.Batch, report: Path) -> None:
+def show_served(served: Served, batch: batch_pb2.Batch) -> None:
     figures, right = served.figures, served.accuracy
     units = list(served.relative)
     rows = Table("method", "accuracy", "95 %", *units, "LLM tok", "SLM tok", box=None)
@@ -75,7 +75,7 @@ def show_served(served: Served, batch: batch_pb2.Batch, report: Path) -> None:
     )
     console.print(f"{served.dataset}: {figures.n} questions; costs relative to the estimate for the LLM alone")
     print_table(rows, optional=("SLM tok", "LLM tok", "95 %"))
-    console.print(f"{summary(batch)}\nreport: {report}")
+    console.print(summary(batch))
 
 
 def batch_facts(batch: batch_pb2.Batch) -> dict[str, Any]:

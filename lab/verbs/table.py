@@ -10,4 +10,3 @@ TRAIN = Verb("Train a sufficiency scorer on collected answers.", "lab.verbs.trai
 CALIBRATE = Verb("Choose the stop rule's thresholds.", "lab.verbs.calibrate:calibrate", "lab")
 DISPUTES = Verb("Label answers of two small models that the large one disputes.", "lab.verbs.disputes:disputes", "lab")
 EVAL = Verb("Evaluate the stop rule on questions that it was not trained on.", "lab.verbs.evaluate:evaluate", "lab")
-BENCH = Verb("Run a benchmark of the repository.", "lab.verbs.bench:bench", "lab")

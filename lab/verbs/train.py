@@ -53,7 +53,6 @@ def train(
         train_calls(files[0], profile, study, label, folds, seed, json)
         return
     with explained():
-        from lab.training import plots
         from lab.training.collected import load_collected
         from lab.training.estimators import ESTIMATORS
         from lab.training.study import Study
@@ -68,8 +67,6 @@ def train(
             more = load_collected(also, loaded, only_question=True) if also else None
             options = TrainingOptions(list(ESTIMATORS), kind, cast(Any, label), folds, seed)
             trained = run(load_collected(files, loaded), loaded, target, options, report, more)
-        plots.learning_curve(trained.learning_curve, target.folder / "learning-curve.svg")
-        plots.reliability(trained.kinds[trained.chosen].reliability, trained.chosen, target.folder / "reliability.svg")
     if json:
         print_json({"study": str(target.folder), **trained.model_dump(exclude={"questions"})})
         return

@@ -48,7 +48,7 @@ VERBS = {
 }
 
 
-OF_THE_LAB = ("plan", "collect", "train", "calibrate", "disputes", "eval", "bench")
+OF_THE_LAB = ("plan", "collect", "train", "calibrate", "disputes", "eval")
 VERBS |= {name: Verb("Needs `make develop` in a checkout.", "tandem-lab:", "lab") for name in OF_THE_LAB}
 VERBS |= {entry.name: entry.load() for entry in entry_points(group="tandem.verbs")}
 # What `tandem --help` lists: the commands by who uses them.

@@ -87,7 +87,6 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "tandem eval --data gsm8k --n 100 --methods tandem,llm,slm --json figures.json",
         "tandem eval --data mine.jsonl --through-batch --max-cost 2",
     ),
-    "bench": ("tandem bench stop", "tandem bench rates --write"),
     "check": ("tandem check", "tandem check --jaeger http://127.0.0.1:16686"),
     "keys create": ("tandem keys create acme", "tandem keys create operations --role admin --file keys.json"),
     "keys list": ("tandem keys list", "tandem keys list --json"),

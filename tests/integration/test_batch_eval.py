@@ -37,7 +37,7 @@ async def serving(
 
 
 def options_of(data: Path, *more: str) -> list[str]:
-    given = ["--data", data, "--profile", "scripted-eval", "--through-batch", "--out", data.parent, *more]
+    given = ["--data", data, "--profile", "scripted-eval", "--through-batch", *more]
     return ["eval", *map(str, given)]
 
 
@@ -74,7 +74,8 @@ async def test_the_answers_are_graded_and_their_bills_are_the_cost(serving: Syst
     assert ours["tflops_full"] == pytest.approx(sum(result.cost.tflops_full for result in results) / 4)
     alone = sum(result.cost.usd_llm_alone for result in results)
     assert figures["llm_alone"]["cost_ratios"]["usd"][0] == pytest.approx(cost / alone)
-    report = (tmp_path / "sums-served.md").read_text()
+    code, report, _ = await ended(serving, data, "--report")
+    assert code == 0
     assert "| 75.0 [30.1, 95.4] % |" in report
     assert "Every question was answered." in report
 
@@ -105,7 +106,6 @@ async def test_an_interrupted_run_is_gone_on_with_and_pays_once(serving: System,
     process.send_signal(signal.SIGINT)
     _, errors = await asyncio.wait_for(process.communicate(), 120)
     assert (process.returncode, b"the same command comes back to it" in errors) == (1, True)
-    assert not (tmp_path / "sums-served.md").exists()
     hold.release()
     code, said, _ = await ended(serving, data)
     assert code == 0
@@ -117,9 +117,11 @@ async def test_an_interrupted_run_is_gone_on_with_and_pays_once(serving: System,
 async def test_questions_without_an_answer_are_counted_apart_and_the_command_fails(
     serving: System, tmp_path: Path
 ) -> None:
-    code, figures, _ = await evaluate(serving, questions(tmp_path, RIGHT, BROKEN))
+    data = questions(tmp_path, RIGHT, BROKEN)
+    code, figures, _ = await evaluate(serving, data)
     assert (code, figures["unanswered"], figures["methods"]["tandem"]["n"]) == (1, {"slm_unavailable": 1}, 1)
-    assert "1 slm_unavailable" in (tmp_path / "sums-served.md").read_text()
+    code, report, _ = await ended(serving, data, "--report")
+    assert (code, "1 slm_unavailable" in report) == (1, True)
     code, figures, errors = await evaluate(serving, questions(tmp_path, BROKEN))
     assert (code, figures, "no question was answered" in errors) == (1, {}, True)
 

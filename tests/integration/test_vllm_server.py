@@ -1,4 +1,6 @@
-"""What is found of vLLM's own server, and what an engine makes of it; on a CPU, where `make peers` has installed it."""
+"""What is found of vLLM's own server, and what an engine makes of it; on a CPU, where `make tools TOOLS=vllm` has
+installed it.
+"""
 
 from __future__ import annotations
 

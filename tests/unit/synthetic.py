@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -66,7 +65,7 @@ def quick_arithmetic() -> Iterator[None]:
     """
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(mlp, "_LEARNING_RATE", 2e-3)
-        patch.setattr(mlp, "_SCHEDULE", replace(mlp._SCHEDULE, epochs=40))
+        patch.setattr(mlp, "_EPOCHS", 40)
         patch.setattr(estimators, "_PENALTIES", [0.01, 1.0])
         patch.setattr(metrics, "_RESAMPLES", 200)
         patch.setattr(policy, "_GRID", np.round(np.arange(0.1, 0.91, 0.1), 1))

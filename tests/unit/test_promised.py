@@ -176,7 +176,7 @@ def test_by_commands_a_promise_is_refused_on_training_questions_and_kept_on_new_
     study.mkdir(parents=True)
     trained = Training(
         profile="scripted", asked="auto", chosen="words", label="right", questions=[f"new/{runs[0].question}"],
-        more_questions=[], folds=3, seed=0, sources=[], kinds={}, learning_curve=[],
+        more_questions=[], folds=3, seed=0, sources=[], kinds={},
     )  # fmt: skip
     (study / TRAINING).write_text(trained.model_dump_json())
 

@@ -268,8 +268,10 @@ def test_from_files_to_a_profile_by_commands(profile: Profile, tmp_path: Path, m
     questions = tmp_path / "new.jsonl"
     questions.write_text('{"id": "5-0", "question": "?", "answer": "1"}\n')
     judge = ("eval", "--data", str(questions), "--no-ask", "--collected")
-    assert "report:" in run(*judge, new)
-    assert "oracle" in (tmp_path / "studies/scripted/new.md").read_text()
+    assert run(*judge, new).startswith("new: 60 questions")
+    report = run(*judge, new, "--report")
+    assert all(f"\n## {title}\n" in report for title in ("Stages of the answers", "Headroom of a better scorer"))
+    run(*judge, new, "--report", "--methods", "tandem", fails=True)
     run(*judge, new, "--methods", "tandem,llm,fixed:2", "--json", str(tmp_path / "figures.json"))
     figures = json.loads((tmp_path / "figures.json").read_text())
     assert set(figures) == {

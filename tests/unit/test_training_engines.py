@@ -27,7 +27,7 @@ LLAMACPP = "llamacpp Q4_K - Medium"
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(mlp, "_SCHEDULE", replace(mlp._SCHEDULE, epochs=3))
+    monkeypatch.setattr(mlp, "_EPOCHS", 3)
     monkeypatch.setattr(estimators, "_PENALTIES", [1.0])
 
 

@@ -94,9 +94,7 @@ class Prices:
 
 @dataclass(frozen=True)
 class RoleRates:
-    """Tokens a second that a role's device reads, reads out of its cache, and writes (measured by `tandem bench
-    rates`).
-    """
+    """Tokens a second that a role's device reads, reads out of its cache, and writes (`make bench-rates`)."""
 
     input: float
     cached_input: float
