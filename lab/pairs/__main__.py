@@ -1,31 +1,25 @@
-"""`make pairs`: write the tables and the picture of docs/pairs.md from the facts, in seconds.
-
-python -m lab.pairs [--json FILE]
+"""`make pairs`: write the tables of docs/pairs.md from the facts, in seconds; `python -m lab.pairs triples` prints a
+table of every triple.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
-from dataclasses import asdict
-from pathlib import Path
 
 import numpy as np
 
 from lab.pages import points, put, share, signed, table
 from lab.pairs.agreed_promises import AgreedPromise, agreed_promise
 from lab.pairs.facts import PAIRS, PairFacts, RealPair, facts_of
-from lab.pairs.picture import draw
-from lab.pairs.rules import LADDER, Promised, accepted_weight, fixed_rule, promised, ruled
+from lab.pairs.rules import Promised, fixed_rule, promised
 from lab.pairs.triple_models import BENCHMARKS
 from lab.pairs.triples import Agreed, Benchmark, Triple, agreed, triples
 from lab.training.metrics import Interval
 from lab.training.promise import Promise
 from tandem.paths import REPOSITORY
 
-PAGE, PICTURE = REPOSITORY / "docs" / "pairs.md", REPOSITORY / "docs" / "pairs.svg"
+PAGE = REPOSITORY / "docs" / "pairs.md"
 PROMISES = tuple(Promise(percent / 100) for percent in (2, 3, 5, 8, 10))
-_DRAWN = tuple(Promise(percent / 100) for percent in range(2, 16))
 _BENCHMARKS = {"humaneval": "HumanEval", "livecodebench_leetcode": "LiveCodeBench, LeetCode's part"}
 
 
@@ -35,16 +29,12 @@ def tables(pairs: list[PairFacts]) -> dict[str, str]:
     return {
         "fixed": table(
             "tasks | small with large | small, large right | accepted | less the large model, points | McNemar's p | "
-            "by lot at this cost | lost | cost | small alone: points, cost | with `weight=2`: points, cost",
+            "random routing at this cost | lost | cost | small alone: points, cost | with `weight=2`: points, cost",
             [_fixed_row(facts) for facts in pairs],
         ),
         "promised": table(
             f"tasks | small with large | {' | '.join(f'{p.lose_at_most:.0%}' for p in PROMISES)} | broken",
             [_promised_row(facts.pair, each) for facts, each in zip(pairs, found, strict=True)],
-        ),
-        "accepted": table(
-            f"tasks | small with large | n | {' | '.join(f'{p.lose_at_most:.0%}' for p in PROMISES)}",
-            [_accepted_row(facts) for facts in pairs],
         ),
     }
 
@@ -62,15 +52,9 @@ def all_agreements() -> Agreements:
 def agreement_tables(found: Agreements) -> dict[str, str]:
     return {
         "agreed": table(
-            "tasks | triples | taken | lost | at most | less the large model, points | cost, % of USD | by lot at "
-            "this cost, points | first alone, points",
+            "tasks | triples | taken | lost | at most | less the large model, points | cost, % of USD | random routing "
+            "at this cost, points | first alone, points",
             [_summary_row(benchmark, rows) for benchmark, rows in zip(BENCHMARKS, found, strict=True)],
-        ),
-        "triples": table(
-            "tasks | two small with large | right, % | taken | of these right | less the large model, points | "
-            "McNemar's p"
-            " | by lot at this cost | lost | cost, % of USD | first alone: points, cost | disputes | 3 % is shown",
-            [_triple_row(*each) for rows in found for each in rows],
         ),
         "agreed_promised": table(
             "tasks | triples | disputes, of all tasks | of these lost | 3 % shown without labels | with disputes "
@@ -78,6 +62,15 @@ def agreement_tables(found: Agreements) -> dict[str, str]:
             [_promise_row(benchmark, rows) for benchmark, rows in zip(BENCHMARKS, found, strict=True)],
         ),
     }
+
+
+def every_triple(found: Agreements) -> str:
+    return table(
+        "tasks | two small with large | right, % | taken | of these right | less the large model, points | "
+        "McNemar's p | random routing at this cost | lost | cost, % of USD | first alone: points, cost | disputes | "
+        "3 % is shown",
+        [_triple_row(*each) for rows in found for each in rows],
+    )
 
 
 def _promise_row(benchmark: Benchmark, rows: list[tuple[Triple, Agreed, AgreedPromise]]) -> str:
@@ -114,7 +107,7 @@ def _span(shares: list[float], digits: int = 0) -> str:
     return f"{100 * min(shares):.{digits}f} to {100 * max(shares):.{digits}f}"
 
 
-def _lot(value: float | None) -> str:
+def _random(value: float | None) -> str:
     return "dearer" if value is None else signed(100 * value)
 
 
@@ -128,7 +121,7 @@ def _triple_row(triple: Triple, each: Agreed, promise: AgreedPromise) -> str:
     return (
         f"{triple.benchmark.title}, n = {each.n} | {triple.first.name}, {triple.second.name} with {triple.large.name}"
         f" | {', '.join(f'{100 * right:.0f}' for right in each.right)} | {each.taken:.0%} | {each.right_of_taken:.1%}"
-        f" | {_bold(each.difference)} | {max(each.p_value, 0.001):.3f} | {_lot(each.lot)}"
+        f" | {_bold(each.difference)} | {max(each.p_value, 0.001):.3f} | {_random(each.lot)}"
         f" | {each.lost / each.n:.1%}, at most {each.bound:.1%} | {share(each.cost)}"
         f" | {signed(100 * (each.right[0] - each.right[2]))}, {each.first_alone:.0%}"
         f" | {promise.counted.disputes / each.n:.1%} | {_shown(promise)}"
@@ -143,7 +136,8 @@ def _fixed_row(facts: PairFacts) -> str:
     return (
         f"{_BENCHMARKS[facts.pair.data]}, n = {one.n}{runs} | {facts.pair.name} | {100 * one.small:.0f}, "
         f"{100 * one.large:.0f} %"
-        f" | {one.accepted:.0%} | {_bold(one.difference)} | {p_value} | {_lot(one.lot)} | {one.lost / one.n:.1%}{bound}"
+        f" | {one.accepted:.0%} | {_bold(one.difference)} | {p_value} | {_random(one.lot)}"
+        f" | {one.lost / one.n:.1%}{bound}"
         f" | {share(one.cost)} of {facts.pair.unit} | {signed(100 * (one.small - one.large))}, {one.small_cost:.0%}"
         f" | {signed(100 * two.difference.mean)}, {two.cost.mean:.0%}"
     )
@@ -161,52 +155,19 @@ def _promised_row(pair: RealPair, found: list[Promised]) -> str:
     return f"{_BENCHMARKS[pair.data]} | {pair.name} | {' | '.join(cells)} | {broken:.1%} ({above:.1%})"
 
 
-def _accepted_row(facts: PairFacts) -> str:
-    cells = []
-    for promise in PROMISES:
-        weight = accepted_weight(facts, promise)
-        cells.append("none" if weight is None else f"`weight={weight}`, {_cost(facts, weight):.0%}")
-    return f"{_BENCHMARKS[facts.pair.data]} | {facts.pair.name} | {facts.n} | {' | '.join(cells)}"
-
-
-def _cost(facts: PairFacts, weight: int) -> float:
-    return float(ruled(facts, weight).cost.sum() / facts.large_cost.sum())
-
-
-def results(pairs: list[PairFacts]) -> list[dict[str, object]]:
-    """Every figure, unrounded."""
-    return [
-        {
-            "pair": facts.pair.name,
-            "data": facts.pair.data,
-            "fixed": {weight: asdict(fixed_rule(facts, weight)) for weight in (1, 2)},
-            "promised": [asdict(each) for each in promised(facts, PROMISES)],
-            "rules": {w: {"lost": int(ruled(facts, w).lost.sum()), "cost": _cost(facts, w)} for w in LADDER},
-        }
-        for facts in pairs
-    ]
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--json", type=Path)
-    given = parser.parse_args()
-    pairs = [facts_of(pair) for pair in PAIRS]
+    parser.add_argument("what", nargs="?", choices=["page", "triples"], default="page")
+    agreements = all_agreements()
+    if parser.parse_args().what == "triples":
+        print(every_triple(agreements))
+        return
     text = PAGE.read_text()
-    for name, written in {**tables(pairs), **agreement_tables(all_agreements())}.items():
+    for name, written in {**tables([facts_of(pair) for pair in PAIRS]), **agreement_tables(agreements)}.items():
         print(written)
         text = put(text, name, written)
     PAGE.write_text(text)
-    draw([(facts.pair, promised(facts, _DRAWN)) for facts in pairs], PICTURE)
-    if given.json:
-        given.json.write_text(json.dumps(results(pairs), indent=1, default=_plain) + "\n")
-    print(f"in {PAGE.relative_to(REPOSITORY)} and {PICTURE.relative_to(REPOSITORY)}")
-
-
-def _plain(value: object) -> object:
-    if isinstance(value, np.generic):
-        return value.item()
-    raise TypeError(type(value))
+    print(f"in {PAGE.relative_to(REPOSITORY)}")
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ import numpy as np
 from lab.pairs.facts import PairFacts
 from lab.training.lot import lot_at
 from lab.training.metrics import Interval, bootstrap, difference_of_means, mcnemar
-from lab.training.promise import Promise, most_lost, num_accepted, upper_bound
+from lab.training.promise import Promise, most_lost, upper_bound
 from lab.training.table import Bools, Floats, Rows
 
 LADDER = (10, 8, 6, 5, 4, 3, 2, 1)
@@ -164,11 +164,3 @@ def _cheapest(split: _Split, most: int) -> int:
     """The last accepted rule of the ladder, which tries most; -1: none."""
     fails = np.flatnonzero(split.lost > most)
     return int(fails[0] if len(fails) else len(LADDER)) - 1
-
-
-def accepted_weight(facts: PairFacts, promise: Promise, seed: int = 0) -> int | None:
-    """What a pass must count, chosen on all tasks; None: no rule is accepted."""
-    once = facts.one_run(np.random.default_rng(seed))
-    lost = [int(ruled(once, weight).lost.sum()) for weight in LADDER]
-    kept = num_accepted(lost, facts.n, promise)
-    return LADDER[kept - 1] if kept else None

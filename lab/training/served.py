@@ -17,7 +17,6 @@ import numpy as np
 from lab.training.datasets import Dataset, Item
 from lab.training.figures import Data, MethodFigures
 from lab.training.grading import grade_all
-from lab.training.live import stage_of
 from lab.training.metrics import Interval, accuracy, ratio_of_means
 from lab.training.names import OURS
 from lab.training.pricing import LLM
@@ -112,7 +111,7 @@ def _graded_text(item: Item, line: Line) -> str:
 
 
 def _figures(answered: Sequence[Line], right: Interval, stages: int) -> MethodFigures:
-    used = Counter(stage_of(line) for line in answered)
+    used = Counter(_stage_of(line) for line in answered)
     seconds = _column(answered, "cost", "seconds")
     return MethodFigures(
         accuracy=right.mean,
@@ -129,6 +128,11 @@ def _figures(answered: Sequence[Line], right: Interval, stages: int) -> MethodFi
         latency=None,
         stop_stages={"llm" if stage == LLM else str(stage): used[stage] for stage in (*range(stages + 1), LLM)},
     )
+
+
+def _stage_of(line: Line) -> int:
+    """The stage that the answer came from, LLM for the large model's own."""
+    return LLM if line["answered_by"] == "llm" else int(line["stop"]["stage"])
 
 
 def _costs(answered: Sequence[Line]) -> dict[str, tuple[Floats, Floats]]:

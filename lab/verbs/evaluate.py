@@ -5,9 +5,8 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Mapping
-from math import isnan
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.table import Table
@@ -22,22 +21,17 @@ from tandem.cli.batch_start import Terms
 from tandem.cli.output import console, console_error, console_note
 from tandem.cli.tables import print_table
 from tandem.client.clients import Client
-from tandem.client.results import to_dict
-from tandem.method.profile.profile import Profile
 from tandem.paths import DEFAULT_PROFILE
 
 if TYPE_CHECKING:
-    from lab.training.collected import Collected
     from lab.training.datasets import Dataset, Item
     from lab.training.evaluate import Evaluation
-    from lab.training.live import Compared
-    from lab.training.study import Study
 
 
 # Options that only one of the two ways has; each is refused by name in the other.
-_OF_ENGINES = ("cost", "methods", "collected", "ask", "engine", "live")
+_OF_ENGINES = ("cost", "methods", "collected", "ask", "engine")
 _OF_BATCHES = ("max_cost", "concurrency", "again")
-_NOT_OF_CALLS = ("cost", "methods", "live", "engine", "through_batch", "report")
+_NOT_OF_CALLS = ("cost", "methods", "engine", "through_batch", "report")
 
 
 def evaluate(
@@ -76,9 +70,6 @@ def evaluate(
         typer.Option(help="Folder of the study; default: studies/PROFILE, or the one shipped with the profile."),
     ] = None,
     report: Annotated[bool, typer.Option("--report", help="Print the whole report in Markdown.")] = False,
-    live: Annotated[
-        int, typer.Option(help="Also ask the running system this many questions, and compare its decisions.", min=0)
-    ] = 0,
     through_batch: Annotated[
         bool,
         typer.Option(
@@ -156,14 +147,11 @@ def evaluate(
         except UnknownMethod as error:
             raise typer.BadParameter(str(error), param_hint="--methods") from error
         figures = as_contract(evaluation, profile, data, wanted.sha256)
-        compared = _ask(loaded, judged, found, {item.id: item for item in wanted.items}, live, quiet) if live else []
-    if compared:
-        figures["live"] = [{**vars(c), "agrees": c.agrees} for c in compared]
     _write(figures, json_out)
     if report:
         typer.echo(as_text(evaluation, judged))
     elif not quiet:
-        _show(evaluation, compared)
+        _show(evaluation)
 
 
 def _evaluate_served(
@@ -239,7 +227,7 @@ def _write(figures: Mapping[str, object], json_out: Path | None) -> None:
         typer.echo(text) if json_out == Path("-") else json_out.write_text(text + "\n")
 
 
-def _show(evaluation: Evaluation, compared: list[Compared]) -> None:
+def _show(evaluation: Evaluation) -> None:
     units = list(evaluation.rows[0].relative)
     rows = Table("method", "accuracy", "95 %", "vs LLM", "p", *units, "s", "LLM tok", "SLM tok", box=None)
     for row in evaluation.rows:
@@ -261,32 +249,3 @@ def _show(evaluation: Evaluation, compared: list[Compared]) -> None:
     if evaluation.gap_closed is not None:
         gap = evaluation.gap_closed
         console.print(f"oracle gap closed over {evaluation.best_fixed}: {gap.mean:.0%} [{gap.low:.0%}, {gap.high:.0%}]")
-    if compared:
-        gaps = sorted(c.score_gap for c in compared if not isnan(c.score_gap))
-        differ = (
-            f"; scores differ by {gaps[len(gaps) // 2]:.4f} in the median and {gaps[-1]:.4f} at most" if gaps else ""
-        )
-        agreed = sum(c.agrees for c in compared)
-        console.print(f"live: {agreed} of {len(compared)} questions stop at the same stage as offline{differ}")
-        for c in compared:
-            if not c.agrees:
-                console.print(f"  {c.question}: stage {c.offline_stage} offline, {c.live_stage} live", style="dim")
-
-
-def _ask(
-    profile: Profile, study: Study, found: Collected, items: dict[str, Item], n: int, quiet: bool
-) -> list[Compared]:
-    from lab.training.evaluate import scores_of
-    from lab.training.live import compare
-
-    scores = scores_of(study.artefact(study.policies().served.kind), found.table)
-    with Client() as client, working(quiet) as report_step:
-        asked = 0
-
-        def ask(item: Item) -> dict[str, Any]:
-            nonlocal asked
-            asked += 1
-            report_step(f"asking the running system, question {asked} of {n}")
-            return to_dict(client.ask(item.question, profile=profile.name, code=item.task == "code"))
-
-        return compare(found.table, found.plan, study.policies().served, scores, items, n, ask)

@@ -21,7 +21,7 @@ USED = {"llm": {"output_tokens": 4, "overrun_tokens": 0}, "slm": {"output_tokens
 
 def line(answer: str, reasoning: str, **more: Any) -> dict[str, Any]:
     stop = {"stage": 1, "reason": "sufficient"}
-    fields = {"id": "1", "answer": answer, "reasoning": reasoning, "complete": True, "stop": stop, "trials": []}
+    fields = {"id": "1", "answer": answer, "reasoning": reasoning, "complete": True, "stop": stop, "answered_by": "slm"}
     return {**fields, "cost": BILL, "usage": USED, "error": None, **more}
 
 
@@ -78,7 +78,6 @@ def test_each_question_is_a_line_of_a_batch_with_its_task_and_schema() -> None:
 @pytest.mark.parametrize(
     ("options", "named"),
     [
-        (["--through-batch", "--live", "3"], "--live"),
         (["--through-batch", "--methods", "slm"], "--methods"),
         (["--through-batch", "--no-ask"], "--ask"),
         (["--max-cost", "1"], "--max-cost"),

@@ -268,7 +268,7 @@ def test_from_files_to_a_profile_by_commands(profile: Profile, tmp_path: Path, m
     questions = tmp_path / "new.jsonl"
     questions.write_text('{"id": "5-0", "question": "?", "answer": "1"}\n')
     judge = ("eval", "--data", str(questions), "--no-ask", "--collected")
-    assert run(*judge, new).startswith("new: 60 questions")
+    assert "\nnew: 60 questions\n" in run(*judge, new)
     report = run(*judge, new, "--report")
     assert all(f"\n## {title}\n" in report for title in ("Stages of the answers", "Headroom of a better scorer"))
     run(*judge, new, "--report", "--methods", "tandem", fails=True)
