@@ -1,7 +1,7 @@
 # `make help` lists every target. A new machine needs git, make and Python 3.11 or newer.
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
-.PHONY: bench-agreement agents bench-agents gpu-check release workflows buildx bench-endpoints calls calls-judged images kind-images paper pairs chaos chaos-short fuzz security audit browser lighthouse pictures docs bench-compare bench-fairness package e2e-k8s jaeger litellm-proxy k8s-tools tables chart report collect savings collect-savings help setup develop models run test-all test unit integration e2e bench bench-stop bench-stop-real bench-orchestration bench-engine bench-scaling peers bench-ledger check lint fmt types protos protos-check histories clean
+.PHONY: help setup develop models run test test-all unit pictures buildx images tools tool-jaeger tool-k8s tool-browser tool-litellm tool-vllm agents pairs paper report savings calls calls-judged tables chart bench bench-stop bench-agreement bench-agents bench-engine bench-endpoints bench-rates e2e-k8s gpu-check chaos fuzz check lint fmt types protos protos-check docs security audit package workflows release histories clean
 
 # Where Python is told to keep no compiled code, each of a test run's thousands of processes compiles what it imports: more than half of a start.
 unexport PYTHONDONTWRITEBYTECODE
@@ -11,7 +11,6 @@ UV := $(shell command -v uv 2>/dev/null || echo .tools/bin/uv)
 RUN := $(UV) run --quiet --locked --extra local
 TANDEM := $(RUN) tandem
 PROTOS := $(wildcard protos/tandem/v1/*.proto)
-TESTS ?= tests/integration
 SECOND_ORDER := $(wildcard $(patsubst %,tests/integration/test_%.py,bills cancel costs request_log stop stream trials))
 K8S_TESTS ?= tests/e2e/k8s
 PAIR ?= qwen2.5-coder-1.5b-0.5b
@@ -21,7 +20,7 @@ export UV_PROJECT_ENVIRONMENT ?= .venv
 unexport PYTHONDONTWRITEBYTECODE
 
 help:  ## list the targets
-	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-20s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z0-9%-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-20s %s\n", $$1, $$2}'
 
 .tools/bin/uv:
 	python3 -m venv .tools && .tools/bin/pip install --quiet --disable-pip-version-check --require-hashes --requirement deploy/uv.txt
@@ -60,8 +59,8 @@ run: setup  ## let two real models complete a function (examples/running_total.t
 LANES ?= 2
 PYTEST = $(RUN) pytest -n $(LANES) --dist loadfile --no-loadscope-reorder --durations=25 --durations-min=2
 
-test: develop  ## the tests: real servers, and small models that the tests create
-	@$(PYTEST) -m "not nightly"
+test: develop  ## the tests: real servers, and small models that the tests create; TESTS="..." for some of them
+	@$(PYTEST) $(or $(TESTS),-m "not nightly")
 
 test-all: develop  ## test, what is marked nightly, and again in another order what a leaking test would change: unit, bills, streams
 	@$(PYTEST)
@@ -70,20 +69,6 @@ test-all: develop  ## test, what is marked nightly, and again in another order w
 UNIT ?= tests/unit tests/test_architecture.py
 unit: develop  ## the fast tests (UNIT="..." for some of them)
 	@$(PYTEST) $(UNIT)
-
-integration: develop  ## tests of requests through a real gateway, Temporal and Redis (TESTS="..." for some of them)
-	@$(PYTEST) $(TESTS)
-
-e2e: develop jaeger  ## tests of the local stack's processes, killed and restarted, and of a real Jaeger
-	@$(PYTEST) tests/e2e
-
-browser:  ## install Chromium for the tests of the page, where there is none (Debian, root)
-	@command -v chromium chromium-browser google-chrome >/dev/null || { apt-get -qq update && apt-get -qq install -y chromium >/dev/null; }
-
-PAGE ?= http://127.0.0.1:8080
-lighthouse:  ## what Lighthouse says of the page of a running stack (npm, Chromium): make lighthouse PAGE=http://127.0.0.1:8080
-	@npm exec --yes --package=lighthouse@13.5.0 -- lighthouse $(PAGE) --quiet --chrome-flags="--headless=new --no-sandbox" --output=json --output-path=dist/lighthouse.json
-	@python3 -c 'import json; found = json.load(open("dist/lighthouse.json")); [print(round(100 * (each["score"] or 0)), each["title"]) for each in found["categories"].values()]; print(found["audits"]["total-byte-weight"]["displayValue"])'
 
 pictures: develop  ## draw the pictures of docs/page.md from the page itself (needs Chromium)
 	@TANDEM_PICTURES=docs/page $(RUN) pytest tests/integration/test_page_pictures.py
@@ -98,23 +83,31 @@ BAKE = TAG=$(VERSION) COMMIT=$(COMMIT) PLATFORMS="$(PLATFORMS)" PYTHON_IMAGE="$(
 buildx:
 	@docker buildx version >/dev/null 2>&1 || { echo 'images need docker with its plugin buildx; deploy/Dockerfile names the same builds without it' >&2; exit 1; }
 
-images: buildx  ## build the images, and push them: make images PUSH=registry.example.com/ai IMAGES="gpu roles" PLATFORMS=linux/amd64,linux/arm64
-	@$(if $(PUSH),REGISTRY=$(PUSH) $(BAKE) --push --metadata-file dist/images.json,$(BAKE) --load) $(IMAGES)
+IN_KIND = $(BAKE) kind && $(or $(LOAD),kind load docker-image --name $(KIND)) tandem.local/tandem:$(VERSION)
+PUSHED = REGISTRY=$(PUSH) $(BAKE) --push --metadata-file dist/images.json $(IMAGES)
+images: buildx  ## build the images; PUSH=registry.example.com/ai pushes them (IMAGES="gpu roles" PLATFORMS=linux/amd64,linux/arm64); KIND=kind loads the one for CPUs into that cluster (k3d: LOAD="k3d image import")
+	@$(if $(PUSH),$(PUSHED),$(if $(KIND)$(LOAD),$(IN_KIND),$(BAKE) --load $(IMAGES)))
 
-KIND ?= kind
-kind-images: buildx  ## build the image for CPUs and load it into the Kind cluster KIND=name (k3d: make kind-images LOAD="k3d image import")
-	@$(BAKE) kind && $(or $(LOAD),kind load docker-image --name $(KIND)) tandem.local/tandem:$(VERSION)
+# What tests and benches need beside Python: each is installed once, into the cache folder but for the browser.
+TOOLS ?= jaeger k8s
+tools: $(addprefix tool-,$(TOOLS))  ## install what tests and benches need, once: TOOLS="jaeger k8s browser litellm vllm" (Go; kubectl, helm, promtool; Chromium on Debian as root; LiteLLM's proxy; vLLM for CPUs)
 
-jaeger: setup  ## build Jaeger into the cache folder (once; needs Go, takes minutes)
+tool-jaeger: setup
 	@deploy/build-jaeger.sh
 
-litellm-proxy: develop  ## install LiteLLM's proxy into the cache folder, in an environment of its own, to test the recipe (once)
+tool-k8s: develop
+	@$(RUN) python -m tests.e2e.k8s.get_tools
+
+tool-browser:
+	@command -v chromium chromium-browser google-chrome >/dev/null || { apt-get -qq update && apt-get -qq install -y chromium >/dev/null; }
+
+tool-litellm: develop
 	@bin=$$($(RUN) python -c 'from tandem.paths import programs_folder; print(programs_folder())') && \
 	  $(UV) venv --quiet --allow-existing --python .venv/bin/python $$bin/litellm-proxy && \
 	  $(UV) pip install --quiet --python $$bin/litellm-proxy/bin/python 'litellm[proxy]==1.89.7'
 
-k8s-tools: develop  ## download kubectl, helm and promtool (Debian) into the cache folder (once)
-	@$(RUN) python -m tests.e2e.k8s.get_tools
+tool-vllm: develop
+	@UV=$(UV) $(RUN) python -m lab.bench.vllm
 
 agents: develop  ## fourteen coding agents as people install them (npm, PyPI), each through Tandem and directly before a scripted vendor: the table in docs/results.md (half an hour; ONLY=codex,aider)
 	@UV=$(UV) $(RUN) python -m lab.bench.agents $(if $(ONLY),--only $(ONLY)) $(if $(JSON),--json)
@@ -122,20 +115,15 @@ agents: develop  ## fourteen coding agents as people install them (npm, PyPI), e
 pairs: develop  ## compute docs/pairs.md, real pairs by published answers, from the facts again (seconds)
 	@$(RUN) python -m lab.pairs
 
-paper: develop  ## the tables and the picture of docs/paper.md, the replication, from the collected files (minutes)
+paper: develop  ## the tables and the picture of docs/paper.md, the replication, from the collected files (ten minutes)
 	@$(RUN) python -m lab.paper
 
-report: develop  ## train, calibrate and evaluate the default pair's stop rule from the collected files, of transformers in int8 (minutes)
+report: $(if $(COLLECT),models) develop  ## train, calibrate and evaluate the default pair's stop rule from the collected files, of transformers in int8 (minutes); COLLECT=1: ask the models what is missing first (a day on two cores)
+	@$(if $(COLLECT),$(RUN) lab/training/collect.sh $(PAIR))
 	@$(RUN) lab/training/report.sh $(PAIR)
 
-collect: models develop  ## collect what `make report` needs (a day on two cores; an interrupted run is resumed)
-	@$(RUN) lab/training/collect.sh $(PAIR)
-
-savings: develop  ## the table of savings on llama.cpp, the engine that ships, in README.md and docs/results.md (minutes)
-	@$(RUN) lab/training/savings.sh $(PAIR)
-
-collect-savings: models develop  ## collect what `make savings` needs (hours on two cores; an interrupted run is resumed)
-	@$(RUN) lab/training/savings.sh $(PAIR) collect
+savings: $(if $(COLLECT),models) develop  ## the table of savings on llama.cpp, the engine that ships, in README.md and docs/results.md (minutes); COLLECT=1: ask the models what is missing first (hours)
+	@$(RUN) lab/training/savings.sh $(PAIR) $(if $(COLLECT),collect)
 
 CALLS ?= lab/calls/collected/train.jsonl
 calls: develop  ## train and calibrate the scorer of calls from the collected file CALLS, and print how well each evidence tells right calls (minutes)
@@ -152,7 +140,32 @@ tables: develop  ## write docs/settings.md, docs/openai-parameters.md, deploy/re
 chart: develop  ## generate the parts of the chart that repeat other files
 	@$(RUN) python -m deploy.chart
 
-bench: bench-stop bench-orchestration bench-ledger  ## all benchmarks that need no real model
+bench: develop  ## the benches that need no real model: stop, orchestration, ledger, scaling; BASE=path: of that checkout and of this one, in turns
+	@for bench in stop orchestration ledger scaling; do \
+	  $(if $(BASE),$(RUN) python -m lab.bench.compare $$bench $(BASE) .,$(MAKE) --no-print-directory bench-$$bench) || exit 1; done
+
+bench-%: develop  ## one of these, or endpoints, engine, rates (with the default pair), agreement, agents; REAL=1: stop and agreement with the default pair
+	@$(RUN) python -m lab.bench.$*
+
+bench-stop: develop
+	@$(RUN) python -m lab.bench.stop $(if $(REAL),--runs 50 --real,--runs 200)
+	@$(if $(REAL),,$(RUN) python -m lab.bench.stop --runs 200 --concurrent 16 --token-ms 50)
+
+bench-agreement: develop
+	@$(RUN) python -m lab.bench.agreement $(if $(REAL),--real)
+
+bench-agents: tool-litellm
+	@$(RUN) python -m lab.bench.agents.added_time
+
+bench-engine: models develop
+	@$(TANDEM) models pull --engine transformers
+	@for model in slm llm; do $(RUN) python -m lab.bench.engine --model $$model || exit 1; done
+
+bench-endpoints: models develop
+	@$(RUN) python -m lab.bench.endpoints
+
+bench-rates: models develop
+	@$(RUN) python -m lab.bench.rates $(if $(WRITE),--write)
 
 K8S ?= $(HOME)/.cache/tandem/k8s
 K8S_LANES ?= 0
@@ -160,7 +173,7 @@ K8S_LANES ?= 0
 K8S_PYTEST = TANDEM_K8S=$(K8S) $(RUN) nsenter --net=/run/netns/kn1 pytest $(K8S_TESTS) -v
 K8S_RUN = { $(K8S_PYTEST) -m "not alone" -n $(K8S_LANES) --dist loadfile || [ $$? -eq 5 ]; } && { $(K8S_PYTEST) -m alone || [ $$? -eq 5 ]; }
 
-e2e-k8s: develop jaeger k8s-tools  ## test the chart on a real two-node cluster with fake GPUs (root, Go, containerd, buildah; the first build takes half an hour)
+e2e-k8s: develop tool-jaeger tool-k8s  ## test the chart on a real two-node cluster with fake GPUs (root, Go, containerd, buildah; the first build takes half an hour)
 	@$(TANDEM) models pull --engine llamacpp
 	@bash tests/e2e/k8s/build.sh $(K8S) && bash tests/e2e/k8s/images.sh $(K8S) worker gateway
 	@TANDEM_K8S=$(K8S) $(RUN) python -m tests.e2e.k8s up && { \
@@ -170,52 +183,11 @@ e2e-k8s: develop jaeger k8s-tools  ## test the chart on a real two-node cluster 
 gpu-check: develop  ## where there is an NVIDIA GPU: engines' promises on cuda and vllm, a stop, a bill, a long request, two GPUs; prints what to send back (MODEL=folder)
 	@$(RUN) python -m lab.bench.gpu_check $(if $(MODEL),--model $(MODEL))
 
-peers: models develop  ## install llama.cpp and vLLM for CPUs into the cache folder, to compare with (minutes)
-	@$(RUN) python -m lab.bench.peers
-
-bench-engine: peers  ## every engine for machines without a GPU, llama.cpp's own server and vLLM: speed, start, memory (two hours)
-	@$(TANDEM) models pull --engine transformers
-	@for model in slm llm; do $(RUN) python -m lab.bench.engine --model $$model || exit 1; done
-
-bench-scaling: develop  ## requests per second at 1 to 64 concurrent requests, next to a bare Temporal workflow
-	@$(RUN) python -m lab.bench.scaling
-
-bench-ledger: develop  ## bills against generated tokens: 200 mixed requests, then the same with 20 processes killed
-	@$(RUN) python -m lab.bench.ledger
-
-bench-compare: develop  ## stop, orchestration, ledger and scaling of two checkouts, in turns: make bench-compare BASE=path
-	@for bench in stop orchestration ledger scaling; do $(RUN) python -m lab.bench.compare $$bench $(BASE) . || exit 1; done
-
-bench-stop: develop  ## time from the decision to the engine's stop, 200 requests with a fast test engine, one by one and 16 at once
-	@$(RUN) python -m lab.bench.stop --runs 200
-	@$(RUN) python -m lab.bench.stop --runs 200 --concurrent 16 --token-ms 50
-
-bench-stop-real: models develop  ## the same, 50 requests on the real pair (ten minutes)
-	@$(RUN) python -m lab.bench.stop --runs 50 --real
-
 chaos: develop  ## a thousand faults under five thousand requests on local stacks, with an oracle after each round (an hour; SEED=n goes on where it stood)
 	@$(RUN) python -m lab.bench.chaos --seed $(or $(SEED),0)
 
-chaos-short: develop  ## a hundred faults of every kind under 280 requests, with the same oracle (part of `make test-all`)
-	@$(RUN) pytest -s tests/e2e/chaos/test_chaos.py
-
 fuzz: develop  ## 300 hostile inputs to each method and path, some 30,000 in all, and 5,000 replies of endpoints, while a bystander asks (ten minutes; CASES=4000 for more)
 	@TANDEM_FUZZ_CASES=$(or $(CASES),300) TANDEM_HOSTILE_REPLIES=417 $(RUN) pytest tests/integration/hostile tests/unit/test_hostile_endpoints.py
-
-bench-endpoints: models develop  ## 60 functions of HumanEval to the pair behind two servers of llama.cpp, and in engines; their bills; cut streams (half an hour)
-	@$(RUN) python -m lab.bench.endpoints
-
-bench-agreement: develop  ## 200 requests with tools and 100 word problems to two small endpoints and a large one, which replay published answers: who answers, tokens cut, seconds, bills (a quarter of an hour); REAL=1: fewer, and also functions, to two real small models behind servers of llama.cpp (ten minutes on idle cores, after make models)
-	@$(RUN) python -m lab.bench.agreement $(if $(REAL),--real)
-
-bench-agents: litellm-proxy  ## what Tandem and LiteLLM's proxy add to requests of agents' sizes, in turns before the same vendor
-	@$(RUN) python -m lab.bench.agents.added_time
-
-bench-fairness: develop  ## how much slower a tenant's requests are beside nine kinds of noise of another tenant
-	@$(RUN) python -m lab.bench.noise
-
-bench-orchestration: develop  ## latency that the system adds to the same work in one process
-	@$(RUN) python -m lab.bench.orchestration
 
 check: lint types protos-check docs package test  ## lint, types, generated files, docs, package and tests
 

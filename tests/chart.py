@@ -22,7 +22,7 @@ MODELS = tuple(process.name for process in OWN_PROCESSES if process.runs_model)
 [EDGE] = [process.name for process in OWN_PROCESSES if process.speaks_http]
 COMPONENTS = tuple(process.name for process in OWN_PROCESSES)
 HELM = programs_folder() / "helm"
-needs_helm = pytest.mark.skipif(not HELM.is_file(), reason="needs helm: `make k8s-tools` gets it")
+needs_helm = pytest.mark.skipif(not HELM.is_file(), reason="needs helm: `make tools TOOLS=k8s` gets it")
 
 
 def helm(*arguments: str) -> subprocess.CompletedProcess[str]:

@@ -1,4 +1,4 @@
-"""LiteLLM's proxy, in an environment of its own because it pins what Tandem uses: `make litellm-proxy` installs it."""
+"""LiteLLM's proxy, in an environment of its own because it pins what Tandem uses: `make tools TOOLS=litellm` installs it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.peer_servers import serving
 PROXY = programs_folder() / "litellm-proxy" / "bin" / "litellm"
 KEY = "sk-tester"
 needs_litellm = pytest.mark.skipif(
-    not PROXY.is_file(), reason="needs LiteLLM's proxy: `make litellm-proxy` installs it"
+    not PROXY.is_file(), reason="needs LiteLLM's proxy: `make tools TOOLS=litellm` installs it"
 )
 
 

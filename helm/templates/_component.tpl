@@ -42,7 +42,7 @@
 {{- if $image.roles }}{{ $repository = printf "%s-%s" $repository .component.role }}{{ end -}}
 {{- $registry := default $image.registry (default dict .root.Values.global).imageRegistry -}}
 {{- if not $registry -}}
-{{- fail "image.registry is needed: nobody publishes Tandem's images. Push them to a registry of yours, `make images PUSH=REGISTRY`, and set image.registry=REGISTRY; on Kind, `make kind-images` and image.registry=tandem.local" -}}
+{{- fail "image.registry is needed: nobody publishes Tandem's images. Push them to a registry of yours, `make images PUSH=REGISTRY`, and set image.registry=REGISTRY; on Kind, `make images KIND=kind` and image.registry=tandem.local" -}}
 {{- end -}}
 {{- $repository = printf "%s/%s" $registry $repository -}}
 {{- if $image.digest -}}

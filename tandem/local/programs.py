@@ -96,7 +96,7 @@ def require_jaeger() -> None:
     """Raises StackError when there is neither a binary nor a running Docker."""
     if find_binary("jaeger") is None and not _has_docker():
         raise StackError(
-            "Jaeger is not installed: run `make jaeger`, put a `jaeger` on PATH, start Docker, or set "
+            "Jaeger is not installed: run `make tools TOOLS=jaeger`, put a `jaeger` on PATH, start Docker, or set "
             "TANDEM_JAEGER=http://host:16686 to one that runs elsewhere"
         )
 

@@ -1,4 +1,4 @@
-"""`tandem up --jaeger` and `tandem trace cost` against a real Jaeger; `make jaeger` builds one."""
+"""`tandem up --jaeger` and `tandem trace cost` against a real Jaeger; `make tools TOOLS=jaeger` builds one."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from tests.stacks import start_stack
 
 pytestmark = [
     pytest.mark.timeout(600),
-    pytest.mark.skipif(find_binary("jaeger") is None, reason="no jaeger binary: `make jaeger` builds one"),
+    pytest.mark.skipif(find_binary("jaeger") is None, reason="no jaeger binary: `make tools TOOLS=jaeger` builds one"),
 ]
 
 

@@ -25,7 +25,7 @@ MONITORED = "metrics.prometheusRule"
 RUNBOOK = ROOT / "docs/operate.md"
 ENABLED = f"{MONITORED}.enabled=true"
 PROMTOOL = programs_folder() / "promtool"
-needs_promtool = pytest.mark.skipif(not PROMTOOL.is_file(), reason="needs promtool: `make k8s-tools` gets it")
+needs_promtool = pytest.mark.skipif(not PROMTOOL.is_file(), reason="needs promtool: `make tools TOOLS=k8s` gets it")
 
 
 def promtool(*arguments: str | Path) -> str:

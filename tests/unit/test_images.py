@@ -67,7 +67,7 @@ def test_models_have_their_weights_elsewhere_and_every_role_its_command() -> Non
 
 def test_make_tags_what_the_chart_runs_without_a_tag_of_its_own() -> None:
     chart = yaml.safe_load((ROOT / "helm/Chart.yaml").read_text())
-    for words in (["images", "PUSH=registry.example.com"], ["kind-images"]):
+    for words in (["images", "PUSH=registry.example.com"], ["images", "KIND=kind"]):
         said = subprocess.run(
             ["make", "--dry-run", *words], cwd=ROOT, capture_output=True, text=True, check=True
         ).stdout

@@ -45,7 +45,7 @@ def main() -> None:
     arguments.add_argument("--no-proxy", action="store_true", help="without LiteLLM's proxy")
     options = arguments.parse_args()
     if not options.no_proxy and not PROXY.is_file():
-        raise SystemExit("LiteLLM's proxy is missing; run `make litellm-proxy`, or give --no-proxy")
+        raise SystemExit("LiteLLM's proxy is missing; run `make tools TOOLS=litellm`, or give --no-proxy")
     with ExitStack() as started:
         url = started.enter_context(vendor_process())
         stack = started.enter_context(vendor_stack(url, "openai"))

