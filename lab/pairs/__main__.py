@@ -29,7 +29,7 @@ def tables(pairs: list[PairFacts]) -> dict[str, str]:
     return {
         "fixed": table(
             "tasks | small with large | small, large right | accepted | less the large model, points | McNemar's p | "
-            "random routing at this cost | lost | cost | small alone: points, cost | with `weight=2`: points, cost",
+            "random routing at this price | lost | cost | small alone: points, cost | with `weight=2`: points, cost",
             [_fixed_row(facts) for facts in pairs],
         ),
         "promised": table(
@@ -53,7 +53,7 @@ def agreement_tables(found: Agreements) -> dict[str, str]:
     return {
         "agreed": table(
             "tasks | triples | taken | lost | at most | less the large model, points | cost, % of USD | random routing "
-            "at this cost, points | first alone, points",
+            "at this price, points | first alone, points",
             [_summary_row(benchmark, rows) for benchmark, rows in zip(BENCHMARKS, found, strict=True)],
         ),
         "agreed_promised": table(
@@ -67,7 +67,7 @@ def agreement_tables(found: Agreements) -> dict[str, str]:
 def every_triple(found: Agreements) -> str:
     return table(
         "tasks | two small with large | right, % | taken | of these right | less the large model, points | "
-        "McNemar's p | random routing at this cost | lost | cost, % of USD | first alone: points, cost | disputes | "
+        "McNemar's p | random routing at this price | lost | cost, % of USD | first alone: points, cost | disputes | "
         "3 % is shown",
         [_triple_row(*each) for rows in found for each in rows],
     )

@@ -56,15 +56,16 @@ def _transfer() -> str:
     for source, test in dict.fromkeys((source, test) for source, test, _ in found):
         each = [found[source, test, fit] for fit in TRANSFERRED]
         rule = f"{points(each[-1].accuracy)} at {share(each[-1].cost)}"
-        rows.append(" | ".join([_SOURCES[source], TESTS[test], *(_quality(one.found) for one in each), rule]))
+        rows.append(" | ".join([_SOURCES[source], TESTS[test], *(_auroc(one.found) for one in each), rule]))
     return table(" | ".join(heads), rows)
 
 
 def _quality(found: Quality | None) -> str:
-    if found is None:
-        return ""
-    over = found.overall
-    return f"{over.mean:.2f} [{over.low:.2f}, {over.high:.2f}], F1 {found.f1:.2f}"
+    return "" if found is None else f"{_auroc(found)}, F1 {found.f1:.2f}"
+
+
+def _auroc(found: Quality) -> str:
+    return f"{found.overall.mean:.2f} [{found.overall.low:.2f}, {found.overall.high:.2f}]"
 
 
 def _latency() -> str:

@@ -14,7 +14,7 @@ from lab.paper.answers import STUDY, collected, judged_at
 from lab.paper.methods import TESTS
 from lab.training.evaluate import scores_of
 from lab.training.metrics import Interval, ratio_of_means
-from lab.training.names import LLM_ALONE, OURS, SLM_ALONE
+from lab.training.names import LLM_ALONE, OURS
 from lab.training.pricing import PricedCourse
 from tandem.method.profile.prices import RoleRates
 from tandem.method.request.plan import Plan
@@ -22,7 +22,7 @@ from tandem.method.request.plan import Plan
 BATCH = 64
 LARGE, SMALL = (9000.0, 1500.0), (20000.0, 4000.0)  # read, written; tokens a second of a pod with a full batch
 _CACHED = 1e9
-METHODS = (LLM_ALONE, SLM_ALONE, "paper:zero", "cascade", OURS)
+METHODS = (LLM_ALONE, "paper:zero", OURS)
 OVERLAPPED = f"{OURS}:overlapped"
 # Published means for MATH: tokens of the 32B model alone; of the 32B model and of both with Tandem (docs/paper.md).
 _ALONE, _INSIGHT, _BOTH = 2630, 920, 2916

@@ -15,13 +15,10 @@ EVALUATION = REPOSITORY / "lab" / "training" / "studies" / DEFAULT_PROFILE / "ev
 TESTS = {"gsm8k": "GSM8K", "math_test": "MATH test", "mbpp_test": "MBPP test", "humaneval": "HumanEval"}
 _SHOWN = (
     LLM_ALONE,
-    "concise",
     "slm",
-    "fixed:2",
     "fixed:3",
     "random",
     "forced:paper",
-    "paper",
     "paper:zero",
     "shepherd",
     "cascade",

@@ -30,7 +30,6 @@ SERVED = {
     BOOSTING: "gradient boosting",
     "probe": "hidden states",
     "words": "the question's words",
-    "combined": "all of these",
 }
 KINDS = {"MATH": "math_train", "word problems": "word_problems", "MBPP": "mbpp_train"}
 TRANSFERRED = ("the paper's MLP", "logistic regression")
