@@ -123,6 +123,8 @@ def test_the_tables_of_the_docs_have_random_routing_and_the_small_model_alone_fo
         folder = EVALUATION if target == "report" else EVALUATION / "llamacpp"
         reports = {name: json.loads((folder / f"{name}.json").read_text()) for name in names.split()}
         assert inserted(page, table(reports, target), target) == page
+    readme = (REPOSITORY / "README.md").read_text()
+    assert inserted(readme, summary(reports)) == readme  # of the engine that ships
 
 
 def test_a_table_replaces_the_one_before_and_nothing_else() -> None:
