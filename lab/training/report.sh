@@ -15,4 +15,4 @@ judged=(gsm8k math_test mbpp_test humaneval extraction)
 for data in "${judged[@]}"; do
   tandem eval --data "$data" --no-ask --collected "$collected/$data.parquet" --study "$study" --json "$study/evaluation/$data.json"
 done
-python -m lab.training.savings report "$study/evaluation" "${judged[@]}"
+python -m lab.training.savings report "$study/evaluation" gsm8k math_test humaneval

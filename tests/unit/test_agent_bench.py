@@ -103,7 +103,7 @@ def test_the_table_of_the_page_is_made_from_the_file(tmp_path: Path) -> None:
     page.write_text(f"before\n{BEGIN}\nold\n{END}\nafter\n")
     found = row(ran({"seed"}), ran({"seed"}))
     write_page({"rows": {"aider/chat": found}, "versions": {"aider": "1"}, "n": 1, "at": "2026-12-01T00"}, page)
-    assert "| aider | chat | yes | 50 %, 50 % |" in page.read_text()
+    assert "| aider, chat | 50 %, 50 % |" in page.read_text()
     assert page.read_text().startswith("before\n")
     assert page.read_text().endswith(f"{END}\nafter\n")
 

@@ -10,8 +10,7 @@ from tandem.paths import REPOSITORY
 
 PAGE = REPOSITORY / "docs" / "results.md"
 BEGIN, END = "<!-- made by `make agents` -->", "<!-- until here -->"
-_HEAD = ("agent", "protocol", "finishes", "prompt cached: direct, Tandem", "USD: direct, Tandem", "added ms", "dropped",
-         "refused")  # fmt: skip
+_HEAD = ("agent, protocol", "prompt cached: direct, Tandem", "USD: direct, Tandem", "added ms", "dropped, or worse")
 
 
 def table(whole: Figures) -> str:
@@ -35,16 +34,13 @@ def write_page(whole: Figures, page: Path = PAGE) -> None:
 def _row(name: str, found: Figures) -> list[str]:
     agent, protocol = name.split("/")
     direct, tandem = found["direct"], found["tandem"]
-    finishes = "yes" if tandem["finished"] else "no" if direct["finished"] else "neither way"
+    ends = "" if tandem["finished"] else "does not finish" if direct["finished"] else "finishes neither way"
     shares = f"{100 * direct['cached_share']:.0f} %, {100 * tandem['cached_share']:.0f} %"
     usd = f"{direct['usd']:.4f}, {tandem['usd']:.4f}"
     added = "" if found["added_ms"] is None else f"{found['added_ms']:.0f}"
-    lost = [*found["dropped"], *tandem["faults"]]
-    return [agent, protocol, finishes, shares, usd, added, _names(lost), _names(tandem["refused"])]
-
-
-def _names(names: Sequence[str]) -> str:
-    return ", ".join(f"`{name}`" for name in names)
+    lost = [f"`{name}`" for name in (*found["dropped"], *tandem["faults"])]
+    refused = [f"refused: `{name}`" for name in tandem["refused"]]
+    return [f"{agent}, {protocol}", shares, usd, added, ", ".join([*filter(None, [ends]), *lost, *refused])]
 
 
 def _line(cells: Sequence[str]) -> str:
