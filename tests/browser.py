@@ -28,7 +28,8 @@ def _program(name: str) -> str | None:
 
 
 def _needs(name: str) -> pytest.MarkDecorator:
-    return pytest.mark.skipif(_program(name) is None, reason=f"no {name} is on PATH; `make tools TOOLS=browser` installs Chromium")
+    reason = f"no {name} is on PATH; `make tools TOOLS=browser` installs Chromium"
+    return pytest.mark.skipif(_program(name) is None, reason=reason)
 
 
 needs_browser, needs_chromium = _needs(NAME), _needs("chromium")

@@ -1,4 +1,4 @@
-"""LiteLLM's proxy, in an environment of its own because it pins what Tandem uses: `make tools TOOLS=litellm` installs it."""
+"""LiteLLM's proxy, in an environment of its own because it pins what Tandem uses (`make tools TOOLS=litellm`)."""
 
 from __future__ import annotations
 
