@@ -147,11 +147,11 @@ bench: develop  ## the benches that need no real model: stop, orchestration, led
 bench-%: develop  ## one of these, or endpoints, engine, rates (with the default pair), agreement, agents; REAL=1: stop and agreement with the default pair
 	@$(RUN) python -m lab.bench.$*
 
-bench-stop: develop
+bench-stop: $(if $(REAL),models) develop
 	@$(RUN) python -m lab.bench.stop $(if $(REAL),--runs 50 --real,--runs 200)
 	@$(if $(REAL),,$(RUN) python -m lab.bench.stop --runs 200 --concurrent 16 --token-ms 50)
 
-bench-agreement: develop
+bench-agreement: $(if $(REAL),models) develop
 	@$(RUN) python -m lab.bench.agreement $(if $(REAL),--real)
 
 bench-agents: tool-litellm

@@ -11,7 +11,7 @@ import pytest
 pytest.importorskip("pyarrow")
 pytest.importorskip("sklearn")
 
-from lab.bench.rates import Measured, rates_of
+from lab.bench.rates import rates_of
 from lab.training.collect import Run
 from lab.training.policy import Measure, Objective, Point, Policy, pareto_front
 from lab.training.ship import ship_policy, ship_rates
@@ -116,15 +116,9 @@ def test_a_share_of_the_failures_is_the_shortest_of_them(table: Table) -> None:
     assert (failed <= limit).mean() == pytest.approx(0.7, abs=0.03)
 
 
-def test_the_rates_of_a_profile_are_those_of_one_sequence() -> None:
-    measured = [
-        Measured(role, role, width, speed * width, 1000.0, 10.0 * width)
-        for role, speed in (("llm", 100.0), ("slm", 300.0))
-        for width in (8, 1)
-    ]
-    rates = rates_of(measured, "today")
-    small = RoleRates(300, 1000, 10)
-    assert rates.by_role == {"llm": RoleRates(100, 1000, 10), "slm": small, "scorer": small}
+def test_a_scoring_pass_has_the_rates_of_the_small_model() -> None:
+    large, small = RoleRates(100, 1000, 10), RoleRates(300, 1000, 30)
+    assert rates_of({"llm": large, "slm": small}, "today").by_role == {"llm": large, "slm": small, "scorer": small}
 
 
 def test_a_profile_is_written_with_trial_checks_and_rates(profile: Profile, table: Table) -> None:
