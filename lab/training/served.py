@@ -131,8 +131,12 @@ def _figures(answered: Sequence[Line], right: Interval, stages: int) -> MethodFi
 
 
 def _stage_of(line: Line) -> int:
-    """The stage that the answer came from, LLM for the large model's own."""
-    return LLM if line["answered_by"] == "llm" else int(line["stop"]["stage"])
+    """The stage that the answer came from, LLM for the large model's own. A line does not name the model: an unverified
+    answer is the large model's where no trial was made at its stage.
+    """
+    stop, tried = line["stop"], {trial["stage"] for trial in line["trials"]}
+    is_llms = stop["reason"] == "llm_finished" or (stop["reason"] == "unverified_best" and stop["stage"] not in tried)
+    return LLM if is_llms else int(stop["stage"])
 
 
 def _costs(answered: Sequence[Line]) -> dict[str, tuple[Floats, Floats]]:

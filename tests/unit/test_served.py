@@ -21,7 +21,7 @@ USED = {"llm": {"output_tokens": 4, "overrun_tokens": 0}, "slm": {"output_tokens
 
 def line(answer: str, reasoning: str, **more: Any) -> dict[str, Any]:
     stop = {"stage": 1, "reason": "sufficient"}
-    fields = {"id": "1", "answer": answer, "reasoning": reasoning, "complete": True, "stop": stop, "answered_by": "slm"}
+    fields = {"id": "1", "answer": answer, "reasoning": reasoning, "complete": True, "stop": stop, "trials": []}
     return {**fields, "cost": BILL, "usage": USED, "error": None, **more}
 
 
