@@ -56,7 +56,7 @@ GROUPS = {
     "Ask": ("ask", "chat", "batch", "request", "outcome", "profiles"),
     "Run it on this machine": ("up", "down", "status", "logs", "models", "doctor", "version"),
     "Choose a pair of models": ("plan", "prices", "profile"),
-    "Train its stop rule": ("collect", "train", "calibrate", "eval", "bench"),
+    "Train its stop rule": ("collect", "train", "calibrate", "eval"),
     "Operate it for others": ("check", "promises", "keys", "tenants", "spend", "trace"),
 }
 
