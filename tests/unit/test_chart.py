@@ -61,8 +61,7 @@ def test_every_ci_file_renders(values: str) -> None:
         ("gateway.replicas=2", "'replicas' not allowed"),
         ("serving.mode=knative", "knative|mode"),
         ("gateway.service.type=Loadbalancer", "must be one of 'ClusterIP', 'NodePort', 'LoadBalancer'"),
-        ("otel.sampler=always", "must be one of 'always_on'"),
-        ("redis.url=", "redis.url, redis.host or redis.existingSecret is needed"),
+        ("redis.url=", "redis.url or redis.existingSecret is needed"),
         ("auth.existingSecret=", "auth.existingSecret or auth.oidc.issuer is needed"),
         ("slmExecutor.sharedWith=another", "sharedWith"),
         ("profiles[0].slmExecutor.replicas=2", "'replicas' not allowed"),
@@ -155,7 +154,8 @@ def test_kserve_gets_one_port_named_grpc_and_standard_mode() -> None:
 
 @needs_helm
 def test_an_older_kserve_gets_its_own_name_of_the_mode() -> None:
-    services = [o for o in render("kserve", "serving.deploymentMode=RawDeployment") if o["kind"] == "InferenceService"]
+    own = r"modelDefaults.annotations.serving\.kserve\.io/deploymentMode=RawDeployment"
+    services = [o for o in render("kserve", own) if o["kind"] == "InferenceService"]
     assert {o["metadata"]["annotations"]["serving.kserve.io/deploymentMode"] for o in services} == {"RawDeployment"}
 
 
