@@ -1,6 +1,6 @@
 """Generate the parts of the chart that repeat other files: `make chart`.
 
-helm/values.schema.json and the table in helm/README.md are generated from helm/values.yaml and its comments.
+helm/values.schema.json is generated from helm/values.yaml.
 helm/templates/_processes.tpl and _engines.tpl are generated from the lists of processes and engines, _defaults.tpl from
 the names of the values.
 helm/files has copies of the alerts and the dashboard of deploy/, because a chart cannot read files outside its folder.
@@ -82,25 +82,6 @@ def defaults(values: dict[str, Any]) -> str:
     return "\n".join([head, '{{- define "tandem.defaults" -}}', *rows, "{{- end }}"]) + "\n"
 
 
-def table(text: str) -> list[str]:
-    """One row for each value that has a comment, in the order of the file."""
-    rows, path, comment = [], [""] * 4, ""
-    for line in text.splitlines():
-        if found := re.match(r"\s*# (?:-- )?(.*)", line):
-            comment = f"{comment} {found[1]}".strip() if not line.lstrip().startswith("# --") else found[1]
-            continue
-        if not (found := re.match(r"( *)([A-Za-z]\w*): ?(.*)", line)):
-            comment = ""
-            continue
-        depth = len(found[1]) // 2
-        path[depth] = found[2]
-        if comment and "(" not in found[2]:
-            default = re.sub(r"^[&*]\w+$", "", found[3].strip()) or "…"  # not the names of anchors
-            rows.append(f"| `{'.'.join(path[: depth + 1])}` | `{default}` | {comment} |")
-        comment = ""
-    return rows
-
-
 def with_version(name: str, version: str) -> str:
     """The text of one of VERSIONED with this version in it."""
     return re.sub(VERSIONED[name], version, (ROOT / name).read_text())
@@ -115,10 +96,6 @@ def main() -> None:
     _PROCESSES_FILE.write_text(processes())
     _ENGINES_FILE.write_text(engines())
     _DEFAULTS_FILE.write_text(defaults(yaml.safe_load(text)))
-    readme = (CHART / "README.md").read_text()
-    head = readme.partition("<!-- values -->")[0]
-    rows = ["| value | default | |", "|---|---|---|", *table(text)]
-    (CHART / "README.md").write_text(f"{head}<!-- values -->\n" + "\n".join(rows) + "\n")
     (CHART / "files").mkdir(exist_ok=True)
     shutil.copy(next((ROOT / "deploy" / "alerts").glob("*.yaml")), CHART / "files" / "alerts.yaml")
     shutil.copy(next((ROOT / "deploy" / "dashboards").glob("*.json")), CHART / "files" / "dashboard.json")

@@ -17,7 +17,6 @@ from tests.chart import CHART, CHECKER, CI, COMPONENTS, EDGE, MODELS, ROOT, helm
 def test_generated_parts_are_up_to_date() -> None:
     text = (CHART / "values.yaml").read_text()
     assert (CHART / "values.schema.json").read_text() == as_text(schema(yaml.safe_load(text))), "make chart"
-    assert all(row in (CHART / "README.md").read_text() for row in chart.table(text)), "make chart"
     assert (CHART / "templates/_processes.tpl").read_text() == chart.processes(), "make chart"
     assert (CHART / "templates/_engines.tpl").read_text() == chart.engines(), "make chart"
     assert (CHART / "templates/_defaults.tpl").read_text() == chart.defaults(yaml.safe_load(text)), "make chart"
