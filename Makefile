@@ -113,7 +113,7 @@ litellm-proxy: develop  ## install LiteLLM's proxy into the cache folder, in an 
 	  $(UV) venv --quiet --allow-existing --python .venv/bin/python $$bin/litellm-proxy && \
 	  $(UV) pip install --quiet --python $$bin/litellm-proxy/bin/python 'litellm[proxy]==1.89.7'
 
-k8s-tools: develop  ## download kubectl, helm and promtool (Debian) into the cache folder (once)
+k8s-tools: develop  ## put kubectl, helm and promtool (Debian) into the cache folder (once)
 	@$(RUN) python -m tests.e2e.k8s.get_tools
 
 agents: develop  ## fourteen coding agents as people install them (npm, PyPI), each through Tandem and directly before a scripted vendor: the table in docs/results.md (half an hour; ONLY=codex,aider)
