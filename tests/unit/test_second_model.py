@@ -177,7 +177,7 @@ def test_small_models_in_order_may_be_named_in_both_ways_and_three_at_most(tmp_p
     }.items()
     assert "third-slm-executor" not in left_out(third, tls=False)
     fourth = '[[slm]]\nname = "x"\nparameters = 1e9\n'
-    with pytest.raises(InvalidArgument, match="slm: 4 small models, and a profile has 3 at most$"):
+    with pytest.raises(InvalidArgument, match=r"slm: 4 small models, and a profile has 3 at most$"):
         written(tmp_path, "scripted-third", ("[prompts]\n", f"{fourth}[prompts]\n"))
 
 
