@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from services.models.engine.registry import BACK_ENDS
-from tandem.local.layout import FURTHER_EXECUTORS, OWN_PROCESSES
+from tandem.local.layout import FURTHER_EXECUTORS, OWN_PROCESSES, Process
 
 # Values whose keys the user or Kubernetes defines: the schema cannot list them.
 FREE = {
@@ -25,16 +25,12 @@ FREE = {
     "securityContext",
     "annotations",
     "labels",
-    "lifecycle",
     "startup",
     "readiness",
-    "liveness",
     "requests",
     "limits",
     "engineArgs",
-    "timeouts",
     "issuerRef",
-    "dnsConfig",
     "strategy",
     "behavior",
     "fallback",
@@ -42,30 +38,32 @@ FREE = {
 _ENUMS = {
     "pullPolicy": ["Always", "IfNotPresent", "Never"],
     "mode": ["deployment", "kserve"],
-    "deploymentMode": ["Standard", "RawDeployment"],
     "accelerator": ["nvidia", "none"],
     "kind": ["keda", "hpa"],
     "format": ["text", "json"],
     "protocol": ["grpc", "http/protobuf"],
     "level": ["DEBUG", "INFO", "WARNING", "ERROR"],
     "ipFamilyPolicy": ["", "SingleStack", "PreferDualStack", "RequireDualStack"],
-    "externalTrafficPolicy": ["", "Cluster", "Local"],
-    "dnsPolicy": ["", "ClusterFirst", "ClusterFirstWithHostNet", "Default", "None"],
     "unhealthyPodEvictionPolicy": ["", "IfHealthyBudget", "AlwaysAllow"],
     "accessMode": ["", "ReadWriteOnce", "ReadOnlyMany", "ReadWriteMany", "ReadWriteOncePod"],
     "device": ["", "cuda", "cpu", "auto"],
-    "sampler": [
-        f"{parent}{sampler}"
-        for parent in ("", "parentbased_")
-        for sampler in ("always_on", "always_off", "traceidratio")
-    ],
 }
 _SERVICE_TYPES = ["ClusterIP", "NodePort", "LoadBalancer"]
 _MODELS = {
     "insightGenerator": ["auto", *BACK_ENDS],
     "sufficiencyScorer": ["auto", *(name for name, engine in BACK_ENDS.items() if engine.scores)],
     "slmExecutor": ["auto", *BACK_ENDS],
-    **{process.key: ["auto", *BACK_ENDS] for process in FURTHER_EXECUTORS.values()},
+}
+_EXPOSED = ["", "Ingress", "Gateway"]
+# What the chart writes itself: a second one in the same mapping would be no YAML.
+_OF_THE_CHART = {
+    "extraPodSpec": [
+        *("affinity", "automountServiceAccountToken", "containers", "enableServiceLinks", "imagePullSecrets"),
+        *("initContainers", "nodeSelector", "priorityClassName", "resourceClaims", "restartPolicy", "runtimeClassName"),
+        *("securityContext", "serviceAccountName", "terminationGracePeriodSeconds", "tolerations", "volumes"),
+        *("topologySpreadConstraints", "hostNetwork", "hostPID", "hostIPC"),
+    ],
+    "spec": ["type", "ports", "selector", "ipFamilies", "ipFamilyPolicy"],
 }
 _OWN_ENGINE = r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$"  # module:function
 _CACHES = ["shared", "pvc", "ephemeral", "hostPath", "emptyDir", "existingClaim"]
@@ -78,7 +76,6 @@ _IMAGE = {
     "digest": "",
     "pullPolicy": "IfNotPresent",
     "cudaSuffix": "",
-    "vllmSuffix": "",
 }
 _WIDTH = 120
 _KEYWORDS = {"properties", "items", "additionalProperties", "allOf"}
@@ -87,17 +84,22 @@ _RESOURCES: dict[str, Any] = {"requests": {}, "limits": {}}
 
 def schema(values: dict[str, Any]) -> dict[str, Any]:
     """JSON Schema draft 7 of the values: every key is listed; a component has the keys of the defaults and its own."""
-    components = {p.key: _component(p.key, values) for p in (*OWN_PROCESSES, *FURTHER_EXECUTORS.values())}
+    components = {process.key: _component(process, values) for process in OWN_PROCESSES}
     properties = {name: components.get(name) or _schema(name, value) for name, value in values.items()}
     for key in _MODELS:
         properties[key] = {"allOf": [_of_pair(components[key])], "properties": {"sharedWith": False}}
+    properties["modelDefaults"] = _object(merged(values["defaults"], values["modelDefaults"]))
+    properties["smallModels"] = _small_models(components)
+    properties["expose"]["properties"]["kind"] = {"type": "string", "enum": _EXPOSED}
+    secrets = [*components, *(process.key for process in FURTHER_EXECUTORS.values())]
+    properties["tls"]["properties"]["existingSecrets"] = _object(dict.fromkeys(secrets, ""))
     properties["modelCache"]["properties"]["type"] = {"type": "string", "enum": _CACHES}
     properties["pools"] = {"type": "object", "additionalProperties": _schema("pool", values["pools"]["llm"])}
     properties["profiles"] = {"type": ["array", "null"], "items": _pair(values, components)}
     properties["checkers"] = {
         "type": ["object", "null"],
-        "propertyNames": {"pattern": "^[a-z][a-z0-9_]*$"},
-        "additionalProperties": {"type": "string", "pattern": ":[0-9]+$"},
+        "patternProperties": {"^[a-z][a-z0-9_]*$": {"type": "string", "pattern": ":[0-9]+$"}},
+        "additionalProperties": False,
     }
     properties["extraObjects"] = {"type": ["array", "null"], "items": {"type": ["object", "string"]}}
     return _with_definitions(
@@ -110,13 +112,20 @@ def schema(values: dict[str, Any]) -> dict[str, Any]:
     )
 
 
-def _component(key: str, values: dict[str, Any]) -> dict[str, Any]:
-    schema = _object(merged(values["defaults"], values[key]))
+def _component(process: Process, values: dict[str, Any]) -> dict[str, Any]:
+    key, below = process.key, values["defaults"]
+    if process.runs_model:
+        below = merged(below, values["modelDefaults"])
+    schema = _object(merged(below, values[key]))
     if "service" in values[key]:
         schema["properties"]["service"]["properties"]["type"] = {"type": "string", "enum": _SERVICE_TYPES}
     if key in _MODELS:
         engine = schema["properties"]["engine"]
         engine["anyOf"] = [{"enum": _MODELS[key]}, {"pattern": _OWN_ENGINE}]
+    if key == "sufficiencyScorer":
+        del schema["properties"]["api"]
+    if process.isolated or process.speaks_http:  # these scale by processor load
+        schema["properties"]["autoscaling"]["properties"]["kind"] = {"enum": ["hpa"]}
     return schema
 
 
@@ -127,9 +136,17 @@ def _pair(values: dict[str, Any], components: dict[str, Any]) -> dict[str, Any]:
     schema["properties"]["key"] = {"type": "string", "pattern": _KEY}
     schema["properties"]["withdrawn"] = {"type": "boolean"}
     schema["properties"]["worker"] = components["worker"]
+    schema["properties"]["smallModels"] = _small_models(components)
     for key in _MODELS:
         schema["properties"][key] = _of_pair(components[key])
     return schema
+
+
+def _small_models(components: dict[str, Any]) -> dict[str, Any]:
+    """A list with a block for each further small model; there are as many as roles."""
+    block = _of_pair(components["slmExecutor"])
+    block["properties"] = {name: each for name, each in block["properties"].items() if name != "enabled"}
+    return {"type": ["array", "null"], "maxItems": len(FURTHER_EXECUTORS), "items": block}
 
 
 def _of_pair(component: dict[str, Any]) -> dict[str, Any]:
@@ -156,11 +173,13 @@ def _object(fields: dict[str, Any]) -> dict[str, Any]:
 def _schema(name: str, value: Any) -> dict[str, Any]:
     if name in _ENUMS:
         return {"type": "string", "enum": _ENUMS[name]}
+    if name in _OF_THE_CHART:
+        return {"type": ["object", "null"], "properties": dict.fromkeys(_OF_THE_CHART[name], False)}
     if name in FREE:
         return {"type": ["object", "null"]}
     if name == "image" and not isinstance(value, str):
         return _object(_IMAGE)
-    if name == "resources":
+    if name in ("resources", "pullResources"):
         return _object(_RESOURCES)
     if name == "minAvailable":
         return {"type": ["integer", "string"]}
@@ -173,11 +192,7 @@ def _schema(name: str, value: Any) -> dict[str, Any]:
     if isinstance(value, float):
         return {"type": ["number", "string"], "pattern": "^0[.][5-9][0-9]*$", "minimum": 0.5, "exclusiveMaximum": 1}
     if isinstance(value, int):
-        return (
-            {"type": ["integer", "string"], "minimum": 0}
-            if name == "maxUnavailable"
-            else {"type": "integer", "minimum": 0}
-        )
+        return {"type": "integer", "minimum": 0}
     if isinstance(value, list):
         return {"type": ["array", "null"]}
     return {"type": "string"}

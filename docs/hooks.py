@@ -12,6 +12,7 @@ from mkdocs.structure.files import File, Files
 
 sys.path.insert(0, str(Path(__file__).parent))
 import gen_grpc
+import gen_values
 
 ROOT = Path(__file__).resolve().parents[1]
 # Files of the repository that are pages of the site too, under these names.
@@ -38,6 +39,7 @@ def on_files(files: Files, config: Any) -> Files:
         made[PAGES[source]] = _rewritten(
             (ROOT / source).read_text(), PurePosixPath(source).parent, PurePosixPath("docs")
         )
+    made[PAGES["helm/README.md"]] += gen_values.render()
     for path, text in made.items():
         files.append(File.generated(config, path, content=text))
     return files

@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from tandem.local.layout import OWN_PROCESSES
-from tandem.paths import programs_folder
+from tests.kubernetes_tools import program
 
 ROOT = Path(__file__).parents[1]
 CHART = ROOT / "helm"
@@ -21,8 +21,8 @@ MODELS = tuple(process.name for process in OWN_PROCESSES if process.runs_model)
 [CHECKER] = [process.name for process in OWN_PROCESSES if process.isolated]
 [EDGE] = [process.name for process in OWN_PROCESSES if process.speaks_http]
 COMPONENTS = tuple(process.name for process in OWN_PROCESSES)
-HELM = programs_folder() / "helm"
-needs_helm = pytest.mark.skipif(not HELM.is_file(), reason="needs helm: `make tools TOOLS=k8s` gets it")
+HELM = program("helm")
+needs_helm = pytest.mark.skipif(not HELM.is_file(), reason=f"needs helm: put one at {HELM}")
 
 
 def helm(*arguments: str) -> subprocess.CompletedProcess[str]:

@@ -9,22 +9,29 @@
 {{- $fixed := index (include "tandem.processes" .root | fromYaml) .key -}}
 {{- $defaults := deepCopy .root.Values.defaults -}}
 {{/* What is meant for all others may be a secret or an address: code of a model shall find none. */}}
-{{- if $fixed.isolated }}{{ $defaults = omit $defaults "extraEnv" "extraEnvFrom" "hostAliases" "extraInitContainers" "extraContainers" "extraVolumes" "extraVolumeMounts" }}{{ end -}}
-{{- $values := mustMergeOverwrite $defaults (deepCopy (index .root.Values .key)) (deepCopy (index $pair .key | default dict)) -}}
+{{- if $fixed.isolated -}}
+{{- $defaults = omit $defaults "extraEnv" "extraEnvFrom" "extraInitContainers" "extraContainers" "extraVolumes" "extraVolumeMounts" -}}
+{{- $_ := set $defaults "extraPodSpec" (omit (default dict $defaults.extraPodSpec) "hostAliases") -}}
+{{- end -}}
+{{- $ofModels := ternary (deepCopy .root.Values.modelDefaults) dict $fixed.model -}}
+{{- $values := mustMergeOverwrite $defaults $ofModels (deepCopy (index .root.Values .key | default dict)) (deepCopy (index $pair .key | default dict)) -}}
 {{- $isApi := has (default "" $values.engine) (splitList " " (include "tandem.apis" .root)) -}}
 {{- $onGpu := and $fixed.model (not $isApi) (ne .root.Values.accelerator "none") (gt (int $values.gpus) 0) -}}
 {{- if and $onGpu (not (hasKey .root.Values.pools $values.pool)) }}{{ fail (printf "%s.pool: there is no pool %s in `pools`" .key $values.pool) }}{{ end -}}
 {{/* A claimed device is a GPU too; where, its claim says, not the pool. */}}
 {{- $hasGpu := or $onGpu (and $fixed.model (not $isApi) (ne .root.Values.accelerator "none") (gt (len (default list $values.resourceClaims)) 0)) -}}
+{{- if and (eq $fixed.runs "scorer") $values.enabled (not (contains ":" $values.engine)) (not (has $values.engine (splitList " " (include "tandem.scoringEngines" .root)))) -}}
+{{- fail (printf "sufficiencyScorer.engine: %s computes no scores. Set it to auto, llamacpp or transformers, or sufficiencyScorer.enabled=false" $values.engine) -}}
+{{- end -}}
 {{- if eq (default "" $values.engine) "vllm" }}{{ include "tandem.checkVllm" (dict "root" .root "key" .key "values" $values "hasGpu" $hasGpu "gpus" (ternary (int $values.gpus) 0 $onGpu)) }}{{ end -}}
 {{- if and (gt (include "tandem.vllmGpus" $values | int) 1) (not $values.shmSize) }}{{ $_ := set $values "shmSize" "8Gi" }}{{ end -}}
 {{- $handover := ternary (int $values.handoverSeconds) 0 (and (eq .key "worker") $values.versioning) -}}
-{{- $seconds := add $values.unreadyPauseSeconds $values.drainSeconds 10 $handover | max (int $values.terminationGracePeriodSeconds) | int -}}
+{{- $seconds := add $values.unreadyPauseSeconds $values.drainSeconds 10 $handover | int -}}
 {{- $name := kebabcase .key -}}{{- with $pair.key }}{{ $name = printf "%s-%s" $name . }}{{ end -}}
 {{- $serves := (include "tandem.served" (dict "root" .root "key" .key "pair" $pair.name) | fromYaml).names -}}
 {{- $tls := .root.Values.tls -}}
 {{- $port := ternary 8080 50051 $fixed.http -}}
-{{- $health := ternary $tls.healthPort $port $tls.enabled -}}
+{{- $health := ternary (include "tandem.healthPort" . | int) $port $tls.enabled -}}
 {{- $isSecured := and $tls.enabled (or $tls.public (ne .key "gateway")) -}}
 {{- $more := dict "fixed" $fixed "key" .key "name" $name "role" $fixed.role "pair" $pair.name "pairKey" $pair.key "serves" $serves "onGpu" $onGpu "hasGpu" $hasGpu "isApi" $isApi "grace" $seconds "port" $port "healthPort" $health "tls" $isSecured -}}
 {{- mustMergeOverwrite $values $more | toYaml -}}
@@ -35,7 +42,7 @@
 {{- $image := mustMergeOverwrite (deepCopy .root.Values.image) (deepCopy .component.image) -}}
 {{- $repository := $image.repository -}}
 {{- $suffix := "" -}}
-{{- if eq (default "" .component.engine) "vllm" }}{{ $suffix = $image.vllmSuffix }}{{ else if .component.hasGpu }}{{ $suffix = $image.cudaSuffix }}{{ end -}}
+{{- if eq (default "" .component.engine) "vllm" }}{{ $suffix = "-vllm" }}{{ else if .component.hasGpu }}{{ $suffix = $image.cudaSuffix }}{{ end -}}
 {{- if and .root.Values.image.digest (not .component.image.digest) (or $image.roles $suffix) -}}
 {{- fail "image.digest names one image, and this release runs several: set COMPONENT.image.digest instead" -}}
 {{- end -}}
@@ -85,8 +92,7 @@ grpc: {port: {{ .healthPort }}, service: {{ .fixed.ready }}}
 {{- define "tandem.serviceAccount" -}}
 {{- $account := .component.serviceAccount -}}
 {{- if $account.name -}}{{ $account.name }}
-{{- else if $account.create -}}{{ include "tandem.objectName" . }}
-{{- else -}}default{{- end -}}
+{{- else -}}{{ include "tandem.objectName" . }}{{- end -}}
 {{- end }}
 
 {{/* component -> whether its pods hold a token of the cluster's API; never those that run code of a model */}}
@@ -102,6 +108,6 @@ grpc: {port: {{ .healthPort }}, service: {{ .fixed.ready }}}
 {{/* dict root, component: of a model -> what its pods may take to wait for the weights, load them and answer */}}
 {{- define "tandem.startSeconds" -}}
 {{- $startup := .component.probes.startup -}}
-{{- $wait := ternary (int .root.Values.modelCache.waitSeconds) 0 (eq (include "tandem.isFilledByJob" .root) "yes") -}}
+{{- $wait := ternary (include "tandem.downloadSeconds" .root | int) 0 (eq (include "tandem.isFilledByJob" .root) "yes") -}}
 {{- add $wait (mul $startup.periodSeconds $startup.failureThreshold) 600 -}}
 {{- end }}

@@ -30,7 +30,6 @@
 {{- end }}
 {{- if $c.fixed.isolated }}
 - {name: TANDEM_CHECKER_CONCURRENCY, value: {{ $c.concurrency | quote }}}
-- {name: TANDEM_CHECK_SECONDS, value: {{ $c.checkSeconds | quote }}}
 - {name: TANDEM_CHECKER_ALLOW_WEAK_SANDBOX, value: {{ $c.allowWeakSandbox | quote }}}
 {{- else if $c.fixed.http }}
 - {name: TANDEM_GATEWAY, value: {{ include "tandem.podsTarget" (dict "root" $root "component" (include "tandem.component" (dict "root" $root "key" "gateway" "pair" "") | fromYaml) "port" (include "tandem.internalGatewayPort" $root)) }}}
@@ -75,7 +74,7 @@
 {{- end }}
 {{ include "tandem.redisEnv" . }}
 {{- if include "tandem.hasPayloadKeys" . }}
-- {name: TANDEM_PAYLOAD_KEYS, value: /etc/tandem/payload-keys/{{ $v.temporal.payloadKeysSecretKey }}}
+- {name: TANDEM_PAYLOAD_KEYS, value: /etc/tandem/payload-keys/payload-keys.json}
 {{- end }}
 {{- if $c.fixed.model }}
 {{- if has $c.key (splitList " " (include "tandem.furtherExecutors" $root)) }}
@@ -98,7 +97,7 @@
 - {name: {{ $sdk }}_BASE_URL, value: {{ required (printf "%s.api.baseUrl is needed for engine %s" $c.key $c.engine) $c.api.baseUrl | quote }}}
 - name: {{ default (printf "%s_API_KEY" $sdk) $c.api.keyVariable }}
 {{- if $c.api.existingSecret }}
-  valueFrom: {secretKeyRef: {name: {{ $c.api.existingSecret }}, key: {{ $c.api.secretKey }}}}
+  valueFrom: {secretKeyRef: {name: {{ $c.api.existingSecret }}, key: api-key}}
 {{- else }}
   value: none
 {{- end }}
@@ -107,10 +106,9 @@
 - {name: TANDEM_MODELS, value: /models}
 - {name: TANDEM_MAX_REQUESTS, value: {{ $c.maxRequests | quote }}}
 - {name: TANDEM_MAX_STARTING, value: {{ $c.maxStarting | quote }}}
-- {name: TANDEM_DISCONNECT_GRACE, value: {{ $c.disconnectGraceSeconds | quote }}}
 {{ include "tandem.authEnv" $root }}
 {{- if include "tandem.hasTenants" $root }}
-- {name: TANDEM_TENANTS, value: /etc/tandem/tenants/{{ $root.Values.tenants.secretKey }}}
+- {name: TANDEM_TENANTS, value: /etc/tandem/tenants/tenants.json}
 {{- end }}
 {{- end }}
 {{- if eq $c.key "worker" }}
@@ -128,7 +126,6 @@
 {{- end }}
 - {name: TANDEM_ANSWER_CHECKER, value: {{ include "tandem.target" (dict "root" $root "key" "answerChecker" "pair" $c.pair) }}}
 - {name: TANDEM_MAX_LLM, value: {{ $c.maxLlm | quote }}}
-- {name: TANDEM_MAX_BATCHED, value: {{ $c.maxBatched | quote }}}
 {{- if $c.versioning }}
 - {name: TANDEM_DEPLOYMENT, value: {{ include "tandem.fullname" $root }}{{ with $c.pairKey }}-{{ . }}{{ end }}}
 - {name: TANDEM_BUILD, value: {{ include "tandem.build" . | quote }}}
@@ -157,12 +154,10 @@
 - {name: OTEL_EXPORTER_OTLP_PROTOCOL, value: {{ ternary $v.otel.protocol "grpc" (not (empty $v.otel.endpoint)) }}}
 {{- with $v.otel.headersSecret }}
 - name: OTEL_EXPORTER_OTLP_HEADERS
-  valueFrom: {secretKeyRef: {name: {{ . }}, key: {{ $v.otel.headersSecretKey }}}}
+  valueFrom: {secretKeyRef: {name: {{ . }}, key: headers}}
 {{- end }}
-- {name: OTEL_TRACES_SAMPLER, value: {{ $v.otel.sampler }}}
-{{- with $v.otel.samplerArg }}
-- {name: OTEL_TRACES_SAMPLER_ARG, value: {{ . | quote }}}
-{{- end }}
+# Costs are read from traces: all of them are sampled, unless extraEnv names another sampler.
+- {name: OTEL_TRACES_SAMPLER, value: parentbased_always_on}
 - name: POD_NAME
   valueFrom: {fieldRef: {fieldPath: metadata.name}}
 - name: OTEL_RESOURCE_ATTRIBUTES
@@ -174,12 +169,11 @@
 {{- define "tandem.authEnv" -}}
 {{- $auth := .Values.auth -}}
 {{- if $auth.existingSecret }}
-- {name: TANDEM_API_KEYS, value: /etc/tandem/keys/{{ $auth.secretKey }}}
+- {name: TANDEM_API_KEYS, value: /etc/tandem/keys/keys.json}
 {{- end }}
 {{- with $auth.oidc.issuer }}
 - {name: TANDEM_OIDC_ISSUER, value: {{ . | quote }}}
 - {name: TANDEM_OIDC_AUDIENCE, value: {{ $auth.oidc.audience | quote }}}
-- {name: TANDEM_OIDC_JWKS_URL, value: {{ $auth.oidc.jwksUrl | quote }}}
 - {name: TANDEM_OIDC_TENANT_CLAIM, value: {{ $auth.oidc.tenantClaim | quote }}}
 - {name: TANDEM_OIDC_ROLES_CLAIM, value: {{ $auth.oidc.rolesClaim | quote }}}
 {{- end }}
@@ -206,8 +200,7 @@
 {{- $names = append $names (print $name .) }}
 {{- end }}
 {{- end }}
-{{- if .Values.ingress.enabled }}{{ $names = concat $names .Values.ingress.hosts }}{{ end }}
-{{- if .Values.httpRoute.enabled }}{{ $names = concat $names .Values.httpRoute.hostnames }}{{ end }}
+{{- if .Values.expose.kind }}{{ $names = concat $names (default list .Values.expose.http.hosts) }}{{ end }}
 {{- join "," $names }}
 {{- end }}
 
@@ -238,7 +231,7 @@
 {{- end }}
 {{- if $t.apiKeySecret }}
 - name: TEMPORAL_API_KEY
-  valueFrom: {secretKeyRef: {name: {{ $t.apiKeySecret }}, key: {{ $t.apiKeySecretKey }}}}
+  valueFrom: {secretKeyRef: {name: {{ $t.apiKeySecret }}, key: api-key}}
 {{- end }}
 {{- end }}
 
@@ -251,13 +244,13 @@
 
 {{- define "tandem.otelEndpoint" -}}
 {{- if .Values.otel.endpoint -}}{{ .Values.otel.endpoint }}
-{{- else if and .Values.demo.enabled .Values.demo.jaeger.enabled -}}http://{{ include "tandem.fullname" . }}-demo-jaeger:4317
+{{- else if .Values.demo.enabled -}}http://{{ include "tandem.fullname" . }}-demo-jaeger:4317
 {{- end -}}
 {{- end }}
 
 {{/* root -> where `helm test` reads traces; empty where it reads none */}}
 {{- define "tandem.testJaeger" -}}
 {{- if .Values.test.jaeger -}}{{ .Values.test.jaeger }}
-{{- else if and .Values.demo.enabled .Values.demo.jaeger.enabled -}}http://{{ include "tandem.fullname" . }}-demo-jaeger:16686
+{{- else if .Values.demo.enabled -}}http://{{ include "tandem.fullname" . }}-demo-jaeger:16686
 {{- end -}}
 {{- end }}

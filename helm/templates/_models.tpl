@@ -16,6 +16,15 @@
 {{- ternary "llamacpp" "transformers" (or $isAutoOnCpu (eq .component.engine "llamacpp")) -}}
 {{- end }}
 
+{{/* For how long a pod waits for the Job's download before it starts anew. */}}
+{{- define "tandem.downloadSeconds" -}}3600{{- end }}
+
+{{/* root -> requests and limits of a container that downloads; a GGUF file is converted in memory */}}
+{{- define "tandem.pullResources" -}}
+{{- $usual := dict "requests" (dict "cpu" "500m" "memory" "1Gi") "limits" (dict "memory" "8Gi") -}}
+{{- mustMergeOverwrite $usual (deepCopy (default dict .Values.modelCache.pullResources)) | toYaml -}}
+{{- end }}
+
 {{/* root: not empty where one Job downloads for all */}}
 {{- define "tandem.isFilledByJob" -}}
 {{- if and .Values.modelCache.pull (has .Values.modelCache.type (list "shared" "existingClaim")) }}yes{{ end -}}
@@ -29,9 +38,6 @@
 {{- define "tandem.checkCache" -}}
 {{- $cache := .root.Values.modelCache -}}{{- $mode := include "tandem.accessMode" .root -}}
 {{- $isOnce := hasPrefix "ReadWriteOnce" $mode -}}{{- $pods := include "tandem.maxPods" .component | int -}}
-{{- if and (eq $cache.type "shared") $isOnce (not $cache.singleNode) -}}
-{{- fail (printf "modelCache.accessMode %s: pods on several nodes cannot share it. Set ReadWriteMany, or singleNode, or another modelCache.type" $mode) -}}
-{{- end -}}
 {{- if and (eq $cache.type "pvc") $isOnce (gt $pods 1) -}}
 {{- fail (printf "modelCache: a %s claim serves one pod, and %s may have %d. Set modelCache.type to shared, ephemeral or hostPath, or accessMode to ReadWriteMany" $mode .component.name $pods) -}}
 {{- end -}}
@@ -72,12 +78,11 @@ storageClassName: {{ . }}
 resources: {requests: {storage: {{ include "tandem.cacheSize" . }}}}
 {{- end }}
 
-{{/* dict root, component: without one, of the volume that holds all models */}}
+{{/* dict root, component: without one, of the volume that holds all models. By default for the shipped pair, and room to convert its GGUF files. */}}
 {{- define "tandem.cacheSize" -}}
-{{- $cache := .root.Values.modelCache -}}{{- $sizes := $cache.sizes -}}
-{{- $held := $sizes.all -}}
-{{- with .component }}{{ $held = ternary $sizes.llm $sizes.slm (eq .fixed.runs "llm") }}{{ end -}}
-{{- default $held $cache.size -}}
+{{- $held := "10Gi" -}}
+{{- with .component }}{{ $held = ternary "6Gi" "3Gi" (eq .fixed.runs "llm") }}{{ end -}}
+{{- default $held .root.Values.modelCache.size -}}
 {{- end }}
 
 {{/* dict root, component, image, policy (the component's if empty), args, resources, name: a container that downloads, or waits until another has */}}
@@ -130,14 +135,13 @@ spec:
 {{/* dict root, component -> what stands before the component's container where models are downloaded */}}
 {{- define "tandem.pullInit" -}}
 {{- $root := .root -}}{{- $c := .component -}}{{- $cache := .root.Values.modelCache -}}
-{{- $words := list "--profile" -}}
 {{- $profiles := list -}}{{- range $c.serves }}{{ $profiles = concat $profiles (list "--profile" .) }}{{ end -}}
 {{- if not $cache.pull -}}
 {{- else if include "tandem.needsModels" . -}}
 {{- $args := concat (list "tandem" "models" (ternary "wait" "pull" (eq (include "tandem.isFilledByJob" $root) "yes"))) $profiles (list "--only" (include "tandem.modelRole" .) "--engine" (include "tandem.modelFormat" .)) -}}
-{{- if include "tandem.isFilledByJob" $root }}{{ $args = concat $args (list "--timeout" ($cache.waitSeconds | toString)) }}{{ end -}}
+{{- if include "tandem.isFilledByJob" $root }}{{ $args = concat $args (list "--timeout" (include "tandem.downloadSeconds" $root)) }}{{ end -}}
 {{- $small := dict "requests" (dict "cpu" "50m" "memory" "128Mi") "limits" (dict "memory" "512Mi") -}}
-{{- include "tandem.pullContainer" (dict "root" $root "component" $c "name" "models" "image" (include "tandem.image" .) "args" $args "profiles" $c.serves "resources" (ternary $small $cache.pullResources (eq (include "tandem.isFilledByJob" $root) "yes"))) -}}
+{{- include "tandem.pullContainer" (dict "root" $root "component" $c "name" "models" "image" (include "tandem.image" .) "args" $args "profiles" $c.serves "resources" (ternary $small (include "tandem.pullResources" $root | fromYaml) (eq (include "tandem.isFilledByJob" $root) "yes"))) -}}
 {{- else if eq $c.key "gateway" -}}
 {{- $args := concat (list "tandem" "models" "pull" "--tokenizer-only" "--only" "slm") $profiles -}}
 {{- $some := dict "requests" (dict "cpu" "100m" "memory" "512Mi") "limits" (dict "memory" "2Gi") -}}

@@ -70,7 +70,7 @@ ipFamilies: {{- toYaml . | nindent 2 }}
 {{/* root -> the address that processes listen on: without IPv6 a kernel has no :: */}}
 {{- define "tandem.listen" -}}
 {{- $v6 := or (has "IPv6" (default list .Values.network.ipFamilies)) (hasSuffix "DualStack" .Values.network.ipFamilyPolicy) -}}
-{{- default (ternary "::" "0.0.0.0" $v6) .Values.network.listen -}}
+{{- ternary "::" "0.0.0.0" $v6 -}}
 {{- end }}
 
 {{/* dict root, job -> metadata of its pod */}}

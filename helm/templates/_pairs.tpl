@@ -1,8 +1,10 @@
 {{/* The pairs of a release and the pods that serve them. The first pair's objects have no key in their names. */}}
 
-{{/* root -> {pairs: [{name, key, files, binaryFiles, and overrides of components}]}, the default first */}}
+{{/* root -> {pairs: [{name, key, files, binaryFiles, and overrides of components}]}, the default first. A block of smallModels stands under
+     the key of the executor that runs it. */}}
 {{- define "tandem.pairs" -}}
-{{- $pairs := list (mustMerge (dict "key" "") (deepCopy .Values.profile)) -}}
+{{- $first := mustMerge (dict "key" "" "smallModels" .Values.smallModels) (deepCopy .Values.profile) -}}
+{{- $pairs := list (mustMerge $first (include "tandem.furtherModels" (dict "root" . "blocks" .Values.smallModels) | fromYaml)) -}}
 {{- $names := list .Values.profile.name -}}{{- $keys := list "" -}}
 {{- range .Values.profiles -}}
 {{- $name := required "each of `profiles` needs a name" .name -}}
@@ -10,9 +12,21 @@
 {{- if has $name $names }}{{ fail (printf "profiles: %s is there twice" $name) }}{{ end -}}
 {{- if has $key $keys }}{{ fail (printf "profiles: %s needs a `key` of its own: another pair has %s" $name $key) }}{{ end -}}
 {{- $names = append $names $name -}}{{- $keys = append $keys $key -}}
-{{- $pairs = append $pairs (mustMergeOverwrite (deepCopy .) (dict "key" $key)) -}}
+{{- $further := include "tandem.furtherModels" (dict "root" $ "blocks" .smallModels) | fromYaml -}}
+{{- $pairs = append $pairs (mustMergeOverwrite (deepCopy .) (dict "key" $key) $further) -}}
 {{- end -}}
 {{- dict "pairs" $pairs | toYaml -}}
+{{- end }}
+
+{{/* dict root, blocks (of smallModels) -> the values of each further executor */}}
+{{- define "tandem.furtherModels" -}}
+{{- $blocks := default list .blocks -}}{{- $found := dict -}}
+{{- range $i, $key := splitList " " (include "tandem.furtherExecutors" .root) -}}
+{{- $isThere := gt (len $blocks) $i -}}
+{{- $block := dict -}}{{- if $isThere }}{{ $block = index $blocks $i }}{{ end -}}
+{{- $_ := set $found $key (mustMerge (dict "enabled" $isThere) $block) -}}
+{{- end -}}
+{{- $found | toYaml -}}
 {{- end }}
 
 {{/* dict root, name -> the pair; the default for no name */}}

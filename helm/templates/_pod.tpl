@@ -9,17 +9,8 @@ priorityClassName: {{ . }}
 {{- with $c.runtimeClassName }}
 runtimeClassName: {{ . }}
 {{- end }}
-{{- with $c.schedulerName }}
-schedulerName: {{ . }}
-{{- end }}
-{{- with $c.hostAliases }}
-hostAliases: {{- toYaml . | nindent 2 }}
-{{- end }}
-{{- with $c.dnsPolicy }}
-dnsPolicy: {{ . }}
-{{- end }}
-{{- with $c.dnsConfig }}
-dnsConfig: {{- toYaml . | nindent 2 }}
+{{- with $c.extraPodSpec }}
+{{ toYaml . }}
 {{- end }}
 {{- with mustMergeOverwrite (deepCopy (default dict $pool.nodeSelector)) $c.nodeSelector }}
 nodeSelector: {{- toYaml . | nindent 2 }}
@@ -69,11 +60,8 @@ containers:
   - name: {{ if .kserve }}kserve-container{{ else }}{{ $c.role }}{{ end }}
     image: {{ include "tandem.image" . | quote }}
     imagePullPolicy: {{ include "tandem.pullPolicy" . }}
-    args: [python, -m, {{ $c.fixed.module }}{{ range $c.extraArgs }}, {{ . | quote }}{{ end }}]
+    args: [python, -m, {{ $c.fixed.module }}]
     securityContext: {{- toYaml $c.securityContext | nindent 6 }}
-    {{- with $c.lifecycle }}
-    lifecycle: {{- toYaml . | nindent 6 }}
-    {{- end }}
     ports:
       - {name: {{ ternary "http" "grpc" $c.fixed.http }}, containerPort: {{ $c.port }}, protocol: TCP}
       {{- if not .kserve }}
@@ -91,7 +79,9 @@ containers:
       {{- else }}
       grpc: {port: {{ $c.healthPort }}}
       {{- end }}
-      {{- toYaml $c.probes.liveness | nindent 6 }}
+      periodSeconds: 10
+      failureThreshold: 6
+      timeoutSeconds: 2
     resources: {{- include "tandem.resources" . | nindent 6 }}
     env: {{- include "tandem.env" . | nindent 6 }}
     {{- $sources := default list $c.extraEnvFrom }}

@@ -9,8 +9,6 @@ gateway: {module: services.gateway, ready: tandem.v1.TandemService, temporal: tr
 httpGateway: {module: services.http_gateway, ready: /readyz, temporal: false, model: false, isolated: false, http: true, role: http-gateway, runs: }
 secondSlmExecutor: {module: services.slm_executor, ready: tandem.v1.SlmExecutor, temporal: false, model: true, isolated: false, http: false, role: slm-executor, runs: second_slm}
 thirdSlmExecutor: {module: services.slm_executor, ready: tandem.v1.SlmExecutor, temporal: false, model: true, isolated: false, http: false, role: slm-executor, runs: third_slm}
-fourthSlmExecutor: {module: services.slm_executor, ready: tandem.v1.SlmExecutor, temporal: false, model: true, isolated: false, http: false, role: slm-executor, runs: fourth_slm}
-fifthSlmExecutor: {module: services.slm_executor, ready: tandem.v1.SlmExecutor, temporal: false, model: true, isolated: false, http: false, role: slm-executor, runs: fifth_slm}
 {{- end }}
 
-{{- define "tandem.furtherExecutors" -}}secondSlmExecutor thirdSlmExecutor fourthSlmExecutor fifthSlmExecutor{{- end }}
+{{- define "tandem.furtherExecutors" -}}secondSlmExecutor thirdSlmExecutor{{- end }}

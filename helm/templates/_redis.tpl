@@ -5,7 +5,7 @@
 {{- $redis := .root.Values.redis -}}
 - name: REDIS_URL
 {{- if $redis.existingSecret }}
-  valueFrom: {secretKeyRef: {name: {{ $redis.existingSecret }}, key: {{ $redis.secretKey }}}}
+  valueFrom: {secretKeyRef: {name: {{ $redis.existingSecret }}, key: url}}
 {{- else }}
   value: {{ include "tandem.redisUrl" .root | quote }}
 {{- end }}
@@ -28,7 +28,7 @@
 {{- if $redis.sentinel.existingSecret }}
 - {name: REDIS_SENTINEL_USERNAME, value: {{ $redis.sentinel.username | quote }}}
 - name: REDIS_SENTINEL_PASSWORD
-  valueFrom: {secretKeyRef: {name: {{ $redis.sentinel.existingSecret }}, key: {{ $redis.sentinel.secretKey }}}}
+  valueFrom: {secretKeyRef: {name: {{ $redis.sentinel.existingSecret }}, key: password}}
 {{- end }}
 {{- end }}
 
@@ -50,9 +50,7 @@
 {{/* Address: that of the values, else the demo's. */}}
 {{- define "tandem.redisUrl" -}}
 {{- $redis := .Values.redis -}}
-{{- if and $redis.host (or $redis.url $redis.existingSecret) -}}{{ fail "redis.host and a URL exclude each other" }}{{- end -}}
-{{- if $redis.host -}}{{ ternary "rediss" "redis" $redis.tls.enabled }}://{{ $redis.host }}:{{ $redis.port }}/{{ $redis.database }}
-{{- else if $redis.url -}}{{ $redis.url }}
+{{- if $redis.url -}}{{ $redis.url }}
 {{- else if .Values.demo.enabled -}}redis://{{ include "tandem.fullname" . }}-demo-redis:6379/0
-{{- else -}}{{ fail "redis.url, redis.host or redis.existingSecret is needed (or demo.enabled for a trial)" }}{{- end -}}
+{{- else -}}{{ fail "redis.url or redis.existingSecret is needed (or demo.enabled for a trial)" }}{{- end -}}
 {{- end }}

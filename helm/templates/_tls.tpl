@@ -3,9 +3,9 @@
 {{/* dict root, component -> name of the secret with tls.crt, tls.key and ca.crt; one of the operator's serves all pairs */}}
 {{- define "tandem.tlsSecret" -}}
 {{- $tls := .root.Values.tls -}}
-{{- $given := index $tls.existingSecrets .component.key -}}
+{{- $given := index (default dict $tls.existingSecrets) .component.key -}}
 {{- if $given -}}{{ $given }}
-{{- else if $tls.certManager.issuerRef.name -}}{{ include "tandem.objectName" . }}-tls
+{{- else if (default dict $tls.certManager.issuerRef).name -}}{{ include "tandem.objectName" . }}-tls
 {{- else -}}{{ fail (printf "tls.enabled needs tls.certManager.issuerRef.name or tls.existingSecrets.%s" .component.key) }}{{- end -}}
 {{- end }}
 
@@ -41,16 +41,19 @@ projected:
 - {name: TANDEM_TLS_CA, value: /etc/tandem/tls/ca.crt}
 - {name: TANDEM_TLS_TRUST_DOMAIN, value: {{ $tls.trustDomain | quote }}}
 {{- if not .component.fixed.http }}
-- {name: TANDEM_HEALTH_PORT, value: {{ $tls.healthPort | quote }}}
+- {name: TANDEM_HEALTH_PORT, value: {{ include "tandem.healthPort" . | quote }}}
 {{- end }}
 {{- if eq .component.key "gateway" }}
-- {name: TANDEM_INTERNAL_PORT, value: {{ $tls.internalPort | quote }}}
+- {name: TANDEM_INTERNAL_PORT, value: {{ include "tandem.internalGatewayPort" .root | quote }}}
 - {name: TANDEM_TLS_PUBLIC, value: {{ $tls.public | quote }}}
 {{- end }}
 {{- end }}
 
-{{/* root -> the port of the gateway that the HTTP gateway calls */}}
+{{/* The port that tells the kubelet's probes, which have no certificate, the health of a pod, and nothing else. */}}
+{{- define "tandem.healthPort" -}}9091{{- end }}
+
+{{/* root -> the port of the gateway that the HTTP gateway calls; with TLS one that asks it for its certificate */}}
 {{- define "tandem.internalGatewayPort" -}}
-{{- if .Values.tls.enabled -}}{{ .Values.tls.internalPort }}
+{{- if .Values.tls.enabled -}}50056
 {{- else -}}{{ (include "tandem.component" (dict "root" . "key" "gateway" "pair" "") | fromYaml).port }}{{- end -}}
 {{- end }}

@@ -20,7 +20,7 @@
 {{- define "tandem.volumes" -}}
 {{- $root := .root -}}{{- $c := .component -}}
 - name: tmp
-  emptyDir: {{- if $c.fixed.isolated }} {medium: Memory, sizeLimit: {{ $c.scratchSize }}}{{ else }} {}{{ end }}
+  emptyDir: {{- if $c.fixed.isolated }} {medium: Memory, sizeLimit: 256Mi}{{ else }} {}{{ end }}
 {{- include "tandem.profileVolumes" (dict "root" $root "names" $c.serves) }}
 {{- range include "tandem.secrets" . | fromYamlArray }}
 {{ toYaml (list .volume) }}

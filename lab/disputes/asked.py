@@ -37,7 +37,6 @@ from tandem.method.tools import Call, Tool, ToolCall, as_lines
 from tandem.openai.chat_request import ChatMessage, ResponseFormat
 from tandem.openai.tools import CallBody, ToolBody
 
-_MOST_SMALL = 3  # two of them must agree, as the rules "both" and "two of three" have it
 _FORMATS = {"answer": "boxed", "option": "boxed", "program": "code", "json": "json"}
 _SPEAKERS: Mapping[str, Speaker] = {"assistant": "assistant", "tool": "tool"}
 _AT_ONCE = 2
@@ -78,7 +77,7 @@ class Asked(_Line):
     @property
     def small(self) -> tuple[str, ...]:
         """Roles of the small models, of which two must agree."""
-        return tuple(role for role in SMALL_ROLES if role in self.answers)[:_MOST_SMALL]
+        return tuple(role for role in SMALL_ROLES if role in self.answers)
 
     @property
     def kind(self) -> AnswerKind:

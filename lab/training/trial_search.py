@@ -20,7 +20,6 @@ from tandem.method.rule.stop_rule import NEVER
 
 Order = tuple[str, ...]
 _MOST_STAGES = 2
-_MOST_MODELS = 3  # 85 orders of five small models; all 325 would share a promise's confidence
 _SHARES = (0.5, 0.7, 0.9)
 _ROUND_TO = 16  # tokens; a finer cap would fit these very questions
 
@@ -65,13 +64,11 @@ def trial_front(table: Table, plan: Plan, unit: Unit) -> list[Point]:
 
 
 def orders(table: Table, plan: Plan, unit: Unit) -> list[Order]:
-    """Who may try, one to three small models, or as many as the plan has it: of those that have answered these
-    questions, and whose cost in the unit is known.
+    """Who may try: every order of the small models that have answered these questions, and whose cost in the unit is
+    known.
     """
     known = [role for role in SMALL_ROLES if role == SLM or _is_known(table, plan, role, unit)]
-    found = [each for size in range(1, _MOST_MODELS + 1) for each in permutations(known, size)]
-    own = tuple(plan.trial.order)
-    return found if len(own) <= _MOST_MODELS or not {*known}.issuperset(own) else [*found, own]
+    return [each for size in range(1, len(known) + 1) for each in permutations(known, size)]
 
 
 def _is_known(table: Table, plan: Plan, role: str, unit: Unit) -> bool:

@@ -26,7 +26,7 @@ Profiles = Annotated[
     list[str] | None, typer.Option("--profile", help="Of this profile; repeatable. Default: the shipped pair.")
 ]
 Only = Annotated[
-    Literal["both", "llm", "slm", "second_slm", "third_slm", "fourth_slm", "fifth_slm"],
+    Literal["both", "llm", "slm", "second_slm", "third_slm"],
     typer.Option(help="Only the profiles' model of this role."),
 ]
 Engine = Annotated[

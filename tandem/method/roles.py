@@ -5,7 +5,7 @@ has is a mapping.
 from typing import Literal
 
 LLM, SLM, SCORER = "llm", "slm", "scorer"
-SMALL_ROLES = (SLM, "second_slm", "third_slm", "fourth_slm", "fifth_slm")
+SMALL_ROLES = (SLM, "second_slm", "third_slm")
 """In the order in which a profile names its small models. The contract's enum Role has as many."""
 MODEL_ROLES = (LLM, *SMALL_ROLES)
 """Roles that a model of its own has: the scorer runs the first small one."""

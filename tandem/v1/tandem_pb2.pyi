@@ -169,8 +169,6 @@ class _RoleEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Role.ValueType],
     ROLE_SECOND_SLM: _Role.ValueType  # 3
     """The further small models of a profile, in order."""
     ROLE_THIRD_SLM: _Role.ValueType  # 4
-    ROLE_FOURTH_SLM: _Role.ValueType  # 5
-    ROLE_FIFTH_SLM: _Role.ValueType  # 6
 
 class Role(_Role, metaclass=_RoleEnumTypeWrapper): ...
 
@@ -180,8 +178,6 @@ ROLE_SLM: Role.ValueType  # 2
 ROLE_SECOND_SLM: Role.ValueType  # 3
 """The further small models of a profile, in order."""
 ROLE_THIRD_SLM: Role.ValueType  # 4
-ROLE_FOURTH_SLM: Role.ValueType  # 5
-ROLE_FIFTH_SLM: Role.ValueType  # 6
 Global___Role: _TypeAlias = Role  # noqa: Y015
 
 class _StopReason:
@@ -1459,8 +1455,6 @@ class UsageByRole(_message.Message):
     SCORER_FIELD_NUMBER: _builtins.int
     SECOND_SLM_FIELD_NUMBER: _builtins.int
     THIRD_SLM_FIELD_NUMBER: _builtins.int
-    FOURTH_SLM_FIELD_NUMBER: _builtins.int
-    FIFTH_SLM_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def llm(self) -> Global___TokenUsage: ...
     @_builtins.property
@@ -1473,10 +1467,6 @@ class UsageByRole(_message.Message):
 
     @_builtins.property
     def third_slm(self) -> Global___TokenUsage: ...
-    @_builtins.property
-    def fourth_slm(self) -> Global___TokenUsage: ...
-    @_builtins.property
-    def fifth_slm(self) -> Global___TokenUsage: ...
     def __init__(
         self,
         *,
@@ -1485,12 +1475,10 @@ class UsageByRole(_message.Message):
         scorer: Global___TokenUsage | None = ...,
         second_slm: Global___TokenUsage | None = ...,
         third_slm: Global___TokenUsage | None = ...,
-        fourth_slm: Global___TokenUsage | None = ...,
-        fifth_slm: Global___TokenUsage | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["fifth_slm", b"fifth_slm", "fourth_slm", b"fourth_slm", "llm", b"llm", "scorer", b"scorer", "second_slm", b"second_slm", "slm", b"slm", "third_slm", b"third_slm"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["llm", b"llm", "scorer", b"scorer", "second_slm", b"second_slm", "slm", b"slm", "third_slm", b"third_slm"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["fifth_slm", b"fifth_slm", "fourth_slm", b"fourth_slm", "llm", b"llm", "scorer", b"scorer", "second_slm", b"second_slm", "slm", b"slm", "third_slm", b"third_slm"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["llm", b"llm", "scorer", b"scorer", "second_slm", b"second_slm", "slm", b"slm", "third_slm", b"third_slm"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1696,16 +1684,12 @@ class UsdByRole(_message.Message):
     SCORER_FIELD_NUMBER: _builtins.int
     SECOND_SLM_FIELD_NUMBER: _builtins.int
     THIRD_SLM_FIELD_NUMBER: _builtins.int
-    FOURTH_SLM_FIELD_NUMBER: _builtins.int
-    FIFTH_SLM_FIELD_NUMBER: _builtins.int
     llm: _builtins.float
     slm: _builtins.float
     scorer: _builtins.float
     second_slm: _builtins.float
     """0 where the profile names no second small model."""
     third_slm: _builtins.float
-    fourth_slm: _builtins.float
-    fifth_slm: _builtins.float
     def __init__(
         self,
         *,
@@ -1714,17 +1698,11 @@ class UsdByRole(_message.Message):
         scorer: _builtins.float | None = ...,
         second_slm: _builtins.float | None = ...,
         third_slm: _builtins.float | None = ...,
-        fourth_slm: _builtins.float | None = ...,
-        fifth_slm: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_fifth_slm", b"_fifth_slm", "_fourth_slm", b"_fourth_slm", "_llm", b"_llm", "_scorer", b"_scorer", "_second_slm", b"_second_slm", "_slm", b"_slm", "_third_slm", b"_third_slm", "fifth_slm", b"fifth_slm", "fourth_slm", b"fourth_slm", "llm", b"llm", "scorer", b"scorer", "second_slm", b"second_slm", "slm", b"slm", "third_slm", b"third_slm"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_llm", b"_llm", "_scorer", b"_scorer", "_second_slm", b"_second_slm", "_slm", b"_slm", "_third_slm", b"_third_slm", "llm", b"llm", "scorer", b"scorer", "second_slm", b"second_slm", "slm", b"slm", "third_slm", b"third_slm"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_fifth_slm", b"_fifth_slm", "_fourth_slm", b"_fourth_slm", "_llm", b"_llm", "_scorer", b"_scorer", "_second_slm", b"_second_slm", "_slm", b"_slm", "_third_slm", b"_third_slm", "fifth_slm", b"fifth_slm", "fourth_slm", b"fourth_slm", "llm", b"llm", "scorer", b"scorer", "second_slm", b"second_slm", "slm", b"slm", "third_slm", b"third_slm"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_llm", b"_llm", "_scorer", b"_scorer", "_second_slm", b"_second_slm", "_slm", b"_slm", "_third_slm", b"_third_slm", "llm", b"llm", "scorer", b"scorer", "second_slm", b"second_slm", "slm", b"slm", "third_slm", b"third_slm"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType__fifth_slm: _TypeAlias = _typing.Literal["fifth_slm"]  # noqa: Y015
-    _WhichOneofArgType__fifth_slm: _TypeAlias = _typing.Literal["_fifth_slm", b"_fifth_slm"]  # noqa: Y015
-    _WhichOneofReturnType__fourth_slm: _TypeAlias = _typing.Literal["fourth_slm"]  # noqa: Y015
-    _WhichOneofArgType__fourth_slm: _TypeAlias = _typing.Literal["_fourth_slm", b"_fourth_slm"]  # noqa: Y015
     _WhichOneofReturnType__llm: _TypeAlias = _typing.Literal["llm"]  # noqa: Y015
     _WhichOneofArgType__llm: _TypeAlias = _typing.Literal["_llm", b"_llm"]  # noqa: Y015
     _WhichOneofReturnType__scorer: _TypeAlias = _typing.Literal["scorer"]  # noqa: Y015
@@ -1735,10 +1713,6 @@ class UsdByRole(_message.Message):
     _WhichOneofArgType__slm: _TypeAlias = _typing.Literal["_slm", b"_slm"]  # noqa: Y015
     _WhichOneofReturnType__third_slm: _TypeAlias = _typing.Literal["third_slm"]  # noqa: Y015
     _WhichOneofArgType__third_slm: _TypeAlias = _typing.Literal["_third_slm", b"_third_slm"]  # noqa: Y015
-    @_typing.overload
-    def WhichOneof(self, oneof_group: _WhichOneofArgType__fifth_slm) -> _WhichOneofReturnType__fifth_slm | None: ...
-    @_typing.overload
-    def WhichOneof(self, oneof_group: _WhichOneofArgType__fourth_slm) -> _WhichOneofReturnType__fourth_slm | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__llm) -> _WhichOneofReturnType__llm | None: ...
     @_typing.overload
@@ -3020,8 +2994,6 @@ class ProfilePrices(_message.Message):
     SCORER_FIELD_NUMBER: _builtins.int
     SECOND_SLM_FIELD_NUMBER: _builtins.int
     THIRD_SLM_FIELD_NUMBER: _builtins.int
-    FOURTH_SLM_FIELD_NUMBER: _builtins.int
-    FIFTH_SLM_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def llm(self) -> Global___RolePrices: ...
     @_builtins.property
@@ -3032,10 +3004,6 @@ class ProfilePrices(_message.Message):
     def second_slm(self) -> Global___RolePrices: ...
     @_builtins.property
     def third_slm(self) -> Global___RolePrices: ...
-    @_builtins.property
-    def fourth_slm(self) -> Global___RolePrices: ...
-    @_builtins.property
-    def fifth_slm(self) -> Global___RolePrices: ...
     def __init__(
         self,
         *,
@@ -3044,17 +3012,11 @@ class ProfilePrices(_message.Message):
         scorer: Global___RolePrices | None = ...,
         second_slm: Global___RolePrices | None = ...,
         third_slm: Global___RolePrices | None = ...,
-        fourth_slm: Global___RolePrices | None = ...,
-        fifth_slm: Global___RolePrices | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_fifth_slm", b"_fifth_slm", "_fourth_slm", b"_fourth_slm", "_llm", b"_llm", "_scorer", b"_scorer", "_second_slm", b"_second_slm", "_slm", b"_slm", "_third_slm", b"_third_slm", "fifth_slm", b"fifth_slm", "fourth_slm", b"fourth_slm", "llm", b"llm", "scorer", b"scorer", "second_slm", b"second_slm", "slm", b"slm", "third_slm", b"third_slm"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_llm", b"_llm", "_scorer", b"_scorer", "_second_slm", b"_second_slm", "_slm", b"_slm", "_third_slm", b"_third_slm", "llm", b"llm", "scorer", b"scorer", "second_slm", b"second_slm", "slm", b"slm", "third_slm", b"third_slm"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_fifth_slm", b"_fifth_slm", "_fourth_slm", b"_fourth_slm", "_llm", b"_llm", "_scorer", b"_scorer", "_second_slm", b"_second_slm", "_slm", b"_slm", "_third_slm", b"_third_slm", "fifth_slm", b"fifth_slm", "fourth_slm", b"fourth_slm", "llm", b"llm", "scorer", b"scorer", "second_slm", b"second_slm", "slm", b"slm", "third_slm", b"third_slm"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_llm", b"_llm", "_scorer", b"_scorer", "_second_slm", b"_second_slm", "_slm", b"_slm", "_third_slm", b"_third_slm", "llm", b"llm", "scorer", b"scorer", "second_slm", b"second_slm", "slm", b"slm", "third_slm", b"third_slm"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType__fifth_slm: _TypeAlias = _typing.Literal["fifth_slm"]  # noqa: Y015
-    _WhichOneofArgType__fifth_slm: _TypeAlias = _typing.Literal["_fifth_slm", b"_fifth_slm"]  # noqa: Y015
-    _WhichOneofReturnType__fourth_slm: _TypeAlias = _typing.Literal["fourth_slm"]  # noqa: Y015
-    _WhichOneofArgType__fourth_slm: _TypeAlias = _typing.Literal["_fourth_slm", b"_fourth_slm"]  # noqa: Y015
     _WhichOneofReturnType__llm: _TypeAlias = _typing.Literal["llm"]  # noqa: Y015
     _WhichOneofArgType__llm: _TypeAlias = _typing.Literal["_llm", b"_llm"]  # noqa: Y015
     _WhichOneofReturnType__scorer: _TypeAlias = _typing.Literal["scorer"]  # noqa: Y015
@@ -3065,10 +3027,6 @@ class ProfilePrices(_message.Message):
     _WhichOneofArgType__slm: _TypeAlias = _typing.Literal["_slm", b"_slm"]  # noqa: Y015
     _WhichOneofReturnType__third_slm: _TypeAlias = _typing.Literal["third_slm"]  # noqa: Y015
     _WhichOneofArgType__third_slm: _TypeAlias = _typing.Literal["_third_slm", b"_third_slm"]  # noqa: Y015
-    @_typing.overload
-    def WhichOneof(self, oneof_group: _WhichOneofArgType__fifth_slm) -> _WhichOneofReturnType__fifth_slm | None: ...
-    @_typing.overload
-    def WhichOneof(self, oneof_group: _WhichOneofArgType__fourth_slm) -> _WhichOneofReturnType__fourth_slm | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__llm) -> _WhichOneofReturnType__llm | None: ...
     @_typing.overload

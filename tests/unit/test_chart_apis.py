@@ -12,12 +12,7 @@ from tests.chart import named, needs_helm, pod_specs, refusal, render
 
 pytestmark = needs_helm
 ROLES = ("insight-generator", "slm-executor")
-PAIRS = ("hosted", "in-cluster", "production-stack")
-POOLS = {
-    "production-stack": ("http://vllm-router-service.vllm/v1", "vllm"),
-    "llm-d": ("http://infra-inference-scheduling-inference-gateway.llm-d/v1", "llm-d"),
-    "llminferenceservice": ("http://kserve-ingress-gateway-istio.kserve/models/coder/v1", "kserve"),
-}
+PAIRS = ("hosted", "in-cluster")
 DNS = {("UDP", 53), ("TCP", 53), ("UDP", 5353), ("TCP", 5353)}
 
 
@@ -113,22 +108,19 @@ def test_an_engine_that_is_an_api_needs_an_address() -> None:
     assert "slmExecutor.api.baseUrl is needed for engine anthropic" in refusal("hosted", "slmExecutor.api.baseUrl=")
 
 
-@pytest.mark.parametrize("values", POOLS)
-def test_the_large_model_is_a_pool_of_others_in_one_pod_without_a_gpu(values: str) -> None:
-    objects = render(values)
-    url, namespace = POOLS[values]
+def test_the_large_model_is_a_pool_of_others_in_one_pod_without_a_gpu() -> None:
+    objects = render("llm-d")
     spec = pod_specs(objects)["Deployment/t-tandem-insight-generator"]
-    assert variables(spec)["OPENAI_BASE_URL"]["value"] == url
+    assert variables(spec)["OPENAI_BASE_URL"]["value"] == "http://infra-inference-scheduling-inference-gateway.llm-d/v1"
     assert variables(spec)["TANDEM_MAX_BATCH"]["value"] == "64"
     assert "initContainers" not in spec  # no weights
     assert "nvidia.com/gpu" not in spec["containers"][0]["resources"]["limits"]
     [to] = open_ports(objects, "insight-generator")[80]
-    assert to["namespaceSelector"]["matchLabels"] == {"kubernetes.io/metadata.name": namespace}
+    assert to["namespaceSelector"]["matchLabels"] == {"kubernetes.io/metadata.name": "llm-d"}
 
 
-@pytest.mark.parametrize("values", sorted(POOLS.keys() - PAIRS))
-def test_beside_such_a_pool_the_small_model_scores_and_answers_on_gpus_of_its_own(values: str) -> None:
-    specs = pod_specs(render(values))
+def test_beside_such_a_pool_the_small_model_scores_and_answers_on_gpus_of_its_own() -> None:
+    specs = pod_specs(render("llm-d"))
     for role in ("sufficiency-scorer", "slm-executor"):
         limits = specs[f"Deployment/t-tandem-{role}"]["containers"][0]["resources"]["limits"]
         assert limits["nvidia.com/gpu"] == 1

@@ -154,10 +154,9 @@ def test_a_claim_of_one_node_is_refused_where_several_pods_need_it() -> None:
         r"a ReadWriteOnce claim serves one pod, and insight-generator may have 8\. Set modelCache\.type", several
     )
     assert "slm-executor may have 3" in refusal("gpu", "modelCache.type=pvc", *ONE_EACH, "slmExecutor.replicaCount=3")
-    assert "pods on several nodes cannot share it" in refusal("gpu", "modelCache.accessMode=ReadWriteOnce")
     assert "nothing can be downloaded into such a claim" in refusal("gpu", "modelCache.accessMode=ReadOnlyMany")
     render("gpu", "modelCache.type=pvc", "modelCache.accessMode=ReadWriteMany")
-    render("gpu", "modelCache.accessMode=ReadWriteOnce", "modelCache.singleNode=true")
+    render("gpu", "modelCache.accessMode=ReadWriteOnce")  # of one node, where all its pods run
     api = ("insightGenerator.engine=openai", "insightGenerator.api.baseUrl=https://a")
     render("gpu", "modelCache.type=pvc", "slmExecutor.autoscaling.enabled=false", *api)  # no weights, no claim
 
@@ -214,12 +213,11 @@ PVC = ("modelCache.type=pvc", "modelCache.size=", *ONE_EACH)
 
 @needs_helm
 def test_a_claim_is_sized_by_the_models_that_it_holds() -> None:
-    sizes = ("modelCache.sizes.llm=70Gi", "modelCache.sizes.slm=16Gi", "modelCache.sizes.all=90Gi")
-    own = {"insight-generator-models": "70Gi", "sufficiency-scorer-models": "16Gi", "slm-executor-models": "16Gi"}
-    assert claims(render("gpu", *PVC, *sizes)) == own
-    assert claims(render("gpu", *PVC, *sizes, "modelCache.type=shared")) == {"models": "90Gi"}
+    own = {"insight-generator-models": "6Gi", "sufficiency-scorer-models": "3Gi", "slm-executor-models": "3Gi"}
+    assert claims(render("gpu", *PVC)) == own
+    assert claims(render("gpu", *PVC, "modelCache.type=shared")) == {"models": "10Gi"}
     for kind in ("ephemeral", "emptyDir"):
-        specs = of_type(kind, "modelCache.size=", *sizes)
+        specs = of_type(kind, "modelCache.size=")
         for component in MODELS:
             assert own[f"{component}-models"] in str(volume(specs[f"Deployment/t-tandem-{component}"]))
 

@@ -47,9 +47,10 @@ def test_an_upgrade_of_a_model_needs_no_second_gpu_in_either_mode() -> None:
 
 
 def test_a_model_that_waits_for_its_weights_is_no_failed_rollout() -> None:
-    spec = named(render("gpu", "modelCache.waitSeconds=7200"), "Deployment", "insight-generator")["spec"]
-    startup = spec["template"]["spec"]["containers"][0]["startupProbe"]
-    assert spec["progressDeadlineSeconds"] > 7200 + startup["periodSeconds"] * startup["failureThreshold"]
+    spec = named(render("gpu"), "Deployment", "insight-generator")["spec"]
+    [wait] = spec["template"]["spec"]["initContainers"]
+    waits, startup = int(wait["args"][-1]), spec["template"]["spec"]["containers"][0]["startupProbe"]
+    assert spec["progressDeadlineSeconds"] > waits + startup["periodSeconds"] * startup["failureThreshold"]
 
 
 def test_a_download_is_tried_until_it_is_done() -> None:
@@ -125,11 +126,11 @@ def test_the_demos_probe_asks_the_first_of_its_ports_by_name() -> None:
             assert container["readinessProbe"]["tcpSocket"]["port"] == first, name
 
 
-def test_a_grace_period_that_is_too_short_for_a_worker_is_raised() -> None:
-    specs = pod_specs(render("gpu", "defaults.terminationGracePeriodSeconds=60"))
+def test_a_worker_has_the_time_of_its_handover_beside_that_of_its_drain() -> None:
+    specs = pod_specs(render("gpu", "defaults.drainSeconds=40"))
     worker, gateway = (specs[f"Deployment/t-tandem-{name}"] for name in ("worker", "gateway"))
-    assert worker["terminationGracePeriodSeconds"] > 900
-    assert gateway["terminationGracePeriodSeconds"] == 60
+    assert gateway["terminationGracePeriodSeconds"] == 40 + 5 + 10
+    assert worker["terminationGracePeriodSeconds"] == 40 + 5 + 10 + 900
 
 
 def test_versions_need_no_hook() -> None:

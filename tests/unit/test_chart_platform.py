@@ -1,5 +1,5 @@
 """What a platform team sets of any chart, as ci/dra-values.yaml does: scheduling, claims of devices, budgets, scaling,
-monitors, logs.
+logs.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.chart import CHECKER, COMPONENTS, MODELS, named, needs_helm, pod_specs, render
+from tests.chart import CHECKER, COMPONENTS, MODELS, named, needs_helm, pod_specs, refusal, render
 
 pytestmark = needs_helm
 
@@ -38,7 +38,6 @@ def test_every_pod_is_placed_and_named_as_the_defaults_say(objects: list[dict[st
         assert spec["dnsConfig"]["options"] == [{"name": "ndots", "value": "2"}]
         assert {"name": "TANDEM_LOG_FORMAT", "value": "json"} in spec["containers"][0]["env"]
         assert {"name": "TANDEM_LOG_LEVEL", "value": "WARNING"} in spec["containers"][0]["env"]
-        assert named(objects, "Deployment", component)["spec"]["minReadySeconds"] == 5
 
 
 def test_addresses_and_environment_of_the_defaults_reach_every_pod_but_the_checkers(
@@ -51,7 +50,7 @@ def test_addresses_and_environment_of_the_defaults_reach_every_pod_but_the_check
         assert given == ((None, None) if component == CHECKER else said)
 
 
-def test_budgets_balancers_scaling_and_monitors_take_what_kubernetes_has(objects: list[dict[str, Any]]) -> None:
+def test_budgets_balancers_and_scaling_take_what_kubernetes_has(objects: list[dict[str, Any]]) -> None:
     budget = named(objects, "PodDisruptionBudget", "gateway")["spec"]
     assert (budget["minAvailable"], budget["unhealthyPodEvictionPolicy"]) == (1, "AlwaysAllow")
     assert "maxUnavailable" not in budget
@@ -65,9 +64,6 @@ def test_budgets_balancers_scaling_and_monitors_take_what_kubernetes_has(objects
     worker = named(objects, "ScaledObject", "worker")
     assert worker["spec"]["fallback"] == {"failureThreshold": 3, "replicas": 2}
     assert worker["metadata"]["annotations"] == {"autoscaling.keda.sh/paused-scale-in": "true"}
-    [monitor] = [o["spec"]["endpoints"] for o in objects if o["kind"] == "ServiceMonitor"]
-    assert monitor[0]["scrapeTimeout"] == "10s"
-    assert monitor[0]["relabelings"] == [{"targetLabel": "cluster", "replacement": "eu-1"}]
 
 
 @pytest.mark.parametrize("families", ["ipFamilies={IPv6}", "ipFamilyPolicy=PreferDualStack"])
@@ -90,19 +86,9 @@ def test_a_token_of_the_cluster_is_in_the_pods_that_ask_for_it_and_never_beside_
         assert account is pod is (component != CHECKER)
 
 
-def test_routes_take_timeouts_and_filters() -> None:
-    header = "filters[0].type=RequestHeaderModifier", "filters[0].requestHeaderModifier.add[0].name=x-team"
-    sets = [f"{route}.{each}" for route in ("httpRoute", "grpcRoute") for each in header]
-    routes = {
-        o["kind"]: o["spec"]["rules"][0]
-        for o in render("edge", *sets, "httpRoute.timeouts.request=60s")
-        if o["kind"].endswith("Route")
-    }
-    assert routes["HTTPRoute"]["timeouts"] == {"request": "60s"}
-    for rule in routes.values():
-        assert rule["filters"] == [
-            {"type": "RequestHeaderModifier", "requestHeaderModifier": {"add": [{"name": "x-team"}]}}
-        ]
+@pytest.mark.parametrize("field", ["hostNetwork", "nodeSelector", "containers"])
+def test_more_fields_of_a_pod_are_none_that_the_chart_writes_and_none_of_the_hosts(field: str) -> None:
+    assert f"/defaults/extraPodSpec/{field}" in refusal("gpu", f"defaults.extraPodSpec.{field}=x")
 
 
 def test_pods_of_jobs_may_stay_out_of_a_mesh_and_those_that_serve_are_in_it() -> None:

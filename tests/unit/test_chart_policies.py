@@ -86,7 +86,7 @@ def test_extra_ports_may_be_of_udp_and_ranges() -> None:
 
 
 def test_a_route_does_not_speak_clear_text_to_a_gateway_that_speaks_tls() -> None:
-    route = ("grpcRoute.enabled=true", "grpcRoute.parentRefs[0].name=edge")
+    route = ("expose.kind=Gateway", "expose.parentRefs[0].name=edge", "expose.grpc.hosts={a.example.org}")
     assert "Set tls.caConfigMap" in refusal("tls", *route, "tls.caConfigMap=")
     objects = render("tls", *route)
     [policy] = [o["spec"] for o in objects if o["kind"] == "BackendTLSPolicy"]
@@ -99,11 +99,15 @@ def test_a_route_does_not_speak_clear_text_to_a_gateway_that_speaks_tls() -> Non
 
 
 def test_neither_does_an_ingress() -> None:
-    ingress = ("grpcIngress.enabled=true", "grpcIngress.hosts={a.example.org}")
-    protocol = r"grpcIngress.annotations.nginx\.ingress\.kubernetes\.io/backend-protocol"
-    assert "to GRPCS, or tls.public=false" in refusal("tls", *ingress)
-    render("tls", *ingress, f"{protocol}=GRPCS")
-    render("tls", *ingress, "tls.public=false")
+    def protocol(*sets: str) -> str:
+        exposed = ("expose.kind=Ingress", "expose.grpc.hosts={a.example.org}", *sets)
+        [ingress] = [o for o in render("tls", *exposed) if o["kind"] == "Ingress"]
+        return str(ingress["metadata"]["annotations"]["nginx.ingress.kubernetes.io/backend-protocol"])
+
+    assert protocol() == "GRPCS"
+    assert protocol("tls.public=false") == "GRPC"
+    own = r"expose.grpc.annotations.nginx\.ingress\.kubernetes\.io/backend-protocol"
+    assert protocol(f"{own}=AUTO_HTTP") == "AUTO_HTTP"
 
 
 def test_every_pod_of_a_release_with_policies_has_one() -> None:

@@ -72,7 +72,6 @@ def test_every_mounted_volume_of_a_pod_exists() -> None:
         (r"redis.url=rediss+cluster://me:s3@a:7000\,b:7001", {7000, 7001}),
         ("redis.url=redis://redis.data", {6379}),
         ("redis.ports={6379,26379}", {6379, 26379}),
-        ("redis.url=,redis.host=cache.example.com,redis.port=6390", {6390}),
     ],
 )
 def test_the_network_policies_allow_every_port_that_redis_has(given: str, ports: set[int]) -> None:
@@ -90,12 +89,12 @@ def test_without_these_values_nothing_but_the_url_is_set() -> None:
 
 
 PARTS = (
-    "redis.url=", "redis.host=cache.example.com", "redis.port=6390", "redis.database=2", "redis.username=tandem",
-    "redis.passwordSecret=tandem-cache", "redis.passwordSecretKey=auth", "redis.tls.enabled=true",
+    "redis.url=rediss://cache.example.com:6390/2", "redis.username=tandem", "redis.passwordSecret=tandem-cache",
+    "redis.passwordSecretKey=auth",
 )  # fmt: skip
 
 
-def test_host_port_user_and_a_password_from_a_secret_are_as_good_as_a_url() -> None:
+def test_a_user_and_a_password_from_a_secret_come_beside_a_url() -> None:
     for name, spec in pod_specs(render("gpu", *PARTS)).items():
         if name.removeprefix("Deployment/t-tandem-") not in CONNECTED and name != "Job/t-tandem-setup":
             continue
@@ -104,7 +103,6 @@ def test_host_port_user_and_a_password_from_a_secret_are_as_good_as_a_url() -> N
         assert (read["REDIS_USERNAME"], read["REDIS_PASSWORD_FILE"]) == ("tandem", "/etc/tandem/redis/password"), name
         [volume] = [volume["secret"] for volume in spec["volumes"] if volume["name"] == "redis-password"]
         assert volume == {"secretName": "tandem-cache", "items": [{"key": "auth", "path": "password"}]}, name
-    assert "redis.host and a URL exclude each other" in refusal("gpu", "redis.host=cache.example.com")
     assert "exclude each other" in refusal("gpu", "redis.passwordSecret=a", "redis.usersSecret=b")
 
 

@@ -16,6 +16,8 @@ NAMES_IN_ORDER = 'name = \\"two-small\\"\n[[slm]]\nname = \\"a\\"\n[[slm]]\nname
 NAMES_THREE = f'{NAMES_IN_ORDER}\n[[slm]]\nname = \\"c\\"'
 NAMES_NONE = 'name = \\"two-small\\"\n[slm]\nname = \\"b\\"'
 FILE = "profile.files.profile\\.toml="
+SECOND_BLOCK = "smallModels[0].engine=anthropic", "smallModels[0].api.baseUrl=https://api.anthropic.com"
+BOTH = *SECOND_BLOCK, "smallModels[1].engine=openai", "smallModels[1].api.baseUrl=http://third.models.svc:8000/v1"
 
 
 def test_the_second_model_has_a_deployment_a_service_and_a_budget_of_its_own() -> None:
@@ -71,17 +73,14 @@ def test_without_a_second_model_there_is_nothing_of_it(values: str) -> None:
 def test_a_profile_and_its_executor_are_there_together() -> None:
     assert render("two-small", f"{FILE}{NAMES_ONE}")
     assert render("two-small", f"{FILE}{NAMES_IN_ORDER}")
-    assert "names no second_slm" in refusal("two-small", f"{FILE}{NAMES_NONE}")
-    assert "set thirdSlmExecutor.enabled" in refusal("two-small", f"{FILE}{NAMES_THREE}")
-    assert "set secondSlmExecutor.enabled" in refusal("hosted", f"{FILE}{NAMES_ONE}")
+    one_each = "smallModels has {} blocks, and profile.toml names {} further small models"
+    assert one_each.format(1, 0) in refusal("two-small", f"{FILE}{NAMES_NONE}")
+    assert one_each.format(1, 2) in refusal("two-small", f"{FILE}{NAMES_THREE}")
+    assert one_each.format(0, 1) in refusal("hosted", f"{FILE}{NAMES_ONE}")
 
 
 def test_a_third_model_is_values_alone() -> None:
-    third = (
-        "thirdSlmExecutor.enabled=true", "thirdSlmExecutor.engine=openai",
-        "thirdSlmExecutor.api.baseUrl=http://third.models.svc:8000/v1", f"{FILE}{NAMES_THREE}",
-    )  # fmt: skip
-    objects = render("two-small", *third)
+    objects = render("two-small", *BOTH, f"{FILE}{NAMES_THREE}")
     specs = pod_specs(objects)
     assert variables(specs["Deployment/t-tandem-third-slm-executor"])["TANDEM_ROLE"]["value"] == "third_slm"
     known = variables(specs["Deployment/t-tandem-worker"])["TANDEM_SLM_EXECUTORS"]["value"]
@@ -89,18 +88,39 @@ def test_a_third_model_is_values_alone() -> None:
     assert named(objects, "NetworkPolicy", "third-slm-executor")["spec"]["ingress"]
 
 
+def test_a_block_has_the_defaults_of_all_models_and_nothing_of_the_first_small_one() -> None:
+    sets = "slmExecutor.api.existingSecret=first", "modelDefaults.maxBatch=7"
+    second = variables(pod_specs(render("two-small", *BOTH, *sets))["Deployment/t-tandem-third-slm-executor"])
+    assert (second["TANDEM_MAX_BATCH"]["value"], second["OPENAI_API_KEY"]["value"]) == ("7", "none")
+
+
+def test_a_fourth_small_model_is_refused() -> None:
+    assert "smallModels" in refusal("two-small", *BOTH, *(each.replace("[1]", "[2]") for each in BOTH))
+
+
 def test_of_several_pairs_one_alone_may_have_a_second_model() -> None:
-    more = "profiles[0].name=other", "profiles[0].secondSlmExecutor.enabled=false"
-    specs = pod_specs(render("two-small", *more))
+    specs = pod_specs(render("two-small", "profiles[0].name=other"))
     assert f"Deployment/t-tandem-{SECOND}" in specs
     assert f"Deployment/t-tandem-{SECOND}-other" not in specs
     assert "TANDEM_SLM_EXECUTORS" not in variables(specs["Deployment/t-tandem-worker-other"])
 
 
+def test_another_pair_has_small_models_of_its_own_or_shares_those_of_the_first() -> None:
+    of_other = "profiles[0].name=other", "profiles[0].smallModels[0]"
+    own = pod_specs(
+        render("two-small", of_other[0], f"{of_other[1]}.engine=openai", f"{of_other[1]}.api.baseUrl=http://a")
+    )
+    assert variables(own[f"Deployment/t-tandem-{SECOND}-other"])["TANDEM_ENGINE"]["value"] == "openai"
+    shared = pod_specs(render("two-small", of_other[0], f"{of_other[1]}.sharedWith=two-small"))
+    assert f"Deployment/t-tandem-{SECOND}-other" not in shared
+    address = variables(shared["Deployment/t-tandem-worker-other"])["TANDEM_SLM_EXECUTORS"]["value"]
+    assert address == f"second_slm=dns:///t-tandem-{SECOND}-pods.ns.svc:50051"
+
+
 def test_a_second_model_of_this_cluster_is_downloaded_as_the_others_are() -> None:
     own = (
-        "secondSlmExecutor.engine=auto", "modelCache.type=shared", "modelCache.accessMode=ReadWriteMany",
-        "secondSlmExecutor.gpus=0",
+        "smallModels[0].engine=auto", "modelCache.type=shared", "modelCache.accessMode=ReadWriteMany",
+        "smallModels[0].gpus=0",
     )  # fmt: skip
     objects = render("two-small", *own)
     [wait] = pod_specs(objects)[f"Deployment/t-tandem-{SECOND}"]["initContainers"]

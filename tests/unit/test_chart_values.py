@@ -59,14 +59,15 @@ def test_tls_ends_at_the_edge_for_http_and_grpc(edge: list[dict[str, Any]]) -> N
     for kind in ("GRPCRoute", "HTTPRoute"):
         [route] = [o["spec"] for o in edge if o["kind"] == kind]
         assert route["parentRefs"] == [{"name": "t-tandem", "sectionName": "https"}]
-    ingresses = {o["metadata"]["name"]: o for o in edge if o["kind"] == "Ingress"}
+    assert "expose.className is needed" in refusal("edge", "expose.className=")
+    assert "ends TLS" in refusal("edge", "expose.http.tlsSecret=", "expose.grpc.tlsSecret=")
+    ingresses = {o["metadata"]["name"]: o for o in render("tenants") if o["kind"] == "Ingress"}
     grpc = ingresses["t-tandem-grpc"]
     assert grpc["metadata"]["annotations"] == {"nginx.ingress.kubernetes.io/backend-protocol": "GRPC"}
     [path] = grpc["spec"]["rules"][0]["http"]["paths"]
     assert path["backend"]["service"] == {"name": "t-tandem-gateway", "port": {"number": 50051}}
     assert all(o["spec"]["tls"][0]["secretName"] == "ai-tls" for o in ingresses.values())
-    assert "a route needs `parentRefs`" in refusal("edge", "edge.enabled=false")
-    assert "edge.certificateSecrets is needed" in refusal("edge", "edge.certificateSecrets=null")
+    assert "needs expose.http.hosts or expose.grpc.hosts" in refusal("gpu", "expose.kind=Ingress")
 
 
 @needs_helm
@@ -133,7 +134,9 @@ def test_extra_objects_are_templates(edge: list[dict[str, Any]]) -> None:
         ("image.rolls=true", "'rolls' not allowed"),
         ("logs.level=debug", "level"),
         ("network.ipFamilyPolicy=DualStack", "ipFamilyPolicy"),
-        ("gateway.service.externalTrafficPolicy=local", "externalTrafficPolicy"),
+        ("expose.kind=Route", "kind"),
+        ("modelDefaults.engine=openai", "sufficiencyScorer.engine: openai computes no scores"),
+        ("tls.existingSecrets.fourthSlmExecutor=a", "'fourthSlmExecutor' not allowed"),
     ],
 )
 def test_an_engine_that_is_none_does_not_render(option: str, message: str) -> None:
@@ -198,7 +201,7 @@ def test_a_gpu_may_be_a_slice_of_one() -> None:
     for component in ("sufficiency-scorer", "slm-executor"):
         limits = sliced[f"Deployment/t-tandem-{component}"]["containers"][0]["resources"]["limits"]
         assert limits["nvidia.com/mig-3g.40gb"] == 1
-    shared = pod_specs(render("time-slicing"))[EXECUTOR]["containers"][0]
+    shared = pod_specs(render("gpu", r"pools.slm.gpuResource=nvidia\.com/gpu\.shared"))[EXECUTOR]["containers"][0]
     assert shared["resources"]["limits"]["nvidia.com/gpu.shared"] == 1
 
 

@@ -160,8 +160,9 @@ def test_composes_temporal_keeps_its_requests_in_a_volume() -> None:
 
 
 def test_the_chart_has_values_for_each_process_and_no_other() -> None:
+    assert {process.key for process in OWN_PROCESSES} <= VALUES.keys()
     with_resources = {name for name, value in VALUES.items() if isinstance(value, dict) and "resources" in value}
-    assert with_resources - {"defaults"} == {process.key for process in (*OWN_PROCESSES, *FURTHER_EXECUTORS.values())}
+    assert with_resources - {"defaults", "modelDefaults"} <= {process.key for process in OWN_PROCESSES}
     facts = yaml.safe_load("\n".join(chart.processes().splitlines()[2:-3]))
     assert {key: fact["module"] for key, fact in facts.items()} == {
         p.key: p.module for p in (*OWN_PROCESSES, *FURTHER_EXECUTORS.values())

@@ -125,14 +125,14 @@ def test_a_profile_whose_programs_are_to_agree_needs_a_second_model_that_tries(t
 
 
 def test_a_profile_is_written_for_as_many_small_models_as_there_are_roles(tmp_path: Path) -> None:
-    large, *small = (Role(parse(f"openai:model-{number}"), Found(Capabilities())) for number in range(7))
-    for number in range(1, 6):
+    large, *small = (Role(parse(f"openai:model-{number}"), Found(Capabilities())) for number in range(5))
+    for number in range(1, 4):
         write_profile(tmp_path, f"of-{number}", large, *small[:number])
         written = load_profile(f"of-{number}", (tmp_path,))
         assert [model.name for model in written.small] == [role.address.name for role in small[:number]]
         assert len(written.trial_order) == number
-    with pytest.raises(AddressError, match="5 small models at most"):
-        write_profile(tmp_path, "of-6", large, *small)
+    with pytest.raises(AddressError, match="3 small models at most"):
+        write_profile(tmp_path, "of-4", large, *small)
 
 
 def three_apis(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Profile:
@@ -169,16 +169,16 @@ def test_a_process_of_a_second_model_serves_the_profiles_that_name_one(second: P
         model_role("second_slm").served([alone])
 
 
-def test_small_models_in_order_may_be_named_in_both_ways_and_five_at_most(tmp_path: Path, second: Profile) -> None:
+def test_small_models_in_order_may_be_named_in_both_ways_and_three_at_most(tmp_path: Path, second: Profile) -> None:
     third = load_profile("scripted-third", (FOLDER,))
     assert third.trial_order == ("slm", "second_slm", "third_slm")
     assert {role: model.name for role, model in second.models.items()}.items() < {
         role: model.name for role, model in third.models.items()
     }.items()
     assert "third-slm-executor" not in left_out(third, tls=False)
-    one_more = '[[slm]]\nname = "x"\nparameters = 1e9\n'
-    with pytest.raises(InvalidArgument, match="at most 5"):
-        written(tmp_path, "scripted-third", ("[prompts]\n", f"{one_more * 3}[prompts]\n"))
+    fourth = '[[slm]]\nname = "x"\nparameters = 1e9\n'
+    with pytest.raises(InvalidArgument, match=r"slm: 4 small models, and a profile has 3 at most$"):
+        written(tmp_path, "scripted-third", ("[prompts]\n", f"{fourth}[prompts]\n"))
 
 
 def test_a_client_sees_the_second_model_and_the_order(second: Profile) -> None:

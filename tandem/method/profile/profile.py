@@ -86,7 +86,6 @@ class Profile(Section):
     small: tuple[Model, ...] = Field(
         alias="slm",
         min_length=1,
-        max_length=len(SMALL_ROLES),
         description="[[slm]], in order: the first is scored and continues; trials may ask the others as well",
     )
     stages: tuple[Stage, ...] = Field(min_length=1)
@@ -105,11 +104,20 @@ class Profile(Section):
     promises: tuple[PromiseMade, ...] = ()
     folder: Path = Field(exclude=True, description="where the profile's files are")
 
+    @field_validator("small")
+    @classmethod
+    def _each_has_a_role(cls, small: tuple[Model, ...]) -> tuple[Model, ...]:
+        if len(small) > len(SMALL_ROLES):
+            raise ValueError(f"{len(small)} small models, and a profile has {len(SMALL_ROLES)} at most")
+        return small
+
     @field_validator("prices")
     @classmethod
     def _all_are_priced(cls, prices: Prices, info: ValidationInfo) -> Prices:
         """A further small model without prices has unknown ones, as every role."""
-        more = SMALL_ROLES[1 : len(info.data.get("small", ()))]
+        if "small" not in info.data:  # refused already
+            return prices
+        more = SMALL_ROLES[1 : len(info.data["small"])]
         if absent := [role for role in prices.by_role if role in SMALL_ROLES[1:] and role not in more]:
             raise ValueError(f"{absent[0]}: the profile names no {title(absent[0])} model")
         return replace(prices, by_role=prices.by_role | {role: prices.of(role) for role in more})
