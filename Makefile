@@ -1,7 +1,7 @@
 # `make help` lists every target. A new machine needs git, make and Python 3.11 or newer.
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
-.PHONY: bench-agreement agents bench-agents gpu-check release workflows buildx bench-endpoints calls calls-judged images kind-images paper pairs chaos chaos-short fuzz security audit browser lighthouse pictures docs bench-compare bench-fairness package e2e-k8s jaeger litellm-proxy k8s-tools tables chart report collect savings collect-savings help setup develop models run test-all test unit integration e2e bench bench-stop bench-stop-real bench-orchestration bench-engine bench-scaling peers bench-ledger check lint fmt types protos protos-check histories clean
+.PHONY: bench-agreement agents bench-agents gpu-check release workflows buildx bench-endpoints images kind-images paper pairs chaos chaos-short fuzz security audit browser lighthouse pictures docs bench-compare bench-fairness package e2e-k8s jaeger litellm-proxy k8s-tools tables chart report collect savings collect-savings help setup develop models run test-all test unit integration e2e bench bench-stop bench-stop-real bench-orchestration bench-engine bench-scaling peers bench-ledger check lint fmt types protos protos-check histories clean
 
 # Where Python is told to keep no compiled code, each of a test run's thousands of processes compiles what it imports: more than half of a start.
 unexport PYTHONDONTWRITEBYTECODE
@@ -136,13 +136,6 @@ savings: develop  ## the table of savings on llama.cpp, the engine that ships, i
 
 collect-savings: models develop  ## collect what `make savings` needs (hours on two cores; an interrupted run is resumed)
 	@$(RUN) lab/training/savings.sh $(PAIR) collect
-
-CALLS ?= lab/calls/collected/train.jsonl
-calls: develop  ## train and calibrate the scorer of calls from the collected file CALLS, and print how well each evidence tells right calls (minutes)
-	@$(TANDEM) train $(CALLS) && $(TANDEM) calibrate $(CALLS) --below 0.02 --no-tool 0 --no-tool 0.1 --no-tool 0.3
-
-calls-judged: develop  ## the held-out tasks with tools again, by the shipped policy, from the collected answers (half a minute)
-	@$(TANDEM) eval --data lab/calls/data/test.jsonl --collected lab/calls/collected/test.jsonl --no-ask
 
 tables: develop  ## write docs/settings.md, docs/openai-parameters.md, deploy/redis-users.acl, and the tables of docs/access.md and docs/redis.md: who may call what, as the tests find it
 	@$(RUN) python docs/gen_settings.py

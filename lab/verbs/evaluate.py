@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.table import Table
 
-from lab.verbs import calls
 from lab.verbs.asking import agree_to, described
 from lab.verbs.gathering import EngineOption, cores, default_file, gather, left_out_lines, machine_for
 from lab.verbs.offline import ProfileName, any_study, explained, find_profile, known_unit, new_study, working
@@ -37,7 +36,6 @@ if TYPE_CHECKING:
 # Options that only one of the two ways has; each is refused by name in the other.
 _OF_ENGINES = ("cost", "methods", "collected", "ask", "engine", "live")
 _OF_BATCHES = ("max_cost", "concurrency", "again")
-_NOT_OF_CALLS = ("cost", "methods", "live", "engine", "through_batch", "out")
 
 
 def evaluate(
@@ -45,8 +43,7 @@ def evaluate(
     data: Annotated[
         str,
         typer.Option(
-            help="A data set by name, such as gsm8k, mbpp_test or humaneval, or a .jsonl file of questions and "
-            "answers, or of tasks with tools."
+            help="A data set by name, such as gsm8k, mbpp_test or humaneval, or a .jsonl file of questions and answers."
         ),
     ],
     profile: ProfileName = DEFAULT_PROFILE,
@@ -97,8 +94,7 @@ def evaluate(
         bool,
         typer.Option(
             "--again",
-            help="With --through-batch: ask anew what the same command has asked before. Of held-out tasks with "
-            "tools: judge once more, and record that.",
+            help="With --through-batch: ask anew what the same command has asked before.",
         ),
     ] = False,
     json_out: Annotated[
@@ -107,13 +103,6 @@ def evaluate(
 ) -> None:
     """Evaluate the stop rule on questions that it was not trained on, against simple alternatives. Writes a report."""
     quiet = json_out == Path("-")
-    if calls.are_tasks(data):
-        _refuse(context, _NOT_OF_CALLS, "does not go with tasks with tools")
-        _write(
-            calls.evaluate_calls(data, profile, n, collected, ask=ask, study=study, again=again, json_out=json_out),
-            json_out,
-        )
-        return
     _refuse_others(context, through_batch)
     if through_batch:
         terms, is_wanted = Terms(max_cost, concurrency), yes or n is not None or max_cost is not None

@@ -10,6 +10,7 @@ pytest.importorskip("pyarrow")
 
 from lab.bench import peers
 from lab.bench.engine import programs_of
+from lab.bench.replayed import real_tasks
 
 
 def test_a_comparison_asks_only_for_the_peers_that_it_runs() -> None:
@@ -24,3 +25,9 @@ def test_a_missing_peer_is_named_with_the_command_that_installs_it(tmp_path: Pat
     peers.require([here])
     with pytest.raises(SystemExit, match=r"missing: .*gone; run `make peers`"):
         peers.require([here, tmp_path / "gone"])
+
+
+def test_each_task_with_tools_has_a_reply_of_the_large_model_to_replay() -> None:
+    tasks = real_tasks("calls", 276, seed=0)
+    assert all(task.question and task.tools and task.replies["llm"] for task in tasks)
+    assert len({task.id for task in tasks}) == 276

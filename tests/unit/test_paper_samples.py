@@ -12,10 +12,12 @@ import pytest
 pytest.importorskip("sklearn")
 pytest.importorskip("pyarrow")
 
+from lab.collecting import keep_origin
 from lab.paper import samples
 from lab.paper.answers import collected
 from lab.paper.samples import MOST, Sample, Sampler
 from lab.training.datasets import load
+from lab.training.errors import StoreError
 from lab.training.outcomes import slm_alone
 from lab.training.table import Table
 from tests.fakes import ScriptedEngine
@@ -84,3 +86,11 @@ def test_each_sample_of_a_question_is_another_draw() -> None:
     line = asyncio.run(Sampler(ScriptedEngine("slm")).line(item))
     assert [each["number"] for each in line] == list(range(MOST))
     assert {each["question"] for each in line} == {item.id}
+
+
+def test_answers_of_other_models_do_not_go_into_one_file(tmp_path: Path) -> None:
+    path = tmp_path / "out.jsonl"
+    keep_origin({"engine": "a", "command": "1"}, path)
+    keep_origin({"engine": "a", "command": "2"}, path)
+    with pytest.raises(StoreError, match="another engine"):
+        keep_origin({"engine": "b", "command": "1"}, path)
