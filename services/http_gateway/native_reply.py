@@ -133,11 +133,11 @@ class NativeItems:
 
     def _cut(self, index: int) -> Data:
         item, text = self._items[index], self._texts[index]
-        written = {
+        written: dict[str, Data] = {
             "message": {"content": [{"type": "output_text", "text": text, "annotations": []}]},
             "function_call": {"arguments": text},
-        }.get(item["type"], {})
-        self._items[index] = {**item, **written, "status": "incomplete"}
+        }
+        self._items[index] = {**item, **written.get(item["type"], {}), "status": "incomplete"}
         return {"type": "response.output_item.done", "output_index": index, "item": self._items[index]}
 
 
