@@ -1,7 +1,7 @@
 # `make help` lists every target. A new machine needs git, make and Python 3.11 or newer.
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
-.PHONY: help setup develop models run test test-all unit pictures buildx images tools tool-jaeger tool-k8s tool-browser tool-litellm tool-vllm agents pairs paper report savings calls calls-judged tables chart bench bench-stop bench-agreement bench-agents bench-engine bench-endpoints bench-rates e2e-k8s gpu-check chaos fuzz check lint fmt types protos protos-check docs security audit package workflows release histories clean
+.PHONY: help setup develop models run test test-all unit pictures buildx images tools tool-jaeger tool-k8s tool-browser tool-litellm tool-vllm agents pairs paper report savings tables chart bench bench-stop bench-agreement bench-agents bench-engine bench-endpoints bench-rates e2e-k8s gpu-check chaos fuzz check lint fmt types protos protos-check docs security audit package workflows release histories clean
 
 # Where Python is told to keep no compiled code, each of a test run's thousands of processes compiles what it imports: more than half of a start.
 unexport PYTHONDONTWRITEBYTECODE
@@ -124,13 +124,6 @@ report: $(if $(COLLECT),models) develop  ## train, calibrate and evaluate the de
 
 savings: $(if $(COLLECT),models) develop  ## the table of savings on llama.cpp, the engine that ships, in README.md and docs/results.md (minutes); COLLECT=1: ask the models what is missing first (hours)
 	@$(RUN) lab/training/savings.sh $(PAIR) $(if $(COLLECT),collect)
-
-CALLS ?= lab/calls/collected/train.jsonl
-calls: develop  ## train and calibrate the scorer of calls from the collected file CALLS, and print how well each evidence tells right calls (minutes)
-	@$(TANDEM) train $(CALLS) && $(TANDEM) calibrate $(CALLS) --below 0.02 --no-tool 0 --no-tool 0.1 --no-tool 0.3
-
-calls-judged: develop  ## the held-out tasks with tools again, by the shipped policy, from the collected answers (half a minute)
-	@$(TANDEM) eval --data lab/calls/data/test.jsonl --collected lab/calls/collected/test.jsonl --no-ask
 
 tables: develop  ## write docs/settings.md, docs/openai-parameters.md, deploy/redis-users.acl, and the tables of docs/access.md and docs/redis.md: who may call what, as the tests find it
 	@$(RUN) python docs/gen_settings.py

@@ -13,7 +13,6 @@ from tests.recorded_api import Answer, Events, responses_text, responses_usage
 MODEL = "m"
 EVERYTHING = Capabilities(
     continues="last_message",
-    logprobs=True,
     prompt_scores=True,
     tokenizes=True,
     json_schema=True,
@@ -75,8 +74,6 @@ def _reply(can: Capabilities, body: dict[str, Any]) -> dict[str, Any]:
     last = body["messages"][-1]
     if can.continues == "prefix_echoed" and last.get("prefix"):
         choice["message"]["content"] = last["content"] + " 1, 2"
-    if body.get("logprobs") and can.logprobs:
-        choice["logprobs"] = {"content": [{"token": "1", "logprob": -0.1}]}
     if "response_format" in body:
         choice["message"]["content"] = '{"a": 1}'
     if "tools" in body:

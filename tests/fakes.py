@@ -3,11 +3,10 @@
 A token is a byte. Keys: `ms` per token (default 1); `llm_eos` / `slm_eos` tokens after which that model ends; `llm` /
 `slm`, and `second` of the second small model with keys of the same kind, the text it generates, repeated ("_" is a
 space, "|" a line break); `scores` as `tokens:score,...`: the score of an insight of at least so many tokens, for the
-untrained scorer; `repaired`: the text with which it corrects one that it reads; `llm_logprob` / `slm_logprob` of each
-of its tokens (default -0.1), where that is wanted; `score_ms`; `ahead_ms` that a prefill-only request takes; `fail` one
-of llm, slm, score; `llm_hold` / `slm_hold` as `tokens` or `tokens:file`: after so many tokens that model waits until it
-is aborted, or until the file is gone (tests.conftest.Hold), so that a test acts at this token on a machine of any
-speed.
+untrained scorer; `repaired`: the text with which it corrects one that it reads; `score_ms`; `ahead_ms` that a
+prefill-only request takes; `fail` one of llm, slm, score; `llm_hold` / `slm_hold` as `tokens` or `tokens:file`: after
+so many tokens that model waits until it is aborted, or until the file is gone (tests.conftest.Hold), so that a test
+acts at this token on a machine of any speed.
 
 `turns`: instead of `llm` and `slm`, texts joined by `;;`, of which each turn of the assistant's writes the next one and
 ends.
@@ -178,9 +177,8 @@ class ScriptedEngine:
                 letter = text[(done + generated - 1) % len(text)]
                 first = computed if generated == 1 else None
                 now = time.time()
-                logprob = float(script.get(f"{self._role}_logprob", -0.1)) if generation.wants_logprobs else None
                 written = (_EOS, "") if is_last else (ord(letter), stops.push(letter))
-                yield Token(*written, now, first, logprob)
+                yield Token(*written, now, first)
                 has_ended = is_last or stops.has_matched
                 if has_ended or generated >= generation.max_new_tokens:
                     reason = FinishReason.EOS if has_ended else FinishReason.LENGTH

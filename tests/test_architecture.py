@@ -126,7 +126,6 @@ ARROWS: dict[str, set[str]] = {
         "services.answer_checker.sandbox",
     },
     "lab": {"lab.training", "services.models.engine"},
-    "lab.calls": {*PURE, "tandem", "lab", "lab.training", "services.models.engine", "services.sufficiency_scorer"},
     "lab.disputes": {
         *PURE,
         "tandem.client",  # dry runs, as a gateway lists them
@@ -168,7 +167,6 @@ ARROWS: dict[str, set[str]] = {
         "tandem.local",
         "tandem.cli",
         "lab.training",
-        "lab.calls",
         "lab.disputes",
     },
     "tandem.entry": {"tandem.cli"},

@@ -103,6 +103,4 @@ def asked_together(tasks: Sequence[ModelTask], request_id: str, plan: Plan, tria
         replace(each, is_compared=True, request_id=beside_id(request_id, each.role) if number else request_id)
         for number, each in enumerate(tasks)
     ]
-    return AgreementTask(
-        apart, trial.agree, plan.answer_format, trial.alone_from, trial.takes_no_call, trial.takes_no_call_later
-    )
+    return AgreementTask(apart, trial.agree, plan.answer_format, trial.takes_no_call, trial.takes_no_call_later)

@@ -17,7 +17,6 @@ from tandem.method.request.tasks import GenerationOutcome, PassOutcome, StageSco
 from tandem.method.roles import LLM, SCORER, SLM, title
 from tandem.method.rule.stop_rule import thresholds
 from tandem.method.tokens import TokenCounts
-from tandem.method.tools import marked
 
 # Alone the large model would have come to no more: such a limit would have ended its work as well, or it had failed.
 _NOT_COMPARED = (StopReason.CANCELLED, StopReason.BUDGET, StopReason.LLM_UNAVAILABLE)
@@ -33,7 +32,6 @@ class RequestState:
     `has_llm_answered`: the large model's text is its own answer, which the small one did not read. `plain_prompt` is
     the plain question's prompt, where the small model has answered from it. `trials` and `checks` are in order.
     `logged_scoring` is what the request log knows of all scoring passes, where a pass's own result was lost.
-    `stays_with_llm`: it answers the rest of the conversation.
     """
 
     input: SolveInput
@@ -51,7 +49,6 @@ class RequestState:
     notes: list[str] = field(default_factory=list)
     has_llm_answered: bool = False
     plain_prompt: TokenCounts | None = None
-    stays_with_llm: bool = False
 
     @property
     def plan(self) -> Plan:
@@ -126,7 +123,7 @@ class RequestState:
             checks=self.checks,
             trials=self.trials,
             answered_by=answer.role if answer else "llm" if is_llms else "",
-            tool_calls=[marked(call) if self.stays_with_llm else call for call in message.calls] if message else [],
+            tool_calls=list(message.calls) if message else [],
             policy_step=self.plan.watched.step if self.plan.watched else 0,
             answered_calls=self.input.request.answered_calls,
             text="" if shown == value else shown,
@@ -190,7 +187,7 @@ class RequestState:
                 names[s.stage],
                 s.tokens,
                 s.score,
-                limits[s.stage] if s.threshold is None else s.threshold,
+                limits[s.stage],
                 s.scorer,
                 s.trained,
             )

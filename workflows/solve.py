@@ -24,7 +24,6 @@ with workflow.unsafe.imports_passed_through():
     from workflows.settlement import Settlement
     from workflows.small_model import SmallModel
     from workflows.stages import Stages
-    from workflows.tool_trial import ToolTrial
     from workflows.trials import TrialRunner
 
 
@@ -42,7 +41,6 @@ class SolveWorkflow:
         self._stages = Stages(self._state, self._calls, self._llm, self._slm, self._allowance)
         self._answers = CheckedAnswers(self._state, self._calls)
         self._trials = TrialRunner(self._state, self._calls, self._slm, self._answers, self._allowance.pays_for_trials)
-        self._tool_trial = ToolTrial(self._state, self._calls, self._slm, self._answers, self._allowance)
         pays = self._allowance.pays_for_trials
         self._agreement = AgreementTrial(self._state, self._calls, self._slm, self._llm, self._answers, pays)
         self._settlement = Settlement(self._state, self._calls, self._slm, self._stages)
@@ -107,7 +105,7 @@ class SolveWorkflow:
         """What evidence there is before the large model is waited for."""
         if self._plan.trial.agree:
             return await self._agreement.run()
-        return await (self._tool_trial.run() if self._plan.may_call else self._visit(0))
+        return await self._visit(0)
 
     @property
     def _last_stage(self) -> int:
@@ -149,7 +147,7 @@ class SolveWorkflow:
             raise self._llm.failure
         if stop.reason is StopReason.UNVERIFIED_BEST:
             return self._answers.better_than_llm()
-        tried = self._answers.at(stop) or self._tool_trial.outcome or self._agreement.outcome
+        tried = self._answers.at(stop) or self._agreement.outcome
         return tried or await self._slm.answer(stop.stage)
 
     @property

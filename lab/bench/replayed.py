@@ -4,6 +4,7 @@ count what they sent.
 
 from __future__ import annotations
 
+import gzip
 import json
 import random
 import threading
@@ -11,12 +12,11 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import httpx
 
-from lab.calls.tasks import CallTask
-from lab.calls.tasks import load as call_tasks
 from lab.pairs.facts import read_facts
 from lab.pairs.triples import Reply, read_replies
 from lab.training import datasets
@@ -39,7 +39,8 @@ _FIRST_SECONDS, _TOKEN_SECONDS = (
     {"slm": 0.2, "second_slm": 0.2, "llm": 0.4},
     {"slm": 0.01, "second_slm": 0.012, "llm": 0.02},
 )
-_MOST_TOKENS, _MOST_READ = 400, 600
+_MOST_TOKENS = 400
+_CALLS = Path(__file__).parent / "replayed_calls.jsonl.gz"
 _HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n"
 _KEYS = ("a", "b", "c", "d", "value")
 _TOOL = {
@@ -90,37 +91,28 @@ def real_tasks(kind: str, number: int, seed: int) -> list[Task]:
 
 
 def _call_tasks() -> list[Task]:
+    """Tasks of the Berkeley Function Calling Leaderboard, version 4 (Apache-2.0), of one turn and at most 600 tokens,
+    that the facts have a reply to.
+    """
     replies = read_replies("calls")[MODELS["calls"][2]]
+    tasks = map(json.loads, gzip.decompress(_CALLS.read_bytes()).decode().splitlines())
     return [
-        Task(
-            "calls",
-            task.id,
-            task.messages[-1].text,
-            {"llm": _known_calls(task, replies[task.id])},
-            [tool.as_data() for tool in task.tools.tools],
-        )
-        for task in call_tasks("train").items
-        if task.id in replies and replies[task.id].tokens[0] <= _MOST_READ and len(task.messages) == 1
+        Task("calls", task["id"], task["question"], {"llm": _known_calls(task, replies[task["id"]])}, task["tools"])
+        for task in tasks
     ]
 
 
-def _known_calls(task: CallTask, reply: Reply) -> list[Delta]:
-    number = _num_tokens(reply)
-    if bool(task.answer) != reply.right:
+def _known_calls(task: Mapping[str, Any], reply: Reply) -> list[Delta]:
+    number, right = _num_tokens(reply), task["calls"]
+    if bool(right) != reply.right:
         return _said("No tool fits.", number)
-    right = [(name, _first_allowed(given)) for call in task.answer for name, given in call.items()]
-    calls = right or [(task.functions[0]["name"], {})]
+    calls = right or [(task["tools"][0]["function"]["name"], {})]
     each = max(2, number // len(calls))
     return [
         delta
         for at, (name, given) in enumerate(calls)
         for delta in openai_call(at, name, _cut(json.dumps(given), each))
     ]
-
-
-def _first_allowed(given: Mapping[str, Sequence[Any]]) -> dict[str, Any]:
-    """An argument that may be left out is."""
-    return {name: values[0] for name, values in given.items() if "" not in values}
 
 
 def _word_problems() -> list[Task]:

@@ -26,8 +26,8 @@ from lab.training.final_answers import is_same_answer
 from services.answer_checker.checker import AnswerChecker
 from tandem.method.answer import final_answer
 from tandem.method.conversation import Message, Speaker, Task, kind_of
-from tandem.method.evidence.call_evidence import doubt
 from tandem.method.evidence.checks import PROGRAMS_AGREE, CheckSpec, Verdict
+from tandem.method.evidence.doubt import doubt
 from tandem.method.evidence.same_answer import NO_CALL, Answer, AnswerKind, answer_kind, normal_form, same
 from tandem.method.problems import problems
 from tandem.method.request.tasks import CheckTask

@@ -71,7 +71,7 @@ def _of_other_models(row: tandem_pb2.RequestSummary, profile: Profile) -> str:
     trial = plan.dry_run
     assert trial is not None
     no_call = (trial.takes_no_call, trial.takes_no_call_later)
-    now = policy_digest(profile.digest, trial.order, trial.agree, trial.alone_from, no_call)
+    now = policy_digest(profile.digest, trial.order, trial.agree, no_call)
     return "" if now == row.dry_run.policy_digest else "of other models, prompts or another rule than the profile's"
 
 
@@ -87,8 +87,8 @@ def _why_not(profile: Profile, kind: str) -> str:
     plan = _plan(profile, kind)
     if plan.dry_run is None:
         return f"{kind}: agreement takes it already"
-    reached = (plan.stage_zero_threshold, plan.text_threshold, *(stage.threshold for stage in plan.stages))
-    is_tried = bool(plan.trial.stages) and not plan.may_call and bool(profile.checks.of("answer"))
+    reached = (plan.stage_zero_threshold, *(stage.threshold for stage in plan.stages))
+    is_tried = bool(plan.trial.stages) and bool(profile.checks.of("answer"))
     if is_tried or (plan.is_scored and min(reached) < 1):
         return f"{kind}: the small model answers some by itself, so that dry runs are no sample of all"
     return ""

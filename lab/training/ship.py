@@ -13,12 +13,11 @@ from lab.training.checking import agreement_check, code_checks
 from lab.training.policy import Policy
 from lab.training.study import Study
 from lab.training.table import Table
-from tandem.method.evidence.call_scorer import TrainedCalls
 from tandem.method.evidence.checks import AGREEMENT
 from tandem.method.profile.prices import Rates, RoleRates
 from tandem.method.profile.profile import Profile
 
-FOLDER, CALLS = "scorer", "calls"
+FOLDER = "scorer"
 
 
 def ship(profile: Profile, study: Study, table: Table) -> None:
@@ -49,20 +48,6 @@ def ship_policy(profile: Profile, policy: Policy, table: Table) -> None:
         del trial["order"]
     _update(document, "trial", trial)
     _update(document, "checks", _checks(profile, policy, keeps_agreement=not table.is_checked.any()))
-    file.write_text(tomlkit.dumps(document))
-
-
-def ship_calls(profile: Profile, scorer: TrainedCalls, calls: float, texts: float, output_tokens: float) -> None:
-    """Write the scorer of calls, the scores from which calls and texts are taken, and the mean tokens of the large
-    model alone.
-    """
-    scorer.save(profile.folder / CALLS)
-    file = profile.folder / "profile.toml"
-    document = tomlkit.parse(file.read_text())
-    _update(
-        document, "tools", {"scorer": f"calls:{CALLS}", "threshold": round(calls, 4), "text_threshold": round(texts, 4)}
-    )
-    _update(document, "llm_alone", {"tools_output_tokens": round(output_tokens)})
     file.write_text(tomlkit.dumps(document))
 
 

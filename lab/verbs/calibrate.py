@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated, cast
 import typer
 from rich.table import Table
 
-from lab.verbs.calls import are_calls, calibrate_calls
 from lab.verbs.disputes import are_requests, promise_by_agreement
 from lab.verbs.from_dry_run import promise_by_dry_runs
 from lab.verbs.offline import (
@@ -80,15 +79,6 @@ def calibrate(
         list[str] | None,
         typer.Option(help="Whose outcomes, with --from-outcomes; several times for several. Default: the caller's."),
     ] = None,
-    no_tool: Annotated[
-        list[float] | None,
-        typer.Option(
-            help="Of files of calls: keep the accuracy where no tool fits in this share of the tasks; several times "
-            "for several mixes. Default: as they were collected.",
-            min=0.0,
-            max=1.0,
-        ),
-    ] = None,
     llm_finishes: Annotated[
         bool, typer.Option(help="Where no stage suffices, let the LLM finish its own answer.")
     ] = False,
@@ -127,13 +117,6 @@ def calibrate(
         keep_promise(files, profile, study, lose_at_most, confidence, cost, write=write, json=json)
         return
     assert files
-    if are_calls(files):
-        if most_cost is not None or price is not None or llm_finishes:
-            raise typer.BadParameter("files of calls take --below alone", param_hint="--below")
-        calibrate_calls(files[0], profile, study, below, cost, no_tool or (), write=write, json=json)
-        return
-    if no_tool:
-        raise typer.BadParameter("files of calls alone have tasks where no tool fits", param_hint="--no-tool")
     with explained():
         from lab.training.calibrate import calibrate as run
         from lab.training.collected import load_collected

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
-from lab.verbs import calls
 from lab.verbs.asking import agree_to, described
 from lab.verbs.gathering import EngineOption, cores, default_file, gather, left_out_lines, machine_for
 from lab.verbs.offline import ProfileName, any_study, explained, find_profile, known_unit, working
@@ -31,7 +30,6 @@ if TYPE_CHECKING:
 # Options that only one of the two ways has; each is refused by name in the other.
 _OF_ENGINES = ("cost", "methods", "collected", "ask", "engine")
 _OF_BATCHES = ("max_cost", "concurrency", "again")
-_NOT_OF_CALLS = ("cost", "methods", "engine", "through_batch", "report")
 
 
 def evaluate(
@@ -39,8 +37,7 @@ def evaluate(
     data: Annotated[
         str,
         typer.Option(
-            help="A data set by name, such as gsm8k, mbpp_test or humaneval, or a .jsonl file of questions and "
-            "answers, or of tasks with tools."
+            help="A data set by name, such as gsm8k, mbpp_test or humaneval, or a .jsonl file of questions and answers."
         ),
     ],
     profile: ProfileName = DEFAULT_PROFILE,
@@ -88,8 +85,7 @@ def evaluate(
         bool,
         typer.Option(
             "--again",
-            help="With --through-batch: ask anew what the same command has asked before. Of held-out tasks with "
-            "tools: judge once more, and record that.",
+            help="With --through-batch: ask anew what the same command has asked before.",
         ),
     ] = False,
     json_out: Annotated[
@@ -100,13 +96,6 @@ def evaluate(
     quiet = json_out == Path("-")
     if report and (quiet or methods):
         raise typer.BadParameter("it goes with neither --json - nor --methods", param_hint="--report")
-    if calls.are_tasks(data):
-        _refuse(context, _NOT_OF_CALLS, "does not go with tasks with tools")
-        _write(
-            calls.evaluate_calls(data, profile, n, collected, ask=ask, study=study, again=again, json_out=json_out),
-            json_out,
-        )
-        return
     _refuse_others(context, through_batch)
     if through_batch:
         terms, is_wanted = Terms(max_cost, concurrency), yes or n is not None or max_cost is not None

@@ -9,7 +9,6 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from lab.verbs.calls import are_calls, train_calls
 from lab.verbs.offline import Files, ProfileName, StudyFolder, explained, find_profile, new_study, working
 from tandem.cli.output import JsonFlag, console, print_json
 from tandem.cli.tables import print_table
@@ -43,15 +42,9 @@ def train(
     seed: Annotated[int, typer.Option(help="Seed of the folds and of the networks.")] = 0,
     json: JsonFlag = False,
 ) -> None:
-    """Train a sufficiency scorer of every kind on collected files, compare them, and save the best one as an artefact.
-
-    On a file of calls of tools (.jsonl): train the scorer `calls`.
-    """
+    """Train a sufficiency scorer of every kind on collected files, compare them, and save the best as an artefact."""
     if label not in ("nothing_lost", "right"):
         raise typer.BadParameter(f"{label!r} is neither nothing_lost nor right", param_hint="--label")
-    if are_calls(files):
-        train_calls(files[0], profile, study, label, folds, seed, json)
-        return
     with explained():
         from lab.training.collected import load_collected
         from lab.training.estimators import ESTIMATORS

@@ -210,7 +210,7 @@ def _overridden(plan: Plan, request: SolveRequest) -> Plan:
             raise InvalidArgument(
                 f"profile {plan.profile} takes such answers where its small models agree", field="stop.thresholds"
             )
-        why = "the small model's API does not say how sure it is of a call" if plan.may_call else "it has no scorer"
+        why = "no score is evidence for a call" if plan.may_call else "it has no scorer"
         raise InvalidArgument(f"no stage can suffice in profile {plan.profile}: {why}", field="stop.thresholds")
     for stage in request.stop.thresholds:
         if stage > last:
@@ -239,7 +239,6 @@ def _overridden(plan: Plan, request: SolveRequest) -> Plan:
         stages=stages,
         llm_finishes=finishes,
         stage_zero_threshold=wanted.get(0, plan.stage_zero_threshold),
-        text_threshold=NEVER if request.stop.threshold == NEVER else plan.text_threshold,
     )
 
 

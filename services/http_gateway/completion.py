@@ -44,7 +44,7 @@ class CompletionReply:
         self._native.push(native)
         if not self._native.is_used:
             return whole
-        made, choice = self._native.whole(result.tool_calls), whole["choices"][0]
+        made, choice = self._native.whole(), whole["choices"][0]
         message = {**choice["message"], **made["message"]}
         whole["choices"] = [{**choice, **made, "message": message}]
         return {**self._native.about, **whole, "usage": self._native.usage(whole["usage"])}
@@ -60,8 +60,7 @@ class CompletionReply:
         return [*self._begun(), self._chunk({name: text for name, text in delta.items() if text})]
 
     def last(self, result: tandem_pb2.SolveResult) -> list[dict[str, Any]]:
-        deltas = self._native.last(result.tool_calls) if self._native.is_used else _call_deltas(result)
-        calls = [self._chunk(delta) for delta in deltas]
+        calls = [] if self._native.is_used else [self._chunk(delta) for delta in _call_deltas(result)]
         last = self._chunk({}, finish_reason(result)) | {"tandem": own_fields(result, self.metadata)}
         last["choices"][0] |= self._native.ended
         paid = self._native.usage(usage(result))

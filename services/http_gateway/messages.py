@@ -47,7 +47,7 @@ class MessagesReply:
     def whole(self, result: tandem_pb2.SolveResult, reasoning: str, native: Sequence[str] = ()) -> Data:
         sent = self._native.push(native)
         if self._native.is_used:
-            blocks = blocks_of([*sent, *self._native.last(result.tool_calls)])
+            blocks = blocks_of([*sent, *self._native.last()])
             ended = self._ended(result)
             return {**self._message(), "content": blocks, **ended, "usage": self._native.usage(ended["usage"])}
         text = [{"type": "text", "text": shown_text(result)}] if result.answer or not result.tool_calls else []
@@ -85,7 +85,7 @@ class MessagesReply:
             delta = {name: ended.pop(name) for name in ("stop_reason", "stop_sequence")}
             last = {"type": "message_delta", "delta": {**self._native.ended.get("delta", {}), **delta}, **ended}
             last["usage"] = with_paid(self._native.ended.get("usage", {}), last["usage"])
-            return [*self._begun(), *self._native.last(result.tool_calls), last, {"type": "message_stop"}]
+            return [*self._begun(), *self._native.last(), last, {"type": "message_stop"}]
         events = [*self._begun(), *([_stop(0)] if self._is_open else [])]
         for index, call in enumerate(result.tool_calls, int(self._is_open)):
             arguments = {"type": "input_json_delta", "partial_json": call.arguments}

@@ -7,15 +7,11 @@ of an event, and the bill: what was paid counts every model (`with_paid`).
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from typing import Any
 
-from tandem.method.tools import STAYS, marked_id
-from tandem.v1 import tandem_pb2
-
 Data = dict[str, Any]
-_FUNCTION_CALL = "function_call"
 _PADDING = "obfuscation"  # of one chunk
 
 
@@ -33,75 +29,38 @@ def with_paid(reported: Mapping[str, Any], paid: Mapping[str, Any], kept: str = 
 
 
 class NativeBlocks:
-    """Anthropic's events of one message. From its first call on blocks are held: only the result says the calls'
-    ids.
-    """
+    """Anthropic's events of one message, without those that begin and end it."""
 
     def __init__(self) -> None:
-        self._held: list[Data] = []
-        self._open: dict[int, str] = {}  # blocks that have not ended
-        self._before = self._count = 0  # blocks of attempts that were lost, behind which the newest goes on; of all
+        self._open: set[int] = set()  # blocks that have not ended
         self.message: Data = {}  # as the first event has it
         self.ended: Data = {}  # the last event, which says how the message ended
         self.is_used = False
 
     def push(self, events: Iterable[str]) -> list[Data]:
-        """What can be sent on now."""
-        return [event for text in events for event in self._numbered(json.loads(text)) if self._is_due(event)]
+        """The events that are sent on."""
+        return [event for text in events if self._is_sent(event := json.loads(text))]
 
-    def last(self, calls: Sequence[tandem_pb2.ToolCall]) -> list[Data]:
-        """What was held, and the ends of blocks that a limit cut."""
-        ids = iter(calls)
-        for event in self._held:
-            block = event.get("content_block", {})
-            if block.get("type") == "tool_use" and (call := next(ids, None)) and call.id.startswith(STAYS):
-                block["id"] = marked_id(block["id"])
-        return [*self._held, *map(_end, self._open)]
+    def last(self) -> list[Data]:
+        """The ends of blocks that a limit cut."""
+        return [{"type": "content_block_stop", "index": index} for index in sorted(self._open)]
 
     def usage(self, paid: Data) -> Data:
         """Of the whole message."""
         return with_paid({**self.message.get("usage", {}), **self.ended.get("usage", {})}, paid)
 
-    def _numbered(self, event: Data) -> list[Data]:
-        """An attempt begins with block 0 again: the lost one's blocks end there, and a call that was cut is none."""
+    def _is_sent(self, event: Data) -> bool:
         self.is_used = True
         match event["type"]:
             case "message_start":
                 self.message = event["message"]
-                return []
             case "message_delta":
                 self.ended = event
-                return []
-            case "message_stop":
-                return []
-        if "index" not in event:  # a ping
-            return [event]
-        ends: list[Data] = []
-        if event["type"] == "content_block_start" and event["index"] + self._before < self._count:
-            cut = {index for index, kind in self._open.items() if kind == "tool_use"}
-            self._held = [held for held in self._held if held["index"] not in cut]
-            ends = [_end(index) for index in self._open.keys() - cut]
-            self._open, self._before = {}, self._count
-        event["index"] += self._before
-        self._count = max(self._count, event["index"] + 1)
-        return [*ends, event]
-
-    def _is_due(self, event: Data) -> bool:
-        if "index" not in event:
-            return True
-        index, block = event["index"], event.get("content_block", {})
-        if event["type"] == "content_block_start":
-            self._open[index] = block["type"]
-        elif event["type"] == "content_block_stop":
-            self._open.pop(index, None)
-        is_held = bool(self._held) or block.get("type") == "tool_use"
-        if is_held:
-            self._held.append(event)
-        return not is_held
-
-
-def _end(index: int) -> Data:
-    return {"type": "content_block_stop", "index": index}
+            case "content_block_start":
+                self._open.add(event.get("index", 0))
+            case "content_block_stop":
+                self._open.discard(event.get("index", 0))
+        return not event["type"].startswith("message_")
 
 
 def blocks_of(events: Iterable[Data]) -> list[Data]:
@@ -135,69 +94,55 @@ def _add(block: Data, delta: Data, inputs: dict[int, str], index: int) -> None:
 
 
 class NativeItems:
-    """Events of a response's items. From its first call on they are held: only the result says the calls' ids."""
+    """Events of a response's items."""
 
     def __init__(self) -> None:
-        self._held: list[Data] = []
         self._items: dict[int, Data] = {}  # as far as they are known
-        self._texts: dict[int, str] = {}  # of messages that have not ended
-        self._before = 0  # items of attempts that were lost, behind which the newest goes on
+        self._texts: dict[int, str] = {}  # texts and arguments of items that have not ended
         self.response: Data = {}  # as the newest event of the whole has it, without its items
         self.is_used = False
 
     def push(self, events: Iterable[str]) -> list[Data]:
-        """What can be sent on now."""
-        return [event for text in events if (event := self._pushed(json.loads(text)))]
+        """The events that are sent on."""
+        return [event for text in events if self._is_sent(event := json.loads(text))]
 
-    def last(self, calls: Sequence[tandem_pb2.ToolCall]) -> list[Data]:
-        """What was held, and the ends of items that a limit cut."""
-        functions = [index for index, item in sorted(self._items.items()) if item["type"] == _FUNCTION_CALL]
-        marked = [index for index, call in zip(functions, calls, strict=False) if call.id.startswith(STAYS)]
-        for item in [event["item"] for event in self._held if event.get("output_index") in marked and "item" in event]:
-            item["call_id"] = marked_id(item.get("call_id", ""))
-        for index in self._texts.keys() & set(functions):  # a call that was cut is none
-            del self._texts[index], self._items[index]
-        return [*self._held, *(self._cut(index) for index in self._texts if index in self._items)]
+    def last(self) -> list[Data]:
+        """The ends of items that a limit cut."""
+        return [self._cut(index) for index in self._texts if index in self._items]
 
     @property
     def output(self) -> list[Data]:
-        """The items, once `last` has named their calls."""
         return [item for _, item in sorted(self._items.items())]
 
-    def _pushed(self, event: Data) -> Data | None:
+    def _is_sent(self, event: Data) -> bool:
         self.is_used = True
         if "response" in event:
             self.response = event["response"]
-            return None
-        if "output_index" not in event:
-            return event
-        is_new, item = event["type"] == "response.output_item.added", event.get("item")
-        if is_new and event["output_index"] + self._before in self._items:
-            self._before = max(self._items) + 1
-        index = event["output_index"] = event["output_index"] + self._before
-        if is_new:
-            self._texts[index] = ""
-        elif event["type"] == "response.output_item.done":
-            self._texts.pop(index, None)
-        elif event["type"] == "response.output_text.delta":
-            self._texts[index] = self._texts.get(index, "") + event["delta"]
-        if item:
+            return False
+        index = event.get("output_index", 0)
+        if item := event.get("item"):
             self._items[index] = item
-        if self._held or (item and item["type"] == _FUNCTION_CALL):
-            self._held.append(event)
-            return None
-        return event
+        match event["type"]:
+            case "response.output_item.added":
+                self._texts[index] = ""
+            case "response.output_item.done":
+                self._texts.pop(index, None)
+            case "response.output_text.delta" | "response.function_call_arguments.delta":
+                self._texts[index] = self._texts.get(index, "") + event["delta"]
+        return True
 
     def _cut(self, index: int) -> Data:
-        item = self._items[index]
-        text = [{"type": "output_text", "text": self._texts[index], "annotations": []}]
-        said = {"content": text} if item["type"] == "message" else {}
-        self._items[index] = {**item, **said, "status": "incomplete"}
+        item, text = self._items[index], self._texts[index]
+        written: dict[str, Data] = {
+            "message": {"content": [{"type": "output_text", "text": text, "annotations": []}]},
+            "function_call": {"arguments": text},
+        }
+        self._items[index] = {**item, **written.get(item["type"], {}), "status": "incomplete"}
         return {"type": "response.output_item.done", "output_index": index, "item": self._items[index]}
 
 
 class NativeChunks:
-    """OpenAI's chunks of one message. Its calls are held: only the result says their ids; and so is how it ended."""
+    """OpenAI's chunks of one message. How it ended is held: the bill comes with it."""
 
     def __init__(self) -> None:
         self._calls: list[Data] = []
@@ -212,20 +157,11 @@ class NativeChunks:
         """The chunks that can be sent on now."""
         return [chunk for text in events if (chunk := self._pushed(json.loads(text)))]
 
-    def last(self, calls: Sequence[tandem_pb2.ToolCall]) -> list[Data]:
-        """The deltas of the calls."""
-        marked = {number for number, call in enumerate(calls) if call.id.startswith(STAYS)}
-        for call in self._calls:
-            if call.get("id") and call.get("index", 0) in marked:
-                call["id"] = marked_id(call["id"])
-        return [{"tool_calls": [call]} for call in self._calls]
-
-    def whole(self, calls: Sequence[tandem_pb2.ToolCall]) -> Data:
+    def whole(self) -> Data:
         """The choice of a completion."""
         message: Data = {"role": "assistant", "content": None, **self._message}
         made: dict[int, Data] = {}
-        for delta in self.last(calls):
-            call = delta["tool_calls"][0]
+        for call in self._calls:
             _merge(made.setdefault(call.get("index", 0), {}), {k: v for k, v in call.items() if k != "index"})
         message |= {"tool_calls": [call for _, call in sorted(made.items())]} if made else {}
         return {**self._choice, **self.ended, "message": message}
@@ -234,7 +170,7 @@ class NativeChunks:
         return with_paid(self._usage, paid, "completion_tokens_details")
 
     def _pushed(self, chunk: Data) -> Data | None:
-        """None of a chunk of which all is held."""
+        """None of a chunk that says nothing but how the message ended, or what it cost."""
         self.is_used = True
         self._usage = chunk.pop("usage", None) or self._usage
         choices = chunk.pop("choices")
@@ -244,8 +180,8 @@ class NativeChunks:
         choice = dict(choices[0])
         delta, ended = choice.pop("delta"), choice.pop("finish_reason", None)
         self._calls += delta.get("tool_calls") or ()
-        rest = {name: value for name, value in delta.items() if name not in ("tool_calls", "role") and value}
-        _merge(self._message, rest)
+        rest = {name: value for name, value in delta.items() if name != "role" and value}
+        _merge(self._message, {name: value for name, value in rest.items() if name != "tool_calls"})
         _merge(self._choice, {name: value for name, value in choice.items() if value and name != "index"})
         if ended:
             self.ended = {name: value for name, value in choice.items() if name != "logprobs"}

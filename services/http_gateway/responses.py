@@ -83,7 +83,7 @@ class ResponsesReply:
     def whole(self, result: tandem_pb2.SolveResult, reasoning: str, native: Sequence[str] = ()) -> Data:
         self._native.push(native)
         if self._native.is_used:
-            self._native.last(result.tool_calls)
+            self._native.last()
             return self._response(result)
         if reasoning:
             self._item(_REASONING).text = reasoning
@@ -112,7 +112,7 @@ class ResponsesReply:
         name = "completed" if result.complete else "incomplete"
         begun = self._begun()
         if self._native.is_used:
-            ended = _numbered(self._native.last(result.tool_calls), self._numbers)
+            ended = _numbered(self._native.last(), self._numbers)
             return [*begun, *ended, self._event(f"response.{name}", response=self._response(result))]
         has_message = _MESSAGE in self._items or (result.tool_calls and not result.answer)
         opened = [] if has_message else self._opened(self._item(_MESSAGE))

@@ -120,5 +120,4 @@ class StageSplitter:
         self._held_from = max(0, self._held_from - count)
         if not taken and not stage:
             return []
-        native = tuple(event for token in taken for event in token.native)
-        return [Delta("".join(t.text for t in taken), tuple(t.id for t in taken), stage, native=native)]
+        return [Delta("".join(t.text for t in taken), tuple(t.id for t in taken), stage)]

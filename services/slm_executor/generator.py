@@ -4,8 +4,6 @@ may be.
 
 from __future__ import annotations
 
-import logging
-
 from services.models.engine.api import RunningModel
 from services.models.engine.batch import whole
 from services.models.engine.schema_findings import can_continue
@@ -22,15 +20,10 @@ from services.shared.process.served_profiles import Reread, ServedProfiles
 from services.shared.request_log.connection import Role
 from services.shared.request_log.ledger import Pass
 from services.shared.request_log.log import RequestLog
-from tandem.method.errors import InvalidArgument
-from tandem.method.evidence.call_scorer import FILE, CallScorer, Unscored, call_scorer
 from tandem.method.profile.profile import Profile
 from tandem.method.request.prompts import Conversation, answer_prompt, repair_prompt
 from tandem.method.request.tasks import ModelTask, PassOutcome
 from tandem.method.tokens import TokenCounts
-from tandem.paths import profile_folders
-
-logger = logging.getLogger(__name__)
 
 
 class AnswerGenerator(ModelGenerator):
@@ -49,7 +42,6 @@ class AnswerGenerator(ModelGenerator):
         generator = RoleGenerator(engine, log, Role.ANSWER, keep="token", journal=journal, model_role=role)
         super().__init__(engine, served, generator)
         self._log, self._writer, self.prefiller = log, writer_of(engine), Prefiller(engine, log, served)
-        self._scorers: dict[str, CallScorer] = {}
 
     async def _begin(self, profile: Profile, task: ModelTask) -> tuple[AttemptLog | UnloggedAttempt, RoleWork]:
         self.prefiller.abort(task.request_id)
@@ -65,32 +57,10 @@ class AnswerGenerator(ModelGenerator):
             return RoleWork(asked, WholeSplitter(), json_schema=schema, stop_strings=stops)
         asked = answer_prompt(profile, task.question, insight, task.task, schema, task.history, task.tools)
         if task.tools.may_call:
-            scorer = self._call_scorer(profile)
-            return RoleWork(
-                asked, WholeSplitter(), json_schema=schema, stop_strings=stops, may_call=True, scorer=scorer
-            )
+            return RoleWork(asked, WholeSplitter(), json_schema=schema, stop_strings=stops, may_call=True)
         continued = insight if profile.handoff == "continuation" else ""
         is_begun = bool(schema) and await can_continue(self._writer, schema, continued)
         return RoleWork(asked, WholeSplitter(), continued if is_begun or not schema else "", schema, is_begun, stops)
-
-    def _call_scorer(self, profile: Profile) -> CallScorer:
-        """Without one that can be used here the large model answers, and the log says once why."""
-        if profile.digest not in self._scorers:
-            found: CallScorer = Unscored()
-            try:
-                found = _call_scorer(profile, self.engine.info.engine)
-            except InvalidArgument as error:
-                logger.warning("no call of the small model is scored: %s", error)
-            self._scorers[profile.digest] = found
-        return self._scorers[profile.digest]
-
-
-def _call_scorer(profile: Profile, engine: str) -> CallScorer:
-    """In the profile's folder, or another of its name where only profile.toml was replaced. Raises InvalidArgument."""
-    _, _, subfolder = profile.tools.scorer.partition(":")
-    folders = [profile.folder, *(folder / profile.name for folder in profile_folders())]
-    folder = next((each for each in folders if (each / subfolder / FILE).is_file()), profile.folder)
-    return call_scorer(profile.tools, folder, profile.call_fingerprint(), engine)
 
 
 class Prefiller:

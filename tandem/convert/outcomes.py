@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import Any
 
 from tandem.convert.values import (
@@ -18,7 +17,7 @@ from tandem.convert.values import (
 )
 from tandem.method.evidence.begun_answer import Begun
 from tandem.method.evidence.checks import CheckResult
-from tandem.method.request.tasks import Certainty, CheckTask, GenerationOutcome, PassOutcome
+from tandem.method.request.tasks import CheckTask, GenerationOutcome, PassOutcome
 from tandem.method.tokens import TokenCounts
 from tandem.v1 import execution_pb2, insight_pb2, tandem_pb2
 
@@ -40,8 +39,6 @@ def finished_to_pb(outcome: GenerationOutcome, kind: type[Any]) -> Any:
         message.prompt.CopyFrom(counts_to_pb("", outcome.prompt))
     if outcome.message:
         message.message.CopyFrom(message_to_pb(outcome.message))
-    if outcome.certainty:
-        message.certainty.CopyFrom(execution_pb2.Certainty(**asdict(outcome.certainty)))
     return message
 
 
@@ -60,7 +57,6 @@ def outcome_from_pb(
         continued_from=getattr(finished, "continued", ""),
         prompt=counts_from_pb(finished.prompt) if finished.HasField("prompt") else None,
         message=message_from_pb(finished.message) if finished.HasField("message") else None,
-        certainty=_certainty_from_pb(finished.certainty) if finished.HasField("certainty") else None,
     )
 
 
@@ -73,18 +69,6 @@ def begun_to_pb(begun: Begun) -> execution_pb2.ExecuteBegun:
 
 def begun_from_pb(begun: execution_pb2.ExecuteBegun) -> Begun:
     return Begun(tuple((call.name, call.arguments) for call in begun.calls) or begun.text)
-
-
-def _certainty_from_pb(certainty: execution_pb2.Certainty) -> Certainty:
-    return Certainty(
-        certainty.mean,
-        certainty.least,
-        certainty.tokens,
-        certainty.scorer or "certainty",
-        certainty.trained,
-        certainty.scored if certainty.HasField("scored") else None,
-        certainty.doubt,
-    )
 
 
 def prefill_response_to_pb(outcome: PassOutcome) -> execution_pb2.PrefillResponse:

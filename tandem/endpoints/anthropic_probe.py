@@ -1,5 +1,5 @@
-"""What a model of Anthropic's API can do. The protocol has no log-probabilities, and reports usage at the begin and the
-end of a stream.
+"""What a model of Anthropic's API can do. The protocol scores no prompt, and reports usage at the begin and the end of
+a stream.
 """
 
 from __future__ import annotations

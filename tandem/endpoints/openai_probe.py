@@ -46,7 +46,6 @@ class Probe:
         return Capabilities.model_validate(
             {
                 "continues": self._continues(_prompt_tokens(plain)),
-                "logprobs": self._has(self._logprobs),
                 "prompt_scores": self._has(self._prompt_scores),
                 "tokenizes": self._has(self._tokenizes),
                 "json_schema": self._has(self._json_schema),
@@ -101,9 +100,6 @@ class Probe:
         except Refused:
             return True
         return not 0 <= more <= _MOST_BEGUN_TOKENS
-
-    def _logprobs(self) -> Any:
-        return self._ask(logprobs=True)["choices"][0]["logprobs"]["content"]
 
     def _json_schema(self) -> bool:
         schema = {"type": "json_schema", "json_schema": {"name": "answer", "schema": SCHEMA, "strict": True}}

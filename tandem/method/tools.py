@@ -5,7 +5,7 @@ import hashlib
 import json
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from tandem.method.errors import InvalidArgument
@@ -18,8 +18,6 @@ ToolMode = Literal["auto", "none", "required"]
 TOKENS_PER_TOOL = 32
 """What a chat template adds to a tool, at most."""
 NO_PARAMETERS = '{"type": "object", "properties": {}, "additionalProperties": false}'
-STAYS = "call_large_"
-"""What the id of a call begins with whose conversation stays with the large model."""
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,128}")
 
 
@@ -133,19 +131,6 @@ def as_lines(calls: Sequence[Call]) -> str:
 def calls_as_json(calls: Sequence[ToolCall]) -> str:
     """A list of calls, each with `name` and `arguments`."""
     return json.dumps([{"name": call.name, "arguments": call.values()} for call in calls], ensure_ascii=False)
-
-
-def marked(call: ToolCall) -> ToolCall:
-    """As one whose conversation stays with the large model: callers repeat a call's id, so that later turns know."""
-    return replace(call, id=marked_id(call.id))
-
-
-def marked_id(call_id: str) -> str:
-    return STAYS + call_id.removeprefix("call_")
-
-
-def is_marked(call: ToolCall) -> bool:
-    return call.id.startswith(STAYS)
 
 
 def _object(text: str, where: str) -> dict[str, Any]:

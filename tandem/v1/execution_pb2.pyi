@@ -264,7 +264,6 @@ class ExecuteFinished(_message.Message):
     CONTINUED_FIELD_NUMBER: _builtins.int
     PROMPT_FIELD_NUMBER: _builtins.int
     MESSAGE_FIELD_NUMBER: _builtins.int
-    CERTAINTY_FIELD_NUMBER: _builtins.int
     reason: Global___FinishReason.ValueType
     text: _builtins.str
     """The whole answer text."""
@@ -284,10 +283,6 @@ class ExecuteFinished(_message.Message):
     def message(self) -> _tandem_pb2.Message:
         """Where tools were offered: the text as the message that it is, with its calls."""
 
-    @_builtins.property
-    def certainty(self) -> Global___Certainty:
-        """Unset where the engine reports no log-probabilities, or an earlier attempt wrote a part of the text."""
-
     def __init__(
         self,
         *,
@@ -299,68 +294,16 @@ class ExecuteFinished(_message.Message):
         continued: _builtins.str = ...,
         prompt: _tandem_pb2.TokenUsage | None = ...,
         message: _tandem_pb2.Message | None = ...,
-        certainty: Global___Certainty | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_certainty", b"_certainty", "_first_token_at_unix_ms", b"_first_token_at_unix_ms", "certainty", b"certainty", "first_token_at_unix_ms", b"first_token_at_unix_ms", "message", b"message", "prompt", b"prompt"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_first_token_at_unix_ms", b"_first_token_at_unix_ms", "first_token_at_unix_ms", b"first_token_at_unix_ms", "message", b"message", "prompt", b"prompt"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_certainty", b"_certainty", "_first_token_at_unix_ms", b"_first_token_at_unix_ms", "certainty", b"certainty", "continued", b"continued", "first_token_at_unix_ms", b"first_token_at_unix_ms", "halted_at_unix_ms", b"halted_at_unix_ms", "message", b"message", "prompt", b"prompt", "reason", b"reason", "text", b"text", "tokens", b"tokens"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_first_token_at_unix_ms", b"_first_token_at_unix_ms", "continued", b"continued", "first_token_at_unix_ms", b"first_token_at_unix_ms", "halted_at_unix_ms", b"halted_at_unix_ms", "message", b"message", "prompt", b"prompt", "reason", b"reason", "text", b"text", "tokens", b"tokens"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType__certainty: _TypeAlias = _typing.Literal["certainty"]  # noqa: Y015
-    _WhichOneofArgType__certainty: _TypeAlias = _typing.Literal["_certainty", b"_certainty"]  # noqa: Y015
     _WhichOneofReturnType__first_token_at_unix_ms: _TypeAlias = _typing.Literal["first_token_at_unix_ms"]  # noqa: Y015
     _WhichOneofArgType__first_token_at_unix_ms: _TypeAlias = _typing.Literal["_first_token_at_unix_ms", b"_first_token_at_unix_ms"]  # noqa: Y015
-    @_typing.overload
-    def WhichOneof(self, oneof_group: _WhichOneofArgType__certainty) -> _WhichOneofReturnType__certainty | None: ...
-    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__first_token_at_unix_ms) -> _WhichOneofReturnType__first_token_at_unix_ms | None: ...
 
 Global___ExecuteFinished: _TypeAlias = ExecuteFinished  # noqa: Y015
-
-@_typing.final
-class Certainty(_message.Message):
-    """How sure the model was of what it wrote: log-probabilities of its tokens before any constraint, in nats."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    MEAN_FIELD_NUMBER: _builtins.int
-    LEAST_FIELD_NUMBER: _builtins.int
-    TOKENS_FIELD_NUMBER: _builtins.int
-    SCORER_FIELD_NUMBER: _builtins.int
-    TRAINED_FIELD_NUMBER: _builtins.int
-    SCORED_FIELD_NUMBER: _builtins.int
-    DOUBT_FIELD_NUMBER: _builtins.int
-    mean: _builtins.float
-    """<= 0."""
-    least: _builtins.float
-    """Of the least certain token, <= 0."""
-    tokens: _builtins.int
-    scorer: _builtins.str
-    """Name of the scorer of calls; empty: "certainty", which is not trained."""
-    trained: _builtins.bool
-    scored: _builtins.float
-    """What the trained scorer makes of it, 0 to 1; unset: it has no score for such an answer."""
-    doubt: _builtins.str
-    """Why no score is enough in this conversation; empty: one may be."""
-    def __init__(
-        self,
-        *,
-        mean: _builtins.float = ...,
-        least: _builtins.float = ...,
-        tokens: _builtins.int = ...,
-        scorer: _builtins.str = ...,
-        trained: _builtins.bool = ...,
-        scored: _builtins.float | None = ...,
-        doubt: _builtins.str = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_scored", b"_scored", "scored", b"scored"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_scored", b"_scored", "doubt", b"doubt", "least", b"least", "mean", b"mean", "scored", b"scored", "scorer", b"scorer", "tokens", b"tokens", "trained", b"trained"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType__scored: _TypeAlias = _typing.Literal["scored"]  # noqa: Y015
-    _WhichOneofArgType__scored: _TypeAlias = _typing.Literal["_scored", b"_scored"]  # noqa: Y015
-    def WhichOneof(self, oneof_group: _WhichOneofArgType__scored) -> _WhichOneofReturnType__scored | None: ...
-
-Global___Certainty: _TypeAlias = Certainty  # noqa: Y015
 
 @_typing.final
 class PrefillRequest(_message.Message):

@@ -174,7 +174,6 @@ class GenerateFinished(_message.Message):
     FIRST_TOKEN_AT_UNIX_MS_FIELD_NUMBER: _builtins.int
     PROMPT_FIELD_NUMBER: _builtins.int
     MESSAGE_FIELD_NUMBER: _builtins.int
-    CERTAINTY_FIELD_NUMBER: _builtins.int
     reason: _execution_pb2.FinishReason.ValueType
     text: _builtins.str
     """Everything that was written."""
@@ -192,8 +191,6 @@ class GenerateFinished(_message.Message):
     def message(self) -> _tandem_pb2.Message:
         """As in ExecuteFinished."""
 
-    @_builtins.property
-    def certainty(self) -> _execution_pb2.Certainty: ...
     def __init__(
         self,
         *,
@@ -204,19 +201,13 @@ class GenerateFinished(_message.Message):
         first_token_at_unix_ms: _builtins.float | None = ...,
         prompt: _tandem_pb2.TokenUsage | None = ...,
         message: _tandem_pb2.Message | None = ...,
-        certainty: _execution_pb2.Certainty | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_certainty", b"_certainty", "_first_token_at_unix_ms", b"_first_token_at_unix_ms", "certainty", b"certainty", "first_token_at_unix_ms", b"first_token_at_unix_ms", "message", b"message", "prompt", b"prompt"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_first_token_at_unix_ms", b"_first_token_at_unix_ms", "first_token_at_unix_ms", b"first_token_at_unix_ms", "message", b"message", "prompt", b"prompt"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_certainty", b"_certainty", "_first_token_at_unix_ms", b"_first_token_at_unix_ms", "certainty", b"certainty", "first_token_at_unix_ms", b"first_token_at_unix_ms", "halted_at_unix_ms", b"halted_at_unix_ms", "message", b"message", "prompt", b"prompt", "reason", b"reason", "text", b"text", "tokens", b"tokens"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_first_token_at_unix_ms", b"_first_token_at_unix_ms", "first_token_at_unix_ms", b"first_token_at_unix_ms", "halted_at_unix_ms", b"halted_at_unix_ms", "message", b"message", "prompt", b"prompt", "reason", b"reason", "text", b"text", "tokens", b"tokens"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType__certainty: _TypeAlias = _typing.Literal["certainty"]  # noqa: Y015
-    _WhichOneofArgType__certainty: _TypeAlias = _typing.Literal["_certainty", b"_certainty"]  # noqa: Y015
     _WhichOneofReturnType__first_token_at_unix_ms: _TypeAlias = _typing.Literal["first_token_at_unix_ms"]  # noqa: Y015
     _WhichOneofArgType__first_token_at_unix_ms: _TypeAlias = _typing.Literal["_first_token_at_unix_ms", b"_first_token_at_unix_ms"]  # noqa: Y015
-    @_typing.overload
-    def WhichOneof(self, oneof_group: _WhichOneofArgType__certainty) -> _WhichOneofReturnType__certainty | None: ...
-    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__first_token_at_unix_ms) -> _WhichOneofReturnType__first_token_at_unix_ms | None: ...
 
 Global___GenerateFinished: _TypeAlias = GenerateFinished  # noqa: Y015

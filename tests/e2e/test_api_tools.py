@@ -58,11 +58,6 @@ def test_an_agent_takes_two_turns_and_both_are_on_the_bill(
     assert endpoints.asked == [LARGE, LARGE]
 
 
-def test_a_small_model_that_says_nothing_of_its_certainty_is_not_asked_to_try(client: Client) -> None:
-    with pytest.raises(RequestError, match="does not say how sure it is of a call"):
-        asked(client, SUN, threshold=0.5)
-
-
 def test_a_small_model_alone_calls_through_its_api(client: Client, endpoints: Endpoints) -> None:
     endpoints.next[SMALL] = [calling()]
     result = asked(client, SUN, max_llm_tokens=0)

@@ -47,7 +47,7 @@ def test_a_model_that_dies_in_the_middle_of_a_call_leaves_one_whole_call(
 ) -> None:
     said = f"[{role}={CALL} {role}_eos={len(CALL) + 1} {role}_hold=12:{hold} llm={CALL} llm_eos={len(CALL) + 1}]"
     when = insight(12) if role == "llm" else answer(12)
-    options = {"tools": [TOOL], **({} if role == "llm" else {"threshold": 0.5})}
+    options = {"tools": [TOOL], **({} if role == "llm" else {"max_llm_tokens": 0})}
     result = Watched(local, spoken(said), when, kill_and_start(component), **options).result()
     assert [(each["name"], each["arguments"]) for each in result["tool_calls"]] == [("w", '{"at": "Rome"}')]
     assert (result["answer"], result["complete"]) == ("", True)
@@ -71,7 +71,7 @@ def test_a_worker_that_dies_in_the_middle_of_a_call_leaves_one_whole_call(local:
 @pytest.mark.parametrize("role", ["llm", "slm"])
 def test_a_client_that_leaves_in_the_middle_of_a_call_is_billed_what_was_written(local: LocalStack, role: str) -> None:
     said = f"[{role}={CALL} {role}_eos={len(CALL) + 1} {role}_hold=12]"
-    options: dict[str, Any] = {} if role == "llm" else {"threshold": 0.5}
+    options: dict[str, Any] = {} if role == "llm" else {"max_llm_tokens": 0}
     when, request_id = insight(12) if role == "llm" else answer(12), uuid4().hex
     stream = local.client.solve(spoken(said), request_id=request_id, tools=[TOOL], **options)
     assert any(when(event) for event in stream)

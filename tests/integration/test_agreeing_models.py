@@ -63,10 +63,9 @@ async def agreeing(
                 shutil.copytree(profiles_folder / "scripted-together", folder)
                 text = (folder / "profile.toml").read_text().replace('rule = "both"', f'rule = "{rule}"\n{more}')
                 text = text.replace(KINDS, kinds)
-                tools = "\n[tools]\nthreshold = 0.8\n" if "certain" in rule else ""
                 if is_dry:
                     text = text.replace(KINDS, "kinds = []") + "\n[shadow]\nsmall = 1.0\n"
-                (folder / "profile.toml").write_text(text + tools)
+                (folder / "profile.toml").write_text(text)
                 system = run_system(
                     *("scripted-together", folder.parent, redis_url, temporal_address, checker_address),
                     alias=name.lower(),
@@ -201,15 +200,6 @@ async def test_two_of_three_agree_and_the_third_is_cut(agreeing: Systems) -> Non
     assert generated(result["usage"]["third_slm"]) <= 30
     outvoted = await asked(system, OF_OTHER, ROME, "no", f"third={ROME} third_eos={len(ROME) + 1}")
     assert (called(outvoted), outvoted["answered_by"]) == ([("w", {"at": "Rome"})], "second_slm")
-
-
-async def test_a_certain_call_of_the_first_is_taken_alone(agreeing: Systems) -> None:
-    system = await agreeing("first alone if certain")
-    sure = await asked(system, PARIS, ROME, "no", "second_hold=5")
-    assert (called(sure), sure["answered_by"]) == ([("w", {"at": "Paris"})], "slm")
-    assert sure["checks"][0]["detail"] == "the first is certain"
-    unsure = await asked(system, PARIS, ROME, ROME, "slm_logprob=-1")
-    assert unsure["answered_by"] == "llm"
 
 
 async def test_overlapped_the_large_model_writes_meanwhile_and_is_stopped_where_they_agree(agreeing: Systems) -> None:

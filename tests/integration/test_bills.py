@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing, suppress
+from itertools import product
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -153,21 +154,20 @@ async def test_bills_add_up_to_what_the_engines_counted(system: System, mix: lis
 
 
 async def test_bills_of_calls_add_up_to_what_the_engines_counted(system: System) -> None:
-    """Calls that are taken, passed on, cut, and left in their middle."""
+    """Calls of either model, cut, failed, and left in their middle."""
     before, call = computed(system), '<call>w_{"at":_"Rome"}</call>'
     text = f"slm={call} slm_eos={len(call) + 1} llm={call} llm_eos={len(call) + 1}"
     scripts = [
         f"[{text}]",
-        f"[{text} slm_logprob=-2]",
         f"[slm=No. slm_eos=4 llm={call}{call} llm_eos=61]",
         f"[{text} ms=3 fail=llm]",
     ]
     tools = [{"name": "w", "parameters": {"type": "object", "properties": {"at": {"type": "string"}}}}]
-    mix = [(script, leave) for script in scripts for leave in (None, 3, 12)]
+    mix = product(scripts, (None, 3, 12), ({}, {"max_llm_tokens": 0}))
     bills = await asyncio.gather(
         *(
-            bill(system, [{"role": "user", "content": script}], leave, tools=tools, threshold=0.8)
-            for script, leave in mix
+            bill(system, [{"role": "user", "content": script}], leave, tools=tools, **by_whom)
+            for script, leave, by_whom in mix
         )
     )
     now = computed(system)

@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from tandem.client.contract import MAX_REQUEST_BYTES
-from tests.integration.test_http_tools import BOTH, MODEL, PARAMETERS, SUN, SURE
+from tests.integration.test_http_tools import BOTH, MODEL, ONE, PARAMETERS, SUN
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 TOOLS = [{"name": "w", "description": "Tells it.", "input_schema": PARAMETERS, "cache_control": {"type": "ephemeral"}}]
@@ -32,7 +32,7 @@ def user(text: str) -> list[dict[str, Any]]:
 
 
 async def test_a_conversation_of_three_turns(http: httpx.AsyncClient) -> None:
-    said = user(SURE)
+    said = user(ONE)
     for content in (BOTH, SUN):
         reply = (await ask(http, said, tools=TOOLS, system=[{"type": "text", "text": "Be brief."}])).json()
         assert (reply["type"], reply["role"], reply["stop_reason"]) == ("message", "assistant", "tool_use")
@@ -80,12 +80,12 @@ async def test_text_and_calls_are_streamed_as_blocks(http: httpx.AsyncClient) ->
 
 async def test_a_tool_may_be_required_and_a_failed_one_says_so(http: httpx.AsyncClient) -> None:
     for choice in ({"type": "any", "disable_parallel_tool_use": True}, {"type": "tool", "name": "w"}):
-        reply = (await ask(http, user(SURE), tools=TOOLS, tool_choice=choice)).json()
+        reply = (await ask(http, user(ONE), tools=TOOLS, tool_choice=choice)).json()
         assert reply["stop_reason"] == "tool_use"
     [call] = [block for block in reply["content"] if block["type"] == "tool_use"]
     failed = {"type": "tool_result", "tool_use_id": call["id"], "content": SUN, "is_error": True}
     said = [
-        *user(SURE),
+        *user(ONE),
         {"role": "assistant", "content": [call]},
         {"role": "user", "content": [failed, {"type": "text", "text": SUN}]},
     ]
@@ -133,19 +133,19 @@ async def test_stop_sequences_and_max_tokens_end_the_text(http: httpx.AsyncClien
 async def test_what_cannot_be_honoured_is_refused_in_its_shape(
     http: httpx.AsyncClient, more: dict[str, Any], status: int, kind: str, named: str
 ) -> None:
-    reply = await ask(http, **{"messages": user(SURE), **more})
+    reply = await ask(http, **{"messages": user(ONE), **more})
     error = reply.json()
     assert (reply.status_code, error["type"], error["error"]["type"]) == (status, "error", kind)
     assert named in error["error"]["message"]
 
 
 THOUGHT = [
-    {"role": "user", "content": [{"type": "text", "text": SURE, "cache_control": {"type": "ephemeral", "ttl": "1h"}}]},
+    {"role": "user", "content": [{"type": "text", "text": ONE, "cache_control": {"type": "ephemeral", "ttl": "1h"}}]},
     {
         "role": "assistant",
         "content": [{"type": "thinking", "thinking": "Hm.", "signature": "s"}, {"type": "text", "text": "Yes."}],
     },
-    {"role": "user", "content": SURE},
+    {"role": "user", "content": ONE},
     {"role": "system", "content": "Be brief."},
 ]
 
@@ -219,7 +219,7 @@ async def test_what_is_refused_before_it_is_read_has_its_shape_too(http: httpx.A
 
 
 async def test_a_thread_is_refused_so_that_clients_go_on_without_one(http: httpx.AsyncClient) -> None:
-    error = (await ask(http, user(SURE), thread={"type": "create"})).json()["error"]
+    error = (await ask(http, user(ONE), thread={"type": "create"})).json()["error"]
     assert error["details"] == {"error_code": "thread_unsupported_request", "unsupported": ["thread"]}
 
 

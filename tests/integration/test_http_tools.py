@@ -16,7 +16,7 @@ from tests.conftest import Hold
 from tests.integration.test_tools import PARIS, ROME
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
-MODEL = "scripted@0.9"
+MODEL = "scripted"
 PARAMETERS = {
     "type": "object",
     "properties": {"at": {"type": "string"}},
@@ -26,7 +26,7 @@ PARAMETERS = {
 FUNCTION = {"name": "w", "description": "Tells it.", "parameters": PARAMETERS, "strict": True}
 TOOLS: list[Any] = [{"type": "function", "function": FUNCTION}]
 RESPONSES_TOOLS: list[Any] = [{"type": "function", **FUNCTION}]
-SURE = f"[slm={PARIS} slm_eos={len(PARIS) + 1}]"
+ONE = f"[slm={PARIS} slm_eos={len(PARIS) + 1} llm={PARIS} llm_eos={len(PARIS) + 1}]"
 BOTH = f"[slm=Hm. slm_eos=4 llm=Hm.{PARIS}{ROME} llm_eos={len(PARIS + ROME) + 4}]"
 SUN = "[slm=Sun. slm_eos=5 llm=Sun. llm_eos=5]"
 
@@ -38,7 +38,7 @@ async def client(http: httpx.AsyncClient) -> AsyncIterator[openai.AsyncOpenAI]:
 
 
 async def test_a_conversation_of_three_turns_with_openais_client(client: openai.AsyncOpenAI) -> None:
-    said: list[Any] = [{"role": "user", "content": SURE}]
+    said: list[Any] = [{"role": "user", "content": ONE}]
     for content in (BOTH, SUN):
         reply = await client.chat.completions.create(model=MODEL, messages=said, tools=TOOLS)
         [choice] = reply.choices
@@ -120,7 +120,7 @@ async def test_anthropics_message_has_its_text_while_the_call_is_written(http: h
 
 
 async def test_a_call_that_was_cut_is_said_to_be_cut(http: httpx.AsyncClient) -> None:
-    body = {"model": "scripted@1", "messages": [{"role": "user", "content": BOTH}], "tools": TOOLS, "max_tokens": 6}
+    body = {"model": MODEL, "messages": [{"role": "user", "content": BOTH}], "tools": TOOLS, "max_tokens": 6}
     reply = (await http.post("/v1/chat/completions", json=body)).json()
     [choice] = reply["choices"]
     assert choice["finish_reason"] == "length"
@@ -128,23 +128,26 @@ async def test_a_call_that_was_cut_is_said_to_be_cut(http: httpx.AsyncClient) ->
     assert any("the answer was cut" in note for note in reply["tandem"]["notes"])
 
 
-async def test_a_tool_may_be_required_by_its_name_and_calls_be_serial(client: openai.AsyncOpenAI) -> None:
+@pytest.mark.parametrize(("model", "by"), [(MODEL, "llm"), (f"{MODEL}/slm", "slm")])
+async def test_a_tool_may_be_required_by_its_name_and_calls_be_serial(
+    client: openai.AsyncOpenAI, model: str, by: str
+) -> None:
     named: Any = {"type": "function", "function": {"name": "w"}}
     allowed: Any = {"type": "allowed_tools", "allowed_tools": {"mode": "auto", "tools": [named]}}
     for choice in (named, allowed, "required"):
         reply = await client.chat.completions.create(
-            model=MODEL,
-            messages=[{"role": "user", "content": SURE}],
+            model=model,
+            messages=[{"role": "user", "content": ONE}],
             tools=TOOLS,
             tool_choice=choice,
             parallel_tool_calls=False,
         )
         assert reply.choices[0].message.tool_calls
-        assert reply.tandem["stop"]["reason"] == "sufficient"  # type: ignore[attr-defined]
+        assert reply.tandem["answered_by"] == by  # type: ignore[attr-defined]
 
 
 async def test_responses_of_three_turns_with_openais_client(client: openai.AsyncOpenAI) -> None:
-    said: list[Any] = [{"role": "user", "content": SURE}]
+    said: list[Any] = [{"role": "user", "content": ONE}]
     for output in (BOTH, SUN):
         reply = await client.responses.create(model=MODEL, input=said, tools=RESPONSES_TOOLS)
         calls = [item for item in reply.output if item.type == "function_call"]

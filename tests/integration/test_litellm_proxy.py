@@ -60,7 +60,6 @@ def engine_of(proxy: str, found: Found, model: str = "tiny") -> OpenAIWriter:
 
 async def test_the_proxy_is_found_to_do_what_it_passes_on(found: Found) -> None:
     assert found.can.json_schema
-    assert found.can.logprobs
     assert found.can.usage != "none"
 
 

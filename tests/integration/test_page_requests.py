@@ -63,7 +63,7 @@ async def test_a_list_has_the_beginning_of_each_question_on_one_line(system: Sys
 async def test_a_list_tells_a_tools_result_from_a_question(system: System) -> None:
     tenant = uuid4().hex[:12]
     said: list[dict[str, Any]] = script()
-    first = await system.client.ask(said, tools=[WEATHER], threshold=0.9, tenant=tenant)
+    first = await system.client.ask(said, tools=[WEATHER], tenant=tenant)
     calls = calls_as_data(first.tool_calls)
     said += [
         {"role": "assistant", "content": "", "tool_calls": calls},

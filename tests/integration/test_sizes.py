@@ -6,7 +6,7 @@ import httpx
 import pytest
 
 from tests.integration.conftest import System
-from tests.integration.test_http_tools import MODEL, SURE, TOOLS
+from tests.integration.test_http_tools import MODEL, ONE, TOOLS
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 MOST = 32_000
@@ -24,7 +24,7 @@ def roomy(system: System, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def chat(tokens: int) -> dict[str, object]:
     """A first message of so many tokens, its tools not counted."""
-    return {"model": MODEL, "messages": [{"role": "user", "content": SURE.ljust(tokens)}], "tools": TOOLS}
+    return {"model": MODEL, "messages": [{"role": "user", "content": ONE.ljust(tokens)}], "tools": TOOLS}
 
 
 async def test_an_agents_first_message_may_be_as_long_as_the_conversation(http: httpx.AsyncClient) -> None:

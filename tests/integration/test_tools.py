@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from services.models.engine.api import GenerationRequest
-from tandem import Completed, RequestError, Scored, to_dict
+from tandem import Completed, RequestError, to_dict
 from tandem.client.live_text import LiveText
 from tandem.client.tools import calls_as_data
 from tandem.method.request.events import AnswerText
@@ -32,36 +32,12 @@ def called(result: dict[str, Any]) -> list[tuple[str, Any]]:
     return [(call["name"], json.loads(call["arguments"])) for call in result["tool_calls"]]
 
 
-async def test_a_call_that_the_small_model_is_sure_of_is_the_answer(system: System) -> None:
-    result = await ask(system, script(), tools=[WEATHER], threshold=0.9)
-    assert called(result) == [("w", {"at": "Paris"})]
-    assert (result["answer"], result["answered_by"], result["complete"]) == ("", "slm", True)
-    assert (result["stop"]["reason"], result["stop"]["stage"]) == ("sufficient", 0)
-    assert result["stop"]["score"] == pytest.approx(0.905, abs=0.001)
-    [stage] = result["stages"]
-    assert (stage["scorer"], stage["trained"]) == ("certainty", False)
-    assert (result["usage"]["llm"]["output_tokens"], result["usage"]["scorer"]["input_tokens"]) == (0, 0)
-    assert result["usage"]["slm"]["output_tokens"] == len(PARIS) + 1
-
-
-async def test_a_call_that_it_is_not_sure_of_is_the_large_models_and_both_are_paid(system: System) -> None:
-    result = await ask(system, script(more="slm_logprob=-0.5"), tools=[WEATHER], threshold=0.9)
-    assert called(result) == [("w", {"at": "Rome"})]
-    assert (result["answered_by"], result["stop"]["reason"]) == ("llm", "llm_finished")
-    assert result["usage"]["slm"]["output_tokens"] == len(PARIS) + 1
-    assert result["usage"]["llm"]["output_tokens"] == len(ROME) + 1
-    assert result["stages"][0]["score"] == pytest.approx(0.607, abs=0.001)
-
-
-async def test_without_a_threshold_the_small_model_is_not_asked(system: System) -> None:
+async def test_the_large_model_writes_the_call_and_the_small_one_is_not_asked(system: System) -> None:
     result = await ask(system, script(), tools=[WEATHER])
     assert (called(result), result["answered_by"]) == ([("w", {"at": "Rome"})], "llm")
-    assert result["usage"]["slm"]["output_tokens"] == 0
-
-
-async def test_a_text_of_the_small_model_is_never_taken_for_a_call(system: System) -> None:
-    result = await ask(system, script(slm="Sunny.", more="slm_logprob=0"), tools=[WEATHER], threshold=0.5)
-    assert (called(result), result["answered_by"]) == ([("w", {"at": "Rome"})], "llm")
+    assert (result["answer"], result["complete"], result["stop"]["reason"]) == ("", True, "llm_finished")
+    assert (result["usage"]["slm"]["output_tokens"], result["stages"]) == (0, [])
+    assert result["usage"]["llm"]["output_tokens"] == len(ROME) + 1
 
 
 async def test_text_and_several_calls_come_in_one_answer(system: System) -> None:
@@ -72,13 +48,13 @@ async def test_text_and_several_calls_come_in_one_answer(system: System) -> None
 
 
 async def test_where_the_large_model_may_not_write_the_small_models_call_is_used(system: System) -> None:
-    result = await ask(system, script(more="slm_logprob=-3"), tools=[WEATHER], threshold=0.9, max_llm_tokens=0)
+    result = await ask(system, script(), tools=[WEATHER], max_llm_tokens=0)
     assert (called(result), result["answered_by"]) == ([("w", {"at": "Paris"})], "slm")
     assert result["usage"]["slm"]["output_tokens"] == len(PARIS) + 1
 
 
-async def test_a_large_model_that_fails_leaves_the_small_models_call(system: System) -> None:
-    result = await ask(system, script(more="slm_logprob=-3 fail=llm"), tools=[WEATHER], threshold=0.9)
+async def test_a_large_model_that_fails_leaves_the_call_to_the_small_one(system: System) -> None:
+    result = await ask(system, script(more="fail=llm"), tools=[WEATHER])
     assert (called(result), result["answered_by"]) == ([("w", {"at": "Paris"})], "slm")
     assert result["stop"]["reason"] == "llm_unavailable"
 
@@ -101,7 +77,7 @@ async def test_a_conversation_of_three_turns_goes_on_from_calls_and_results(
     monkeypatch.setattr(system.slm, "generate", recorded)
     said = script()
     for content in (f"[slm={ROME} slm_eos={len(ROME) + 1}]", "[llm=Sun. llm_eos=5]"):
-        result = await system.client.ask(said, tools=[WEATHER], threshold=0.9)
+        result = await system.client.ask(said, tools=[WEATHER], max_llm_tokens=0)
         [call] = calls_as_data(result.tool_calls)
         said += [
             {"role": "assistant", "content": result.answer, "tool_calls": [call]},
@@ -112,10 +88,8 @@ async def test_a_conversation_of_three_turns_goes_on_from_calls_and_results(
     assert read[1].startswith(read[0].removesuffix("\nassistant: ") + "assistant: " + PARIS.replace("_", " "))
 
 
-async def test_readers_hear_why_a_call_was_taken_and_get_calls_with_the_result(system: System) -> None:
-    events = [event async for event in system.client.solve(script(), tools=[WEATHER], threshold=0.9)]
-    [scored] = [event for event in events if isinstance(event, Scored)]
-    assert (scored.stage, scored.threshold, scored.sufficient, scored.scorer) == (0, 0.9, True, "certainty")
+async def test_readers_get_calls_with_the_result(system: System) -> None:
+    events = [event async for event in system.client.solve(script(), tools=[WEATHER])]
     assert isinstance(events[-1], Completed)
     stored = await system.client.get(events[-1].result.request_id)
     assert stored.result.tool_calls == events[-1].result.tool_calls
@@ -147,6 +121,7 @@ async def test_tools_that_may_not_be_called_are_read_and_the_answer_is_a_text(sy
         ({"tools": [WEATHER], "task": "answer"}, "task"),
         ({"tools": [WEATHER], "json_schema": '{"multipleOf": 9999991}'}, "json_schema"),
         ({"tools": [WEATHER], "checks": ["regex:a"]}, "checks"),
+        ({"tools": [WEATHER], "threshold": 0.9}, "stop.thresholds"),
         ({"tools": [{"name": "f", "parameters": {"properties": {"n": {"multipleOf": 9999991}}}}]}, "tools"),
         ({"tools": [{"name": "f", "parameters": {"not": {}}, "strict": True}]}, "tools"),
     ],

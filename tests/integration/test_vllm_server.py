@@ -24,7 +24,6 @@ from tests.vllm_server import needs_vllm, vllm_server
 pytestmark = [needs_vllm, pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(900)]
 FOUND = Capabilities(
     continues="flag",
-    logprobs=True,
     prompt_scores=True,
     tokenizes=True,
     json_schema=True,

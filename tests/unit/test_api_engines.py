@@ -439,7 +439,7 @@ async def test_a_lost_attempts_text_stands_behind_the_callers_own_conversation(k
 
 
 async def test_ids_of_calls_that_are_ours_become_ones_that_every_api_takes_and_others_stay() -> None:
-    ids = ["call_0123456789abcdef01234567", "call_AbC", "call_large_AbC"]
+    ids = ["call_0123456789abcdef01234567", "call_AbC"]
     calls = [{"id": each, "type": "function", "function": {"name": "f", "arguments": "{}"}} for each in ids]
     results = [{"role": "tool", "tool_call_id": each, "content": "x"} for each in ids]
     said = [{"role": "user", "content": "Go"}, {"role": "assistant", "content": None, "tool_calls": calls}, *results]
@@ -447,7 +447,7 @@ async def test_ids_of_calls_that_are_ours_become_ones_that_every_api_takes_and_o
     made = [call["id"] for call in sent["messages"][1]["tool_calls"]]
     assert made == [turn["tool_call_id"] for turn in sent["messages"][2:]]
     assert made[1] == "call_AbC"
-    assert [len(each) for each in made] == [9, 8, 9]
+    assert [len(each) for each in made] == [9, 8]
 
 
 EFFORTS: dict[type[ApiWriter], dict[str, str | None]] = {
@@ -487,19 +487,10 @@ async def test_a_model_that_refuses_an_effort_is_asked_without_it_and_not_told_i
     assert [told(kind, body) for _, body in api.asked] == ["high", None, None, "low"]
 
 
-def test_what_a_second_attempt_of_anthropics_api_adds_is_a_block_of_its_own_and_a_cut_call_is_none() -> None:
-    """As services.http_gateway.native_reply puts events of both together."""
-
-    def native(events: Events) -> list[str]:
-        return [json.dumps(event) for kind, event in events if kind.startswith(("content_block", "message_delta"))]
-
-    first, second = (native(anthropic_events([text], 7, 2)) for text in ("It is", " 42."))
-    cut = native(anthropic_call(1, "clock", ["{"]))[:-1]
+def test_a_block_of_anthropics_that_a_limit_cut_is_ended_and_a_cut_call_is_no_block_of_a_whole_reply() -> None:
+    said = [event for _, event in anthropic_events(["It is"], 7, 2, blocks=anthropic_call(1, "clock", ["{"]))]
     blocks = NativeBlocks()
-    sent = blocks.push([*first[:-2], *cut, *second[:-1]])
-    sent += blocks.last([])
-    assert [(event["type"].removeprefix("content_block_"), event["index"]) for event in sent] == [
-        *(("start", 0), ("delta", 0), ("stop", 0)),
-        *(("start", 2), ("delta", 2), ("stop", 2)),
-    ]
-    assert [block["text"] for block in blocks_of(sent)] == ["It is", " 42."]
+    sent = blocks.push(json.dumps(event) for event in said[:-3])
+    assert sent == said[1:-3]
+    assert blocks.last() == said[-3:-2]
+    assert blocks_of([*sent, *blocks.last()]) == [{"type": "text", "text": "It is"}]

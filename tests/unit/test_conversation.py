@@ -14,9 +14,7 @@ from services.models.engine.tokenizer import ChatTokenizer
 from tandem.method.answer import final_answer
 from tandem.method.conversation import Message, split_conversation
 from tandem.method.errors import InvalidArgument
-from tandem.method.evidence.call_scorer import Tools
 from tandem.method.evidence.checks import Repair
-from tandem.method.profile.endpoint import Api
 from tandem.method.profile.profile import Profile, load_profile
 from tandem.method.request.plan import make_plan
 from tandem.method.request.prompt_data import PromptData
@@ -156,13 +154,7 @@ def test_a_chat_is_neither_scored_nor_tried_unless_the_profile_says_so() -> None
     assert (bool(asked.trial.stages), asked.stages[0].threshold) == (True, 0.8)
 
 
-def test_a_small_model_behind_an_api_is_not_asked_first_where_tools_may_be_called() -> None:
-    kept, sure = profile(), Tools(threshold=0.8, text_threshold=0.7)
-    apart = kept.slm.model_copy(update={"api": Api(url="http://localhost/v1")})
-    off = kept.stop.model_copy(update={"scorer": "off"})
-    plans = [
-        make_plan(kept.model_copy(update={"tools": sure, "stop": off, **model}), "chat", may_call=True)
-        for model in ({}, {"small": (apart,)})
-    ]
-    found = [(plan.stage_zero_threshold, plan.text_threshold, plan.is_scored) for plan in plans]
-    assert found == [(0.8, 0.7, True), (1.0, 1.0, False)]
+def test_where_tools_may_be_called_nothing_is_scored_or_tried_and_the_large_model_answers() -> None:
+    kept = profile("scripted-checked")
+    plan = make_plan(kept, "chat", may_call=True)
+    assert (plan.is_scored, plan.stages, plan.trial.stages, plan.is_llm_alone) == (False, [], [], True)

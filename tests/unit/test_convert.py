@@ -34,7 +34,7 @@ from tandem.method.request.result import (
     StopReason,
     Timings,
 )
-from tandem.method.request.tasks import Certainty, CheckTask, GenerationOutcome, ModelTask, PassOutcome
+from tandem.method.request.tasks import CheckTask, GenerationOutcome, ModelTask, PassOutcome
 from tandem.method.roles import BILL_ROLES
 from tandem.method.tokens import Sampling, TokenCounts
 from tandem.method.tools import Tool, ToolCall, ToolUse
@@ -152,7 +152,6 @@ def test_every_field_of_a_result_has_a_place_in_the_contract() -> None:
         (Sampling, tandem_pb2.Sampling),
         (Tool, tandem_pb2.Tool),
         (ToolCall, tandem_pb2.ToolCall),
-        (Certainty, execution_pb2.Certainty),
         (Budget, tandem_pb2.Budget),
         (StopOverrides, tandem_pb2.StopOverrides),
     ],
@@ -269,7 +268,7 @@ def test_a_task_survives_each_request_that_carries_it() -> None:
 
 
 def test_an_outcome_survives_both_final_messages() -> None:
-    called = {"message": SAID("assistant", "", (CALL,)), "certainty": Certainty(-0.5, -2.0, 3)}
+    called = {"message": SAID("assistant", "", (CALL,))}
     insight = GenerationOutcome("aborted", "text", COUNTS, 2.0, 1.0, 3, prompt=TokenCounts(0, 2), **called)
     finished = outcomes.finished_to_pb(insight, insight_pb2.GenerateFinished)
     assert finished.tokens == COUNTS.completion + COUNTS.overrun

@@ -49,7 +49,7 @@ def row(dry: Profile, number: int, came: str, kind: str = "tools", **more: Any) 
 
 
 def policy_of(profile: Profile) -> str:
-    return policy_digest(profile.digest, ["slm", "second_slm"], 2, 1.0, (True, False))
+    return policy_digest(profile.digest, ["slm", "second_slm"], 2, (True, False))
 
 
 @pytest.fixture

@@ -19,14 +19,14 @@ from tests.recorded_api import Answer, recorded_api
 
 NOTHING = Capabilities(usage="none", takes_temperature=False)
 BASES = {"all": EVERYTHING, "nothing": NOTHING}
-OF_ANTHROPIC: dict[str, Any] = {"logprobs": False, "prompt_scores": False, "usage": "at_end"}  # what it is known for
+OF_ANTHROPIC: dict[str, Any] = {"prompt_scores": False, "usage": "at_end"}  # what it is known for
 OF_OPENAIS_PROTOCOL: list[dict[str, Any]] = [
     *({"continues": way} for way in ("no", "last_message", "flag", "prefix", "prefix_echoed")),
     *({"usage": way} for way in ("none", "at_end", "continuous", "timings")),
     *({"limit_name": name} for name in ("max_tokens", "max_completion_tokens")),
     *(
         {name: has}
-        for name in ("logprobs", "prompt_scores", "tokenizes", "json_schema", "tools", "takes_temperature")
+        for name in ("prompt_scores", "tokenizes", "json_schema", "tools", "takes_temperature")
         for has in (True, False)
     ),
 ]
@@ -116,14 +116,14 @@ def test_up_says_what_is_lost_with_a_profile_that_is_there_already(tmp_path: Pat
 @pytest.mark.parametrize("command", ["up", "profile new"])
 def test_what_both_endpoints_lose_is_said_once(tmp_path: Path, command: str) -> None:
     name = ["--profile" if command == "up" else "--name", "mine"]
-    able = EVERYTHING.model_copy(update={"logprobs": False})
+    able = EVERYTHING.model_copy(update={"prompt_scores": False})
     with recorded_api(openai_server(able)) as large, recorded_api(openai_server(NOTHING)) as small:
         models = ["--large", f"{large.url}/v1#{MODEL}", "--small", f"{small.url}/v1#{MODEL}", *name]
         done = tandem(*command.split(), *models, TANDEM_PROFILES_PATH=str(tmp_path), TANDEM_STATE="/dev/null/nowhere")
     lines = [line.strip() for line in done.stdout.splitlines()]
     assert [lines.count(loss) for loss in NOTHING.losses()] == [1] * len(NOTHING.losses()), done.stdout
     both = lines.index("lost with the large and the small model:")
-    assert lines[both + 1].startswith("it gives no log-probabilities")
+    assert lines[both + 1].startswith("it scores no prompt")
 
 
 def test_a_server_that_loads_its_model_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -36,9 +36,7 @@ from tandem.openai.chat_request import ChatCompletionRequest
 from tandem.openai.parameters import RefusedParameter
 from tandem.v1 import tandem_pb2
 
-ALL = Capabilities(
-    continues="flag", logprobs=True, prompt_scores=True, json_schema=True, tools=True, usage="continuous"
-)
+ALL = Capabilities(continues="flag", prompt_scores=True, json_schema=True, tools=True, usage="continuous")
 
 
 @pytest.mark.parametrize(
@@ -103,11 +101,11 @@ def test_a_key_is_named_and_never_given(tmp_path: Path, monkeypatch: pytest.Monk
 
 
 def test_hand_off_scorers_and_exactness_follow_from_what_an_endpoint_can() -> None:
-    assert (ALL.handoff, ALL.scorers, ALL.cut_bill) == ("continuation", ("prompt", "certainty", "words"), "exact")
+    assert (ALL.handoff, ALL.scorers, ALL.cut_bill) == ("continuation", ("prompt", "words"), "exact")
     assert ALL.losses() == []
     least = Capabilities(usage="none", takes_temperature=False)
     assert (least.handoff, least.scorers, least.cut_bill) == ("brief", ("words",), "estimated")
-    assert len(least.losses()) == 7  # a bill that is always estimated is, too, where a stream is cut
+    assert len(least.losses()) == 6  # a bill that is always estimated is, too, where a stream is cut
 
 
 def test_a_written_profile_is_read_as_two_endpoints_without_a_scorer(tmp_path: Path) -> None:

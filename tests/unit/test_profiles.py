@@ -78,6 +78,33 @@ def test_a_profile_of_0_2_0_that_has_measured_figures_is_loaded_as_one_without_t
     assert load_profile("mine", (tmp_path,)) == without
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        ("", "[tools]\nthreshold = 0.8\n", "tools is removed: delete the table; .* in \\[agreement\\]"),
+        (
+            "",
+            '[agreement]\nrule = "first alone if certain"\n',
+            "agreement.rule: Input should be 'both' or 'two of three'",
+        ),
+        (
+            "[llm]",
+            '[llm.api]\nurl = "http://h/v1"\ncan = {logprobs = true}\n[llm]',
+            "logprobs is removed: delete the line",
+        ),
+    ],
+)
+def test_a_key_of_0_2_0_that_is_removed_is_refused_with_what_to_write(
+    tmp_path: Path, old: str, new: str, says: str
+) -> None:
+    text = (SHIPPED / "deepseek-r1-32b-7b" / "profile.toml").read_text()
+    file = tmp_path / "mine" / "profile.toml"
+    file.parent.mkdir()
+    file.write_text(text.replace(old, new, 1) if old else f"{text}\n{new}")
+    with pytest.raises(InvalidArgument, match=says):
+        load_profile("mine", (tmp_path,))
+
+
 def test_an_unknown_profile_names_the_known_ones() -> None:
     with pytest.raises(NotFound, match=r"qwen2\.5-coder-1\.5b-0\.5b"):
         load_profile("nobody", (SHIPPED,))

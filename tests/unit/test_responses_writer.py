@@ -74,8 +74,7 @@ async def test_of_codexs_own_body_only_model_stream_and_cap_change_and_the_items
     with recorded_api(answers(Answer(events=TOLD))) as api:
         engine = started(ResponsesWriter, api, ABLE)
         native: list[str] = []
-        async for item in engine.write(replace(request(), native=body)):
-            native += item.native
+        await whole(engine, replace(request(), native=body, on_event=native.append))
         engine.stop()
     assert api.asked[0][1] == {**CODEX, "model": "m", "max_output_tokens": 64}
     events = [json.loads(event) for event in native]
@@ -117,19 +116,14 @@ async def test_a_stream_that_fails_or_is_cut_is_no_answer(
         assert raised.value.prompt_tokens == 7  # type: ignore[attr-defined]
 
 
-def test_what_a_second_attempt_adds_is_an_item_of_its_own_and_a_cut_call_is_none() -> None:
-    """As services.http_gateway.native_reply puts events of both together."""
-    first, second = (
-        [json.dumps(event) for _, event in responses_events([responses_text(text)], {})[1:-1]]
-        for text in ("It is", " 42.")
-    )
-    called = [json.dumps(event) for _, event in responses_events([responses_call(9, "clock", "{}")], {})[1:3]]
-    called = [text.replace('"output_index": 0', '"output_index": 1') for text in called]
+@pytest.mark.parametrize("item", [responses_text("It is"), responses_call(0, "clock", '{"at": 1}')])
+def test_an_item_that_a_limit_cut_is_incomplete(item: dict[str, Any]) -> None:
+    """After the first of two pieces."""
+    events = [json.dumps(event) for _, event in responses_events([item], {})]
     items = NativeItems()
-    sent = items.push([*first[:-1], *second, *called])
-    sent += items.last([])
-    assert [event["output_index"] for event in sent] == [0, 0, 0, 1, 1, 1, 1, 2, 2, 0]
-    assert [(item["status"], item["content"][0]["text"]) for item in items.output] == [
-        ("incomplete", "It is"),
-        ("completed", " 42."),
-    ]
+    assert len(items.push(events[:3])) == 2
+    [ended] = items.last()
+    assert [ended["item"]] == items.output
+    cut = ended["item"]["arguments"] if item["type"] == "function_call" else ended["item"]["content"][0]["text"]
+    assert (ended["type"], ended["item"]["status"]) == ("response.output_item.done", "incomplete")
+    assert cut == ('{"at"' if item["type"] == "function_call" else "It ")

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tandem.method.conversation import Message, kind_of
-from tandem.method.evidence.call_evidence import doubt
+from tandem.method.evidence.doubt import doubt
 from tandem.method.evidence.same_answer import NO_CALL, AnswerKind, answer_kind, judged_loss, normal_form, same
 from tandem.method.tools import Call, Tool, ToolCall
 

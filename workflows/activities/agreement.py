@@ -16,8 +16,8 @@ from services.shared.request_log.log import RequestLog
 from tandem.method.answer import final_answer
 from tandem.method.errors import TandemError
 from tandem.method.evidence.begun_answer import Begun, agreed, needless
-from tandem.method.evidence.call_evidence import doubt
 from tandem.method.evidence.checks import AGREEMENT, CheckResult, Verdict
+from tandem.method.evidence.doubt import doubt
 from tandem.method.evidence.same_answer import AnswerKind, answer_kind
 from tandem.method.request.events import Checked
 from tandem.method.request.tasks import AgreementOutcome, AgreementTask, Asked, GenerationOutcome, ModelTask
@@ -61,7 +61,6 @@ class _Race:
         self._begun: list[Begun | None] = [Begun()] * len(task.tasks)
         self._running: list[asyncio.Task[Asked]] = []
         self._aborting: dict[int, asyncio.Task[None]] = {}
-        self._is_certain = False
 
     async def run(self) -> list[Asked]:
         usage = AttemptUsage.of_attempt(*(task.used_before for task in self._task.tasks))
@@ -90,9 +89,6 @@ class _Race:
             self._see(number, None)
             counts = next((each for each in error.details if isinstance(each, TokenCounts)), TokenCounts())
             return Asked(task.role, failure=error.message, reported=counts)
-        alone_from, certainty = self._task.alone_from, outcome.certainty
-        is_sure = number == 0 and alone_from < 1 and certainty is not None and (certainty.score or 0.0) >= alone_from
-        self._is_certain = self._is_certain or (is_sure and outcome.reason == "eos" and bool(calls_of(outcome)))
         self._see(
             number, Begun(answer_of(self._kind, outcome, self._task), is_over=True) if outcome.reason == "eos" else None
         )
@@ -101,8 +97,7 @@ class _Race:
     def _see(self, number: int, begun: Begun | None) -> None:
         """Stop whoever is not needed any more."""
         self._begun[number] = begun
-        writing = [at for at, each in enumerate(self._begun) if each and not each.is_over]
-        for at in writing if self._is_certain else needless(self._kind, self._begun, self._task.wanted):
+        for at in needless(self._kind, self._begun, self._task.wanted):
             if at not in self._aborting:
                 self._aborting[at] = asyncio.create_task(self._abort(at))
 
@@ -113,13 +108,13 @@ class _Race:
 
     def verdict(self, asked: Sequence[Asked]) -> tuple[int | None, CheckResult]:
         """Which answer is taken, and why."""
-        taken = 0 if self._is_certain else agreed(self._kind, self._begun, self._task.wanted)
+        taken = agreed(self._kind, self._begun, self._task.wanted)
         names = " and ".join(f"the {title(each.role)} model" for each in asked)
         found, detail = Verdict.FAIL, f"{names} differ"
         if any(each.outcome is None or each.outcome.late_after or each.outcome.reason == "length" for each in asked):
             found, detail = Verdict.UNKNOWN, f"fewer than {self._task.wanted} of {names} have answered"
         if taken is not None:
-            found, detail = Verdict.PASS, "the first is certain" if self._is_certain else f"{names} agree"
+            found, detail = Verdict.PASS, f"{names} agree"
             if why := self._doubt(asked[taken].outcome):
                 taken, found, detail = None, Verdict.FAIL, why
         role = asked[taken or 0].role

@@ -1,11 +1,8 @@
-// Calls of tools: what an answer calls, the results that the user gives, and why the small model's call was taken or passed on.
+// Calls of tools: what an answer calls, and the results that the user gives.
 import { Code } from "./code.js";
-import { score } from "./format.js";
 import { html } from "./html.js";
 
 const SHORT = 60; // characters of arguments that stand on one line
-/** They judge what the small model writes where tools may be called, before the large one is asked. */
-const MEASURES = { certainty: "certainty", calls: "chance to be right" };
 
 /** A call as a program writes it. */
 export function written({ name, arguments: given }) {
@@ -47,26 +44,5 @@ export function GiveResults({ calls, given, edit, submit }) {
     </form>`;
 }
 
-/** Whether a stage is the small model's try where tools may be called. */
-export const isTry = ({ stage, scorer }) => stage === 0 && scorer in MEASURES;
-const tryOf = ({ stages }) => stages.find(isTry);
-
 /** Whether a request was about calls. */
-export const isOfTools = (result) => result.tool_calls.length > 0 || (result.answered_calls ?? []).length > 0 || tryOf(result) !== undefined;
-
-/** Why the small model's try was taken or passed on, in a sentence; empty where a note says it, or there were no tools. */
-export function verdict(result) {
-  const tried = tryOf(result);
-  if (!tried) {
-    const isLarges = result.tool_calls.length > 0 && result.answered_by === "llm" && !result.usage.slm.output_tokens;
-    return isLarges && !result.notes.length ? "The small model was not asked: no threshold says when its call is taken" : "";
-  }
-  const figures = `its ${MEASURES[tried.scorer]}, ${score(tried.score)}, ${tried.sufficient ?? tried.score >= tried.threshold ? "reaches" : "is below"} the threshold, ${score(tried.threshold)}`;
-  if (result.answered_by === "slm") return `The small model's ${result.tool_calls.length ? "call" : "answer"} was ${isTaken(result) ? "taken" : "used"}: ${figures}`;
-  if (result.checks.some((check) => check.role === "slm" && check.verdict === "fail")) return "The small model's call was passed on: it failed a check";
-  if (tried.threshold === 1 && !result.notes.length) return `The small model called nothing, and its ${MEASURES[tried.scorer]} cannot tell whether that is right`;
-  if (tried.score === null || tried.threshold === 1) return "";
-  return `The small model's answer was passed on: ${figures}`;
-}
-
-const isTaken = ({ stop }) => stop.reason === "sufficient";
+export const isOfTools = (result) => result.tool_calls.length > 0 || (result.answered_calls ?? []).length > 0;

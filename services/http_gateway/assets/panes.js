@@ -1,5 +1,5 @@
 // What the models write: the answer, with who wrote each part of it, and beside it the insight.
-import { Calls, verdict } from "./calls.js";
+import { Calls } from "./calls.js";
 import { Code } from "./code.js";
 import { count, duration, reason, score } from "./format.js";
 import { html } from "./html.js";
@@ -82,14 +82,11 @@ function Ending({ state }) {
   if (!why) return null;
   const decisive = stages.find((stage) => stage.stage === (result?.stop.stage ?? stages.findLast((s) => s.sufficient)?.stage));
   const isScored = why === "sufficient" && decisive?.score !== null && decisive !== undefined;
-  const ofCalls = result ? verdict(result) : "";
-  const isOfCalls = ofCalls !== "" && why === "sufficient"; // the large model was not asked, so nothing was stopped
   const halted = stop?.cancel_latency_ms ?? result?.timings_ms.cancel;
   const overrun = stop?.overrun_tokens ?? result?.usage.llm.overrun_tokens;
   return html`
     <div class=${`ending${why === "llm_unavailable" ? " problem" : ""}`}>
-      ${!isOfCalls && html`<p><b>${reason(why)}</b>${isScored ? `: ${score(decisive.score)}, with a threshold of ${score(decisive.threshold)}` : ""}.</p>`}
-      ${ofCalls && html`<p>${isOfCalls ? html`<b>${ofCalls}</b>` : ofCalls}.</p>`}
+      <p><b>${reason(why)}</b>${isScored ? `: ${score(decisive.score)}, with a threshold of ${score(decisive.threshold)}` : ""}.</p>
       ${result && !result.complete && html`<p>The answer was cut at its limit.</p>`}
       ${halted !== null && halted !== undefined && html`
         <p>The large model halted ${duration(halted)} after the decision, ${count(overrun)} ${overrun === 1 ? "token" : "tokens"} too late.</p>`}

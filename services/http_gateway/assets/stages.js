@@ -1,5 +1,5 @@
 // Each stage's score against its threshold, on a scale from 0 to 1.
-import { isOfTools, isTry } from "./calls.js";
+import { isOfTools } from "./calls.js";
 import { count, score } from "./format.js";
 import { html } from "./html.js";
 import { author } from "./live.js";
@@ -30,10 +30,7 @@ export function Stages({ state, profile }) {
     </details>`;
 }
 
-function title(row) {
-  if (row.stage) return html`<i>Stage </i>${row.stage}`;
-  return isTry(row) ? "The small model's try" : html`Question<i> alone</i>`;
-}
+const title = ({ stage }) => stage ? html`<i>Stage </i>${stage}` : html`Question<i> alone</i>`;
 
 /** Whether scores may come: none do of a chat, whose stages end all the same. */
 const isAwaited = ({ accepted }) => !["insight", "message"].includes(accepted?.answer_text);

@@ -137,7 +137,6 @@ class GenerationRequest:
     num_written: int = 0  # the prompt's last tokens are the text's first: of an earlier attempt, or of another model
     stops: Stops = field(default_factory=Stops)
     cache: CacheUse = field(default_factory=CacheUse)
-    wants_logprobs: bool = False  # each token is to say how likely it was
 
     @property
     def written(self) -> tuple[int, ...]:
@@ -152,18 +151,14 @@ class Token:
     `text` is empty while a character's bytes are incomplete, and while it may be the beginning of a stop string.
 
     `prompt_computed`, on the first token: how many tokens of the prompt were computed for it; None where a back end
-    does not report it. `logprob`, where it was wanted: of the token before any constraint and temperature, in nats;
-    None as before. `piece`: of a call that an API writes, and that `Finished.text` has whole.
+    does not report it. `piece`: of a call that an API writes, and that `Finished.text` has whole.
     """
 
     id: int
     text: str
     generated_at: float
     prompt_computed: int | None = None
-    logprob: float | None = None
     piece: str = ""
-    # Events of an API up to this piece, as it sent them, for a caller who speaks its protocol.
-    native: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,7 +177,6 @@ class Finished:
     usage: TokenCounts
     text: str
     halted_at: float
-    native: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

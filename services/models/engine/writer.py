@@ -48,12 +48,14 @@ class Writing:
     stop_strings: tuple[str, ...] = ()
     earlier: Earlier = field(default_factory=Earlier)
     cache: CacheUse = field(default_factory=CacheUse)
-    wants_logprobs: bool = False
     native: Mapping[str, Any] | None = None  # the caller's own body, for an API: sent in the conversation's place
     vendors_tools: tuple[str, ...] = ()  # that the vendor may run, by name
     on_sent: Callable[[int], None] = lambda tokens: None
     """Called with an estimate of the prompt's tokens before an API is asked, which may be paid whatever happens
     then.
+    """
+    on_event: Callable[[str], None] = lambda event: None
+    """Called with each event of an API that is sent a body of the caller's own, as it came, once it has begun to write.
     """
 
     def messages(self) -> list[dict[str, Any]]:

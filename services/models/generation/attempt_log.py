@@ -121,7 +121,7 @@ class AttemptLog:
 
     async def _append(self, delta: Delta, prompt_tokens: int) -> None:
         is_first = self._writer.tokens == self.resumption.tokens
-        prompt = prompt_tokens if is_first else 0
+        prompt = prompt_tokens if is_first and delta.ids else 0  # an event of an API has no token
         await self._writer.append(delta.text, delta.ids, delta.stage, prompt, delta.said, delta.native)
 
     async def _write_again(self, lost: Lost, prompt_tokens: int) -> None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 
 from services.models.engine.api import Finished, Token
 from services.models.engine.text import SpokenText
-from services.models.generation.attempt_log import AttemptLog, Splitter, UnloggedAttempt
+from services.models.generation.attempt_log import AttemptLog, UnloggedAttempt
 from services.models.generation.journal import Page
 from services.models.generation.late_writes import Write, is_taken
 from services.models.generation.pending_deltas import PendingDeltas
@@ -43,7 +43,7 @@ class AttemptResult:
 
 
 class LoggedGeneration:
-    """Runs one generation: a Writer's stream of `items`, which `abort` aborts.
+    """Runs one generation: a Writer's stream of `items`, which `abort` aborts, into the log by way of `pending`.
 
     `stop` may be called at any time from the event loop, also more than once.
     `close_later` is given what the log does not take at the end, and the tokens that no log knows until then. `page`
@@ -56,19 +56,18 @@ class LoggedGeneration:
         log: AttemptLog | UnloggedAttempt,
         items: AsyncGenerator[Token | Finished, None],
         abort: Callable[[], bool],
-        splitter: Splitter,
+        pending: PendingDeltas,
         inference: Inference,
         close_later: Callable[[Write, TokenCounts], None],
         page: Page,
         spoken: SpokenText | None = None,
         is_watched: bool = False,
     ) -> None:
-        self._log, self._items, self._abort, self._pending = log, items, abort, PendingDeltas(splitter)
+        self._log, self._items, self._abort, self._pending = log, items, abort, pending
         self._close_later, self._page, self._spoken, self._is_watched = close_later, page, spoken, is_watched
         self.so_far = ""  # the text and the pieces of calls, as far as they are generated
         self._prompt_tokens = 0  # that were computed for the first token
         self._generated_at: list[float] = []
-        self._written: list[tuple[str, float]] = []
         self._decided_at: float | None = None
         self._end: Finished | None = None
         self._lost_prompt: int | None = None  # of an API that failed, as far as is known
@@ -111,13 +110,6 @@ class LoggedGeneration:
             await self._settle(reports_usage)
             self._end_span(reports_usage)
 
-    @property
-    def written(self) -> list[tuple[str, float]]:
-        """Text and log-probability of the tokens that this attempt has generated; empty where the engine does not say
-        it of all.
-        """
-        return self._written if len(self._written) == len(self._generated_at) else []
-
     async def _pump(self) -> None:
         """A slow log never delays the engine."""
         try:
@@ -139,8 +131,6 @@ class LoggedGeneration:
         if self._is_watched:
             self.so_far += token.text + token.piece
         self._page.count(self._prompt_tokens, len(self._generated_at))
-        if token.logprob is not None:
-            self._written.append((token.text, token.logprob))
 
     async def _abort_and_wait(self, pump: asyncio.Task[None]) -> None:
         """Wait for the engine's final usage, which a second cancel of the caller must not lose.

@@ -38,15 +38,17 @@ class PendingDeltas:
             self._add(delta)
         if any(delta.stage for delta in self._deltas) or self._num_tokens >= MOST_TOKENS:
             self._is_due.set()
-        elif self._deltas and self._timer is None:
-            loop = asyncio.get_running_loop()
-            self._timer = loop.call_at(max(loop.time(), self._taken_at + HELD_SECONDS), self._is_due.set)
+        else:
+            self._is_due_soon()
+
+    def pass_on(self, event: str) -> None:
+        """An event of an API, for a caller who speaks its protocol."""
+        self._add(Delta("", (), native=(event,)))
+        self._is_due_soon()
 
     def finish(self, end: Finished) -> None:
         for delta in self._splitter.flush(end.text, str(end.reason)):
             self._add(delta)
-        if end.native:
-            self._add(Delta("", (), native=end.native))
         self._has_ended = True
         self._is_due.set()
 
@@ -66,6 +68,11 @@ class PendingDeltas:
         self._taken_at = asyncio.get_running_loop().time()
         taken, self._deltas = self._deltas, []
         return taken
+
+    def _is_due_soon(self) -> None:
+        if self._deltas and self._timer is None:
+            loop = asyncio.get_running_loop()
+            self._timer = loop.call_at(max(loop.time(), self._taken_at + HELD_SECONDS), self._is_due.set)
 
     @property
     def _num_tokens(self) -> int:

@@ -5,9 +5,9 @@ prompts.
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Literal
 from urllib.parse import urlsplit
@@ -23,6 +23,7 @@ from services.models.generation.earlier_text import EarlierText
 from services.models.generation.journal import Attempt, Journal
 from services.models.generation.late_writes import LateWrites, TextId
 from services.models.generation.logged_generation import LoggedGeneration
+from services.models.generation.pending_deltas import PendingDeltas
 from services.shared.observability.spans import OWN, Inference, report_discarded
 from services.shared.request_log.connection import Role
 from services.shared.request_log.log import RequestLog
@@ -31,12 +32,10 @@ from services.shared.request_log.transcript import Transcript
 from tandem.method.conversation import Message
 from tandem.method.errors import Unavailable
 from tandem.method.evidence.begun_answer import Begun
-from tandem.method.evidence.call_evidence import Token, Written, doubt
-from tandem.method.evidence.call_scorer import CallScorer, GeometricMean
 from tandem.method.request.prompts import Conversation
-from tandem.method.request.tasks import Certainty, GenerationOutcome, ModelTask
+from tandem.method.request.tasks import GenerationOutcome, ModelTask
 from tandem.method.tokens import TokenCounts
-from tandem.method.tools import ToolCall, call_id, named
+from tandem.method.tools import ToolCall, call_id
 
 _NOTHING = TokenCounts()
 
@@ -72,7 +71,6 @@ class RoleWork:
     stop_strings: tuple[str, ...] = ()
     may_call: bool = False
     native: Mapping[str, Any] | None = None
-    scorer: CallScorer = field(default_factory=GeometricMean)
 
 
 class RoleGenerator:
@@ -162,7 +160,6 @@ class RoleGenerator:
         result = generation.result
         assert result is not None
         text = before.written.text + own.text
-        message, written = self._message(task, work, text), [] if resumed.tokens else generation.written
         yield GenerationOutcome(
             reason=result.reason,
             text=text,
@@ -173,8 +170,7 @@ class RoleGenerator:
             is_logged=own.is_logged,
             continued_from=work.continued_from,
             prompt=prompt_of(result.own, resumed.tokens),
-            message=message,
-            certainty=_certainty(work.scorer, written, message, task),
+            message=self._message(task, work, text),
         )
 
     def _begun(self, task: ModelTask, work: RoleWork, text: str) -> Begun:
@@ -224,6 +220,7 @@ class RoleGenerator:
     ) -> LoggedGeneration:
         key = f"{task.request_id}/{self._role}/{task.epoch}"
         page = self._journal.begin(Attempt(task.request_id, task.epoch, task.trial))
+        pending = PendingDeltas(work.splitter)
         writing = Writing(
             key,
             work.conversation,
@@ -236,16 +233,16 @@ class RoleGenerator:
             stop_strings=work.stop_strings,
             earlier=before.written,
             cache=cache_use(task),
-            wants_logprobs=work.may_call,
             native=work.native,
             vendors_tools=tuple(task.prices.fees),
             on_sent=lambda tokens: page.count(tokens, 0),
+            on_event=pending.pass_on,
         )
         return LoggedGeneration(
             log=own,
             items=self._writer.write(writing),
             abort=lambda: self._writer.abort(key),
-            splitter=work.splitter,
+            pending=pending,
             inference=self._inference(task, task.epoch),
             close_later=partial(self._late.add, TextId(task.request_id, task.trial)),
             page=page,
@@ -274,19 +271,3 @@ def prompt_of(own: TokenCounts, kept: int) -> TokenCounts:
 def cache_use(task: ModelTask) -> CacheUse:
     """The owner is the tenant, which the id of a request begins with where callers are known."""
     return CacheUse(task.request_id.rpartition("/")[0], is_kept=task.task == "chat")
-
-
-def _certainty(
-    scorer: CallScorer, tokens: Sequence[Token], message: Message | None, task: ModelTask
-) -> Certainty | None:
-    """Of the answer `message`, which was written as `tokens`; None without them."""
-    if not tokens:
-        return None
-    chances = [chance for _, chance in tokens]
-    plain = Certainty(sum(chances) / len(chances), min(chances), len(chances), scorer.name, scorer.trained)
-    if message is None:
-        return plain
-    calls = named(message.calls)
-    said = [*(each.text for each in task.history if each.speaker != "assistant"), task.question]
-    scored = scorer.score(Written(tokens, calls), task.tools.tools, said) if scorer.trained else None
-    return replace(plain, scored=scored, doubt=doubt(calls, task.history, message.text, task.tools.tools))

@@ -7,7 +7,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
-from typing import Any, Literal, get_args
+from typing import Any, ClassVar, Literal, get_args
 from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator, model_validator
@@ -64,9 +64,8 @@ class Capabilities(Section):
         "some repeat (prefix_echoed); "
         "no: it is asked in words to go on",
     )
-    logprobs: bool = Field(default=False, description="returns the log-probabilities of the tokens that it writes")
     prompt_scores: bool = Field(
-        default=False, description="returns those of a prompt's tokens (vLLM's prompt_logprobs)"
+        default=False, description="returns the log-probabilities of a prompt's tokens (vLLM's prompt_logprobs)"
     )
     tokenizes: bool = Field(default=False, description="counts or returns the tokens of a text")
     json_schema: bool = Field(default=False, description="holds its text to a JSON schema")
@@ -82,6 +81,8 @@ class Capabilities(Section):
     )
     takes_temperature: bool = Field(default=True, description="false: the API draws as it likes")
 
+    removed: ClassVar = {"logprobs": "delete the line; no answer is judged by the log-probabilities of its tokens"}
+
     @property
     def handoff(self) -> Literal["continuation", "brief"]:
         """How an insight can be handed to this model."""
@@ -89,11 +90,8 @@ class Capabilities(Section):
 
     @property
     def scorers(self) -> tuple[str, ...]:
-        """Kinds of evidence about its answer that it can give: scores of a prompt, the certainty of its own answer.
-        None of them needs `words`, which no model reads for.
-        """
-        kinds = (("prompt", self.prompt_scores), ("certainty", self.logprobs))
-        return (*(name for name, has in kinds if has), "words")
+        """Kinds of scores of a prompt that are possible; no model reads for `words`."""
+        return ("prompt", "words") if self.prompt_scores else ("words",)
 
     @property
     def cut_bill(self) -> Exactness:
@@ -105,7 +103,6 @@ class Capabilities(Section):
         said = (
             (self.continues != "no", "it cannot continue a text: a resumed answer is asked for in words"),
             (self.prompt_scores, "it scores no prompt: a scorer that reads with the model is not possible"),
-            (self.logprobs, "it gives no log-probabilities: the certainty of its answers is unknown"),
             (self.json_schema, "it holds no text to a JSON schema: such requests are refused"),
             (self.tools, "it calls no tools: requests that offer some are refused"),
             (

@@ -9,13 +9,12 @@ import tomllib
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field, ValidationError, ValidationInfo, field_validator, model_validator
 
 from tandem.method.conversation import Kind, Task
 from tandem.method.errors import PROFILE_MISMATCH, FailedPrecondition, InvalidArgument, NotFound
-from tandem.method.evidence.call_scorer import CERTAINTY, Tools
 from tandem.method.problems import problems
 from tandem.method.profile.endpoint import Api
 from tandem.method.profile.llm_alone import LlmAlone
@@ -98,7 +97,6 @@ class Profile(Section):
     checks: Checks = Checks()
     trial: TrialSection = TrialSection()
     agreement: Agreement = Agreement()
-    tools: Tools = Tools()
     rates: Annotated[Rates | None, BeforeValidator(parse_rates)] = None
     shadow: Shadow = Shadow()
     promises: tuple[PromiseMade, ...] = ()
@@ -110,6 +108,10 @@ class Profile(Section):
         if len(small) > len(SMALL_ROLES):
             raise ValueError(f"{len(small)} small models, and a profile has {len(SMALL_ROLES)} at most")
         return small
+    removed: ClassVar = {
+        "tools": "delete the table; the large model writes calls, or with kinds = ['tools'] in [agreement] those are "
+        "taken that two or three small models write alike"
+    }
 
     @field_validator("prices")
     @classmethod
@@ -183,10 +185,6 @@ class Profile(Section):
             "stages": [{"max_tokens": s.max_tokens, "ends_before": s.ends_before} for s in self.stages],
         }
 
-    def call_fingerprint(self) -> dict[str, str]:
-        """The same of a scorer of calls, which reads no stages."""
-        return {"slm": self.slm.name, "system": self.prompts.system}
-
     @cached_property
     def digest(self) -> str:
         """Identifies prompts, models, stages and scorer; thresholds and prices travel in the plan and are not part of
@@ -194,8 +192,6 @@ class Profile(Section):
         """
         parts = {**self.prompt_fingerprint(), "scorer": self.stop.scorer, "prompts": self.prompts.model_dump()}
         parts |= {role: self.models[role].name for role in self.small_roles[1:]}
-        if self.tools.scorer != CERTAINTY:
-            parts["tools"] = self.tools.scorer
         if artefact := _artefact_in(self.folder):
             parts["artefact"] = artefact
         identity = json.dumps(parts, sort_keys=True)

@@ -141,10 +141,7 @@ class Agreement(Section):
         description="kinds of answers that are taken so, those that a promise holds for (`tandem calibrate --write`); "
         "option: one of those that a question lists, which is no `answer` here",
     )
-    rule: Literal["both", "two of three", "first alone if certain"] = Field(
-        default="both",
-        description="of the first two or three small models; certain: the first one's call scores tools.threshold",
-    )
+    rule: Literal["both", "two of three"] = Field(default="both", description="of the first two or three small models")
     no_call: bool = Field(
         default=True,
         description="where tools may be called, a text without a call is taken where all call none, at the beginning "
@@ -175,8 +172,7 @@ class Agreement(Section):
         """How many models are asked."""
         return 3 if self.rule == "two of three" else 2
 
-    def as_plan(self, max_tokens: int, roles: Sequence[str], certain_from: float, limit: TrialLimit) -> TrialPlan:
-        alone = certain_from if self.rule == "first alone if certain" else 1.0
+    def as_plan(self, max_tokens: int, roles: Sequence[str], limit: TrialLimit) -> TrialPlan:
         mode: TrialMode = "overlapped" if self.overlapped else "sequential"
         return TrialPlan(
             [0],
@@ -184,7 +180,6 @@ class Agreement(Section):
             max_tokens=max_tokens,
             order=list(roles[: self.size]),
             agree=2,
-            alone_from=alone,
             takes_no_call=self.no_call,
             takes_no_call_later=self.no_call_later,
             limit=limit,

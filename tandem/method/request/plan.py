@@ -82,10 +82,6 @@ class Plan:
     trial: TrialPlan = field(default_factory=TrialPlan)
     # False: nothing scores what the small model writes.
     is_scored: bool = True
-    # Where tools may be called: the score from which a text without a call is taken.
-    text_threshold: float = 1.0
-    # A call that scores less leaves the rest of its conversation to the large model.
-    stay_below: float = 0.0
     # The policy whose promise the request's outcome counts for; None: the caller has changed the policy.
     watched: Watched | None = None
     # Of shadows; None: the profile names none.
@@ -149,31 +145,25 @@ def _by_agreement(profile: "Profile", plan: Plan) -> Plan:
         by_llm(plan),
         is_scored=False,
         stage_zero_threshold=1.0,
-        text_threshold=1.0,
         trial=_agreement(profile, plan),
     )
 
 
 def _agreement(profile: "Profile", plan: Plan) -> TrialPlan:
     cap = plan.answer_max_tokens if plan.may_call else profile.trial.max_tokens or plan.answer_max_tokens
-    return profile.agreement.as_plan(cap, profile.small_roles, profile.tools.threshold, profile.trial.limit)
+    return profile.agreement.as_plan(cap, profile.small_roles, profile.trial.limit)
 
 
 def _for_calls(profile: "Profile", plan: Plan) -> Plan:
-    """The small model tries first where it says how sure it is, as no API does; the large one answers what was not
-    taken.
-    """
-    says_how_sure = not plan.slm.is_api
+    """The large model answers by itself: no score is evidence for a call."""
     return replace(
         by_llm(plan),
-        is_scored=says_how_sure,
-        stage_zero_threshold=profile.tools.threshold if says_how_sure else 1.0,
-        text_threshold=profile.tools.text_threshold if says_how_sure else 1.0,
-        stay_below=profile.tools.stay_below,
+        is_scored=False,
+        stage_zero_threshold=1.0,
         answer_format="message",
         llm_alone_output_tokens=profile.llm_alone.tokens("tools"),
         llm_alone_by_length=None,
-        trial=TrialPlan([0], max_tokens=plan.answer_max_tokens),
+        trial=TrialPlan(),
     )
 
 

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import math
 from dataclasses import dataclass, field, replace
 
 from tandem.method.conversation import Kind, Message, Task, kind_of
@@ -61,30 +60,6 @@ class ModelTask:
 
 
 @dataclass(frozen=True)
-class Certainty:
-    """How sure a model was of what it wrote: log-probabilities of its tokens before any constraint, in nats.
-
-    `scored`: what the `scorer` of calls makes of it, where that one is `trained`. `doubt`: why no score is enough in
-    this conversation.
-    """
-
-    mean: float
-    least: float
-    tokens: int
-    scorer: str = "certainty"
-    trained: bool = False
-    scored: float | None = None
-    doubt: str = ""
-
-    @property
-    def score(self) -> float | None:
-        """In 0..1: the trained scorer's, else the geometric mean of the tokens' probabilities. None: the scorer has
-        none for it.
-        """
-        return self.scored if self.trained else math.exp(min(0.0, self.mean))
-
-
-@dataclass(frozen=True)
 class CheckTask:
     """An answer to be checked. `answer` is the final answer, for code the program; stage, role and trial as in
     CheckResult.
@@ -115,7 +90,6 @@ class GenerationOutcome:
     `is_logged`: the request log took the text. `continued_from` is the insight that an answer goes on from, in
     continuation mode. `prompt`: the prompt's tokens, computed and cached, as one attempt that nothing interrupts reads
     them; None: an older service does not say. `message`: the text as what it says and calls, where tools were offered.
-    `certainty` is None where the engine reports no log-probabilities, or another attempt wrote a part of the text.
     `role`: the small model that wrote an answer. `late_after`: seconds after which it was stopped, the limit of a
     trial; 0: it was not.
     """
@@ -130,7 +104,6 @@ class GenerationOutcome:
     continued_from: str = ""
     prompt: TokenCounts | None = None
     message: Message | None = None
-    certainty: Certainty | None = None
     role: str = "slm"
     late_after: float = 0.0
 
@@ -146,14 +119,12 @@ class GenerationOutcome:
 @dataclass(frozen=True)
 class AgreementTask:
     """Small models that are asked at once, each of `tasks` with a log of its own: `wanted` of them are to say the same.
-    The first one's call is taken from a certainty of `alone_from` whatever the others say; 1: it is not.
     `takes_no_call`, `takes_no_call_later`: as in TrialPlan.
     """
 
     tasks: list[ModelTask]
     wanted: int
     answer_format: str
-    alone_from: float = 1.0
     takes_no_call: bool = True
     takes_no_call_later: bool = False
 
@@ -169,14 +140,14 @@ class AgreementTask:
     def policy_digest(self) -> str:
         first, roles = self.tasks[0], [task.role for task in self.tasks]
         no_call = (self.takes_no_call, self.takes_no_call_later)
-        return policy_digest(first.profile_digest, roles, self.wanted, self.alone_from, no_call)
+        return policy_digest(first.profile_digest, roles, self.wanted, no_call)
 
 
-def policy_digest(profile: str, roles: list[str], wanted: int, alone_from: float, no_call: tuple[bool, bool]) -> str:
+def policy_digest(profile: str, roles: list[str], wanted: int, no_call: tuple[bool, bool]) -> str:
     """Equal where models, prompts and rule are the same; `profile` is the profile's own digest, `no_call` whether no
     call is taken at the beginning of a session, and later.
     """
-    return digest_of(profile, roles, wanted, alone_from, no_call)
+    return digest_of(profile, roles, wanted, no_call)
 
 
 def digest_of(*parts: object) -> str:
@@ -235,8 +206,7 @@ class StageScore:
     """`score` is None when the insight ended before the stage did (`ended`), or when the scorer failed.
 
     `tokens` is the insight's length at the end of the stage, `epoch` the attempt that wrote it; `passes` what scoring
-    cost; `ahead` what was prefilled meanwhile, None where nothing was, or it had not ended (`is_reading`). `threshold`:
-    None is the stage's.
+    cost; `ahead` what was prefilled meanwhile, None where nothing was, or it had not ended (`is_reading`).
     """
 
     stage: int
@@ -247,7 +217,6 @@ class StageScore:
     scorer: str = ""
     trained: bool = False
     passes: PassOutcome = field(default_factory=PassOutcome)
-    threshold: float | None = None
     ahead: PassOutcome | None = None
     is_reading: bool = False
 

@@ -142,7 +142,7 @@ class EngineCore:
         text = "" if token in self.eos_ids else sequence.stops.push(sequence.detokenizer.push(token))
         is_first = len(sequence.completion) == 1
         computed = sequence.num_prompt_computed if is_first else None
-        sequence.deliver(Token(token, text, now, computed, sequence.last_logprob))
+        sequence.deliver(Token(token, text, now, computed))
 
     def _finish(self, sequence: Sequence, reason: FinishReason) -> None:
         self.queue.release(sequence)

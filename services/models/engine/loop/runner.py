@@ -134,11 +134,8 @@ class Pass:
 
     def next_tokens(self, logits: NDArray[np.float32]) -> list[int]:
         """Of each sequence, by a grammar's mask, then the likeliest token or a draw. `logits` is float32[sequences,
-        vocabulary], and is changed. A sequence that wants it gets the token's log-probability, as it was before that.
+        vocabulary], and is changed.
         """
-        wanted = {
-            row: _log_probabilities(logits[row]) for row, each in enumerate(self.sequences) if each.wants_logprobs
-        }
         for row, sequence in enumerate(self.sequences):
             if sequence.matcher:
                 with sequence.fails_alone():
@@ -147,15 +144,7 @@ class Pass:
         for row, sequence in enumerate(self.sequences):
             with sequence.fails_alone():
                 tokens[row] = _draw(sequence, logits[row], tokens[row])
-        for row, logprobs in wanted.items():
-            self.sequences[row].last_logprob = float(logprobs[tokens[row]])
         return tokens
-
-
-def _log_probabilities(logits: NDArray[np.float32]) -> NDArray[np.float32]:
-    shifted: NDArray[np.float32] = logits - logits.max()
-    shifted -= np.log(np.exp(shifted).sum(dtype=np.float64))
-    return shifted
 
 
 def _draw(sequence: Sequence, logits: NDArray[np.float32], likeliest: int) -> int:

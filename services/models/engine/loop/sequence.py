@@ -39,7 +39,6 @@ class Sequence:
         self.cached = 0  # those of them that were copied from another sequence or from the prefix cache
         self.completion: list[int] = []
         self.sampler = Sampler(generation.sampling) if generation.sampling.temperature else None
-        self.last_logprob: float | None = None  # of the last token, where that is wanted
         self.failure: EngineError | None = None  # its stream ends with this instead of Finished
 
     @property
@@ -53,10 +52,6 @@ class Sequence:
     @property
     def owner(self) -> str:
         return self.generation.cache.owner
-
-    @property
-    def wants_logprobs(self) -> bool:
-        return self.generation.wants_logprobs
 
     @property
     def is_prefill_only(self) -> bool:

@@ -41,7 +41,7 @@ from services.models.engine.remote.refusals import (
     was_reached,
     withheld,
 )
-from services.models.engine.remote.reply import Reply, with_event
+from services.models.engine.remote.reply import Reply
 from services.models.engine.settings import from_arguments
 from services.models.engine.writer import Abilities, Writing
 from tandem.endpoints.event_stream import BadStream, EventStream
@@ -213,7 +213,7 @@ class ApiWriter(QueuedModel):
                 async for event, data in events:
                     tokens = self._api.read(event, reply)
                     if writing.native is not None:
-                        tokens = with_event(reply, self._api.shown(event, data), tokens)
+                        reply.pass_on(self._api.shown(event, data))
                     for token in tokens:
                         yield token
                     if reply.is_over:
@@ -239,7 +239,7 @@ class ApiWriter(QueuedModel):
             yield self._ended(FinishReason.ABORTED, reply.cut)
             return
         self._note_model(reply.model)
-        yield replace(self._ended(reply.reason or FinishReason.EOS, reply.whole, reply.called), native=reply.native)
+        yield self._ended(reply.reason or FinishReason.EOS, reply.whole, reply.called)
 
     async def _turn(self, caller: str, most: int, aborted: asyncio.Event) -> Passage | None:
         """Wait for a share of the limits, at most so many tokens, and pass the circuit. None: the abort came first.

@@ -30,11 +30,11 @@ from services.models.engine.remote.reply import Reply
 from services.models.engine.writer import Writing
 from tandem.method.profile.endpoint import USAGE_FIELDS
 from tandem.method.tokens import TokenCounts
-from tandem.method.tools import STAYS, ToolUse, short_id
+from tandem.method.tools import ToolUse, short_id
 
 _MOST_CHOICES = 16
 EFFORTS = {"max": "xhigh"}  # where the word is another one
-_OUR_ID = re.compile(rf"{STAYS}.*|call_[0-9a-f]{{24}}")  # as tandem.method.tools.call_id makes them
+_OUR_ID = re.compile(r"call_[0-9a-f]{24}")  # as tandem.method.tools.call_id makes them
 
 
 class _Function(Part):

@@ -39,7 +39,6 @@ class Reply:
     def __init__(self, writing: Writing, can: Capabilities) -> None:
         self.reason: FinishReason | None = None
         self.model = ""  # that answers, as the API says
-        self.native: tuple[str, ...] = ()  # events that no token has yet
         self.is_over = False
         self.written_hour = 0  # tokens that the API has put into its cache for an hour, as far as it has said
         self._seen_uses, self._reported_uses = Counter[str](), dict[str, int]()
@@ -50,6 +49,7 @@ class Reply:
         self._echo = _Echo("".join(str(turn["content"]) for turn in begun if turn["role"] == "assistant"))
         self._calls: dict[int, list[str]] = {}  # the name and the arguments so far, by the call's place in the reply
         self._piece = ""  # of the newest call: the next token carries it
+        self._unsent: list[str] = []  # events
         self._reported: TokenCounts | None = None
 
     def add(self, text: str) -> list[Token]:
@@ -98,12 +98,21 @@ class Reply:
             self._is_guess = read != prompt
         self._reported, self.written_hour = replace(read, completion=max(0, completion)), read.written_hour
 
+    def pass_on(self, event: str) -> None:
+        """An event as it came, for a caller of the same protocol. It goes on once the API has written something: a
+        reply that fails before that is none.
+        """
+        self._unsent.append(event)
+        if self._num_tokens or self._calls:
+            self._send_events()
+
     def finish(self) -> list[Token]:
         """The stream is over: tokens that were counted and have no text. Raises ApiUnavailable where it ended before
         the text did.
         """
         if self.reason is None:
             raise ApiUnavailable("the API closed its stream before the end of the text")
+        self._send_events()
         return self._uncounted()
 
     @property
@@ -164,6 +173,11 @@ class Reply:
         used = {**self._seen_uses, **self._reported_uses}
         return {tool: count for tool, count in used.items() if count}
 
+    def _send_events(self) -> None:
+        for event in self._unsent:
+            self._writing.on_event(event)
+        self._unsent.clear()
+
     def _counted(self) -> list[Token]:
         return self._uncounted() if self._can.cut_bill == "exact" else []
 
@@ -192,15 +206,6 @@ class Reply:
         self._num_bytes += len(text.encode())
         if self._num_bytes > _MOST_BYTES:
             raise ApiBadReply(f"the API's text and calls have more than {_MOST_BYTES} bytes")
-
-
-def with_event(reply: Reply, event: str, tokens: list[Token]) -> list[Token]:
-    """The tokens of an event as it came, the first of them with what the API has sent since the last token."""
-    reply.native += (event,)
-    if tokens:
-        tokens = [replace(tokens[0], native=reply.native), *tokens[1:]]
-        reply.native = ()
-    return tokens
 
 
 class _Echo:
