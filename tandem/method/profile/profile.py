@@ -71,6 +71,11 @@ class Stage(Section):
 
 
 class Profile(Section):
+    removed: ClassVar = {
+        "tools": "delete the table; the large model writes calls, or with kinds = ['tools'] in [agreement] those are "
+        "taken that two or three small models write alike"
+    }
+
     name: str
     description: str
     handoff: Literal["continuation", "brief"]
@@ -108,10 +113,6 @@ class Profile(Section):
         if len(small) > len(SMALL_ROLES):
             raise ValueError(f"{len(small)} small models, and a profile has {len(SMALL_ROLES)} at most")
         return small
-    removed: ClassVar = {
-        "tools": "delete the table; the large model writes calls, or with kinds = ['tools'] in [agreement] those are "
-        "taken that two or three small models write alike"
-    }
 
     @field_validator("prices")
     @classmethod
