@@ -71,7 +71,7 @@ unit: develop  ## the fast tests (UNIT="..." for some of them)
 	@$(PYTEST) $(UNIT)
 
 pictures: develop  ## draw the pictures of docs/page.md from the page itself (needs Chromium)
-	@TANDEM_PICTURES=docs/page $(RUN) pytest tests/integration/test_page_pictures.py
+	@TANDEM_PICTURES=docs/page $(RUN) pytest -p no:randomly tests/integration/test_page_pictures.py -k axe
 
 VERSION = $(shell awk -F '"' '/^version = / { print $$2; exit }' pyproject.toml)
 IMAGES ?= default

@@ -33,7 +33,7 @@ from services.gateway.workers import PATIENCE, Patience
 from services.models.without_engine import token_counter
 from services.shared.checks.registry import add_remote
 from services.shared.file_store.store import FileStore
-from services.shared.identity.authentication import ApiKeys, Authentication, IdentitySettings
+from services.shared.identity.authentication import Authentication, IdentitySettings
 from services.shared.identity.turns import LookUps
 from services.shared.observability import availability, metrics, outcome_metrics, tracing
 from services.shared.process.callers import Callers
@@ -154,11 +154,9 @@ async def build(
     temporal: Client,
     server: Server,
     clock: Callable[[], datetime] = lambda: datetime.now(UTC),
-    keys: ApiKeys | None = None,
 ) -> Composition:
-    """The gateway on `server`, whose port is open already. `counters` count a profile's tokens; `keys` are those that
-    an admin may see.
-    Raises TenantFileError.
+    """The gateway on `server`, whose port is open already. `counters` count a profile's tokens. Raises
+    TenantFileError.
     """
     add_remote(settings.checkers)
     admission = Admission(profiles, settings.profiles[0], counters, frozenset(settings.withdrawn))
@@ -166,7 +164,7 @@ async def build(
     workflows = Workflows(temporal, is_searchable, is_fair=settings.tenants is not None, patience=patience)
     tenancy = Tenancy(tenants_in(settings.tenants), log.accounts, workflows.visibility, clock)
     limits = Limits(settings.max_requests, settings.disconnect_grace, settings.max_starting)
-    service = TandemService(admission, workflows, log, limits, tenancy, server.slow_readers.end_slowest, keys)
+    service = TandemService(admission, workflows, log, limits, tenancy, server.slow_readers.end_slowest)
     tandem_pb2_grpc.add_TandemServiceServicer_to_server(service, server.grpc)
     batched = BatchedRequests(admission, workflows, tenancy, service.policies, asyncio.get_running_loop())
     erasing = add_batches(settings, server, BatchWorkflows(temporal, is_searchable), batched, service.look_ups)
@@ -219,7 +217,7 @@ async def main() -> None:
     log = open_request_log(settings.sealer())
     checked = authentication(settings.host)
     server = open_server(settings, checked, own_transport())
-    gateway = await build(settings, profiles, counters, log, await connect(), server, keys=checked.api_keys)
+    gateway = await build(settings, profiles, counters, log, await connect(), server)
     chores = [asyncio.create_task(chore()) for chore in gateway.chores]
 
     async def drain() -> None:

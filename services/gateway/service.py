@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing
 from dataclasses import replace
-from datetime import datetime
 from functools import partial
 from typing import Any, TypeVar
 
@@ -26,12 +25,10 @@ from services.gateway.states import States
 from services.gateway.temporal import AdmittedRequest, Status, Workflows
 from services.gateway.tenancy import LimitUse, Tenancy
 from services.gateway.visibility import Listed, PageToken, visibility_query
-from services.shared.identity.authentication import ApiKeys
 from services.shared.identity.caller import Caller, current_caller
 from services.shared.identity.turns import LookUps, Turns, takes_turn
 from services.shared.observability.spans import set_attributes
 from services.shared.request_log.log import RequestLog
-from tandem.access.keys import ApiKey
 from tandem.convert.results import event_to_pb, profile_to_pb, result_to_pb, shadow_to_pb, timeline_to_pb
 from tandem.convert.values import stop_reason_to_pb
 from tandem.method.errors import FailedPrecondition, InvalidArgument
@@ -58,10 +55,8 @@ class TandemService(tandem_pb2_grpc.TandemServiceServicer):
         limits: Limits,
         tenancy: Tenancy,
         end_slowest: Callable[[], bool] = lambda: False,
-        keys: ApiKeys | None = None,
     ) -> None:
         self._admission, self._workflows, self._log, self._tenancy = admission, workflows, log, tenancy
-        self._keys = keys
 
         def keep_days(tenant: str) -> int:
             return tenancy.tenants.keep_days(tenant)
@@ -219,13 +214,6 @@ class TandemService(tandem_pb2_grpc.TandemServiceServicer):
         used = await self._tenancy.used(current_caller())
         return tandem_pb2.ListTenantsResponse(tenants=[_tenant_use(tenant, uses) for tenant, uses in used.items()])
 
-    async def ListKeys(
-        self, request: tandem_pb2.ListKeysRequest, context: grpc.aio.ServicerContext[Any, Any]
-    ) -> tandem_pb2.ListKeysResponse:
-        if self._keys is None:
-            raise FailedPrecondition("this gateway has no API keys: TANDEM_API_KEYS names no file", reason="NO_KEYS")
-        return tandem_pb2.ListKeysResponse(keys=map(_key, self._keys.listed(current_caller())))
-
     @takes_turn
     async def ReportOutcome(
         self, request: tandem_pb2.ReportOutcomeRequest, context: grpc.aio.ServicerContext[Any, Any]
@@ -309,11 +297,6 @@ def _summary(listed: Listed, caller: Caller) -> tandem_pb2.RequestSummary:
         dry_run=tandem_pb2.DryRunSummary(**listed.dry_run) if listed.dry_run else None,
         duration_ms=None if listed.ended_at is None else (listed.ended_at - listed.started_at).total_seconds() * 1000,
     )
-
-
-def _key(key: ApiKey) -> tandem_pb2.ApiKey:
-    made = datetime.fromisoformat(key.created_at).timestamp() * 1000
-    return tandem_pb2.ApiKey(id=key.id, tenant=key.tenant, roles=key.roles, created_at_unix_ms=made)
 
 
 def _tenant_use(tenant: str, uses: list[LimitUse]) -> tandem_pb2.TenantUse:

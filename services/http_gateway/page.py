@@ -4,8 +4,7 @@ the first one reads.
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator
 from contextlib import aclosing
 from pathlib import Path
 from typing import Annotated, Any
@@ -42,8 +41,6 @@ _HEADERS = {"x-content-type-options": "nosniff", "referrer-policy": "no-referrer
 _DOCS_POLICY = _POLICY.replace("style-src 'self'", "style-src 'self' 'unsafe-inline'").replace(
     "img-src 'self'", "img-src 'self' data:"
 )
-# Why a view shows a caller nothing, now and later.
-_NOT_HERE = {"PERMISSION_DENIED", "FAILED_PRECONDITION", "UNIMPLEMENTED"}
 Messages = AsyncIterator[tandem_pb2.SolveEvent]
 
 
@@ -97,24 +94,6 @@ def mount(app: FastAPI, client: AsyncClient, jaeger: str = "") -> None:
 async def profiles(client: Caller, request: Request) -> dict[str, Any]:
     own = {"jaeger": request.app.state.jaeger, "max_body_bytes": request.app.state.max_body_bytes}
     return {**to_dict(await client.profiles()), **own}
-
-
-@api.get("/tenants")
-async def tenants(client: Caller) -> dict[str, Any]:
-    return to_dict(await client.tenants())
-
-
-@api.get("/views")
-async def views(client: Caller) -> dict[str, dict[str, str]]:
-    """Why a view would show this caller nothing, by its name in the page's address."""
-    why = {"batches": _refusal(client.batches.list(1)), "keys": _refusal(client.keys())}
-    found = dict(zip(why, await asyncio.gather(*why.values()), strict=True))
-    return {"refused": {view: refusal for view, refusal in found.items() if refusal}}
-
-
-@api.get("/keys")
-async def keys(client: Caller) -> dict[str, Any]:
-    return to_dict(await client.keys())
 
 
 @api.get("/requests")
@@ -202,14 +181,3 @@ async def _stream(first: tandem_pb2.SolveEvent, messages: Messages, ending: Endi
 def _event(message: tandem_pb2.SolveEvent) -> bytes:
     kind = message.WhichOneof("event")
     return sse.event({"kind": kind, **(to_dict(getattr(message, kind)) if kind else {})}, message.cursor)
-
-
-async def _refusal(asked: Awaitable[object]) -> str:
-    """Empty where it is answered. Raises RequestError where it may be answered another time."""
-    try:
-        await asked
-    except RequestError as error:
-        if error.code.name not in _NOT_HERE:
-            raise
-        return str(error)
-    return ""

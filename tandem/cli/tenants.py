@@ -14,6 +14,8 @@ from tandem.access.tenants import LIMITS, LISTS, TenantFile, TenantFileError, sh
 from tandem.cli.output import JsonFlag, console, print_json
 from tandem.cli.parts import new_app
 from tandem.cli.tables import print_table
+from tandem.client.clients import Client
+from tandem.client.results import to_dict
 from tandem.paths import config_folder
 
 app = new_app(no_args_is_help=True)
@@ -29,8 +31,8 @@ Tenant = Annotated[str, typer.Argument(help=f"The tenant; `{DEFAULT}`: all witho
 
 @app.callback()
 def tenants() -> None:
-    """List, show, set and check what tenants may use. The gateway reads the file that TANDEM_TENANTS names, and sees
-    changes at once.
+    """List, show, set and check what tenants may use, and show what they have used. The gateway reads the file that
+    TANDEM_TENANTS names, and sees changes at once.
     """
 
 
@@ -90,6 +92,24 @@ def set_limits(
 
 
 @app.command()
+def used(json: JsonFlag = False) -> None:
+    """Show what counts against each limit now: of your tenant, to an admin of all. Running requests count with what
+    they may still need.
+    """
+    with Client() as client:
+        found = to_dict(client.tenants())["tenants"]
+    if json:
+        print_json(found)
+        return
+    names = list(dict.fromkeys(use["limit"] for each in found for use in each["limits"]))
+    table = Table("tenant", *(name.replace("_", " ") for name in names), box=None)
+    for each in found:
+        uses = {use["limit"]: use for use in each["limits"]}
+        table.add_row(each["tenant"] or "-", *(_use(uses[name]) if name in uses else "no limit" for name in names))
+    print_table(table)
+
+
+@app.command()
 def check(file: File = None, json: JsonFlag = False) -> None:
     """Check a file before a gateway reads it."""
     tenant_file = _open(file)
@@ -118,6 +138,12 @@ def _change(text: str) -> tuple[str, object]:
     except ValueError:
         kind = "number" if name.startswith("usd") else "whole number"
         raise TenantFileError(f"{name} is a {kind}, not {value!r}") from None
+
+
+def _use(use: dict[str, Any]) -> str:
+    amount = "{:.6f}" if use["limit"].startswith("usd") else "{:,.0f}"
+    used = amount.format(use["used"])
+    return used if use["most"] is None else f"{used} of {use['most']:,g}"
 
 
 def _text(value: Any) -> str:

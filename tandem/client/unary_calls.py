@@ -109,10 +109,6 @@ class UnaryCalls:
         """What the caller's tenant has used of its limits; an admin's answer has every tenant. Raises RequestError."""
         return self._call(self._stub.ListTenants, tandem_pb2.ListTenantsRequest())
 
-    def keys(self) -> tandem_pb2.ListKeysResponse:
-        """The API keys that the gateway accepts, without their secrets; for admins. Raises RequestError."""
-        return self._call(self._stub.ListKeys, tandem_pb2.ListKeysRequest())
-
     def report(self, request_id: str, outcome: bool | float) -> tandem_pb2.ReportOutcomeResponse:
         """Say what became of a request's answer: right, wrong, or a score from 0 to 1. Raises RequestError."""
         return self._call(self._stub.ReportOutcome, outcome_request(request_id, outcome))
@@ -171,9 +167,6 @@ class AsyncUnaryCalls:
 
     async def tenants(self) -> tandem_pb2.ListTenantsResponse:
         return await self._call(self._stub.ListTenants, tandem_pb2.ListTenantsRequest())
-
-    async def keys(self) -> tandem_pb2.ListKeysResponse:
-        return await self._call(self._stub.ListKeys, tandem_pb2.ListKeysRequest())
 
     async def report(self, request_id: str, outcome: bool | float) -> tandem_pb2.ReportOutcomeResponse:
         return await self._call(self._stub.ReportOutcome, outcome_request(request_id, outcome))

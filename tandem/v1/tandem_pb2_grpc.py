@@ -79,11 +79,6 @@ class TandemServiceStub:
                 request_serializer=tandem_dot_v1_dot_tandem__pb2.ListTenantsRequest.SerializeToString,
                 response_deserializer=tandem_dot_v1_dot_tandem__pb2.ListTenantsResponse.FromString,
                 _registered_method=True)
-        self.ListKeys = channel.unary_unary(
-                '/tandem.v1.TandemService/ListKeys',
-                request_serializer=tandem_dot_v1_dot_tandem__pb2.ListKeysRequest.SerializeToString,
-                response_deserializer=tandem_dot_v1_dot_tandem__pb2.ListKeysResponse.FromString,
-                _registered_method=True)
         self.ReportOutcome = channel.unary_unary(
                 '/tandem.v1.TandemService/ReportOutcome',
                 request_serializer=tandem_dot_v1_dot_tandem__pb2.ReportOutcomeRequest.SerializeToString,
@@ -164,14 +159,6 @@ class TandemServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
-    def ListKeys(self, request, context):
-        """The API keys that this gateway accepts, without their secrets. PERMISSION_DENIED but for an admin, FAILED_PRECONDITION where it has
-        no file of keys.
-        """
-        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
-        context.set_details('Method not implemented!')
-        raise NotImplementedError('Method not implemented!')
-
     def ReportOutcome(self, request, context):
         """Says what became of the answer of one of the caller's requests, once. Idempotent; FAILED_PRECONDITION for another outcome than the
         one reported, and while the request runs.
@@ -234,11 +221,6 @@ def add_TandemServiceServicer_to_server(servicer, server):
                     servicer.ListTenants,
                     request_deserializer=tandem_dot_v1_dot_tandem__pb2.ListTenantsRequest.FromString,
                     response_serializer=tandem_dot_v1_dot_tandem__pb2.ListTenantsResponse.SerializeToString,
-            ),
-            'ListKeys': grpc.unary_unary_rpc_method_handler(
-                    servicer.ListKeys,
-                    request_deserializer=tandem_dot_v1_dot_tandem__pb2.ListKeysRequest.FromString,
-                    response_serializer=tandem_dot_v1_dot_tandem__pb2.ListKeysResponse.SerializeToString,
             ),
             'ReportOutcome': grpc.unary_unary_rpc_method_handler(
                     servicer.ReportOutcome,
@@ -494,33 +476,6 @@ class TandemService:
             '/tandem.v1.TandemService/ListTenants',
             tandem_dot_v1_dot_tandem__pb2.ListTenantsRequest.SerializeToString,
             tandem_dot_v1_dot_tandem__pb2.ListTenantsResponse.FromString,
-            options,
-            channel_credentials,
-            insecure,
-            call_credentials,
-            compression,
-            wait_for_ready,
-            timeout,
-            metadata,
-            _registered_method=True)
-
-    @staticmethod
-    def ListKeys(request,
-            target,
-            options=(),
-            channel_credentials=None,
-            call_credentials=None,
-            insecure=False,
-            compression=None,
-            wait_for_ready=None,
-            timeout=None,
-            metadata=None):
-        return grpc.experimental.unary_unary(
-            request,
-            target,
-            '/tandem.v1.TandemService/ListKeys',
-            tandem_dot_v1_dot_tandem__pb2.ListKeysRequest.SerializeToString,
-            tandem_dot_v1_dot_tandem__pb2.ListKeysResponse.FromString,
             options,
             channel_credentials,
             insecure,

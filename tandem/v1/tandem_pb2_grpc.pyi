@@ -53,10 +53,6 @@ class TandemServiceStub:
     """
     ListTenants: _grpc.UnaryUnaryMultiCallable[_tandem_pb2.ListTenantsRequest, _tandem_pb2.ListTenantsResponse]
     """What tenants have used of their limits: the caller's own, to an admin all that the file of tenants names or that asked this gateway."""
-    ListKeys: _grpc.UnaryUnaryMultiCallable[_tandem_pb2.ListKeysRequest, _tandem_pb2.ListKeysResponse]
-    """The API keys that this gateway accepts, without their secrets. PERMISSION_DENIED but for an admin, FAILED_PRECONDITION where it has
-    no file of keys.
-    """
     ReportOutcome: _grpc.UnaryUnaryMultiCallable[_tandem_pb2.ReportOutcomeRequest, _tandem_pb2.ReportOutcomeResponse]
     """Says what became of the answer of one of the caller's requests, once. Idempotent; FAILED_PRECONDITION for another outcome than the
     one reported, and while the request runs.
@@ -89,10 +85,6 @@ class TandemServiceAsyncStub(TandemServiceStub):
     """
     ListTenants: _aio.UnaryUnaryMultiCallable[_tandem_pb2.ListTenantsRequest, _tandem_pb2.ListTenantsResponse]  # type: ignore[assignment]
     """What tenants have used of their limits: the caller's own, to an admin all that the file of tenants names or that asked this gateway."""
-    ListKeys: _aio.UnaryUnaryMultiCallable[_tandem_pb2.ListKeysRequest, _tandem_pb2.ListKeysResponse]  # type: ignore[assignment]
-    """The API keys that this gateway accepts, without their secrets. PERMISSION_DENIED but for an admin, FAILED_PRECONDITION where it has
-    no file of keys.
-    """
     ReportOutcome: _aio.UnaryUnaryMultiCallable[_tandem_pb2.ReportOutcomeRequest, _tandem_pb2.ReportOutcomeResponse]  # type: ignore[assignment]
     """Says what became of the answer of one of the caller's requests, once. Idempotent; FAILED_PRECONDITION for another outcome than the
     one reported, and while the request runs.
@@ -176,16 +168,6 @@ class TandemServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_tandem_pb2.ListTenantsResponse, _abc.Awaitable[_tandem_pb2.ListTenantsResponse]]:
         """What tenants have used of their limits: the caller's own, to an admin all that the file of tenants names or that asked this gateway."""
-
-    @_abc_1.abstractmethod
-    def ListKeys(
-        self,
-        request: _tandem_pb2.ListKeysRequest,
-        context: _ServicerContext,
-    ) -> _typing.Union[_tandem_pb2.ListKeysResponse, _abc.Awaitable[_tandem_pb2.ListKeysResponse]]:
-        """The API keys that this gateway accepts, without their secrets. PERMISSION_DENIED but for an admin, FAILED_PRECONDITION where it has
-        no file of keys.
-        """
 
     @_abc_1.abstractmethod
     def ReportOutcome(

@@ -178,7 +178,6 @@ async def run_system(
         temporal,
         server,
         clock,
-        authentication.api_keys,
     )
     await server.start()
     await server.serving()

@@ -141,6 +141,7 @@ async def test_requests_are_listed_filtered_and_opened(tab: Visit, system: Syste
     late = await system.client.ask("[scores=48:0.2 slm_eos=5]", tenant=tenant)
     rows = tab.page.locator("table.requests tbody tr")
     await tab.open("#/requests")
+    await tab.page.get_by_text("Filter", exact=True).click()
     await tab.page.get_by_label("Tenant").press_sequentially(tenant)
     await tab.page.get_by_label("Tenant").press("Enter")
     await expect(tab.page).to_have_url(re.compile(f"tenant={tenant}"))
@@ -150,6 +151,7 @@ async def test_requests_are_listed_filtered_and_opened(tab: Visit, system: Syste
     await expect(rows).to_have_count(1)
     await tab.page.reload()  # the filter is in the address
     await expect(rows).to_have_count(1)
+    await expect(tab.page.get_by_text("Filter (2 set)")).to_be_visible()
     await expect(tab.page.get_by_label("How it ended")).to_have_value("sufficient")
     await tab.page.get_by_role("link", name=EARLY).click()
     await expect(tab.page.get_by_role("heading", name=EARLY)).to_be_visible()
@@ -258,6 +260,25 @@ async def test_everything_is_reached_by_the_keyboard(tab: Visit) -> None:
     assert await tab.page.evaluate("document.activeElement.id") == "main"
 
 
+@pytest.mark.parametrize("view", ["ask", "savings", "keys"])
+async def test_the_skip_link_leads_past_the_navigation(tab: Visit, view: str) -> None:
+    await tab.open(f"#/{view}")
+    for key in ("Tab", "Enter", "Tab"):
+        await tab.page.keyboard.press(key)
+    assert await tab.page.evaluate("document.activeElement.closest('main') !== null")
+
+
+async def test_an_address_that_leads_to_no_view_says_so_and_where_things_are(tab: Visit) -> None:
+    await tab.open("#/sessions/agent-1?tenant=web")
+    main = tab.page.get_by_role("main")
+    await expect(main.get_by_role("heading", level=1)).to_have_text("No such view")
+    await expect(main).to_contain_text("The page has no view sessions.")
+    await expect(main).to_contain_text("tandem tenants list")
+    assert await tab.serious_findings() == []
+    await main.get_by_role("link", name="Requests").click()
+    await expect(main.get_by_role("heading", level=1)).to_have_text("Requests")
+
+
 async def test_the_first_view_is_small(tab: Visit) -> None:
     await tab.open()
     await expect(tab.page.get_by_label("Profile")).to_be_visible()
@@ -265,14 +286,6 @@ async def test_the_first_view_is_small(tab: Visit) -> None:
     sizes = "[...performance.getEntriesByType('navigation'), ...performance.getEntriesByType('resource')]"
     loaded = await tab.page.evaluate(f"{sizes}.reduce((sum, entry) => sum + entry.decodedBodySize, 0)")
     assert 0 < loaded < FIRST_VIEW_BYTES
-
-
-async def test_what_a_model_writes_is_shown_and_never_runs(tab: Visit) -> None:
-    await tab.open()
-    await tab.ask("[scores=0:0.9 slm=<img/src=x/onerror=alert(1)><script>alert(2)</script> slm_eos=60]")
-    await tab.done()
-    await expect(tab.page.locator(ANSWER)).to_contain_text("<script>alert(2)</script>")
-    await expect(tab.page.locator(".board img, .board script")).to_have_count(0)
 
 
 def written(ms: float) -> str:

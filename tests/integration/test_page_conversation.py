@@ -91,15 +91,16 @@ async def test_a_first_visit_is_told_what_this_is_and_has_four_examples(tab: Vis
 
 
 @needs_browser
-async def test_what_a_model_writes_is_markdown_and_html_in_it_is_text(tab: Visit) -> None:
+async def test_what_a_model_writes_is_markdown_and_html_in_it_is_text_that_never_runs(tab: Visit) -> None:
+    written = "**b**_`c`_<img/src=x/onerror=alert(1)>_<script>f()</script>"
     await tab.open()
-    await tab.ask("[scores=0:0.9 slm=**bold**_<b>plain</b>_`code` slm_eos=32]")
+    await tab.ask(f"[scores=0:0.9 slm={written} slm_eos=60]")
     await tab.done()
     answer = tab.page.locator("section.answer .text")
-    await expect(answer.locator("strong")).to_have_text("bold")
-    await expect(answer.locator("code")).to_have_text("code")
-    await expect(answer).to_contain_text("<b>plain</b>")
-    await expect(answer.locator("b")).to_have_count(0)
+    await expect(answer.locator("strong")).to_have_text("b")
+    await expect(answer.locator("code")).to_have_text("c")
+    await expect(answer).to_contain_text("<img/src=x/onerror=alert(1)> <script>f()</script>")
+    await expect(answer.locator("img, script")).to_have_count(0)
 
 
 @pytest.mark.parametrize("body", [{}, {"question": "a", "messages": [{"role": "user", "content": "b"}]}])

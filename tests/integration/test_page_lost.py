@@ -12,7 +12,7 @@ from tests.browser import needs_browser, visit
 from tests.integration.conftest import System
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), needs_browser]
-VIEWS = ("requests", "requests/{id}", "batches", "savings", "outcomes", "tenants", "keys")
+VIEWS = ("requests", "requests/{id}", "savings")
 OF_SERVER = re.compile("/(api|v1)/")
 WORDS = "Reconnecting … http://127.0.0.1"
 

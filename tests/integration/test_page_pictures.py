@@ -12,24 +12,21 @@ import contextlib
 import json
 import os
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 
 import pytest
 import pytest_asyncio
 from PIL import Image
-from playwright.async_api import Browser, Route, expect
+from playwright.async_api import Browser, FilePayload, Route, expect
 
 from services.shared.identity.authentication import ApiKeys, Authentication
 from tandem import AsyncClient
 from tandem.access.keys import KeyFile
-from tandem.access.tenants import TenantFile
-from tandem.client.batches import new_batch
 from tests.browser import NARROW, WIDE, Visit, needs_browser, visit
-from tests.integration.conftest import System, run_system
+from tests.integration.conftest import run_system
 from tests.integration.edge import serving
-from tests.integration.test_batch import end, plain, upload
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), needs_browser]
 QUESTION = "A train leaves at 9:40 and arrives at 13:05. How long is the journey?"
@@ -41,24 +38,21 @@ AGENT = (
     'turns=<call>weather_{"city":_"Paris",_"day":_"tomorrow"}</call>;;Yes,_take_one._Of_the_next_$24$_hours_it_rains_in_$6$:_'
     "$$P=\\frac{6}{24}=25\\,\\%$$"
 )
-_KEPT = (
-    "first-",
-    "live-",
-    "ask-",
-    "call-",
-    "answered-",
-    "failed-",
-    "code-wide-dark",
-    "request-",
-    "requests-",
-    "batches-",
-    "sessions-",
-    "session-",
-    "savings-",
-    "outcomes-",
-    "tenants-",
-    "keys-",
-)
+# The pictures of docs/page.md, and how many pixels of each page they show at most.
+PICTURES = {
+    "first-wide-light": 600,
+    "ask-wide-light": 1400,
+    "live-wide-light": 1400,
+    "call-wide-light": 800,
+    "code-wide-dark": 1000,
+    "requests-wide-light": 900,
+    "session-wide-light": 600,
+    "request-wide-light": 1700,
+    "savings-wide-light": 2600,
+    "ask-narrow-light": 1300,
+    "requests-narrow-dark": 1300,
+    "savings-narrow-dark": 1300,
+}
 # Text spaced as WCAG 1.4.12 lets a reader space it, in letters that are wider than ours, and form controls that are by
 # themselves wider than a narrow column: more than what another machine's fonts and another browser's controls do.
 WIDE_LETTERS = """
@@ -74,14 +68,11 @@ LONGER = """document.querySelectorAll(".sums td:is([data-head=USD], [data-head^=
 NOTHING = (
     "requests?tenant=nobody",
     "requests?search=nothing+of+the+kind",
+    "requests?session=nothing",
     "requests/no-such-request",
-    "sessions?tenant=nobody",
-    "sessions/nothing?tenant=nobody",
     "savings?tenant=nobody",
-    "outcomes?tenant=nobody",
 )
 _COLORS = 128
-_PICTURE_HEIGHT = 1400
 
 
 @dataclass(frozen=True)
@@ -111,16 +102,11 @@ async def looked(
 ) -> AsyncIterator[Looked]:
     """A page with some requests behind it; the profile's prompts hold the script, so that questions look like ones."""
     folder = tmp_path_factory.mktemp("pictures")
-    keys, limits = KeyFile(folder / "keys.json"), TenantFile(folder / "tenants.json")
-    for tenant in TENANTS:
-        keys.create(tenant)
-    admin = keys.create("ops", ["admin"])[1]
-    limits.set("web", {"requests_per_minute": 600, "usd_per_day": 5, "usd_per_month": 100})
-    limits.set("lab", {"concurrent_requests": 16, "tokens_per_minute": 200_000, "usd_per_month": 20})
-    limits.set("batch", {})
+    keys = KeyFile(folder / "keys.json")
+    admin = keys.create(TENANTS[0], ["admin"])[1]
     running = run_system(
-        "scripted-page", profiles_folder, redis_url, temporal_address, checker_address, tenants=limits.path,
-        authentication=Authentication(ApiKeys(keys.path)), files=str(folder / "files"),
+        "scripted-page", profiles_folder, redis_url, temporal_address, checker_address,
+        authentication=Authentication(ApiKeys(keys.path)),
     )  # fmt: skip
     async with (
         running as system,
@@ -129,7 +115,6 @@ async def looked(
     ):
         for first in range(0, 12, 4):
             await asyncio.gather(*(_asked(client, first + index) for index in range(4)))
-        await _batches(system, client)
         yield Looked(str(http.base_url).rstrip("/"), admin)
 
 
@@ -143,15 +128,6 @@ async def _asked(client: AsyncClient, index: int) -> None:
         threshold=THRESHOLDS[index % 4],
     )
     await client.report(result.request_id, index != 1)
-
-
-async def _batches(system: System, client: AsyncClient) -> None:
-    """One that has ended, and one whose budget ends it."""
-    system = replace(system, client=client)
-    for budget in (None, 0.02):
-        file = await upload(system, plain(6, QUESTION))
-        batch = await client.batches.create(new_batch(file, max_cost_usd=budget))
-        await end(system, batch.batch_id)
 
 
 @pytest.mark.parametrize(
@@ -173,16 +149,7 @@ async def test_every_view_fits_and_axe_finds_nothing_serious(
 @pytest.mark.parametrize("width", [360, pytest.param(390, marks=pytest.mark.nightly), 1440])
 async def test_no_cell_of_a_table_is_wider_than_its_box(browser: Browser, looked: Looked, width: int) -> None:
     async with _visit(browser, looked, (width, 900)) as tab:
-        for view in (
-            "requests",
-            "sessions",
-            "sessions/agent-0?tenant=web",
-            "savings",
-            "batches",
-            "outcomes?tenant=web",
-            "tenants",
-            "keys",
-        ):
+        for view in ("requests", "requests?session=agent-0", "savings"):
             await tab.open(f"#/{view}")
             await expect(tab.page.locator("main table tbody tr").first).to_be_visible()
             assert await tab.page.evaluate(CLIPPED) == [], view
@@ -194,20 +161,14 @@ async def test_no_cell_of_a_table_is_wider_than_its_box(browser: Browser, looked
 
 @pytest.mark.parametrize("size", [(390, 844), WIDE], ids=["phone", "wide"])
 async def test_no_words_touch_where_a_view_has_nothing_to_show_or_asks_for_something(
-    browser: Browser, looked: Looked, size: tuple[int, int], tmp_path: Path
+    browser: Browser, looked: Looked, size: tuple[int, int]
 ) -> None:
-    file = tmp_path / "disputes.json"
-    texts = {"id": "r1", "kind": "tools", "question": "How far?", "left": "1 km", "right": "2 km"}
-    file.write_text(json.dumps({"file": "mine.jsonl", "disputes": [texts, texts | {"id": "r2"}]}))
     async with _visit(browser, looked, size) as tab:
         for view in NOTHING:
             await tab.open(f"#/{view}")
             await expect(tab.page.locator("main :is(.empty, .problem)").first).to_be_visible()
             assert await tab.joined_words() == [], view
-        await tab.open("#/outcomes/disputes")
-        await tab.page.get_by_label("File of disputes").set_input_files(file)
-        await tab.page.get_by_role("button", name="Left").click()
-        await expect(tab.page.get_by_role("status")).to_have_text("1 of 2 have a label.")
+        await _label_disputes(tab)
         assert await tab.joined_words() == []
 
 
@@ -226,24 +187,18 @@ async def _tour(tab: Visit, suffix: str) -> None:
     await tab.open("#/requests")
     await expect(tab.page.locator("table.requests tbody tr").nth(11)).to_be_visible()
     await _look(tab, f"requests-{suffix}")
-    await tab.open("#/sessions")
-    await expect(tab.page.locator("main table tbody tr").nth(len(TENANTS) - 1)).to_be_visible()
-    await _look(tab, f"sessions-{suffix}")
-    await tab.page.get_by_role("link", name="agent-0").click()
-    await expect(tab.page.get_by_role("table", name="Turns").locator("tbody tr")).to_have_count(4)
+    await tab.page.get_by_role("link", name="agent-0").first.click()
+    await expect(tab.page.locator("table.requests tbody tr")).to_have_count(4)
     await _look(tab, f"session-{suffix}")
+    await tab.open("#/requests?reason=sufficient&since=24")
+    await tab.page.get_by_text("Filter (2 set)").click()
+    await _look(tab, f"filtered-{suffix}")
     await tab.open("#/savings")
     await expect(tab.page.locator(".chart canvas").nth(1)).to_be_visible()
     await _look(tab, f"savings-{suffix}")
-    for view, rows in (
-        ("batches", 2),
-        ("outcomes?tenant=web", 1),
-        ("tenants", len(TENANTS)),
-        ("keys", len(TENANTS) + 1),
-    ):
-        await tab.open(f"#/{view}")
-        await expect(tab.page.locator("main table tbody tr")).to_have_count(rows)
-        await _look(tab, f"{view.partition('?')[0]}-{suffix}")
+    await expect(tab.page.get_by_role("table", name="Outcomes by policy").locator("tbody tr")).to_have_count(1)
+    await _label_disputes(tab)
+    await _look(tab, f"outcomes-{suffix}")
     await tab.page.get_by_role("button", name="API key").click()
     await _look(tab, f"key-{suffix}")
     tab.assert_kept_to_itself()
@@ -295,6 +250,17 @@ async def _asking(tab: Visit, suffix: str) -> None:
     await _look(tab, f"request-{suffix}")
 
 
+async def _label_disputes(tab: Visit) -> None:
+    """In the view of savings: one of two has its label."""
+    texts = {"id": "r1", "kind": "tools", "question": "How far?", "left": "1 km", "right": "2 km"}
+    file = json.dumps({"file": "mine.jsonl", "disputes": [texts, texts | {"id": "r2"}]}).encode()
+    given = FilePayload(name="disputes.json", mimeType="application/json", buffer=file)
+    await tab.page.get_by_text("Label disputes").click()
+    await tab.page.get_by_label("File of disputes").set_input_files(given)
+    await tab.page.get_by_role("button", name="Left").click()
+    await expect(tab.page.get_by_role("status")).to_have_text("1 of 2 have a label.")
+
+
 async def _with_wide_letters(route: Route) -> None:
     reply = await route.fetch()
     await route.fulfill(response=reply, body=await reply.text() + WIDE_LETTERS)
@@ -302,19 +268,20 @@ async def _with_wide_letters(route: Route) -> None:
 
 async def _look(tab: Visit, name: str) -> None:
     folder = os.environ.get("TANDEM_PICTURES")
-    if folder and name.startswith(_KEPT) and not name.endswith("-letters"):
+    if folder and name in PICTURES:
+        await tab.page.mouse.move(0, 0)  # nothing looks as if pointed at
         # What stays at the window's lower edge would lie across a picture of the whole page.
         await tab.page.evaluate("document.querySelector('.ask')?.style.setProperty('position', 'static')")
-        _save(await tab.page.screenshot(full_page=True), Path(folder) / f"{name}.png")
+        _save(await tab.page.screenshot(full_page=True), PICTURES[name], Path(folder) / f"{name}.png")
     assert await tab.overflow() == 0, name
     assert await tab.serious_findings() == [], name
     assert await tab.joined_words() == [], name
     assert await tab.broken_amounts() == [], name
 
 
-def _save(picture: bytes, file: Path) -> None:
+def _save(picture: bytes, height: int, file: Path) -> None:
     """Few colours are enough for ink on paper, and make a small file."""
     file.parent.mkdir(parents=True, exist_ok=True)
     with Image.open(BytesIO(picture)) as image:
-        top = image.convert("RGB").crop((0, 0, image.width, min(image.height, _PICTURE_HEIGHT)))
+        top = image.convert("RGB").crop((0, 0, image.width, min(image.height, height)))
         top.quantize(_COLORS).save(file, optimize=True)

@@ -1,5 +1,5 @@
-"""The list of requests on the page: what was asked, a search in it, and a keyboard's way through it; and the sessions
-that requests are turns of.
+"""The list of requests on the page: what was asked, a search in it, a keyboard's way through it, and a session's
+requests with their running total.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Route, expect
 
-from tandem import to_dict
 from tandem.client.tools import calls_as_data
 from tests.browser import Visit, needs_browser
 from tests.integration.conftest import System
@@ -77,7 +76,7 @@ async def test_a_list_tells_a_tools_result_from_a_question(system: System) -> No
 @needs_browser
 async def test_questions_are_shown_and_searched_as_one_types(tab: Visit, tenant: str) -> None:
     await tab.open(f"#/requests?tenant={tenant}")
-    links = tab.page.locator("table.requests tbody a")
+    links = tab.page.locator("table.requests .asked a")
     await expect(links).to_have_text([f"{question} {EARLY}" for question in reversed(QUESTIONS)])
     search = tab.page.get_by_label("Search in these")
     await search.press_sequentially("FAR moon")
@@ -95,45 +94,34 @@ async def test_questions_are_shown_and_searched_as_one_types(tab: Visit, tenant:
 @needs_browser
 async def test_a_keyboard_goes_from_row_to_row_and_opens_one(tab: Visit, tenant: str) -> None:
     await tab.open(f"#/requests?tenant={tenant}")
-    links = tab.page.locator("table.requests tbody a")
+    links = tab.page.locator("table.requests .asked a")
     await expect(links).to_have_count(3)
     await tab.page.get_by_label("Search in these").press("ArrowDown")
     for key, row in (("ArrowDown", 1), ("j", 2), ("j", 2), ("k", 1), ("Home", 0), ("ArrowUp", 0), ("End", 2)):
         await tab.page.keyboard.press(key)
         await expect(links.nth(row)).to_be_focused()
     await expect(tab.page.locator("table.requests a[tabindex='0']")).to_have_count(1)  # of the tab order
+    await tab.page.get_by_role("link", name="Savings").focus()
+    await tab.page.keyboard.press("k")  # from outside the list: back to the row that was reached
+    await expect(links.nth(2)).to_be_focused()
     await tab.page.keyboard.press("Enter")
     await expect(tab.page.get_by_role("heading", level=1)).to_contain_text(QUESTIONS[0])
 
 
 @needs_browser
 @pytest.mark.parametrize("key", ["j", "k", "ArrowDown", "ArrowUp"])
-async def test_on_a_fresh_load_a_key_goes_to_the_first_row_and_on_from_there(tab: Visit, tenant: str, key: str) -> None:
+async def test_on_a_fresh_load_a_key_goes_to_the_first_row(tab: Visit, tenant: str, key: str) -> None:
     await tab.open(f"#/requests?tenant={tenant}")
-    links = tab.page.locator("table.requests tbody a")
+    links = tab.page.locator("table.requests .asked a")
     await expect(links).to_have_count(3)
     await tab.page.keyboard.press(key)
     await expect(links.nth(0)).to_be_focused()
-    await tab.page.keyboard.press("j")
-    await expect(links.nth(1)).to_be_focused()
-
-
-@needs_browser
-async def test_from_outside_the_list_a_key_goes_back_to_the_row_that_was_reached(tab: Visit, tenant: str) -> None:
-    await tab.open(f"#/requests?tenant={tenant}")
-    links = tab.page.locator("table.requests tbody a")
-    await expect(links).to_have_count(3)
-    for key in "jj":
-        await tab.page.keyboard.press(key)
-    await tab.page.get_by_role("link", name="Savings").focus()
-    await tab.page.keyboard.press("j")
-    await expect(links.nth(1)).to_be_focused()
 
 
 @needs_browser
 async def test_what_is_typed_into_a_field_moves_no_row(tab: Visit, tenant: str) -> None:
     await tab.open(f"#/requests?tenant={tenant}")
-    await expect(tab.page.locator("table.requests tbody a")).to_have_count(3)
+    await expect(tab.page.locator("table.requests .asked a")).to_have_count(3)
     search = tab.page.get_by_label("Search in these")
     await search.press_sequentially("jk")
     await expect(search).to_be_focused()
@@ -141,13 +129,18 @@ async def test_what_is_typed_into_a_field_moves_no_row(tab: Visit, tenant: str) 
 
 
 @needs_browser
-async def test_the_skip_link_leads_to_the_rows_in_two_keys(tab: Visit, tenant: str) -> None:
-    await tab.open(f"#/requests?tenant={tenant}")
-    links = tab.page.locator("table.requests tbody a")
-    await expect(links).to_have_count(3)
-    for key in ("Tab", "Enter"):
-        await tab.page.keyboard.press(key)
-    await expect(links.nth(0)).to_be_focused()
+async def test_rows_are_reached_by_the_skip_link_in_two_keys_and_without_it_by_tab_in_nine(
+    tab: Visit, tenant: str
+) -> None:
+    """Without it: the link itself, three views, the key, search, session, filter, and the row."""
+    for keys in (["Tab", "Enter"], ["Tab"] * 9):
+        await tab.open("#/requests")
+        await tab.page.reload()
+        first = tab.page.locator("table.requests .asked a").first
+        await expect(first).to_be_visible()
+        for key in keys:
+            await tab.page.keyboard.press(key)
+        await expect(first).to_be_focused()
 
 
 @needs_browser
@@ -159,46 +152,41 @@ async def test_a_request_whose_question_cannot_be_read_is_named_by_its_id(tab: V
 
     await tab.page.route("**/api/requests?*", unread)
     await tab.open(f"#/requests?tenant={tenant}")
-    link = tab.page.locator("table.requests tbody a").first
+    link = tab.page.locator("table.requests .asked a").first
     await expect(link).to_have_text(await link.get_attribute("title") or "")
 
 
 @needs_browser
-async def test_a_session_shows_who_answered_each_turn_and_what_all_have_cost(tab: Visit, system: System) -> None:
-    tenant = uuid4().hex[:12]
-    results = []
+async def test_a_session_has_its_requests_in_their_order_with_a_running_total(tab: Visit, system: System) -> None:
+    tenant, usd = uuid4().hex[:12], []
     for end in (EARLY, "[llm_eos=20 slm_eos=5]"):
-        results.append(await system.client.ask(f"Go on. {end}", tenant=tenant, session="agent:1"))
+        usd.append((await system.client.ask(f"Go on. {end}", tenant=tenant, session="agent:1")).cost.usd)
         await system.client.ask(f"Alone. {end}", tenant=tenant)
-    usd = [result.cost.usd for result in results]
     await found(system, f"tenant = {tenant} and cost > 0", 4)
-    await tab.open(f"#/sessions?tenant={tenant}")
-    row = tab.page.get_by_role("table", name="Sessions").locator("tbody tr")
-    await expect(row).to_have_count(1)  # a question by itself is of no session
-    answered, turns, cost, _ = (await row.get_by_role("cell").all_inner_texts())[2:]
-    assert (turns, answered) == ("2", "1 large model; 1 small model, early")
-    assert float(cost.removeprefix("$")) == pytest.approx(sum(usd), rel=0.01)
-    assert await tab.serious_findings() == []
-
-    await row.get_by_role("link", name="agent:1").press("Enter")
-    await expect(tab.page.get_by_role("heading", level=1)).to_have_text("Session agent:1")
-    rows = tab.page.get_by_role("table", name="Turns").locator("tbody tr")
+    await tab.open(f"#/requests?tenant={tenant}")
+    rows = tab.page.get_by_role("table", name="Requests").locator("tbody tr")
+    await expect(rows).to_have_count(4)
+    await rows.nth(3).get_by_role("link", name="agent:1").click()
     await expect(rows).to_have_count(2)
-    cells = [await rows.nth(at).get_by_role("cell").all_inner_texts() for at in range(2)]
-    usage = [to_dict(result)["usage"] for result in results]
-    assert [each[1].split("\n") for each in cells] == [
-        [usage[0]["slm"]["model"], "small model, early"],
-        [usage[1]["llm"]["model"], "large model"],
-    ]
-    assert [float(each[-1].removeprefix("$")) for each in cells] == [
-        pytest.approx(amount, rel=0.01) for amount in (usd[0], sum(usd))
-    ]
-    read = [sum(role["input_tokens"] + role["cached_input_tokens"] for role in each.values()) for each in usage]
-    cached = [sum(role["cached_input_tokens"] for role in each.values()) for each in usage]
-    assert [(each[3], each[4]) for each in cells] == [
-        (f"{tokens:,}", f"{100 * of / tokens:.0f}\u00a0%") for tokens, of in zip(read, cached, strict=True)
-    ]
-    assert await tab.serious_findings() == []
-    assert await tab.overflow() == 0
-    await rows.nth(1).get_by_role("link").click()
-    await expect(tab.page.get_by_role("heading", level=1)).to_contain_text("Go on.")
+    await expect(tab.page.get_by_role("combobox", name="Session")).to_have_value("agent:1")
+    await expect(rows.locator("[data-head=State]")).to_have_text(["small model, early", "large model"])
+    shown = await rows.locator("[data-head='Running total']").all_inner_texts()
+    whole = await tab.page.get_by_role("region", name="Session agent:1").locator(".lead").inner_text()
+    amounts = [float(amount.removeprefix("$")) for amount in [*shown, whole]]
+    assert amounts == [pytest.approx(amount, rel=0.01) for amount in (usd[0], sum(usd), sum(usd))]
+    assert (await tab.serious_findings(), await tab.overflow()) == ([], 0)
+
+
+@needs_browser
+async def test_a_session_is_chosen_by_its_name(tab: Visit, system: System) -> None:
+    tenant, name = uuid4().hex[:12], uuid4().hex
+    for session in (name, ""):
+        await system.client.ask(f"Go on. {EARLY}", tenant=tenant, session=session)
+    await found(system, f"tenant = {tenant} and cost > 0", 2)
+    await tab.open(f"#/requests?tenant={tenant}")
+    field = tab.page.get_by_role("combobox", name="Session")
+    await expect(tab.page.locator(f"datalist option[value='{name}']")).to_have_count(1)
+    await field.fill(name)
+    await field.press("Enter")
+    await expect(tab.page).to_have_url(f"{tab.address}/#/requests?tenant={tenant}&session={name}")
+    await expect(tab.page.locator("table.requests tbody tr")).to_have_count(1)

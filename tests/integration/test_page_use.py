@@ -1,5 +1,5 @@
-"""What one does with answers on the page: say whether one was right, ask the same from a program, and label disputes of
-two small models and the large one.
+"""What one does with answers on the page: say whether one was right, see what that says of each policy, ask the same
+from a program, and label disputes of two small models and the large one.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import sys
 from asyncio.subprocess import PIPE
 from collections.abc import AsyncIterator
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 import pytest_asyncio
@@ -42,6 +43,18 @@ async def test_an_opened_request_takes_a_word_on_its_answer_once(tab: Visit, sys
     assert await tab.serious_findings() == []
 
 
+async def test_what_is_said_of_answers_is_counted_among_the_outcomes(tab: Visit, system: System) -> None:
+    tenant = uuid4().hex[:12]
+    asked = await system.client.ask("[scores=16:0.9 slm_eos=5]", tenant=tenant)
+    await tab.open(f"#/savings?tenant={tenant}")
+    await expect(tab.page.locator(".empty").last).to_contain_text("Nobody has said yet")
+    await system.client.report(asked.request_id, True)
+    await tab.page.reload()
+    row = tab.page.get_by_role("table", name="Outcomes by policy").locator("tbody tr")
+    await expect(row).to_contain_text("no promise")
+    await expect(row.get_by_role("cell").nth(2)).to_have_text("1")
+
+
 HARD = """[slm_eos=3] it's "so" $HOME `id` \\n é"""
 SPLIT = 'curl() { for word in "$@"; do printf "%s\\0" "$word"; done; }\n'
 
@@ -50,7 +63,7 @@ async def test_an_opened_request_is_asked_again_by_the_commands_that_it_gives(ta
     result = await system.client.ask(HARD)
     await tab.open(f"#/requests/{result.request_id}")
     await tab.done()
-    of = """async ([name, result]) => (await import("/assets/use.js"))[name](result)"""
+    of = """async ([name, result]) => (await import("/assets/request.js"))[name](result)"""
     shell, program = [await tab.page.evaluate(of, [name, to_dict(result)]) for name in ("asCurl", "asPython")]
     *_, body, _ = (await _run("sh", "-c", SPLIT + shell)).split("\0")
     assert json.loads(body)["messages"] == [{"role": "user", "content": HARD}]
@@ -67,8 +80,8 @@ async def test_the_command_that_the_page_gives_keeps_its_labels_of_disputes(tab:
     answers.write_text("".join(json.dumps(line(n, n, n, -n)) + "\n" for n in (1, 2, 3)))
     shown.write_text((await asyncio.to_thread(tandem, "disputes", str(answers), "--json")).stdout)
     first = json.loads(shown.read_text())["disputes"][0]
-    await tab.open("#/outcomes")
-    await tab.page.get_by_role("link", name="label disputes").click()
+    await tab.open("#/savings")
+    await tab.page.get_by_text("Label disputes").click()
     await tab.page.get_by_label("File of disputes").set_input_files(str(shown))
     dispute = tab.page.get_by_role("region", name=f"Dispute {first['id']}")
     for said in (first["question"], first["left"], first["right"]):

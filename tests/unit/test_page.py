@@ -38,6 +38,11 @@ def test_no_script_of_ours_outgrows_a_readers_patience() -> None:
     assert [file for file in ASSETS.glob("*.js") if len(file.read_text().splitlines()) > 300] == []
 
 
+def test_the_pictures_that_there_are_are_those_that_the_document_shows() -> None:
+    shown = re.findall(r"\]\(page/([^)]+\.png)\)", (ROOT / "docs" / "page.md").read_text())
+    assert sorted(shown) == sorted(file.name for file in (ROOT / "docs" / "page").iterdir())
+
+
 def imported(file: Path) -> set[Path]:
     """What `file` needs before it runs, with what that needs."""
     found = {(file.parent / name).resolve() for name in re.findall(r'from\s*"(\./[^"]+)"', file.read_text())}

@@ -3,7 +3,6 @@
 const KEY = "tandem-api-key";
 const RETRY_MS = 1000;
 const MOST_ENDS = 10;
-const MOST_BATCHES = 100;
 
 export const key = () => sessionStorage.getItem(KEY) ?? "";
 
@@ -76,17 +75,9 @@ export async function getProfiles() {
   mostBytes = served.max_body_bytes;
   return served;
 }
-export const getTenants = () => call("/tenants");
 export const getRequests = (where, limit) => call(`/requests?${new URLSearchParams({ where, limit })}`);
 export const getTimeline = (id) => call(`/requests/${encodeURIComponent(id)}/timeline`);
 export const getRequest = (id) => call(`/requests/${encodeURIComponent(id)}`);
-/** Why this caller sees nothing of a view, by the view's name. */
-export const getViews = () => call("/views");
-export const getKeys = () => call("/keys");
-/** Batches and files are OpenAI's. */
-export const getBatches = () => call(`/batches?${new URLSearchParams({ limit: MOST_BATCHES })}`, {}, "/v1");
-export const cancelBatch = (id) => post(`/batches/${encodeURIComponent(id)}/cancel`, {}, "/v1");
-export const getFile = async (id) => (await fetched(`/v1/files/${encodeURIComponent(id)}/content`)).blob();
 export const ask = (asked) => post("/requests", asked);
 /** What outcomes say of a tenant's policies; empty: the caller's own. */
 export const getPromises = (tenant) => call(`/promises?${new URLSearchParams({ tenant })}`, {}, "/v1/tandem");

@@ -1,28 +1,17 @@
 // The frame: which view is shown, and the API key. The address after `#` is the whole state, so that a reload shows the same.
 import { Ask } from "./ask.js";
-import { fetched, getProfiles, getViews, key, reached, said, setKey } from "./api.js";
+import { fetched, getProfiles, key, reached, said, setKey } from "./api.js";
 import { html, render, useEffect, useRef, useState } from "./html.js";
 import { never, useReading } from "./reading.js";
 
+/** The name of each view, what it shows, and what it shows of one thing whose id is in the address. */
 const VIEWS = {
   ask: ["Ask", Ask],
-  requests: ["Requests", later("requests.js", "Requests")],
-  batches: ["Batches", later("batches.js", "Batches")],
-  sessions: ["Sessions", later("sessions.js", "Sessions")],
+  requests: ["Requests", later("requests.js", "Requests"), later("request.js", "Request")],
   savings: ["Savings", later("savings.js", "Savings")],
-  outcomes: ["Outcomes", later("outcomes.js", "Outcomes")],
-  tenants: ["Tenants", later("tenants.js", "Tenants")],
-  keys: ["Keys", later("keys.js", "Keys")],
-};
-/** Of one thing of a view, whose id is in the address. */
-const OPENED = {
-  requests: later("request.js", "Request"), sessions: later("sessions.js", "Session"), outcomes: later("disputes.js", "Disputes"),
 };
 
 const NOTHING_SERVED = { profiles: [], default_profile: "", jaeger: "" };
-
-/** Not everybody may see these; an address that leads to one still says why. */
-const OF_SOME = ["batches", "keys"];
 
 /** A view whose module is read when it is first looked at, so that the first one has less to load. */
 function later(file, name) {
@@ -42,15 +31,13 @@ function later(file, name) {
 function place() {
   const [path, query = ""] = location.hash.replace(/^#\/?/, "").split("?");
   const [view, id] = path.split("/").map(decodeURIComponent);
-  return { view: view in VIEWS ? view : "ask", id: id ?? "", query: new URLSearchParams(query) };
+  return { view: view || "ask", id: id ?? "", query: new URLSearchParams(query) };
 }
 
 function App() {
   const [at, setAt] = useState(place());
   const [keyed, setKeyed] = useState(key());
   const { found: served, error } = useReading(getProfiles, keyed, never);
-  const { found: views } = useReading(getViews, keyed, never);
-  const hidden = views ? Object.keys(views.refused) : OF_SOME;
   const main = useRef(null);
 
   useEffect(() => {
@@ -62,8 +49,8 @@ function App() {
     return () => removeEventListener("hashchange", move);
   }, []);
 
-  const [name, View] = VIEWS[at.view];
-  const Shown = (at.id && OPENED[at.view]) || View;
+  const [name, View, Opened = View] = Object.hasOwn(VIEWS, at.view) ? VIEWS[at.view] : ["No such view", Nothing];
+  const Shown = at.id ? Opened : View;
   useEffect(() => {
     document.title = `${name} – Tandem`;
   }, [name]);
@@ -73,14 +60,14 @@ function App() {
   };
   const skip = (event) => {
     event.preventDefault();
-    (main.current.querySelector(".requests a[tabindex='0']") ?? main.current).focus(); // a list's rows come after many fields
+    (main.current.querySelector(".requests .asked a[tabindex='0']") ?? main.current).focus(); // a list's rows come after many fields
   };
   return html`
     <a class="skip" href="#main" onClick=${skip}>To the content</a>
     <header class="top">
-      <a class="mark" href="#/ask">Tandem</a>
+      <a class="mark" href="#/ask" tabindex="-1">Tandem</a>
       <nav aria-label="Views">
-        ${Object.entries(VIEWS).filter(([view]) => !hidden.includes(view)).map(([view, [label]]) => html`
+        ${Object.entries(VIEWS).map(([view, [label]]) => html`
           <a href=${`#/${view}`} aria-current=${view === at.view ? "page" : undefined}>${label}</a>`)}
       </nav>
       <${Key} keyed=${keyed} isAsked=${error?.status === 401} onChange=${changeKey} />
@@ -89,6 +76,14 @@ function App() {
       ${error && html`<p class="problem" role="alert">${said(error)}</p>`}
       <${Shown} key=${`${at.view} ${keyed}`} ...${at} served=${served ?? NOTHING_SERVED} />
     </main>`;
+}
+
+/** What an address shows that leads to no view. */
+function Nothing({ view }) {
+  return html`
+    <h1>No such view</h1>
+    <p>The page has no view <code>${view}</code>. Sessions are a filter of <a href="#/requests">Requests</a>, outcomes and disputes are at the
+      end of <a href="#/savings">Savings</a>, and the terminal has <code>tandem batch list</code>, <code>tandem tenants list</code> and <code>tandem keys list</code>.</p>`;
 }
 
 function Key({ keyed, isAsked, onChange }) {

@@ -1,6 +1,5 @@
 // What goes with a question: a system prompt, tools, a JSON schema of the answer, checks that it must pass, a threshold, and text files.
-import { Attach, withFile } from "./attach.js";
-import { html } from "./html.js";
+import { html, useState } from "./html.js";
 
 /** Named as the fields of the page's API, but for `system`, which is a message. */
 export const EMPTY = { system: "", tools: "", json_schema: "", checks: "", threshold: "" };
@@ -79,4 +78,39 @@ function Field({ name, field, value, edit }) {
         ? html`<input ...${shared} ...${field.number} />`
         : html`<textarea ...${shared} class="code" rows="3" spellcheck=${false}></textarea>`}
       <p class=${wrong ? "problem" : "note"}>${wrong || field.told}</p></div>`;
+}
+
+/** The question with the file's text in a block that no fence within it ends. */
+function withFile(question, name, text) {
+  const longest = Math.max(2, ...(text.match(/`{3,}/g) ?? []).map(({ length }) => length));
+  const fence = "`".repeat(longest + 1);
+  return `${question}${question && "\n\n"}${name}:\n${fence}\n${text.replace(/\n$/, "")}\n${fence}`;
+}
+
+/** `add` takes a file's name and text. */
+function Attach({ add }) {
+  const [error, setError] = useState("");
+  const take = async (event) => {
+    const files = [...event.target.files];
+    event.target.value = ""; // so that the same file can be chosen again
+    setError("");
+    for (const file of files) {
+      try {
+        add(file.name, textOf(await file.arrayBuffer()));
+      } catch {
+        setError(`${file.name} is not a text in UTF-8, and was left out.`);
+      }
+    }
+  };
+  return html`
+    <div><label for="attach">Text files</label>
+      <input id="attach" type="file" multiple onChange=${take} />
+      <p class="note">Their text is put at the end of the question.</p>
+      ${error && html`<p class="problem" role="alert">${error}</p>`}</div>`;
+}
+
+function textOf(bytes) {
+  const text = new TextDecoder("utf-8", { fatal: true }).decode(bytes);
+  if (text.includes("\0")) throw new TypeError("binary");
+  return text;
 }

@@ -1,17 +1,18 @@
-// One request: what was asked and answered, its stages, checks and bill.
-import { getRequest, said } from "./api.js";
+// One request: what was asked and answered, its stages, checks and bill; and what one does with the answer: say whether it was right, and
+// ask the same from a program.
+import { getRequest, key, report, said } from "./api.js";
 import { Bill, Running } from "./bill.js";
 import { Checks } from "./checks.js";
-import { usd, words } from "./format.js";
-import { html } from "./html.js";
-import { ToolResults } from "./calls.js";
+import { isOfTools, ToolResults } from "./calls.js";
+import { CopyButton } from "./code.js";
 import { turnOf } from "./conversation.js";
+import { usd, words } from "./format.js";
+import { html, useState } from "./html.js";
 import { ofResult, textOf } from "./live.js";
 import { Markdown } from "./markdown.js";
 import { Answer } from "./panes.js";
 import { useReading } from "./reading.js";
 import { Stages } from "./stages.js";
-import { Use } from "./use.js";
 import { Waterfall } from "./waterfall.js";
 
 /** A result does not tell its task. */
@@ -66,3 +67,47 @@ function Finished({ found, served }) {
       <${Bill} result=${result} jaeger=${served.jaeger} isOpen />
     </div>`;
 }
+
+/** `result` has an answer. It does not tell which tools were offered, so a request with tools cannot be asked again from it. */
+function Use({ result }) {
+  return html`
+    <div class="use">
+      <${Outcome} id=${result.request_id} />
+      ${!isOfTools(result) && html`
+        <p><span class="note">Ask it again, as a chat, by</span> <${CopyButton} text=${asCurl(result)} label="curl" /> <${CopyButton} text=${asPython(result)} label="Python" /></p>`}
+    </div>`;
+}
+
+/** An outcome is reported once: the same one again changes nothing, and the gateway refuses another. */
+function Outcome({ id }) {
+  const [reported, setReported] = useState("");
+  const [error, setError] = useState(null);
+  const say = (isRight) => report(id, isRight).then(() => setReported(isRight ? "right" : "wrong"), setError);
+  if (reported) return html`<p role="status">Noted: ${reported}.</p>`;
+  return html`
+    <p><span class="note">Was the answer right?</span>
+      <button type="button" class="quiet" onClick=${() => say(true)}>Right</button>
+      <button type="button" class="quiet" onClick=${() => say(false)}>Wrong</button>
+      ${error && html`<span class="problem" role="alert">${error.message}</span>`}</p>`;
+}
+
+const messages = (result) => [{ role: "user", content: result.question }];
+
+/** For a shell of POSIX: within single quotes only the quote itself is special. */
+export const asCurl = (result) => [
+  `curl -sS ${location.origin}/v1/chat/completions`,
+  ...(key() ? ['-H "authorization: Bearer $TANDEM_API_KEY"'] : []),
+  "-H 'content-type: application/json'",
+  `-d '${JSON.stringify({ model: result.profile, messages: messages(result) }).replaceAll("'", "'\\''")}'`,
+].join(" \\\n  ");
+
+/** A text of JSON is a literal of Python as well. */
+export const asPython = (result) => `${key() ? "import os\n\n" : ""}from openai import OpenAI
+
+client = OpenAI(base_url=${JSON.stringify(`${location.origin}/v1`)}, api_key=${key() ? 'os.environ["TANDEM_API_KEY"]' : '"none"'})
+reply = client.chat.completions.create(
+    model=${JSON.stringify(result.profile)},
+    messages=[{"role": "user", "content": ${JSON.stringify(result.question)}}],
+)
+print(reply.choices[0].message.content)
+`;

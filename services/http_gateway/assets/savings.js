@@ -1,25 +1,49 @@
-// Savings: what requests cost, what the large model alone would have cost, and how long they took.
+// Savings: what requests cost, what the large model alone would have cost, how long they took, and what is said of their answers.
 import { getRequests, said } from "./api.js";
 import { Chart } from "./chart.js";
 import { count, duration, ending, percent, usd, usdColumn } from "./format.js";
 import { Cells, html, Scroll } from "./html.js";
-import { chosen, Heading } from "./period.js";
+import { Outcomes } from "./outcomes.js";
 import { never, useReading } from "./reading.js";
 import { condition, ESTIMATED } from "./requests.js";
 import { by, latencies, latencyPoints, points, QUANTILES, quantile, timed, total } from "./sums.js";
 
 const LIMIT = 1000;
+const PERIODS = [["24", "1 day"], ["168", "7 days"], ["720", "30 days"], ["", "all"]];
 
 const costs = (mark) => [{ label: "Cost", name: "--slm" }, { label: `Large model alone${mark}`, name: "--llm", dash: [5, 4] }];
 const LATENCY = [{ label: "p50", name: "--ink" }, { label: "p95", name: "--muted", dash: [5, 4] }];
 
 export function Savings({ query, served }) {
-  const filter = chosen(query);
+  const filter = { since: "168", ...Object.fromEntries(query) };
   const { found, error } = useReading(() => getRequests(condition(filter), LIMIT), filter, never);
   return html`
-    <${Heading} title="Savings" ...${{ filter, served }} />
+    <${Heading} ...${{ filter, served }} />
     ${error && html`<p class="problem" role="alert">${said(error)}</p>`}
-    ${found && html`<${Figures} requests=${found.requests} />`}`;
+    ${found && html`<${Figures} requests=${found.requests} />`}
+    <${Outcomes} tenant=${filter.tenant} profile=${filter.profile} />`;
+}
+
+/** Tenant, profile and period are in the address. */
+function Heading({ filter, served }) {
+  const address = (changed) => `#/savings?${new URLSearchParams({ ...filter, ...changed })}`;
+  const change = (name) => (event) => (location.hash = address({ [name]: event.target.value.trim() }));
+  return html`
+    <div class="heading">
+      <h1>Savings</h1>
+      <form class="controls" role="search" aria-label="Filter" onSubmit=${(event) => event.preventDefault()}>
+        <label class="field"><span>Tenant</span>
+          <input class="short" value=${filter.tenant ?? ""} onChange=${change("tenant")} autocomplete="off" placeholder="all" /></label>
+        <label class="field"><span>Profile</span>
+          <select value=${filter.profile ?? ""} onChange=${change("profile")}>
+            ${["", ...served.profiles.map(({ name }) => name)].map((name) => html`<option value=${name}>${name || "all"}</option>`)}
+          </select></label>
+        <nav class="segments" aria-label="Period">
+          ${PERIODS.map(([value, label]) => html`
+            <a href=${address({ since: value })} aria-current=${value === filter.since ? "true" : undefined}><span>${label}</span></a>`)}
+        </nav>
+      </form>
+    </div>`;
 }
 
 function Figures({ requests }) {

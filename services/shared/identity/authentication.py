@@ -12,11 +12,11 @@ from pathlib import Path
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from services.shared.identity.caller import ADMIN, ANONYMOUS, Caller, bearer, set_caller
+from services.shared.identity.caller import ANONYMOUS, Caller, bearer, set_caller
 from services.shared.identity.tokens import Issuer, Tokens
-from tandem.access.keys import ApiKey, KeyFile, find_key
+from tandem.access.keys import KeyFile, find_key
 from tandem.access.watched_file import WatchedFile
-from tandem.method.errors import PermissionDenied, Unauthenticated
+from tandem.method.errors import Unauthenticated
 
 _HTTP_URL_OR_EMPTY = r"^(https?://.+)?$"
 
@@ -69,14 +69,6 @@ class ApiKeys:
         """None for a credential that is no key."""
         key = find_key(self._keys.value, credential)
         return Caller(key.tenant, frozenset(key.roles)) if key else None
-
-    def listed(self, caller: Caller) -> list[ApiKey]:
-        """All keys, the oldest first. Raises PermissionDenied but for an admin."""
-        if not caller.is_admin:
-            raise PermissionDenied(
-                f"keys are for admins to see: ask with a key that has the role {ADMIN}", reason="ADMIN_ONLY"
-            )
-        return self._keys.value
 
 
 class IdentitySettings(BaseSettings):

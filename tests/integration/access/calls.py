@@ -103,7 +103,6 @@ CALLS = (
         lambda names: [tandem.CountTokensRequest(request=tandem.SolveRequest(question=QUESTION))],
     ),
     Call("list tenants", "TandemService/ListTenants", lambda names: [tandem.ListTenantsRequest()]),
-    Call("list API keys", "TandemService/ListKeys", lambda names: [tandem.ListKeysRequest()]),
     Call("upload a file", "FileService/CreateFile", _upload),
     Call(
         "describe a file of `tenant`",

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
 from tandem import to_dict
+from tests.command import tandem
 from tests.conftest import Hold
 from tests.integration.tenants.limiting import BRIEF, Limited, served, until
 
@@ -80,3 +82,13 @@ async def test_a_tenant_without_counted_limits_has_no_uses(limited: Limited) -> 
     await limited.system.client.ask(BRIEF, tenant=tenant)
     assert await uses(limited, tenant) == {}
     assert not await limited.redis.keys(f"{{tenant:{tenant}}}*")
+
+
+async def test_the_terminal_shows_each_use_beside_its_limit(limited: Limited) -> None:
+    tenant = limited.tenant(requests_per_minute=9, usd_per_month=2.5)
+    bill = (await served(limited, tenant))["cost"]["usd"]
+    await limited.has(tenant, lambda standing: standing.concurrent_requests == 0)
+    shown = await asyncio.to_thread(tandem, "tenants", "used", TANDEM_ADDRESS=limited.system.client.address)
+    [row] = [line for line in shown.stdout.splitlines() if line.split()[0] == tenant]
+    assert "1 of 9" in row
+    assert f"{bill:.6f} of 2.5" in row
