@@ -98,6 +98,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "tandem tenants set default concurrent_requests=4",
         "tandem tenants set acme usd_per_day=none",
     ),
+    "tenants used": ("tandem tenants used",),
     "tenants check": ("tandem tenants check --file tenants.json",),
     "spend": (
         "tandem spend",
