@@ -1,4 +1,4 @@
-"""Start or end the test cluster, or give it an image of Docker's: `python -m tests.e2e.k8s up`, `down`, `load IMAGE`."""
+"""Start or end the test cluster, or load an image of Docker's: `python -m tests.e2e.k8s up`, `down`, `load IMAGE`."""
 
 from __future__ import annotations
 
