@@ -39,10 +39,17 @@ def tried(**inputs: st.SearchStrategy[Any]) -> Callable[[Callable[..., None]], C
     """A claim on many inputs.
 
     Hypothesis warns, with the strategy written out, where `random` was used while an input was drawn: servers in other
-    threads of this process use it. Deferred strategies are written in a line, others in megabytes.
+    threads of this process use it. `_named` is written in a word, what it draws from in megabytes.
     """
-    short = {name: st.deferred(lambda strategy=strategy: strategy) for name, strategy in inputs.items()}
-    return lambda claim: _many(given(**short)(claim))
+    return lambda claim: _many(given(**{name: _named(strategy) for name, strategy in inputs.items()})(claim))
+
+
+def _named(strategy: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    @st.composite
+    def any_input(draw: st.DrawFn) -> Any:
+        return draw(strategy)
+
+    return any_input()
 
 
 def status_of(channel: grpc.Channel, method: Method, data: bytes) -> grpc.StatusCode:
