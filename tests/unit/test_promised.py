@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 from typer.testing import CliRunner
@@ -16,24 +14,21 @@ pytest.importorskip("pyarrow")
 pytest.importorskip("sklearn")
 pytest.importorskip("math_verify")
 
-from lab.training import checking
 from lab.training.collect import Run
 from lab.training.collected import load_collected
-from lab.training.datasets import Item
 from lab.training.names import TRAINING
 from lab.training.promise import Promise
 from lab.training.promise_files import ship_promise
 from lab.training.promised import Shown, show_promise
 from lab.training.study import Training
-from services.answer_checker.checker import AnswerChecker
 from tandem.cli import app
 from tandem.method.profile.profile import Profile, load_profile
 from tandem.method.profile.profile_sections import Checks, StopPolicy, TrialSection
 from tandem.method.rule.strictness import STRENGTHS, stricter
 from tandem.paths import DEFAULT_PROFILE, REPOSITORY
-from tests.unit.synthetic import ignore, quick_arithmetic, store, synthetic_runs  # noqa: F401
+from tests.unit.synthetic import ignore, programs_run_once, quick_arithmetic, store, synthetic_runs  # noqa: F401
 
-pytestmark = pytest.mark.usefixtures("quick_arithmetic")
+pytestmark = pytest.mark.usefixtures("quick_arithmetic", "programs_run_once")
 WEAK = "def f(x):\n    # f(1) == 2\n    ...\n"  # its only example counts 1
 STRONG = "def f(x):\n    # f(1) == 'b'\n    # f(2) == 'c'\n    ...\n"  # each counts 2
 WEAK_ANSWER = "```python\ndef f(x):\n    return 2\n```"
@@ -44,21 +39,6 @@ STRONG_ANSWER = "```python\ndef f(x):\n    return chr(ord('a') + x)\n```"
 def profile(profiles_folder: Path, tmp_path: Path) -> Profile:
     shutil.copytree(profiles_folder / "scripted", tmp_path / "profiles" / "scripted")
     return load_profile("scripted", (tmp_path / "profiles",))
-
-
-@pytest.fixture(autouse=True)
-def _a_program_is_run_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The tasks differ by their first line alone, which numbers them: one run of a program tells the verdict of all."""
-    check, known = checking._checked, dict[Any, asyncio.Future[Run]]()
-
-    async def checked(run: Run, item: Item, profile: Profile, checker: AnswerChecker) -> Run:
-        key = (item.question.partition("\n")[2], run.text, *checking.code_checks(profile))
-        if key not in known:
-            known[key] = asyncio.ensure_future(check(run, item, profile, checker))
-        found = await known[key]
-        return replace(run, verdict=found.verdict, score=found.score, failure=found.failure)
-
-    monkeypatch.setattr(checking, "_checked", checked)
 
 
 def tried(profile: Profile) -> Profile:
