@@ -13,6 +13,7 @@ import psutil
 import pytest
 
 from tandem import Client
+from tandem.access.tenants import TenantFile
 from tandem.local.supervisor import Stack
 from tandem.v1 import tandem_pb2
 from tests.conftest import wait_until
@@ -165,9 +166,18 @@ class LocalStack:
 
 
 @pytest.fixture(scope="session")
-def running(variables: Mapping[str, str], collector: Collector) -> Iterator[LocalStack]:
+def tenants(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The file of the stack `running`, in which `acme` alone has limits."""
+    file = TenantFile(tmp_path_factory.mktemp("tenants") / "tenants.json")
+    file.set("acme", {"usd_per_day": 10, "concurrent_requests": 4})
+    return file.path
+
+
+@pytest.fixture(scope="session")
+def running(variables: Mapping[str, str], collector: Collector, tenants: Path) -> Iterator[LocalStack]:
     # On a busy machine a worker that is started again takes longer than a caller waits for one.
-    with in_environment({**variables, "TANDEM_WORKER_PATIENCE": "60"}):
+    own = {"TANDEM_WORKER_PATIENCE": "60", "TANDEM_TENANTS": str(tenants)}
+    with in_environment({**variables, **own}):
         stack = start_stack("scripted")
     yield LocalStack(stack, collector)
     stack.down()

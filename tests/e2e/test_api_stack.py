@@ -8,10 +8,11 @@ import json
 import subprocess
 import sys
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from random import Random
 from typing import Any
 from uuid import uuid4
 
@@ -27,10 +28,12 @@ from tandem.v1 import tandem_pb2
 from tests.conftest import wait_until
 from tests.e2e.test_local_stack import stack_of
 from tests.extras import environment_of
+from tests.hostile_api import case
 from tests.recorded_api import Answer, RecordedApi, openai_chunks, openai_usage, recorded_api
 from tests.stacks import kill
 
 pytestmark = pytest.mark.timeout(600)
+SEED, EACH = 20261202, 2
 LARGE, SMALL = "large-70b", "small-7b"
 TEXTS = ["It ", "is ", "42."]
 SILENT_SECONDS = 2
@@ -292,3 +295,32 @@ def test_a_refused_request_is_asked_once_and_says_why(client: Client, endpoints:
         solved(client, "Refused?")
     assert (refused.value.reason, refused.value.metadata["vendor_status"]) == ("PROMPT_REFUSED", "400")
     assert endpoints.asked == [LARGE]
+
+
+@pytest.mark.usefixtures("open_circuits")
+@pytest.mark.parametrize("family", ["counts", "shapes"])  # all of them: tests/unit/test_hostile_endpoints.py
+def test_a_hostile_large_model_ends_no_request_as_internal_and_bills_no_more_than_its_cap(
+    client: Client,
+    endpoints: Endpoints,
+    family: str,
+) -> None:
+    seen: Counter[str] = Counter()
+    for number in range(EACH):
+        one = case(family, SEED, number, "openai", "http://127.0.0.1:9")
+        endpoints.next.clear()
+        endpoints.next[LARGE if Random(number).random() < 0.7 else SMALL] = [one.answer] * 50
+        began = time.monotonic()
+        try:
+            *_, last = client.solve(f"Hostile {family} {number}?")
+        except RequestError as error:
+            seen[error.code.name] += 1
+        else:
+            assert isinstance(last, Completed)
+            usage = last.result.usage.llm
+            seen["answered"] += 1
+            attempts = 4
+            assert usage.output_tokens + usage.discarded_tokens <= attempts * 4096, one.name
+            assert usage.input_tokens <= attempts * 2048, one.name
+        assert time.monotonic() - began < Timeouts.longest_unattended_pauses.total_seconds(), one.name
+    print(family, dict(seen))
+    assert not seen.keys() & {"INTERNAL", "UNKNOWN"}

@@ -70,7 +70,7 @@ def is_healthy(stack: Stack) -> bool:
     return {row.state for row in stack.status()} == {"ready"}
 
 
-# How a request goes on when its process comes back, test_kills.py shows for each; here the supervisor brings it back.
+# How a request goes on when its process comes back, test_kills.py shows; here the supervisor brings it back.
 @pytest.mark.parametrize("victim", ["worker", "redis"])
 def test_a_request_in_flight_survives_a_crash(own: Stack, hold: Hold, victim: str) -> None:
     wait_until(lambda: is_healthy(own))

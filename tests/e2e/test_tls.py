@@ -95,24 +95,6 @@ def test_openai_clients_are_served_over_the_internal_port(secured: Stack) -> Non
         assert "4" in json.load(reply)["choices"][0]["message"]["content"]
 
 
-def test_a_stranger_on_this_machine_reaches_no_process(secured: Stack) -> None:
-    anonymous = grpc.ssl_channel_credentials(authority_file(secured.certificates).read_bytes())
-    for process, stub in (
-        ("insight-generator", insight_pb2_grpc.InsightGeneratorStub),
-        ("slm-executor", execution_pb2_grpc.SlmExecutorStub),
-    ):
-        address = secured.address(process)
-        for channel in (grpc.insecure_channel(address), grpc.secure_channel(address, anonymous)):
-            with channel, pytest.raises(grpc.RpcError) as caught:
-                stub(channel).GetModelInfo(execution_pb2.GetModelInfoRequest(), timeout=60)  # type: ignore[no-untyped-call]
-            assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
-    scorer = next(row for row in secured.status() if row.name == "sufficiency-scorer")
-    ports = secured.ports["sufficiency-scorer"]
-    assert scorer.pid
-    assert listens(scorer.pid, ports["main"])
-    assert not listens(scorer.pid, ports["http"])
-
-
 def test_each_process_accepts_its_callers_alone(secured: Stack) -> None:
     info, generator = execution_pb2.GetModelInfoRequest(), insight_pb2_grpc.InsightGeneratorStub
     ready, profiles = oip.ModelReadyRequest(name=MODEL_NAME), tandem_pb2.ListProfilesRequest()
@@ -138,6 +120,9 @@ def test_each_process_accepts_its_callers_alone(secured: Stack) -> None:
         found = {caller: outcome(secured, caller, port, method, request) for caller in (*PROCESSES, "probe")}
         assert found.pop(only) is grpc.StatusCode.OK
         assert set(found.values()) == {grpc.StatusCode.PERMISSION_DENIED}, port
+    [scorer] = [row for row in secured.status() if row.name == "sufficiency-scorer"]
+    assert scorer.pid
+    assert not listens(scorer.pid, secured.ports["sufficiency-scorer"]["http"])  # KServe's own, which asks nobody
 
 
 def outcome(

@@ -13,29 +13,21 @@ from unittest.mock import AsyncMock
 
 import grpc
 import pytest
-from grpc_health.v1 import health_pb2, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
-from kserve.protocol.grpc import grpc_predict_v2_pb2 as oip
-from kserve.protocol.grpc import grpc_predict_v2_pb2_grpc as oip_grpc
 
 from services.gateway.__main__ import CALLERS as GATEWAY_CALLERS
 from services.gateway.service import NAME as GATEWAY
 from services.shared.process.callers import Callers
 from services.shared.process.channels import open_channel
 from services.shared.process.server import Server
-from services.shared.process.status import error_info
 from services.shared.process.transport import PLAIN, Transport, certificate_changes
 from services.shared.request_log.log import RequestLog
 from services.slm_executor.service import NAME as EXECUTOR
 from services.sufficiency_scorer import __main__ as sufficiency_scorer
-from services.sufficiency_scorer.service import MODEL_NAME
 from tandem.local.certificates import Authority
-from tandem.local.ports import free_port
 from tandem.method.profile.profile import load_profile
 from tandem.v1 import execution_pb2, execution_pb2_grpc
 from tests.certificates import issue
 from tests.fakes import ScriptedEngine
-from tests.integration.test_services import infer
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 BOUND_SECONDS = 60.0
@@ -103,31 +95,6 @@ def authority() -> Authority:
     return Authority()
 
 
-async def test_only_the_worker_may_call_an_internal_service(authority: Authority, tmp_path: Path) -> None:
-    def transport(process: str, **settings: str) -> Transport:
-        return issue(tmp_path, authority, process).transport(**settings)
-
-    async with running(transport("slm-executor"), Callers.only("worker")) as server:
-        assert await outcome(server.main, transport("worker")) is CODES.OK
-        for other in ("sufficiency-scorer", "gateway", "slm-executor", "probe", "worker-of-another"):
-            assert await outcome(server.main, transport(other)) is CODES.PERMISSION_DENIED, other
-    async with running(transport("slm-executor", trust_domain="elsewhere"), Callers.only("worker")) as server:
-        assert await outcome(server.main, transport("worker")) is CODES.PERMISSION_DENIED
-
-
-async def test_a_peer_without_a_certificate_of_the_authority_gets_no_connection(
-    authority: Authority, tmp_path: Path
-) -> None:
-    server_files = issue(tmp_path, authority, "slm-executor")
-    stranger = issue(tmp_path, Authority(), "worker", trusted=authority.pem)
-    async with running(server_files.transport(), Callers.only("worker")) as server:
-        assert await outcome(server.main) is CODES.UNAVAILABLE
-        assert await outcome(server.main, stranger.transport()) is CODES.UNAVAILABLE
-        credentials = grpc.ssl_channel_credentials(authority.pem)
-        async with grpc.aio.secure_channel(f"127.0.0.1:{server.main}", credentials) as channel:
-            assert await outcome_over(channel) is CODES.UNAVAILABLE
-
-
 async def test_a_process_calls_no_server_of_another_authority(authority: Authority, tmp_path: Path) -> None:
     impostor = issue(tmp_path, Authority(), "slm-executor", trusted=authority.pem)
     worker = issue(tmp_path, authority, "worker")
@@ -137,42 +104,17 @@ async def test_a_process_calls_no_server_of_another_authority(authority: Authori
         assert await outcome(server.main, worker.transport()) is CODES.UNAVAILABLE
 
 
-async def test_health_needs_no_name_and_its_own_port_no_certificate(authority: Authority, tmp_path: Path) -> None:
-    port = free_port()
-    transport = issue(tmp_path, authority, "slm-executor").transport(health_port=port)
-    probe = issue(tmp_path, authority, "probe").transport()
-    async with running(transport, Callers.only("worker")) as server:
-        for channel in (open_channel(f"127.0.0.1:{server.main}", probe), open_channel(f"127.0.0.1:{port}")):
-            async with channel:
-                reply = await health_pb2_grpc.HealthStub(channel).Check(
-                    health_pb2.HealthCheckRequest(service=EXECUTOR), timeout=BOUND_SECONDS
-                )
-                assert reply.status == health_pb2.HealthCheckResponse.SERVING
-        assert await outcome(port) is CODES.UNIMPLEMENTED
-        async with open_channel(f"127.0.0.1:{server.main}", probe) as channel:
-            listing = reflection_pb2_grpc.ServerReflectionStub(channel).ServerReflectionInfo(
-                iter([reflection_pb2.ServerReflectionRequest(list_services="")])
-            )
-            with pytest.raises(grpc.aio.AioRpcError) as caught:
-                await listing.read()
-            assert caught.value.code() is CODES.UNIMPLEMENTED
+async def test_a_worker_of_another_trust_domain_is_refused(authority: Authority, tmp_path: Path) -> None:
+    executor = issue(tmp_path, authority, "slm-executor").transport(trust_domain="elsewhere")
+    async with running(executor, Callers.only("worker")) as server:
+        assert await outcome(server.main, issue(tmp_path, authority, "worker").transport()) is CODES.PERMISSION_DENIED
 
 
-async def test_the_gateway_asks_processes_for_certificates_and_clients_for_none(
+async def test_only_clients_may_call_in_clear_text_and_only_where_the_operator_says_so(
     authority: Authority, tmp_path: Path
 ) -> None:
-    def transport(process: str, **settings: bool) -> Transport:
-        return issue(tmp_path, authority, process).transport(**settings)
-
-    async with running(transport("gateway"), GATEWAY_CALLERS, name=GATEWAY) as server:
-        assert await outcome(server.internal, transport("http-gateway")) is CODES.OK
-        assert await outcome(server.internal, transport("slm-executor")) is CODES.PERMISSION_DENIED
-        credentials = grpc.ssl_channel_credentials(authority.pem)
-        for port, expected in ((server.main, CODES.OK), (server.internal, CODES.UNAVAILABLE)):
-            async with grpc.aio.secure_channel(f"127.0.0.1:{port}", credentials) as channel:
-                assert await outcome_over(channel) is expected
-            assert await outcome(port) is CODES.UNAVAILABLE
-    async with running(transport("gateway", is_public_encrypted=False), GATEWAY_CALLERS, name=GATEWAY) as server:
+    transport = issue(tmp_path, authority, "gateway").transport(is_public_encrypted=False)
+    async with running(transport, GATEWAY_CALLERS, name=GATEWAY) as server:
         assert await outcome(server.main) is CODES.OK
         assert await outcome(server.internal) is CODES.UNAVAILABLE
 
@@ -188,32 +130,6 @@ async def scorer_with(transport: Transport, redis_url: str, profiles_folder: Pat
     yield scorer.grpc.port
     await scorer.grpc.stop(timedelta(0))
     await log.close()
-
-
-async def test_nobody_unloads_the_scorer_and_only_the_worker_asks_it(
-    authority: Authority, tmp_path: Path, redis_url: str, profiles_folder: Path
-) -> None:
-    scorer, worker = (issue(tmp_path, authority, name).transport() for name in ("sufficiency-scorer", "worker"))
-    other = issue(tmp_path, authority, "answer-checker").transport()
-    async with scorer_with(scorer, redis_url, profiles_folder) as port:
-        for transport, expected in ((worker, CODES.INVALID_ARGUMENT), (other, CODES.PERMISSION_DENIED)):
-            async with open_channel(f"127.0.0.1:{port}", transport) as channel:
-                stub = oip_grpc.GRPCInferenceServiceStub(channel)
-                for call, request in (
-                    (stub.RepositoryModelUnload, oip.RepositoryModelUnloadRequest(model_name=MODEL_NAME)),
-                    (stub.RepositoryModelLoad, oip.RepositoryModelLoadRequest(model_name=MODEL_NAME)),
-                ):
-                    with pytest.raises(grpc.aio.AioRpcError) as caught:
-                        await call(request, timeout=BOUND_SECONDS)
-                    assert caught.value.code() is expected
-        async with open_channel(f"127.0.0.1:{port}", other) as channel:
-            with pytest.raises(grpc.aio.AioRpcError) as caught:
-                await oip_grpc.GRPCInferenceServiceStub(channel).ModelInfer(infer(question="q", insight="i"))
-            assert error_info(caught.value).reason == "WRONG_PROCESS"
-        async with open_channel(f"127.0.0.1:{port}", worker) as channel:
-            stub = oip_grpc.GRPCInferenceServiceStub(channel)
-            assert (await stub.ModelReady(oip.ModelReadyRequest(name=MODEL_NAME))).ready
-            assert (await stub.ModelInfer(infer(question="q", insight="i"))).outputs
 
 
 async def test_a_pod_reached_by_its_address_must_show_the_services_name(authority: Authority, tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ from tests.integration.asking import ask, ended_timeline, shadow_of
 from tests.integration.conftest import System, run_system
 from tests.integration.edge import serving
 from tests.integration.request_logs import open_log
-from tests.promise_course import Course
+from tests.promise_course import Courses
 from tests.promising import promise
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -53,15 +53,15 @@ def report(loss: float | None, what: str = "", who: str = "caller", request: str
 
 
 async def test_the_script_counts_as_the_method_does(log: RequestLog) -> None:
-    policy, course, generator = policy_of_its_own(), Course(), random.Random(7)
+    policy, course, generator = policy_of_its_own(), Courses(), random.Random(7)
     steps = []
     for _ in range(400):
         loss = generator.choice([0.0, 0.0, 0.0, 0.0, 1.0, 0.25])
-        served = Watched(**{**vars(PROMISE), "step": course.step})
+        served = Watched(**{**vars(PROMISE), "step": int(course.step[0])})
         counting, counted = await log.promises.count(policy, served, report(loss), NOW)
-        assert (counting is Counting.STRICTER) is course.count(loss, served)
-        assert (counted.step, counted.outcomes) == (course.step, course.outcomes)
-        assert counted.lost == pytest.approx(course.lost)
+        assert (counting is Counting.STRICTER) is bool(course.count(loss, served)[0])
+        assert (counted.step, counted.outcomes) == (course.step[0], course.outcomes[0])
+        assert counted.lost == pytest.approx(course.lost[0])
         steps.append(counted.step)
     assert steps[-1] == PROMISE.steps
     _, changes = await log.promises.standing(policy)

@@ -6,9 +6,11 @@ import asyncio
 import json
 import random
 import shutil
+from functools import cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
@@ -24,7 +26,7 @@ from tandem.method.profile.profile import load_profile
 from tandem.method.profile.watched_promise import Watched
 from tandem.method.request.plan import make_plan
 from tandem.method.rule.strictness import by_steps
-from tests.promise_course import Course
+from tests.promise_course import Courses
 
 TOOL = {
     "type": "function",
@@ -169,9 +171,9 @@ def test_a_promise_of_labelled_disputes_is_watched_by_differences_against_the_sh
 
     def is_broken(share: float) -> bool:
         """5 % differ, as may be by the calibration, in which a sixth of the differences was lost."""
-        generator, course = random.Random(3), Course()
+        generator, course = random.Random(3), Courses()
         watched = Watched("tools", "agreement", "made", share, 0.95, steps=1)
-        return any(course.count(float(generator.random() < 0.05), watched) for _ in range(3000))
+        return any(course.count(generator.random() < 0.05, watched).any() for _ in range(3000))
 
     assert is_broken(made.lose_at_most)
     assert not is_broken(made.watched_share(is_judged=False))
@@ -311,14 +313,16 @@ def test_a_true_loss_above_the_promise_is_accepted_in_at_most_one_file_of_twenty
     from lab.training.looks import at_look
     from lab.training.promise import Promise
 
-    generator, promise, runs, broken = random.Random(5), Promise(0.03), 2000, 0
-    for _ in range(runs):
-        disputes = [
-            generator.random() < 0.4 for _ in range(sum(generator.random() < 0.0755 for _ in range(400)))
-        ]  # 3.02 % lost
-        looks = (Counted(400, 300, len(disputes), done, sum(disputes[:done])) for done in range(len(disputes) + 1))
-        broken += any(each.is_kept(at_look(promise, 1)) for each in looks)
-    assert broken / runs <= 0.05
+    look, generator, broken, runs = at_look(Promise(0.03), 1), np.random.default_rng(5), 0, 2000
+
+    @cache
+    def is_kept(disputes: int, labelled: int, lost: int) -> bool:
+        return Counted(400, 300, disputes, labelled, lost).is_kept(look)
+
+    for disputes in generator.binomial(400, 0.0755, runs).tolist():  # 3.02 % lost
+        lost = np.concatenate([[0], (generator.random(disputes) < 0.4).cumsum()]).tolist()
+        broken += any(is_kept(disputes, labelled, lost[labelled]) for labelled in range(disputes + 1))
+    assert 0 < broken / runs <= 0.05
 
 
 def test_a_line_that_is_no_request_is_told_by_its_place_and_message_alone(answered: Path) -> None:

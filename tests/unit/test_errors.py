@@ -137,45 +137,45 @@ def told(status: int, message: str = "no", code: str = "", wait: float | None = 
     return RequestError(code_of_grpc, str(failed), failed.reason, retry_after_s=after, metadata=failed.metadata)
 
 
+INVALID, PERMISSION, LIMITED = "invalid_request_error", "permission_error", "rate_limit_error"
+
+
 @pytest.mark.parametrize(
-    ("status", "wait", "grpc_code", "http", "retry_after"),
+    ("status", "wait", "grpc_code", "http", "kind", "anthropics"),
     [
-        (400, None, "FAILED_PRECONDITION", 400, None),
-        (401, None, "FAILED_PRECONDITION", 401, None),
-        (402, None, "FAILED_PRECONDITION", 402, None),
-        (403, None, "FAILED_PRECONDITION", 403, None),
-        (404, None, "FAILED_PRECONDITION", 404, None),
-        (413, None, "FAILED_PRECONDITION", 413, None),
-        (422, None, "FAILED_PRECONDITION", 422, None),
-        (429, None, "RESOURCE_EXHAUSTED", 429, None),
-        (429, 30.0, "RESOURCE_EXHAUSTED", 429, "30"),
-        (500, None, "UNAVAILABLE", 500, None),
-        (503, 7.0, "UNAVAILABLE", 503, "7"),
-        (529, None, "UNAVAILABLE", 529, None),
-        (599, None, "UNAVAILABLE", 503, None),
+        (400, None, "FAILED_PRECONDITION", 400, INVALID, INVALID),
+        (401, None, "FAILED_PRECONDITION", 401, "authentication_error", "authentication_error"),
+        (402, None, "FAILED_PRECONDITION", 402, INVALID, INVALID),
+        (403, None, "FAILED_PRECONDITION", 403, PERMISSION, PERMISSION),
+        (404, None, "FAILED_PRECONDITION", 404, INVALID, "not_found_error"),
+        (413, None, "FAILED_PRECONDITION", 413, INVALID, "request_too_large"),
+        (422, None, "FAILED_PRECONDITION", 422, INVALID, INVALID),
+        (429, None, "RESOURCE_EXHAUSTED", 429, LIMITED, LIMITED),
+        (429, 30.0, "RESOURCE_EXHAUSTED", 429, LIMITED, LIMITED),
+        (500, None, "UNAVAILABLE", 500, "api_error", "api_error"),
+        (503, 7.0, "UNAVAILABLE", 503, "api_error", "overloaded_error"),
+        (529, None, "UNAVAILABLE", 529, "api_error", "overloaded_error"),
+        (599, None, "UNAVAILABLE", 503, "api_error", "overloaded_error"),
     ],
 )
-def test_a_vendors_status_reaches_both_kinds_of_callers(
-    status: int, wait: float | None, grpc_code: str, http: int, retry_after: str | None
+def test_a_vendors_status_and_words_reach_a_caller_by_grpc_and_by_each_protocol(
+    status: int, wait: float | None, grpc_code: str, http: int, kind: str, anthropics: str
 ) -> None:
-    error = told(status, wait=wait)
-    seen = from_gateway(error)
-    assert (error.code.name, seen.status, seen.headers.get("retry-after")) == (grpc_code, http, retry_after)
-    assert "no" in seen.message
-    assert error.metadata["vendor_status"] == str(status)
+    """529 is Anthropic's own; elsewhere it is 503."""
+    error = told(status, "no such luck", wait=wait)
+    assert (error.code.name, error.metadata["vendor_status"]) == (grpc_code, str(status))
+    for path, expected in (("/v1/chat/completions", kind), ("/v1/responses", kind), ("/v1/messages", anthropics)):
+        reply = reply_of(from_gateway(error), path)
+        shown = json.loads(bytes(reply.body))["error"]
+        assert reply.status_code == (503 if http == 529 and path != "/v1/messages" else http)
+        assert (shown["type"], "no such luck" in shown["message"]) == (expected, True), path
+        assert reply.headers.get("retry-after") == (None if wait is None else f"{wait:.0f}")
 
 
 def test_an_account_without_means_is_not_worth_a_repeat_and_a_limit_is() -> None:
     spent, limited = from_gateway(told(429, code="insufficient_quota")), from_gateway(told(429, code="other"))
     assert (spent.status, spent.code, spent.headers["x-should-retry"]) == (429, "insufficient_quota", "false")
     assert (limited.code, "x-should-retry" in limited.headers) == ("llm_unavailable", False)
-
-
-def test_overloaded_is_anthropics_own_status_and_another_one_elsewhere() -> None:
-    overloaded = from_gateway(told(529))
-    for path, status, kind in (("/v1/messages", 529, "overloaded_error"), ("/v1/responses", 503, "api_error")):
-        reply = reply_of(overloaded, path)
-        assert (reply.status_code, json.loads(bytes(reply.body))["error"]["type"]) == (status, kind)
 
 
 def test_a_failed_model_is_no_refusal_of_the_caller() -> None:

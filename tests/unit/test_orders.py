@@ -37,10 +37,10 @@ from tandem.method.evidence.checks import CheckSpec, TrialPlan
 from tandem.method.profile.profile import Profile, load_profile
 from tandem.method.request.plan import Plan, make_plan
 from tests.planned import changed
-from tests.unit.synthetic import ignore, quick_arithmetic, store, synthetic_runs  # noqa: F401
+from tests.unit.synthetic import ignore, programs_run_once, quick_arithmetic, store, synthetic_runs  # noqa: F401
 from tests.unit.test_promised import STRONG, STRONG_ANSWER, programs
 
-pytestmark = pytest.mark.usefixtures("quick_arithmetic")
+pytestmark = pytest.mark.usefixtures("quick_arithmetic", "programs_run_once")
 NEVER = Rule(np.zeros((5, 2)), [1.0, 1.0], llm_finishes=True, needs_pass=False)
 LLM_TFLOPS, SLM_TFLOPS, SECOND_TFLOPS = 0.72, 0.14, 0.24  # 120 tokens at 3e9, 70 at 1e9, 60 at 2e9 parameters
 VERDICTS = {

@@ -99,11 +99,23 @@ def free() -> int:
 
 
 @pytest.fixture
-def preferred(monkeypatch: pytest.MonkeyPatch) -> Process:
-    """Of a port that an outgoing connection could take. The guard is not that of a stack of the user's."""
+def kept(monkeypatch: pytest.MonkeyPatch) -> Iterator[socket.socket]:
+    """Bound to a port that the kernel gives to outgoing connections. On Linux no other process gets that while the
+    socket is open, and who names the port can bind it too. The guard is not that of a stack of the user's.
+    """
     monkeypatch.setattr(ports, "_PREFERRED_GUARD", free_port())
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return Process("one", 0, {"main": server.getsockname()[1]})
+    with socket.socket() as bound:
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        bound.bind(("127.0.0.1", 0))
+        yield bound
+
+
+@pytest.fixture
+def preferred(kept: socket.socket) -> Process:
+    port = kept.getsockname()[1]
+    if sys.platform != "linux":
+        kept.close()
+    return Process("one", 0, {"main": port})
 
 
 def test_two_stacks_that_start_together_never_choose_the_same_port() -> None:
@@ -152,13 +164,16 @@ def test_a_port_stays_a_stacks_own_while_its_process_is_down(preferred: Process)
 
 
 @needs_shared_bind
-def test_no_outgoing_connection_takes_a_preferred_port(preferred: Process) -> None:
-    """One that may come from this port alone fails while a stack has it, and is made afterwards."""
-    port = preferred.ports["main"]
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        with closing(OwnPorts([preferred])), pytest.raises(OSError, match="Cannot assign"):
-            _connect_from(port, server)
-        _connect_from(port, server)
+def test_no_outgoing_connection_takes_a_preferred_port(kept: socket.socket, preferred: Process) -> None:
+    """One that may come from this port alone fails once a stack alone has it, and is made from a port of another
+    connection.
+    """
+    with socket.create_server(("127.0.0.1", 0)) as server, closing(OwnPorts([preferred])) as own:
+        kept.close()
+        with pytest.raises(OSError, match="Cannot assign"):
+            _connect_from(own.numbers["one"]["main"], server)
+        with socket.create_server(("127.0.0.1", 0)) as other, socket.create_connection(other.getsockname()) as known:
+            _connect_from(known.getsockname()[1], server)
 
 
 def _connect_from(port: int, server: socket.socket) -> None:

@@ -4,7 +4,6 @@ questions.
 
 from __future__ import annotations
 
-from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -59,7 +58,7 @@ def test_a_promise_that_says_nothing_is_refused(share: float, confidence: float)
 def test_an_accepted_policy_loses_more_than_promised_in_at_most_one_case_of_twenty() -> None:
     """True shares are known: six policies, each of which loses what the stricter one loses, and more."""
     shares, promise, n = np.array([0.0, 0.01, 0.03, 0.05001, 0.07, 0.12]), Promise(0.05), 200
-    generator, broken, draws = np.random.default_rng(7), 0, 4000
+    generator, broken, draws = np.random.default_rng(7), 0, 2000
     for _ in range(draws):
         lost = (generator.random(n)[:, None] < shares).sum(axis=0)
         accepted = num_accepted(lost.tolist(), n, promise)
@@ -68,7 +67,7 @@ def test_an_accepted_policy_loses_more_than_promised_in_at_most_one_case_of_twen
     assert broken > 0  # it is not merely never accepted
 
 
-def broken_by_looks(lose_at_most: float, truth: float, most_looks: int, *, spends: bool, draws: int = 10_000) -> float:
+def broken_by_looks(lose_at_most: float, truth: float, most_looks: int, *, spends: bool, draws: int = 4000) -> float:
     """The share of runs that accept a policy which loses `truth`: one look with as many questions as a policy without a
     loss needs, and where that shows nothing another, with as many as the command then says, or half as many again.
     """
@@ -77,25 +76,19 @@ def broken_by_looks(lose_at_most: float, truth: float, most_looks: int, *, spend
     def at(number: int) -> Promise:
         return at_look(promise, number) if spends else promise
 
-    @cache
-    def is_kept(number: int, lost: int, n: int) -> bool:
-        return at(number).is_kept(lost, n)
-
-    @cache
     def more_for(number: int, lost: int, n: int) -> int:
         needed = questions_needed(at(number), lost / n) if lost / n < 0.8 * lose_at_most else None
         return min(max((needed or 0) - n, n // 2), 1000)
 
     first = questions_needed(at(1))
     assert first
-    for _ in range(draws):
-        n, lost = first, int(generator.binomial(first, truth))
-        for number in range(1, most_looks + 1):
-            if is_kept(number, lost, n):
-                accepted += 1
-                break
-            more = more_for(number + 1, lost, n)
-            n, lost = n + more, lost + int(generator.binomial(more, truth))
+    runs = np.stack([generator.binomial(first, truth, draws), np.full(draws, first)], axis=1)
+    for number in range(1, most_looks + 1):
+        seen, of = np.unique(runs, axis=0, return_inverse=True)
+        is_kept = np.array([at(number).is_kept(lost, n) for lost, n in seen.tolist()])[of]
+        accepted += is_kept.sum()
+        more = np.array([more_for(number + 1, lost, n) for lost, n in seen.tolist()])[of[~is_kept]]
+        runs = runs[~is_kept] + np.stack([generator.binomial(more, truth), more], axis=1)
     return accepted / draws
 
 

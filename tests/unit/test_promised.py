@@ -26,9 +26,9 @@ from tandem.method.profile.profile import Profile, load_profile
 from tandem.method.profile.profile_sections import Checks, StopPolicy, TrialSection
 from tandem.method.rule.strictness import STRENGTHS, stricter
 from tandem.paths import DEFAULT_PROFILE, REPOSITORY
-from tests.unit.synthetic import ignore, quick_arithmetic, store, synthetic_runs  # noqa: F401
+from tests.unit.synthetic import ignore, programs_run_once, quick_arithmetic, store, synthetic_runs  # noqa: F401
 
-pytestmark = pytest.mark.usefixtures("quick_arithmetic")
+pytestmark = pytest.mark.usefixtures("quick_arithmetic", "programs_run_once")
 WEAK = "def f(x):\n    # f(1) == 2\n    ...\n"  # its only example counts 1
 STRONG = "def f(x):\n    # f(1) == 'b'\n    # f(2) == 'c'\n    ...\n"  # each counts 2
 WEAK_ANSWER = "```python\ndef f(x):\n    return 2\n```"

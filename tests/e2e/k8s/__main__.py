@@ -1,12 +1,9 @@
-"""Start or end the test cluster, with KServe's controller, or give it an image of Docker's: `python -m tests.e2e.k8s
-up`, `down`, `load IMAGE`.
-"""
+"""Start or end the test cluster, or load an image of Docker's: `python -m tests.e2e.k8s up`, `down`, `load IMAGE`."""
 
 from __future__ import annotations
 
 import sys
 
-from tests.e2e.k8s import kserve
 from tests.e2e.k8s.cluster import Cluster
 from tests.e2e.k8s.containers import load_from_docker
 
@@ -19,7 +16,6 @@ def main() -> None:
         load_from_docker(cluster, sys.argv[2])
     else:
         cluster.up()
-        kserve.install(cluster)
 
 
 if __name__ == "__main__":

@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
-# Build what a Kubernetes cluster is made of into a cache folder, once: control plane, kubelet, etcd, CoreDNS, KServe's
-# controller, kube-router, KEDA, Prometheus, a device plugin with fake GPUs. Needs Go and some half an hour of two cores; versions
+# Build what a Kubernetes cluster is made of into a cache folder, once: control plane, kubelet, etcd, CoreDNS,
+# kube-router, Prometheus with its operator, a device plugin with fake GPUs. Needs Go and some half an hour of two cores; versions
 # stand in the stamp's name.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 folder=${1:?where to build}
-KUBERNETES=1.37.2 ETCD=3.7.3 COREDNS=1.15.0 KSERVE=0.20.0 KUBE_ROUTER=2.1.0
-KEDA=2.21.0 PROMETHEUS=0.307.3 # the module's number of Prometheus 3.7.3
-PROMETHEUS_OPERATOR=0.85.0 GATEWAY_API=1.5.1 CERT_MANAGER=1.21.2 # of the last two their CRDs alone, which admit what the chart makes
+KUBERNETES=1.37.2 ETCD=3.7.3 COREDNS=1.15.0 KUBE_ROUTER=2.1.0
+PROMETHEUS=0.307.3 # the module's number of Prometheus 3.7.3
+PROMETHEUS_OPERATOR=0.85.0
 mkdir -p "$folder/bin"
 export GOFLAGS='-mod=mod -buildvcs=false' CGO_ENABLED=0
 
@@ -44,62 +44,18 @@ program() { # NAME VERSION PACKAGE MODULE
   stamp "$1-$2"
 }
 
-# replacing MODULE VERSION: a module that requires this one. Go ignores the replaces of a dependency, so they are copied.
-replacing() {
-  go mod download "$1@v$2"
-  go mod edit -require="$1@v$2"
-  go mod edit -json "$(go env GOMODCACHE)/$1@v$2/go.mod" | python3 -c '
-import json, sys
-for each in json.load(sys.stdin).get("Replace") or []:
-    old, new = each["Old"], each["New"]
-    if not new["Path"].startswith("."):
-        print("replace", old["Path"], old.get("Version", ""), "=>", new["Path"], new.get("Version", ""))' >> go.mod
-}
-
-kserve() {
-  built "kserve-$KSERVE" && return
-  module kserve
-  replacing github.com/kserve/kserve "$KSERVE"
+operator() {
+  built "manifests-$PROMETHEUS_OPERATOR" && return
+  module manifests
   local source
-  source=$(go env GOMODCACHE)/github.com/kserve/kserve@v$KSERVE
-  go build -trimpath -ldflags='-s -w' -o "$folder/bin/kserve-manager" github.com/kserve/kserve/cmd/manager
-  # What of its sources the cluster needs: CRDs, configuration, webhooks.
-  rm -rf "$folder/kserve" && mkdir -p "$folder/kserve"
-  cp -r "$source/config/crd/full" "$source/config/configmap" "$source/config/webhook" "$folder/kserve/" && chmod -R u+w "$folder/kserve"
-  stamp "kserve-$KSERVE"
-}
-
-keda() {
-  built "keda-$KEDA" && return
-  module keda
-  replacing github.com/kedacore/keda/v2 "$KEDA"
-  go build -trimpath -ldflags='-s -w' -o "$folder/bin/keda" github.com/kedacore/keda/v2/cmd/operator
-  go build -trimpath -ldflags='-s -w' -o "$folder/bin/keda-adapter" github.com/kedacore/keda/v2/cmd/adapter
-  # Its own manifests: roles, deployments, services.
-  rm -rf "$folder/keda" && mkdir -p "$folder/keda"
-  cp -r "$(go env GOMODCACHE)/github.com/kedacore/keda/v2@v$KEDA"/config/{general,manager,metrics-server,rbac,service_account} "$folder/keda/"
-  chmod -R u+w "$folder/keda"
-  stamp "keda-$KEDA"
-}
-
-crds() {
-  built "crds-$KEDA-$GATEWAY_API-policies-$PROMETHEUS_OPERATOR-all-$CERT_MANAGER" && return
-  module crds
-  local cache
-  cache=$(go env GOMODCACHE)
-  go mod download "github.com/kedacore/keda/v2@v$KEDA" "sigs.k8s.io/gateway-api@v$GATEWAY_API" \
-    "github.com/prometheus-operator/prometheus-operator@v$PROMETHEUS_OPERATOR" "github.com/cert-manager/cert-manager@v$CERT_MANAGER"
-  rm -rf "$folder/crds" && mkdir -p "$folder/crds"
-  cp "$cache/github.com/kedacore/keda/v2@v$KEDA"/config/crd/bases/*.yaml \
-    "$cache/sigs.k8s.io/gateway-api@v$GATEWAY_API"/config/crd/standard/gateway.networking.k8s.io_{gateways,grpcroutes,httproutes,backendtlspolicies}.yaml \
-    "$cache/github.com/prometheus-operator/prometheus-operator@v$PROMETHEUS_OPERATOR"/example/prometheus-operator-crd/*.yaml \
-    "$cache/github.com/cert-manager/cert-manager@v$CERT_MANAGER"/deploy/crds/cert-manager.io_certificates.yaml \
-    "$folder/crds/" && chmod -R u+w "$folder/crds"
-  # The roles and the deployment of Prometheus's operator.
-  mkdir -p "$folder/prometheus-operator"
-  cp "$cache/github.com/prometheus-operator/prometheus-operator@v$PROMETHEUS_OPERATOR"/example/rbac/prometheus-operator/prometheus-operator-{cluster-role,cluster-role-binding,deployment,service-account}.yaml \
+  go mod download "github.com/prometheus-operator/prometheus-operator@v$PROMETHEUS_OPERATOR"
+  source=$(go env GOMODCACHE)/github.com/prometheus-operator/prometheus-operator@v$PROMETHEUS_OPERATOR/example
+  rm -rf "$folder/crds" && mkdir -p "$folder/crds" "$folder/prometheus-operator"
+  cp "$source"/prometheus-operator-crd/*.yaml "$folder/crds/" && chmod -R u+w "$folder/crds"
+  # Its roles and its deployment.
+  cp "$source"/rbac/prometheus-operator/prometheus-operator-{cluster-role,cluster-role-binding,deployment,service-account}.yaml \
     "$folder/prometheus-operator/" && chmod -R u+w "$folder/prometheus-operator"
-  stamp "crds-$KEDA-$GATEWAY_API-policies-$PROMETHEUS_OPERATOR-all-$CERT_MANAGER"
+  stamp "manifests-$PROMETHEUS_OPERATOR"
 }
 
 kubernetes
@@ -109,7 +65,5 @@ program kube-router "$KUBE_ROUTER" github.com/cloudnativelabs/kube-router/v2/cmd
 program prometheus "$PROMETHEUS" github.com/prometheus/prometheus/cmd/prometheus
 program prometheus-config-reloader "$PROMETHEUS_OPERATOR" github.com/prometheus-operator/prometheus-operator/cmd/prometheus-config-reloader
 program prometheus-operator "$PROMETHEUS_OPERATOR" github.com/prometheus-operator/prometheus-operator/cmd/operator
-kserve
-keda
-crds
+operator
 echo "the cluster's programs are in $folder/bin"

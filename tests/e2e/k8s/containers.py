@@ -32,12 +32,6 @@ def load_from_docker(layout: Layout, image: str) -> None:
     archive.unlink()
 
 
-def tag_image(layout: Layout, image: str, other: str) -> None:
-    """Another name for an image, on every node."""
-    for node in layout.nodes:
-        ctr(layout, node, "-n", "k8s.io", "images", "tag", "--force", image, other)
-
-
 def end_containers(layout: Layout, node: Node) -> None:
     """All of a node that is going down; what cannot be ended goes with the node."""
     with contextlib.suppress(subprocess.CalledProcessError):

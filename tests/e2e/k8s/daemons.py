@@ -61,11 +61,6 @@ def daemons(layout: Layout) -> dict[str, tuple[str, str]]:
             f"{b}/kube-scheduler --kubeconfig={config} --bind-address=127.0.0.1 --leader-elect=false {authorised}",
         ),
     }
-    found["kserve-manager"] = (
-        "kn1",
-        f"env HOME={layout.run} TMPDIR={layout.run}/kserve POD_NAMESPACE=kserve KUBECONFIG={config} "
-        f"{b}/kserve-manager --metrics-addr=127.0.0.1:8095",
-    )
     for node in layout.nodes:
         found |= _node_daemons(layout, node)
     return found

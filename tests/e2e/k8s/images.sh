@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The images of the test cluster, built by buildah without a registry: a Python base, pause, CoreDNS, KEDA, Prometheus, and Tandem's
+# The images of the test cluster, built by buildah without a registry: a Python base, pause, CoreDNS, Prometheus, and Tandem's
 # own from deploy/Dockerfile. What is there in this version is kept. Needs buildah, runc, mmdebstrap, gcc.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
@@ -62,7 +62,6 @@ previous() { # The version that an upgrade comes from: its chart and its image.
 [ -f "$folder/pause" ] || gcc -Os -static -s -o "$folder/pause" "$here/pause.c"
 single "$folder/pause" pause 65535:65535
 single "$folder/bin/coredns" coredns
-for program in keda keda-adapter; do single "$folder/bin/$program" "$program" 65534:65534; done
 for program in prometheus prometheus-operator prometheus-config-reloader; do single "$folder/bin/$program" "$program" 65534:65534 /bin; done
 base
 for target in "${@:2}"; do tandem "$target" "localhost/tandem:$target"; done

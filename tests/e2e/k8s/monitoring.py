@@ -47,18 +47,6 @@ class Prometheus:
         found: list[dict[str, Any]] = self._get("query", query=expression)["result"]
         return found
 
-    def value(self, expression: str) -> float:
-        """Of the only series; 0 where there is none."""
-        return float(next(iter(self.query(expression)), {"value": (0, 0)})["value"][1])
-
-    def states(self, name: str) -> dict[str, str]:
-        """inactive, pending or firing, by alert, of the healthy rules of the object NAMESPACE-NAME whose name has this
-        in it.
-        """
-        groups = self._get("rules", type="alert")["groups"]
-        rules = [rule for group in groups if f"{name}-" in group["file"] for rule in group["rules"]]
-        return {rule["name"]: rule["state"] for rule in rules if rule["health"] == "ok"}
-
     def _get(self, what: str, **parameters: str) -> Any:
         try:
             with urlopen(f"{self.address}/api/v1/{what}?{urlencode(parameters)}", timeout=30) as reply:

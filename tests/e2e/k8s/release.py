@@ -29,8 +29,8 @@ COMPONENTS = ("gateway", "worker", CHECKER, *MODELS)
 class Release:
     """`scripted`: the test engine in place of the models, with a journal of every token that it counts."""
 
-    def __init__(self, cluster: Cluster, namespace: str, *, mode: str = "deployment", scripted: bool = False) -> None:
-        self.cluster, self.namespace, self.mode, self.scripted = cluster, namespace, mode, scripted
+    def __init__(self, cluster: Cluster, namespace: str, *, scripted: bool = False) -> None:
+        self.cluster, self.namespace, self.scripted = cluster, namespace, scripted
         self.journal = journal_folder(cluster, namespace)
 
     # -- life -----------------------------------------------------------------------------------------------------
@@ -58,7 +58,7 @@ class Release:
         self, *more: str, values: dict[str, Any] | None = None, chart: Path = CHART, waits: bool = True
     ) -> None:
         """Until every pod is ready and the hooks have run; without waiting the hooks do not run."""
-        every = merged(release_values(self.mode, scripted=self.scripted), values or {})
+        every = merged(release_values(scripted=self.scripted), values or {})
         how = ("--wait", "--timeout", "10m") if waits else ("--no-hooks",)
         words = ("upgrade", NAME, str(chart), "-n", self.namespace, *how, "-f", "-", *more)
         self.cluster.helm(*words, input=yaml.safe_dump(every))
@@ -66,9 +66,6 @@ class Release:
     def roll_back(self) -> None:
         """To the values and the chart before the last upgrade."""
         self.cluster.helm("rollback", NAME, "-n", self.namespace, "--wait", "--timeout", "5m")
-
-    def uninstall(self) -> None:
-        self.cluster.helm("uninstall", NAME, "-n", self.namespace, "--wait", "--timeout", "5m")
 
     def remove(self, *, waits: bool = False) -> None:
         """The namespace with all that is in it, and its volumes. Pods are not asked to drain: that is for tests of it.
@@ -82,12 +79,6 @@ class Release:
             self.cluster.kubectl("delete", *named, "--timeout=240s")
         volumes = ("pv", "-l", f"tandem.dev/test={self.namespace}")
         self.cluster.kubectl("delete", *volumes, "--ignore-not-found", f"--wait={waits}".lower())
-
-    def wait_until_nothing_is_left(self) -> None:
-        """Of what the chart had made; pods take their time to drain."""
-        kinds = "all,configmap,secret,serviceaccount,networkpolicy,pdb,pvc"
-        of_it = ("-l", f"app.kubernetes.io/instance={NAME}")
-        wait_for("nothing left", lambda: self.kubectl("get", kinds, *of_it) == "", 120)
 
     # -- looking --------------------------------------------------------------------------------------------------
 
@@ -115,10 +106,6 @@ class Release:
     def gateway(self) -> str:
         return f"{self.get('service', f'{NAME}-gateway')['spec']['clusterIP']}:50051"
 
-    @property
-    def jaeger(self) -> str:
-        return f"http://{self.get('service', f'{NAME}-demo-jaeger')['spec']['clusterIP']}:16686"
-
 
 @contextmanager
 def installed(release: Release, values: dict[str, Any] | None = None) -> Iterator[Release]:
@@ -129,10 +116,6 @@ def installed(release: Release, values: dict[str, Any] | None = None) -> Iterato
         yield release
     finally:
         release.remove()
-
-
-def pod_names(release: Release, *components: str) -> set[str]:
-    return {pod["metadata"]["name"] for component in components for pod in release.pods(component)}
 
 
 def image_tags(release: Release, *components: str) -> set[str]:

@@ -7,9 +7,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from tests.e2e.k8s.pods import CONTAINER
 from tests.e2e.k8s.release import Release
 
+_CONTAINER = {"image": "localhost/tandem:worker", "imagePullPolicy": "Never"}
 _COMMANDS = {
     "temporal": ("/programs/temporal", "server", "start-dev", "--ip", "0.0.0.0", "--headless"),
     "redis": ("/programs/redis-server", "--save", "", "--protected-mode", "no"),
@@ -32,17 +32,12 @@ def start_servers(release: Release, *, database: str = "") -> None:
     release.kubectl("wait", "--for=condition=Ready", "pod", "-l", "server", "--timeout=120s")
 
 
-def stop_server(release: Release, name: str) -> None:
-    """Until its process is gone."""
-    release.kubectl("delete", "pod", name, "--wait", "--timeout=60s")
-
-
 def _server(name: str, namespace: str, more: Iterable[str]) -> list[dict[str, Any]]:
     metadata = {"name": name, "namespace": namespace}
     claims = {"programs": True, "journal": False}  # by name: whether it is only read
     container = {
         "name": name,
-        **CONTAINER,
+        **_CONTAINER,
         "args": [*_COMMANDS[name], *more],
         "env": [{"name": "HOME", "value": "/tmp"}],
         "volumeMounts": [

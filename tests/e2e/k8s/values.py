@@ -22,13 +22,13 @@ _JAEGER = {  # what deploy/jaeger.yaml asks for
     "OTLP_PORT": "4317",
 }
 MODEL_KEYS = ("insightGenerator", "sufficiencyScorer", "slmExecutor")
-# Python finds torch and the tests' engine by a file of paths in the image's environment: KServe refuses PYTHONPATH.
+# Python finds torch and the tests' engine by a file of paths in the image's environment.
 PATHS = "tests.pth"
 _IMAGE_PACKAGES = f"/app/.venv/lib/python3.{sys.version_info.minor}/site-packages"
 
 
-def release_values(mode: str, *, scripted: bool) -> dict[str, Any]:
-    """In serving mode `mode`; `scripted`: with the test engine in place of the models."""
+def release_values(*, scripted: bool) -> dict[str, Any]:
+    """`scripted`: with the test engine in place of the models."""
     return merged(
         {
             "fullnameOverride": NAME,
@@ -39,7 +39,6 @@ def release_values(mode: str, *, scripted: bool) -> dict[str, Any]:
                 "pullPolicy": "Never",
                 "cudaSuffix": "",
             },
-            "serving": {"mode": mode},
             "modelCache": {"type": "existingClaim", "existingClaim": "models", "pull": False},
             "demo": _demo(),
             "defaults": {
@@ -69,26 +68,18 @@ def _scripted_values() -> dict[str, Any]:
         "extraVolumes": [_claim(name) for name in ("site", "extra", "journal")],
         "extraVolumeMounts": [*_PACKAGES, {"name": "journal", "mountPath": "/journal"}],
     }
-    profile = scripted_profile()
     return {
-        "profile": {"name": "scripted", "files": {"profile.toml": profile}},
+        "profile": {"name": "scripted", "files": {"profile.toml": _profile()}},
         **dict.fromkeys(MODEL_KEYS, own),
     }
 
 
-def scripted_profile(called: str = "scripted", **changed: str) -> str:
+def _profile() -> str:
     """The tests' profile, in which a model that is away is waited for as long as by default."""
     text = (REPOSITORY / "tests" / "profiles" / "scripted" / "profile.toml").read_text()
-    for name, value in {"unavailable_timeout_seconds": "120", **changed}.items():
-        text, found = re.subn(rf"^{name} = .*$", f"{name} = {value}", text, flags=re.MULTILINE)
-        assert found == 1, name
-    return text.replace('name = "scripted"', f'name = "{called}"', 1)
-
-
-def sharing_pair(name: str, profile: str, **more: Any) -> dict[str, Any]:
-    """An item of the chart's `profiles`, with the models of the first pair."""
-    shared = {key: {"sharedWith": "scripted"} for key in MODEL_KEYS}
-    return {"name": name, "files": {"profile.toml": profile}, **shared, **more}
+    text, found = re.subn(r"^unavailable_timeout_seconds = .*$", "unavailable_timeout_seconds = 120", text, flags=re.M)
+    assert found == 1
+    return text
 
 
 def _demo() -> dict[str, Any]:

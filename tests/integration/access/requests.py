@@ -30,10 +30,6 @@ class Sent:
         return before + quote(self.path(names), safe="/" if route.endswith("...") else "") + rest.partition("}")[2]
 
 
-def _query(**values: float) -> Callable[[Names], dict[str, Any]]:
-    return lambda names: {"params": values}
-
-
 def _json(made: Callable[[Names], dict[str, Any]]) -> Callable[[Names], dict[str, Any]]:
     return lambda names: {"json": made(names)}
 

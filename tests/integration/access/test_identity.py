@@ -7,9 +7,11 @@ from uuid import uuid4
 
 import pytest
 
+from services.http_gateway.lifetime import Readiness
 from tandem import Accepted, AsyncClient, Completed, InsightDelta, RequestError
 from tests.integration.access.guarded import QUESTION, Guarded
 from tests.integration.asking import idle
+from tests.integration.conftest import System
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 LONG = "[ms=20] a long one"
@@ -70,3 +72,11 @@ async def test_a_key_that_is_revoked_is_refused_at_its_next_call_and_its_request
             await client.profiles()
         assert refused.value.code.name == "UNAUTHENTICATED"
         assert [event async for event in stream if isinstance(event, Completed)]
+
+
+async def test_http_opens_no_gateway_to_others_that_asks_nobody_who_it_is(system: System, guarded: Guarded) -> None:
+    reasons = []
+    for address in (system.client.address, guarded.address):
+        async with AsyncClient(address) as client:
+            reasons.append(await Readiness(client, may_be_open=False).reason_against())
+    assert ("TANDEM_ALLOW_ANONYMOUS" in reasons[0], reasons[1]) == (True, "")

@@ -6,13 +6,12 @@ import asyncio
 
 import grpc
 import pytest
-from hypothesis import given
 from hypothesis import strategies as st
 
 from services.sufficiency_scorer.service import NAME as SCORER
 from tests.contracts import Method, methods, services
 from tests.integration.hostile.bystander import TALLY
-from tests.integration.hostile.claims import many, status_of
+from tests.integration.hostile.claims import status_of, tried
 from tests.integration.hostile.conftest import Hardy
 from tests.integration.hostile.inputs import broken_bytes, messages
 
@@ -45,8 +44,7 @@ async def _takes(target: Hardy, method: Method, sent: st.SearchStrategy[bytes]) 
     """None of these ends in a status that is a defect."""
     with grpc.insecure_channel(target.address_of(method)) as channel:
 
-        @many
-        @given(data=sent)
+        @tried(data=sent)
         def claim(data: bytes) -> None:
             status = status_of(channel, method, data)
             TALLY.count(method.path, is_defect=status in _DEFECTS)

@@ -81,7 +81,7 @@ async def test_a_costly_schema_of_a_check_is_a_bad_request(hardy: Hardy) -> None
         assert time.monotonic() - began < SECONDS
 
 
-async def test_a_bystander_does_not_wait_for_a_hundred_costly_schemas(hardy: Hardy) -> None:
+async def test_a_bystander_does_not_wait_for_costly_schemas(hardy: Hardy) -> None:
     async def refused(schema: str) -> bool:
         with pytest.raises(RequestError) as caught:
             await ask(hardy.system, QUESTION, json_schema=schema)
@@ -93,8 +93,8 @@ async def test_a_bystander_does_not_wait_for_a_hundred_costly_schemas(hardy: Har
         assert (await ask(hardy.system, QUESTION, json_schema=json.dumps(schema)))["answer"]
         return time.monotonic() - began
 
-    schemas = [json.dumps({"type": "integer", "multipleOf": 999983 - 2 * i}) for i in range(50)]
-    hostile = [asyncio.create_task(refused(schema)) for schema in [*schemas, *map(together, PRIMES[:50])]]
+    schemas = [json.dumps({"type": "integer", "multipleOf": 999983 - 2 * i}) for i in range(12)]
+    hostile = [asyncio.create_task(refused(schema)) for schema in [*schemas, *map(together, PRIMES[:12])]]
     waits = [await bystander(number) for number in range(5)]
     print("the bystander waited", [round(wait, 2) for wait in waits])
     assert max(waits) < WAIT_SECONDS, waits
