@@ -69,8 +69,8 @@ class Vendor:
         self._was_read.release()
 
     def answer(self, path: str, body: dict[str, Any]) -> Answer:
-        if path.endswith("/models"):
-            return Answer({"object": "list", "data": [{"id": "m", "object": "model"}]})
+        if "/models" in path:
+            return Answer({"object": "list", "data": [{"id": "m", "object": "model"}], "id": "m"})
         return Answer(raw=self._written)
 
     def _written(self) -> Iterator[bytes]:
