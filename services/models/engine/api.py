@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol
 
 from tandem.method.errors import VENDOR_CODE, VENDOR_STATUS, vendor_in
 from tandem.method.tokens import Sampling, TokenCounts
@@ -280,7 +280,6 @@ class RunningModel(Protocol):
         ...
 
 
-@runtime_checkable
 class Engine(RunningModel, Protocol):
     """A model that reads and generates tokens, for many requests at once. An abort takes effect within one token."""
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol
 
 from services.models.engine.api import CacheUse, Finished, Token
 from services.models.engine.call_format import CallFormat
@@ -68,7 +68,6 @@ class Writing:
         return [{"role": "assistant", "content": self.earlier.text}] if self.earlier.text else []
 
 
-@runtime_checkable
 class Writer(Protocol):
     """A model as an author."""
 
