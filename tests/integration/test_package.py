@@ -90,7 +90,7 @@ def test_no_verb_of_the_client_needs_a_package_that_is_not_there(own: BareEnviro
     assert "ModuleNotFoundError" not in done.stderr
 
 
-@pytest.mark.parametrize("verb", ["up", "models", "train", "bench"])
+@pytest.mark.parametrize("verb", ["up", "models", "train", "eval"])
 def test_a_verb_that_needs_the_repository_says_so_in_one_sentence(own: BareEnvironment, verb: str) -> None:
     done = own.tandem(verb)
     assert done.returncode == 1

@@ -52,7 +52,6 @@ class TokenWriter:
                 num_written=self._num_begun(writing) + len(earlier.ids),
                 stops=Stops(writing.stop_strings, earlier.held),
                 cache=replace(writing.cache, num_shared=prompt.num_shared if has_tools else 0),
-                wants_logprobs=writing.wants_logprobs,
             )
         )
 
