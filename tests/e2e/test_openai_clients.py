@@ -135,12 +135,13 @@ def test_langchain(stack: Stack) -> None:
     assert model.invoke([*said, AIMessage(ANSWER), HumanMessage("And?")]).content == ANSWER
     structured = model.with_structured_output(Person, method="json_schema")
     assert structured.invoke(PERSON) == Person(name="Ada", age=36)
-    called = model.bind_tools([Person]).invoke(CALL)
+    caller = model.model_copy(update={"model_name": "scripted"})  # calls are not scored: no threshold
+    called = caller.bind_tools([Person]).invoke(CALL)
     assert isinstance(called, AIMessage)
     assert [(call["name"], call["args"]) for call in called.tool_calls] == [("Person", {"name": "Ada", "age": 36})]
     told = ToolMessage(f"[slm={ANSWERED} llm={ANSWERED} slm_eos=6 llm_eos=6]", tool_call_id=called.tool_calls[0]["id"])
-    assert model.bind_tools([Person]).invoke([HumanMessage(CALL), called, told]).content == ANSWERED
-    by_tool = model.with_structured_output(Person, method="function_calling")
+    assert caller.bind_tools([Person]).invoke([HumanMessage(CALL), called, told]).content == ANSWERED
+    by_tool = caller.with_structured_output(Person, method="function_calling")
     assert by_tool.invoke(CALL) == Person(name="Ada", age=36)
 
 
