@@ -9,7 +9,7 @@ import pytest
 
 from services.gateway.checks import check_call_checks
 from services.shared.checks.calls import schema_in
-from services.shared.checks.registry import add_remote, checks, find_check
+from services.shared.checks.registry import add_remote, find_check
 from tandem.method.errors import InvalidArgument
 from tandem.method.evidence.checks import CheckSpec, Verdict
 from tandem.method.request.request import SolveRequest
@@ -107,7 +107,6 @@ def test_checks_of_tools_that_may_be_called_are_taken() -> None:
 
 
 def test_a_checker_of_ones_own_judges_calls_as_it_judges_texts(monkeypatch: pytest.MonkeyPatch) -> None:
-    known = dict(checks())
-    monkeypatch.setattr("services.shared.checks.registry.checks", lambda: known)
+    monkeypatch.setattr("services.shared.checks.registry._remote", {})
     add_remote(["customers"])
     check_call_checks(asked(ToolUse((Tool("book"),)), "customers:known", "call:book/at:regex:a"))

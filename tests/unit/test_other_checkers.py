@@ -14,7 +14,7 @@ import grpc
 import pytest
 import pytest_asyncio
 
-from services.shared.checks.registry import add_remote, applies, checks
+from services.shared.checks.registry import add_remote, applies
 from services.shared.process.callers import Callers
 from services.shared.process.server import Server
 from services.shared.process.settings import ProcessSettings
@@ -117,8 +117,7 @@ async def test_a_service_that_is_gone_and_an_answer_that_is_too_long_are_errors(
 
 
 async def test_a_name_that_is_taken_is_refused_and_another_one_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
-    known = dict(checks())
-    monkeypatch.setattr("services.shared.checks.registry.checks", lambda: known)
+    monkeypatch.setattr("services.shared.checks.registry._remote", {})
     add_remote(["shop_tests", "shop_tests"])
     assert applies(CheckSpec("shop_tests"), "question", "code")
     for name in ("python_examples", "agreement"):
