@@ -10,11 +10,11 @@ from temporalio import workflow
 from temporalio.exceptions import ActivityError, is_cancelled_exception
 
 with workflow.unsafe.imports_passed_through():
-    from tandem.method.evidence.checks import Trial, TrialPlan, Verdict
+    from tandem.method.evidence.checks import Trial, Verdict
     from tandem.method.names import beside_id
-    from tandem.method.request.plan import Plan
+    from tandem.method.request.job import Step
     from tandem.method.request.result import Stop, StopReason
-    from tandem.method.request.tasks import AgreementOutcome, AgreementTask, Asked, GenerationOutcome, ModelTask
+    from tandem.method.request.tasks import AgreementOutcome, Asked, GenerationOutcome
     from tandem.method.roles import title
     from workflows.activities.agreement import AgreementActivities
     from workflows.calls import ActivityCalls, cause_of
@@ -60,35 +60,35 @@ class AgreementTrial:
         return Stop(0, StopReason.VERIFIED)
 
     async def _ask(self) -> AgreementOutcome | None:
-        plan, trial = self._state.plan, self._state.plan.trial
-        own = [self._slm.trial_task(role, 0, number) for number, role in enumerate(self._roles, 1)]
-        task = asked_together(own, own[0].request_id, plan, trial)
+        trial = self._state.plan.trial
+        own = [self._slm.trial_step(role, 0, number) for number, role in enumerate(self._roles, 1)]
+        steps = asked_together(own, own[0].request_id)
         try:
-            asking = self._calls.start(AgreementActivities.agree, task, retry_policy=RETRY_TRIAL)
+            asking = self._calls.start(AgreementActivities.agree, steps, trial, retry_policy=RETRY_TRIAL)
             found: AgreementOutcome = await asking
         except ActivityError as error:
-            for each in task.tasks:
+            for each in steps:
                 await self._record(each, Asked(each.role), Verdict.UNKNOWN)
             if not is_cancelled_exception(error):
                 self._state.notes.append(f"the small models were not asked together: {cause_of(error)}")
             return None
-        for each, asked in zip(task.tasks, found.asked, strict=True):
+        for each, asked in zip(steps, found.asked, strict=True):
             await self._record(each, asked, found.check.verdict)
         self._state.checks.append(found.check)
         return found
 
-    async def _record(self, task: ModelTask, asked: Asked, verdict: Verdict) -> None:
+    async def _record(self, step: Step, asked: Asked, verdict: Verdict) -> None:
         """Each is paid, whatever it came to."""
         if asked.failure:
             self._state.notes.append(f"the {title(asked.role)} model did not answer: {asked.failure}")
         if asked.outcome is None:
-            counts = await self._calls.settled(asked.reported, asked.role, task.trial, task.request_id)
+            counts = await self._calls.settled(asked.reported, asked.role, step.trial, step.request_id)
         else:
-            self._slm.see_prompt(task, asked.outcome)
+            self._slm.see_prompt(step, asked.outcome)
             self._state.note_late(asked.role, asked.outcome)
             counts = asked.outcome.counts
-        usd = task.prices.usd(counts)
-        self._state.trials.append(Trial(task.trial, 0, False, verdict, counts, usd, 0.0, asked.role))
+        usd = step.prices.usd(counts)
+        self._state.trials.append(Trial(step.trial, 0, False, verdict, counts, usd, 0.0, asked.role))
 
     async def _fails_checks(self, taken: int) -> bool:
         """What the caller knows of the answer stands above what two models say."""
@@ -97,10 +97,9 @@ class AgreementTrial:
         return (await self._answers.check_trial(self.outcome, 0, taken + 1)).verdict is Verdict.FAIL
 
 
-def asked_together(tasks: Sequence[ModelTask], request_id: str, plan: Plan, trial: TrialPlan) -> AgreementTask:
+def asked_together(steps: Sequence[Step], request_id: str) -> list[Step]:
     """A log has one writer: the first model's is that of `request_id`."""
-    apart = [
+    return [
         replace(each, is_compared=True, request_id=beside_id(request_id, each.role) if number else request_id)
-        for number, each in enumerate(tasks)
+        for number, each in enumerate(steps)
     ]
-    return AgreementTask(apart, trial.agree, plan.answer_format, trial.takes_no_call, trial.takes_no_call_later)

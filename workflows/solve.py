@@ -12,13 +12,15 @@ with workflow.unsafe.imports_passed_through():
     from tandem.method.cost.allowance import allowance
     from tandem.method.evidence.checks import Verdict
     from tandem.method.names import CANCEL_SIGNAL, SOLVE_WORKFLOW
-    from tandem.method.request.request import SolveInput
+    from tandem.method.request.job import Job
     from tandem.method.request.result import SolveResult, Stop, StopReason
-    from tandem.method.request.tasks import GenerationOutcome, model_task
+    from tandem.method.request.tasks import GenerationOutcome
+    from tandem.method.roles import LLM, SLM
     from tandem.method.rule.stop_rule import fall_back
     from workflows.agreement import AgreementTrial
     from workflows.calls import ActivityCalls
     from workflows.checked_answers import CheckedAnswers
+    from workflows.jobs import remember
     from workflows.large_model import LargeModel
     from workflows.request_state import RequestState
     from workflows.settlement import Settlement
@@ -30,14 +32,14 @@ with workflow.unsafe.imports_passed_through():
 @workflow.defn(name=SOLVE_WORKFLOW)
 class SolveWorkflow:
     @workflow.init
-    def __init__(self, task: SolveInput) -> None:
+    def __init__(self, task: Job) -> None:
         self._input, self._plan = task, task.plan
         self._allowance = allowance(task.plan, task.request.budget, task.question_tokens)
         self._state = RequestState(task, workflow.now())
         self._calls = ActivityCalls(self._state)
         self._llm = LargeModel(self._state, self._calls)
-        answer = model_task(task, task.plan.slm.prices, max_tokens=(self._allowance.answer_tokens,))
-        self._slm = SmallModel(self._state, self._calls, answer)
+        remember(workflow.info().run_id, task)
+        self._slm = SmallModel(self._state, self._calls, task.step(SLM, max_tokens=(self._allowance.answer_tokens,)))
         self._stages = Stages(self._state, self._calls, self._llm, self._slm, self._allowance)
         self._answers = CheckedAnswers(self._state, self._calls)
         self._trials = TrialRunner(self._state, self._calls, self._slm, self._answers, self._allowance.pays_for_trials)
@@ -46,7 +48,7 @@ class SolveWorkflow:
         self._settlement = Settlement(self._state, self._calls, self._slm, self._stages)
 
     @workflow.run
-    async def run(self, task: SolveInput) -> SolveResult:
+    async def run(self, task: Job) -> SolveResult:
         work = asyncio.create_task(self._solve())
         try:
             return await asyncio.shield(work)
@@ -115,9 +117,8 @@ class SolveWorkflow:
     def _start_llm(self) -> None:
         caps = tuple(self._allowance.llm_caps)
         if self._llm.handle is None and caps and not self._state.is_cancelled:
-            task = model_task(self._input, self._plan.llm.prices, max_tokens=caps)
-            native = self._input.request.native
-            self._llm.start(replace(task, llm_alone=self._plan.is_llm_alone, native=native.digest if native else ""))
+            step = self._input.step(LLM, max_tokens=caps)
+            self._llm.start(replace(step, is_alone=self._plan.is_llm_alone))
 
     async def _visit(self, stage: int) -> Stop | None:
         """Gather evidence: checked trials where they are due, else, or where no check could tell, a score."""

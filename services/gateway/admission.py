@@ -22,8 +22,9 @@ from tandem.method.cost.allowance import check_budget
 from tandem.method.cost.sent import Sent
 from tandem.method.errors import FailedPrecondition, InvalidArgument
 from tandem.method.profile.profile import Profile
+from tandem.method.request.job import Job
 from tandem.method.request.plan import Judge, Plan, make_plan
-from tandem.method.request.request import Budget, SolveInput, SolveRequest, StopOverrides
+from tandem.method.request.request import Budget, SolveRequest, StopOverrides
 from tandem.method.request.session import NAME
 from tandem.method.roles import LLM
 from tandem.method.rule.stop_rule import NEVER
@@ -69,7 +70,7 @@ class Admission:
         check_request(asked)
         return asked
 
-    def admit(self, request: SolveRequest, trace_id: str, serving: Serving | None = None, body: str = "") -> SolveInput:
+    def admit(self, request: SolveRequest, trace_id: str, serving: Serving | None = None, body: str = "") -> Job:
         """The workflow's input of a request that was `checked` and permitted; its JSON schemas `check_schemas` has yet
         to try.
         `serving`: by a stricter policy than the profile's, and as what its outcome counts.
@@ -87,7 +88,7 @@ class Admission:
         named = replace(request, request_id=request.request_id or uuid4().hex, native=native)
         most = _sent(profile, request).most_tokens if any(model.is_api for model in plan.models.values()) else 0
         checks = applicable_checks(profile, request)
-        return as_passed(SolveInput(named, plan, tokens, trace_id, checks=checks, most_prompt=most))
+        return as_passed(Job(named, plan, tokens, trace_id, checks=checks, most_prompt=most))
 
     def _planned(self, profile: Profile, request: SolveRequest, serving: Serving | None) -> Plan:
         may_call, question = request.tools.may_call, request.question

@@ -21,7 +21,8 @@ from services.shared.observability.tracing import current_trace_id
 from services.shared.request_log.bodies import Bodies
 from services.shared.request_log.sessions import Sessions
 from tandem.method.errors import NotFound, Unavailable
-from tandem.method.request.request import SolveInput, SolveRequest
+from tandem.method.request.job import Job
+from tandem.method.request.request import SolveRequest
 from tandem.method.request.session import session_of
 from tandem.openai.allowed import PassedBody
 from tandem.v1 import tandem_pb2
@@ -87,13 +88,13 @@ class Starting:
         if task.plan.profile in self._admission.withdrawn:
             return await self._join_ended(task, join)
 
-        async def start(task: SolveInput) -> AdmittedRequest:
+        async def start(task: Job) -> AdmittedRequest:
             task = await kept(task, body, self._bodies, is_needed=bool(request.native.needs))
             return await self._workflows.start_or_join(task, fingerprint, keep_running=request.keep_running)
 
         return await self._budgets.begin(task, lambda held: self._tenancy.begin(held, start), join)
 
-    async def _passed(self, task: SolveInput, native: tandem_pb2.Native) -> tuple[SolveInput, PassedBody | None]:
+    async def _passed(self, task: Job, native: tandem_pb2.Native) -> tuple[Job, PassedBody | None]:
         """What of the request's own body its API is sent, and the task with the fees of what that may run and the
         tokens that it can have; None where nothing is passed on. Raises InvalidArgument, ResourceExhausted.
         """
@@ -106,7 +107,7 @@ class Starting:
         await require_public(body.hosts)
         return passed_on(task, body, api), body
 
-    def _limited(self, task: SolveInput) -> SolveInput:
+    def _limited(self, task: Job) -> Job:
         """With the least of the limits of its session: a bill is estimated otherwise where a limit depends on it."""
         request = task.request
         of_tenant = self._tenancy.tenants.limits(request.tenant).usd_per_session
@@ -120,7 +121,7 @@ class Starting:
             return await self._sessions.spent(admitted.tenant, admitted.session) if admitted.session else None
         return None
 
-    async def _join_ended(self, task: SolveInput, join: Join) -> AdmittedRequest:
+    async def _join_ended(self, task: Job, join: Join) -> AdmittedRequest:
         """The request of this id, which began before its profile was withdrawn; a new one is refused."""
         try:
             return await join()

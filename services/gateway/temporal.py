@@ -43,7 +43,7 @@ from tandem.method.errors import (
 from tandem.method.names import CANCEL_SIGNAL, SOLVE_WORKFLOW, beside_id, dry_run_id, judge_id, shadow_id, solve_queue
 from tandem.method.profile.watched_promise import Watched
 from tandem.method.request.events import AnswerText
-from tandem.method.request.request import SolveInput
+from tandem.method.request.job import Job
 from tandem.method.request.result import ShadowResult, SolveResult
 from tandem.method.request.timeline import Timeline
 from tandem.method.roles import SMALL_ROLES
@@ -96,7 +96,7 @@ class Workflows:
         self._client, self.is_fair = client, is_fair
         self.visibility, self.workers = Visibility(client, is_searchable), Workers(client, patience)
 
-    async def start_or_join(self, task: SolveInput, fingerprint: str, *, keep_running: bool = False) -> AdmittedRequest:
+    async def start_or_join(self, task: Job, fingerprint: str, *, keep_running: bool = False) -> AdmittedRequest:
         """Start the request's workflow, or join the one there is.
 
         Raises FailedPrecondition when the id belongs to another question, InvalidArgument where the request is too
@@ -128,7 +128,7 @@ class Workflows:
                 raise unavailable(error) from error
         raise Unavailable(f"Temporal lost request {task.request_id!r} again and again", reason="TEMPORAL_UNAVAILABLE")
 
-    def prepared(self, task: SolveInput, *, keep_running: bool) -> tuple[SolveInput, AdmittedRequest]:
+    def prepared(self, task: Job, *, keep_running: bool) -> tuple[Job, AdmittedRequest]:
         """What is started, and what is known of it."""
         stages = tuple(stage.name for stage in task.plan.stages)
         own = task.request.native
@@ -272,7 +272,7 @@ async def _described(handle: WorkflowHandle[Any, SolveResult]) -> WorkflowExecut
         raise _not_found_or_unavailable(error, handle.id) from error
 
 
-def memo_of(task: SolveInput, admitted: AdmittedRequest, fingerprint: str) -> dict[str, Any]:
+def memo_of(task: Job, admitted: AdmittedRequest, fingerprint: str) -> dict[str, Any]:
     """What goes with a request's workflow: by the fingerprint a repeated request is told from another one, by `asked` a
     person finds it in a list.
     """

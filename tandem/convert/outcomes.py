@@ -17,7 +17,8 @@ from tandem.convert.values import (
 )
 from tandem.method.evidence.begun_answer import Begun
 from tandem.method.evidence.checks import CheckResult
-from tandem.method.request.tasks import CheckTask, GenerationOutcome, PassOutcome
+from tandem.method.request.job import Step
+from tandem.method.request.tasks import GenerationOutcome, PassOutcome
 from tandem.method.tokens import TokenCounts
 from tandem.v1 import execution_pb2, insight_pb2, tandem_pb2
 
@@ -100,9 +101,9 @@ def check_result_to_pb(result: CheckResult) -> tandem_pb2.CheckResult:
     )
 
 
-def check_result_from_pb(result: tandem_pb2.CheckResult, task: CheckTask) -> CheckResult:
-    """With stage, role and trial of the task that it answers."""
+def check_result_from_pb(result: tandem_pb2.CheckResult, step: Step) -> CheckResult:
+    """With stage, role and trial of the step whose answer was checked."""
     verdict = verdict_from_pb(result.verdict)
     return CheckResult(
-        result.name, task.stage, task.role, verdict, result.detail, result.score, result.seconds, task.trial
+        result.name, step.stage, step.role, verdict, result.detail, result.score, result.seconds, step.trial
     )

@@ -23,7 +23,8 @@ from tandem.method.errors import InvalidArgument
 from tandem.method.profile.price_sections import parse_prices
 from tandem.method.profile.prices import UNKNOWN, RolePrices, total
 from tandem.method.request.charge import nano_usd
-from tandem.method.request.request import SolveInput, SolveRequest
+from tandem.method.request.job import Job
+from tandem.method.request.request import SolveRequest
 from tandem.method.request.result import Stop, StopReason
 from tandem.method.tokens import TokenCounts
 from tandem.openai.completion import usage as openai_usage
@@ -72,7 +73,7 @@ def test_what_a_vendor_puts_into_its_cache_has_a_price_of_its_own_and_without_on
 
 
 def test_a_bill_without_a_price_of_cache_writes_says_so() -> None:
-    state = RequestState(SolveInput(SolveRequest("r", "q"), PLAN, 7), datetime(2026, 1, 1, tzinfo=UTC))
+    state = RequestState(Job(SolveRequest("r", "q"), PLAN, 7), datetime(2026, 1, 1, tzinfo=UTC))
     state.llm_counts = TokenCounts(100, written=60)
     (note,) = state.result(Stop(0, StopReason.CANCELLED), None, state.started_at).notes
     assert note.startswith("60 tokens that the large model's vendor put into its cache are billed at the input's price")
