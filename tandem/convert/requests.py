@@ -6,16 +6,12 @@ import hashlib
 from dataclasses import replace
 from typing import Any
 
+from tandem.convert.messages import from_pb, to_pb
 from tandem.convert.values import (
-    check_from_pb,
-    check_to_pb,
     message_from_pb,
     message_to_pb,
-    optional,
     prices_from_pb,
     prices_to_pb,
-    sampling_from_pb,
-    sampling_to_pb,
     task_from_pb,
     task_to_pb,
     tools_from_pb,
@@ -25,8 +21,9 @@ from tandem.method.conversation import Message, Task, split_conversation
 from tandem.method.errors import InvalidArgument
 from tandem.method.evidence.checks import Repair
 from tandem.method.request.job import Step
-from tandem.method.request.request import Budget, Native, SolveRequest, StopOverrides
+from tandem.method.request.request import Native, SolveRequest
 from tandem.method.request.tasks import CheckTask
+from tandem.method.tokens import Sampling
 from tandem.v1 import checking_pb2, execution_pb2, insight_pb2, tandem_pb2
 
 StepMessage = insight_pb2.GenerateRequest | execution_pb2.ExecuteRequest | execution_pb2.PrefillRequest
@@ -39,27 +36,13 @@ def solve_request_from_pb(request: tandem_pb2.SolveRequest, default_task: Task =
     history, question = _asked(request)
     if request.tools or any(message.speaker == "tool" for message in history):
         default_task = "chat"
-    return SolveRequest(
-        request_id=request.request_id,
+    return from_pb(
+        request,
+        SolveRequest,
         question=question,
         history=history,
-        profile=request.profile,
-        budget=Budget(optional(request.budget, "max_cost_usd"), optional(request.budget, "max_llm_tokens")),
-        stop=StopOverrides(
-            threshold=optional(request.stop, "threshold"),
-            thresholds=dict(request.stop.thresholds),
-            max_stage=optional(request.stop, "max_stage"),
-        ),
-        sampling=sampling_from_pb(request.sampling),
-        tenant=request.tenant,
         task=task_from_pb(request.task, default_task),
-        checks=[check_from_pb(check) for check in request.checks],
-        json_schema=request.json_schema,
-        max_answer_tokens=optional(request, "max_answer_tokens"),
-        stop_strings=list(request.stop_strings),
         tools=tools_from_pb(request.tools, request.tool_choice),
-        session=request.session,
-        max_session_usd=optional(request, "max_session_usd"),
         native=_native(request.native) if request.HasField("native") else None,
     )
 
@@ -82,7 +65,7 @@ def generate_request_to_pb(request: SolveRequest, step: Step) -> insight_pb2.Gen
         **_common_to_pb(request, step),
         epoch=step.epoch,
         stage_max_tokens=step.max_tokens,
-        sampling=sampling_to_pb(request.sampling),
+        sampling=to_pb(request.sampling, tandem_pb2.Sampling),
         alone=step.is_alone,
         stop_strings=request.stop_strings,
         native=request.native.digest if request.native else "",
@@ -90,16 +73,15 @@ def generate_request_to_pb(request: SolveRequest, step: Step) -> insight_pb2.Gen
 
 
 def execute_request_to_pb(request: SolveRequest, step: Step) -> execution_pb2.ExecuteRequest:
-    repair = step.repair
     return execution_pb2.ExecuteRequest(
         **_common_to_pb(request, step),
         epoch=step.epoch,
         stage=step.stage,
         max_tokens=step.max_tokens[-1],
-        sampling=sampling_to_pb(request.sampling),
+        sampling=to_pb(request.sampling, tandem_pb2.Sampling),
         trial=step.trial,
         stop_strings=request.stop_strings,
-        repair=execution_pb2.Repair(answer=repair.answer, failure=repair.failure) if repair else None,
+        repair=to_pb(step.repair, execution_pb2.Repair) if step.repair else None,
         compared=step.is_compared,
     )
 
@@ -122,14 +104,14 @@ def step_from_pb(message: StepMessage, role: str, profile: str) -> tuple[SolveRe
     step = Step(message.request_id, profile, message.profile_digest, role, prices=prices_from_pb(message))
     if isinstance(message, execution_pb2.PrefillRequest):
         return request, replace(step, stage=message.stage)
-    request = replace(request, sampling=sampling_from_pb(message.sampling), stop_strings=list(message.stop_strings))
+    request = replace(request, sampling=from_pb(message.sampling, Sampling), stop_strings=list(message.stop_strings))
     step = replace(step, epoch=message.epoch)
     if isinstance(message, insight_pb2.GenerateRequest):
         native = Native("", message.native) if message.native else None
         return replace(request, native=native), replace(
             step, max_tokens=tuple(message.stage_max_tokens), is_alone=message.alone
         )
-    repair = Repair(message.repair.answer, message.repair.failure) if message.HasField("repair") else None
+    repair = from_pb(message.repair, Repair) if message.HasField("repair") else None
     return request, replace(
         step,
         stage=message.stage,
@@ -141,19 +123,12 @@ def step_from_pb(message: StepMessage, role: str, profile: str) -> tuple[SolveRe
 
 
 def check_request_to_pb(task: CheckTask) -> checking_pb2.CheckRequest:
-    return checking_pb2.CheckRequest(
-        request_id=task.request_id,
-        checks=[check_to_pb(check) for check in task.checks],
-        question=task.question,
-        answer=task.answer,
-        task=task_to_pb(task.task),
-    )
+    return to_pb(task, checking_pb2.CheckRequest)
 
 
 def check_task_from_pb(request: checking_pb2.CheckRequest) -> CheckTask:
     """Raises InvalidArgument for an unknown task."""
-    checks = [check_from_pb(check) for check in request.checks]
-    return CheckTask(request.request_id, request.question, request.answer, checks, task_from_pb(request.task))
+    return from_pb(request, CheckTask, task=task_from_pb(request.task))
 
 
 def _common_to_pb(request: SolveRequest, step: Step) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from google.protobuf.message import Message
 
 from tandem.client.results import role_name, to_dict
 from tandem.convert import outcomes, requests, results, values
+from tandem.convert.messages import to_pb
 from tandem.method import conversation
 from tandem.method.errors import InvalidArgument
 from tandem.method.evidence.checks import CheckResult, CheckSpec, Repair, Trial, Verdict
@@ -284,4 +285,4 @@ def test_a_check_survives_its_request_and_its_result() -> None:
     assert unset(request) == []
     assert requests.check_task_from_pb(request) == task
     step = Step("r", "p", role=CHECK.role, stage=CHECK.stage, trial=CHECK.trial)
-    assert outcomes.check_result_from_pb(outcomes.check_result_to_pb(CHECK), step) == CHECK
+    assert outcomes.check_result_from_pb(to_pb(CHECK, tandem_pb2.CheckResult), step) == CHECK

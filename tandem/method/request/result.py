@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import ClassVar
 
 from tandem.method.evidence.checks import CheckResult, Trial, TrialPlan
 from tandem.method.profile.prices import total
@@ -102,10 +103,11 @@ class Overhead:
 
 @dataclass(frozen=True)
 class SolveResult:
-    """The message tandem.v1.SolveResult. `models`: names by role; `answered_by`: a role, empty without an answer.
-    `text`: what a reader is shown, empty where that is `answer`.
+    """The message tandem.v1.SolveResult, and the last event. `models`: names by role; `answered_by`: a role, empty
+    without an answer. `text`: what a reader is shown, empty where that is `answer`.
     """
 
+    kind: ClassVar[str] = "completed"
     request_id: str
     profile: str
     question: str
