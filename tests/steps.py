@@ -12,7 +12,7 @@ from tandem.method.request.job import Job, Step
 from tandem.method.request.plan import make_plan
 from tandem.method.request.request import SolveRequest
 from tests.stacks import SCRIPTED_PROFILES
-from workflows.jobs import remember
+from workflows.activities.jobs import remember
 
 _OF_STEP = {field.name for field in fields(Step)}
 

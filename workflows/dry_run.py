@@ -20,7 +20,7 @@ with workflow.unsafe.imports_passed_through():
     from tandem.method.timeouts import Timeouts
     from tandem.method.tools import as_lines, named
     from workflows.activities.agreement import AgreementActivities, answer_of, calls_of, compared_as
-    from workflows.jobs import remember
+    from workflows.activities.jobs import remember
 
 
 @workflow.defn(name=DRY_RUN_WORKFLOW)

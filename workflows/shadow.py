@@ -30,9 +30,9 @@ with workflow.unsafe.imports_passed_through():
     from tandem.method.tools import Call, as_lines, named
     from workflows.activities.agreement import calls_of
     from workflows.activities.checking import CheckingActivities
+    from workflows.activities.jobs import remember
     from workflows.activities.models import InsightActivities
     from workflows.activities.shadow import ShadowActivities
-    from workflows.jobs import remember
 
 _LAST = Priority(priority_key=5)
 

@@ -17,10 +17,10 @@ with workflow.unsafe.imports_passed_through():
     from tandem.method.request.tasks import GenerationOutcome
     from tandem.method.roles import LLM, SLM
     from tandem.method.rule.stop_rule import fall_back
+    from workflows.activities.jobs import remember
     from workflows.agreement import AgreementTrial
     from workflows.calls import ActivityCalls
     from workflows.checked_answers import CheckedAnswers
-    from workflows.jobs import remember
     from workflows.large_model import LargeModel
     from workflows.request_state import RequestState
     from workflows.settlement import Settlement

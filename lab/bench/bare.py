@@ -24,10 +24,10 @@ from tandem.method.request.job import Job
 from tandem.method.request.tasks import Ahead
 from tandem.method.roles import LLM, SCORER, SLM
 from tandem.method.timeouts import Timeouts
+from workflows.activities.jobs import remember
 from workflows.activities.models import AnswerActivities, InsightActivities
 from workflows.activities.registry import Activities, ServiceAddresses
 from workflows.activities.scoring import ScoringActivities
-from workflows.jobs import remember
 
 QUEUE = "bench-bare"
 SCORES = 4  # the question and three stages

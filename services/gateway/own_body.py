@@ -16,30 +16,16 @@ from tandem.method.profile.endpoint import Api
 from tandem.method.profile.profile import Profile
 from tandem.method.request.events import AnswerText
 from tandem.method.request.job import Job
-from tandem.method.request.plan import Plan, by_llm
+from tandem.method.request.plan import Plan
 from tandem.method.request.request import Native, SolveRequest
 from tandem.method.roles import LLM
-from tandem.method.rule.stop_rule import NEVER, answer_text
+from tandem.method.rule.stop_rule import answer_text
 from tandem.openai.allow_list import Allowance
 from tandem.openai.allowed import PassedBody, pass_on
 from tandem.openai.parameters import RefusedParameter
 from tandem.v1 import tandem_pb2
 
 NOT_PASSED_ON = "NOT_PASSED_ON"
-
-
-def as_asked(plan: Plan, request: SolveRequest) -> Plan:
-    """Where the large model is asked by its name it answers, also in a pair whose insights begin no answers, and
-    whatever small models agree on. Where it fails no other model does, whatever the profile says.
-    """
-    stop = request.stop
-    if stop.threshold != NEVER or stop.thresholds or stop.max_stage is not None:
-        return plan
-    plan = replace(plan, trial=replace(plan.trial, agree=0))
-    plan = by_llm(plan) if request.task == "chat" and not plan.llm_finishes else plan
-    if not plan.llm_finishes:  # a brief, or a beginning, which a small model answers from
-        return plan
-    return replace(plan, when_unavailable="fail")
 
 
 def passes(profile: Profile, plan: Plan, request: SolveRequest) -> bool:

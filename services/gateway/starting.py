@@ -75,14 +75,16 @@ class Starting:
         """Start the request, or join it."""
         asked = self._admission.checked(request)
         permitted = self._tenancy.permit(asked, request.profile or self._admission.default)
-        permitted = replace(permitted, session=session_of(permitted))
+        permitted = self._limited(replace(permitted, session=session_of(permitted)))
         serving = await self._policies.serving(permitted, request.profile or self._admission.default)
         # In a thread: tokenising a question would delay all other requests.
-        task = await asyncio.to_thread(self._admission.admit, permitted, current_trace_id(), serving)
+        admit = self._admission.admit
+        task = await asyncio.to_thread(
+            partial(admit, is_unattended=request.keep_running), permitted, current_trace_id(), serving
+        )
         await check_schemas(task.request)
         require_passed(task, request.native)
         task, body = await self._passed(task, request.native)
-        task = self._limited(task)
         fingerprint = request_fingerprint(task.request, task.plan.profile, asked.budget)
         join = partial(self._workflows.join_own, task.request_id, fingerprint)
         if task.plan.profile in self._admission.withdrawn:
@@ -107,13 +109,12 @@ class Starting:
         await require_public(body.hosts)
         return passed_on(task, body, api), body
 
-    def _limited(self, task: Job) -> Job:
+    def _limited(self, request: SolveRequest) -> SolveRequest:
         """With the least of the limits of its session: a bill is estimated otherwise where a limit depends on it."""
-        request = task.request
         of_tenant = self._tenancy.tenants.limits(request.tenant).usd_per_session
-        limits = (request.max_session_usd, self._admission.max_session_usd(task.plan.profile), of_tenant)
+        limits = (request.max_session_usd, self._admission.max_session_usd(request.profile), of_tenant)
         given = [limit for limit in limits if limit is not None] if request.session else []
-        return replace(task, request=replace(request, max_session_usd=min(given, default=None)))
+        return replace(request, max_session_usd=min(given, default=None))
 
     async def spent(self, admitted: AdmittedRequest) -> float | None:
         """What the session of a request has cost so far, in USD; None: it has none, or that is not known."""

@@ -102,7 +102,7 @@ class Workflows:
         Raises FailedPrecondition when the id belongs to another question, InvalidArgument where the request is too
         large for Temporal, Unavailable when that does not answer.
         """
-        task, admitted = self.prepared(task, keep_running=keep_running)
+        admitted = admitted_as(task, keep_running=keep_running)
         for _ in range(_STARTS):
             try:
                 await self._client.start_workflow(
@@ -127,26 +127,6 @@ class Workflows:
                     ) from error
                 raise unavailable(error) from error
         raise Unavailable(f"Temporal lost request {task.request_id!r} again and again", reason="TEMPORAL_UNAVAILABLE")
-
-    def prepared(self, task: Job, *, keep_running: bool) -> tuple[Job, AdmittedRequest]:
-        """What is started, and what is known of it."""
-        stages = tuple(stage.name for stage in task.plan.stages)
-        own = task.request.native
-        admitted = AdmittedRequest(
-            task.request_id,
-            task.trace_id,
-            profile=task.plan.profile,
-            stages=stages,
-            tenant=task.request.tenant,
-            keep_running=keep_running,
-            answer_text=answer_text(task),
-            watched=task.plan.watched,
-            session=task.request.session,
-            native=own is not None,
-            dropped=own.dropped if own else (),
-        )
-        prepared = replace(task, is_searchable=self.visibility.is_searchable, is_unattended=keep_running)
-        return prepared, admitted
 
     async def join(self, request_id: str) -> AdmittedRequest:
         """The request with this id, whether it runs or has ended. Raises NotFound, Unavailable."""
@@ -270,6 +250,24 @@ async def _described(handle: WorkflowHandle[Any, SolveResult]) -> WorkflowExecut
         return await handle.describe()
     except RPCError as error:
         raise _not_found_or_unavailable(error, handle.id) from error
+
+
+def admitted_as(task: Job, *, keep_running: bool) -> AdmittedRequest:
+    """What is known of a request before it has begun."""
+    own = task.request.native
+    return AdmittedRequest(
+        task.request_id,
+        task.trace_id,
+        profile=task.plan.profile,
+        stages=tuple(stage.name for stage in task.plan.stages),
+        tenant=task.request.tenant,
+        keep_running=keep_running,
+        answer_text=answer_text(task),
+        watched=task.plan.watched,
+        session=task.request.session,
+        native=own is not None,
+        dropped=own.dropped if own else (),
+    )
 
 
 def memo_of(task: Job, admitted: AdmittedRequest, fingerprint: str) -> dict[str, Any]:

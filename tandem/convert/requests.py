@@ -23,9 +23,11 @@ from tandem.method.evidence.checks import Repair
 from tandem.method.request.job import Step
 from tandem.method.request.request import Native, SolveRequest
 from tandem.method.request.tasks import CheckTask
+from tandem.method.roles import LLM, SLM
 from tandem.method.tokens import Sampling
 from tandem.v1 import checking_pb2, execution_pb2, insight_pb2, tandem_pb2
 
+_ONE_MODEL = ({"threshold": 1.0}, {"max_stage": 0})
 StepMessage = insight_pb2.GenerateRequest | execution_pb2.ExecuteRequest | execution_pb2.PrefillRequest
 
 
@@ -44,7 +46,14 @@ def solve_request_from_pb(request: tandem_pb2.SolveRequest, default_task: Task =
         task=task_from_pb(request.task, default_task),
         tools=tools_from_pb(request.tools, request.tool_choice),
         native=_native(request.native) if request.HasField("native") else None,
+        model=_named(request.stop),
     )
+
+
+def _named(stop: tandem_pb2.StopOverrides) -> str:
+    """The contract says with the stop that one model is asked by its name: `pair/large`, `pair/slm`."""
+    given = {field.name: value for field, value in stop.ListFields()}
+    return {"threshold": LLM, "max_stage": SLM}.get(next(iter(given)), "") if given in _ONE_MODEL else ""
 
 
 def _native(native: tandem_pb2.Native) -> Native:

@@ -61,7 +61,9 @@ def profile_to_pb(profile: Profile) -> tandem_pb2.Profile:
         llm=profile.llm.name,
         slm=profile.slm.name,
         handoff=profile.handoff,
-        stages=[tandem_pb2.ProfileStage(**stage.model_dump()) for stage in profile.stages],
+        stages=[
+            tandem_pb2.ProfileStage(name=s.name, max_tokens=s.max_tokens, threshold=s.threshold) for s in profile.stages
+        ],
         scorer=profile.stop.scorer,
         scorer_trained=profile.stop.is_trained,
         max_question_tokens=profile.max_question_tokens,

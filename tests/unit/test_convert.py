@@ -214,7 +214,7 @@ def test_a_request_keeps_every_field() -> None:
     )  # fmt: skip
     of_the_stream = {"resume_after", "keep_running"}
     known = {f.name for f in message.DESCRIPTOR.fields} - of_the_stream - {"messages", "tool_choice"}
-    assert names(SolveRequest) - {"history"} == known
+    assert names(SolveRequest) - {"history", "model"} == known
 
 
 def test_what_a_request_does_not_set_has_the_defaults() -> None:

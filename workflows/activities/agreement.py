@@ -27,10 +27,10 @@ from tandem.method.roles import title
 from tandem.method.tokens import TokenCounts
 from tandem.method.tools import Call, named
 from workflows.activities.attempts import worker_is_draining
+from workflows.activities.jobs import current_job
 from workflows.activities.model_call import Place
 from workflows.activities.models import AnswerActivities
 from workflows.activities.usage import AttemptUsage
-from workflows.jobs import current_job
 
 _ABORT_AGAIN_SECONDS = 0.05  # a model may have the request only after the first abort
 

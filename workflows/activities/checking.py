@@ -26,7 +26,7 @@ from tandem.method.request.tasks import CheckTask, ToCheck
 from tandem.method.timeouts import Timeouts
 from tandem.v1 import checking_pb2_grpc
 from workflows.activities.attempts import application_error, heartbeating
-from workflows.jobs import current_job
+from workflows.activities.jobs import current_job
 
 _MOST_CHARACTERS = 1_000_000
 _DETAIL_CHARACTERS = 4_000

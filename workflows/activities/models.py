@@ -27,10 +27,10 @@ from tandem.method.request.tasks import GenerationOutcome, LoggedPrefills
 from tandem.method.roles import SLM, title
 from tandem.method.timeouts import Timeouts
 from tandem.v1 import execution_pb2_grpc, insight_pb2_grpc
+from workflows.activities.jobs import current_job
 from workflows.activities.model_call import Call, Place, abort, place_of, run_model_call
 from workflows.activities.prefill_ahead import PrefillsAhead
 from workflows.activities.usage import ReportedUsage
-from workflows.jobs import current_job
 
 _LOOK_AGAIN_SECONDS = 0.02
 _KEPT, _ENOUGH = 32, 8  # trials of a model

@@ -26,8 +26,8 @@ from tandem.method.timeouts import Timeouts
 from tandem.method.tokens import TokenCounts
 from tandem.v1 import execution_pb2, execution_pb2_grpc
 from workflows.activities.attempts import worker_is_draining
+from workflows.activities.jobs import current_job
 from workflows.activities.model_call import abort, place_of
-from workflows.jobs import current_job
 
 _ABORT_AGAIN_SECONDS, _ENDING_SECONDS = 0.05, 1.0
 _MAX_KEPT = 1024  # prefills, of which a repeated attempt may ask for the last ones

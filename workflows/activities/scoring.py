@@ -27,9 +27,9 @@ from tandem.method.timeouts import Timeouts
 from tandem.method.tokens import TokenCounts
 from workflows.activities import grpc_predict_v2_pb2 as oip
 from workflows.activities.attempts import application_error, heartbeating, run_to_end
+from workflows.activities.jobs import current_job
 from workflows.activities.model_call import place_of
 from workflows.activities.prefill_ahead import PrefillAhead, PrefillsAhead
-from workflows.jobs import current_job
 
 _MODEL_INFER = "/inference.GRPCInferenceService/ModelInfer"
 

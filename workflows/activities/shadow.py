@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from types import MappingProxyType
 from typing import Any
 
 from opentelemetry import trace
@@ -23,7 +22,7 @@ from tandem.method.names import DRY_RUN_WORKFLOW, SHADOW_WORKFLOW, dry_run_id, s
 from tandem.method.request.result import DryRunInput, ShadowInput, ShadowResult
 from tandem.method.request.tasks import policy_digest, question_digest
 from tandem.method.timeouts import Timeouts
-from workflows.jobs import current_job
+from workflows.activities.jobs import current_job
 
 
 class ShadowActivities:
@@ -68,7 +67,7 @@ def _without_texts(task: DryRunInput) -> dict[str, str]:
 
 
 async def _start_once(
-    name: str, task: ShadowInput | DryRunInput, workflow_id: str, memo: Mapping[str, Any] = MappingProxyType({})
+    name: str, task: ShadowInput | DryRunInput, workflow_id: str, memo: Mapping[str, Any] = {}
 ) -> None:
     """What is paid for it is found as a request's bill is (`tandem spend`)."""
     job = task.job

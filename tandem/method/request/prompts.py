@@ -12,7 +12,6 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Protocol
 
 from tandem.method.conversation import Message
@@ -135,7 +134,7 @@ def _asked(
     profile: Profile,
     request: SolveRequest,
     user: str,
-    values: Mapping[str, str] = MappingProxyType({}),
+    values: Mapping[str, str] = {},
     begun: str = "",
 ) -> Conversation:
     """Where a tool's result is answered, the last of the history, nothing is asked behind it."""

@@ -66,6 +66,8 @@ class SolveRequest:
     session: str = ""
     max_session_usd: float | None = None
     native: Native | None = None
+    # The role of the one model that is asked by its name; empty: the pair.
+    model: str = ""
 
     @property
     def kind(self) -> Kind:
