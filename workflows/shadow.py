@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from temporalio import workflow
 from temporalio.common import Priority, RetryPolicy
@@ -54,7 +55,7 @@ class ShadowWorkflow:
         if task.llm_finished is not None:
             served = Comparison(0.0, "served")
             return await self._settle(task, served_text(task.served), task.llm_finished, served, is_paid=False)
-        alone = await write_last(_alone(task.job))
+        alone = await write_last(InsightActivities.generate_insight, _alone(task.job))
         calls, text = calls_of(alone), final_answer(alone.text, task.job.plan.answer_format)
         compared = await compare(task, text, calls) if alone.reason == "eos" else Comparison()
         return await self._settle(task, as_lines(calls) or text, alone.counts, compared, is_paid=True)
@@ -113,11 +114,13 @@ def served_text(served: Served) -> str:
     return as_lines(named(served.calls)) or served.answer
 
 
-async def write_last(step: Step, judged: SolveRequest | None = None) -> GenerationOutcome:
-    """What the large model of the step's profile writes, once no request waits for it; see generate_insight."""
+async def write_last(activity: Any, step: Step, *more: Any) -> GenerationOutcome:
+    """What the large model of the step's profile writes, once no request waits for it. `activity`: one of
+    InsightActivities.
+    """
     outcome: GenerationOutcome = await workflow.execute_activity_method(
-        InsightActivities.generate_insight,
-        args=[step, judged],
+        activity,
+        args=[step, *more],
         task_queue=llm_queue(step.profile),
         start_to_close_timeout=Timeouts.attempt,
         heartbeat_timeout=Timeouts.heartbeat,
@@ -174,7 +177,7 @@ async def _judged(task: ShadowInput, of_llm: str, judge: Judge) -> Comparison:
         prices=judge.prices,
     )
     try:
-        said = await write_last(step, SolveRequest(asked_as, question, judge.profile))
+        said = await write_last(InsightActivities.judge, step, SolveRequest(asked_as, question, judge.profile))
     except ActivityError:
         return Comparison()
     return Comparison(judged_loss(said.text), "judge", judge.prices.usd(said.counts))

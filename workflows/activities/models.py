@@ -60,13 +60,18 @@ class InsightActivities:
         self._stub, self._reported = insight_pb2_grpc.InsightGeneratorStub(generator), reported
 
     @activity.defn
-    async def generate_insight(self, step: Step, judged: SolveRequest | None = None) -> GenerationOutcome:
-        """Let the large model write until it ends or is stopped; a cancel returns what it has generated, exactly.
-
-        `judged`: what is asked in place of the job's own question.
-        """
+    async def generate_insight(self, step: Step) -> GenerationOutcome:
+        """Let the large model write until it ends or is stopped; a cancel returns what it has generated, exactly."""
         job = await current_job()
-        step, request = replace(step, epoch=activity.info().attempt), judged or job.request
+        return await self._write(job, job.request, step)
+
+    @activity.defn
+    async def judge(self, step: Step, question: SolveRequest) -> GenerationOutcome:
+        """The same, of a question that the job's own answer raises."""
+        return await self._write(await current_job(), question, step)
+
+    async def _write(self, job: Job, request: SolveRequest, step: Step) -> GenerationOutcome:
+        step = replace(step, epoch=activity.info().attempt)
         message, limit = generate_request_to_pb(request, step), Timeouts.attempt.total_seconds()
         call = self._stub.Generate(message, timeout=limit, metadata=place_of(request, step))
         done = await run_model_call(call, self._stub, Call(job, step), self._reported)
