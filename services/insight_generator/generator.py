@@ -9,7 +9,7 @@ from dataclasses import replace
 from services.models.engine.api import RunningModel, Token
 from services.models.generation.attempt_log import AttemptLog, Delta, UnloggedAttempt
 from services.models.generation.journal import Journal
-from services.models.generation.role_generator import RoleGenerator, RoleWork
+from services.models.generation.role_generator import RoleGenerator, RoleWork, writing_of
 from services.models.model_process import ModelGenerator
 from services.shared.process.served_profiles import Reread, ServedProfiles
 from services.shared.request_log.connection import Role
@@ -41,22 +41,22 @@ class InsightGenerator(ModelGenerator):
     ) -> tuple[AttemptLog | UnloggedAttempt, RoleWork]:
         own, passed = await self._generator.begin(step), request.native
         native = json.loads(await self._log.bodies.read(step.request_id, passed.digest)) if passed else None
-        return own, replace(self._work(profile, request, step, own.resumption), native=native)
+        work = self._work(profile, request, step, own.resumption)
+        return own, replace(work, writing=replace(work.writing, native=native))
 
     def _work(self, profile: Profile, request: SolveRequest, step: Step, resumed: Resumption) -> RoleWork:
-        asked = (llm_alone_prompt if step.is_alone else insight_prompt)(profile, request)
+        writing = writing_of(request, step, (llm_alone_prompt if step.is_alone else insight_prompt)(profile, request))
         is_brief = profile.handoff == "brief" and not step.is_alone
         labels = profile.section_ends if is_brief else ()
         splitter = StageSplitter(step.max_tokens, labels, resumed.stage, resumed.tokens)
-        if is_brief:  # it is about the answer, in words; any other insight is the beginning of an answer
-            return RoleWork(asked, splitter)
-        return RoleWork(
-            asked,
-            splitter,
-            json_schema=request.json_schema,
-            stop_strings=tuple(request.stop_strings),
-            may_call=request.tools.may_call and step.is_alone,
-        )
+        if not is_brief:  # which is about the answer, in words; any other insight is the beginning of an answer
+            writing = replace(
+                writing,
+                json_schema=request.json_schema,
+                stop_strings=tuple(request.stop_strings),
+                may_call=request.tools.may_call and step.is_alone,
+            )
+        return RoleWork(writing, splitter)
 
 
 class StageSplitter:

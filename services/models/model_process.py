@@ -159,7 +159,7 @@ class ModelGenerator(ABC):
         Closing the generator aborts the engine.
         """
         own, work = await self._begin(await self._profiles.of(step.profile_digest), request, step)
-        async with aclosing(self._generator.run(request, step, own, work)) as events:
+        async with aclosing(self._generator.run(step, own, work)) as events:
             async for event in events:
                 yield event
 

@@ -4,6 +4,8 @@ may be.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from services.models.engine.api import CacheUse, RunningModel
 from services.models.engine.batch import whole
 from services.models.engine.schema_findings import can_continue
@@ -12,7 +14,7 @@ from services.models.engine.writer import Writing
 from services.models.generation.attempt_log import AttemptLog, UnloggedAttempt, WholeSplitter
 from services.models.generation.journal import Journal
 from services.models.generation.late_writes import CountedPasses
-from services.models.generation.role_generator import RoleGenerator, RoleWork, cache_use
+from services.models.generation.role_generator import RoleGenerator, RoleWork, cache_use, writing_of
 from services.models.model_process import ModelGenerator
 from services.shared.observability.spans import Inference, describe_prefill
 from services.shared.observability.tracing import tracer
@@ -56,16 +58,19 @@ class AnswerGenerator(ModelGenerator):
         return own, await self._work(profile, request, step, insight)
 
     async def _work(self, profile: Profile, request: SolveRequest, step: Step, insight: str) -> RoleWork:
-        schema, stops = request.json_schema, tuple(request.stop_strings)
-        if step.repair is not None:
-            asked = repair_prompt(profile, request, step.repair)
-            return RoleWork(asked, WholeSplitter(), json_schema=schema, stop_strings=stops)
-        asked = answer_prompt(profile, request, insight)
-        if request.tools.may_call:
-            return RoleWork(asked, WholeSplitter(), json_schema=schema, stop_strings=stops, may_call=True)
+        asked = (
+            repair_prompt(profile, request, step.repair) if step.repair else answer_prompt(profile, request, insight)
+        )
+        schema = request.json_schema
+        writing = replace(
+            writing_of(request, step, asked), json_schema=schema, stop_strings=tuple(request.stop_strings)
+        )
+        if step.repair or request.tools.may_call:
+            return RoleWork(replace(writing, may_call=request.tools.may_call and not step.repair), WholeSplitter())
         continued = insight if profile.handoff == "continuation" else ""
         is_begun = bool(schema) and await can_continue(self._writer, schema, continued)
-        return RoleWork(asked, WholeSplitter(), continued if is_begun or not schema else "", schema, is_begun, stops)
+        writing = replace(writing, is_continued=is_begun)
+        return RoleWork(writing, WholeSplitter(), continued if is_begun or not schema else "")
 
 
 class Prefiller:

@@ -5,11 +5,11 @@ prompts.
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, Literal
+from typing import Literal
 from urllib.parse import urlsplit
 from uuid import uuid4
 
@@ -37,7 +37,7 @@ from tandem.method.request.prompts import Conversation
 from tandem.method.request.request import SolveRequest
 from tandem.method.request.tasks import GenerationOutcome
 from tandem.method.tokens import TokenCounts
-from tandem.method.tools import ToolCall, ToolUse, call_id
+from tandem.method.tools import ToolCall, call_id
 
 _NOTHING = TokenCounts()
 
@@ -63,16 +63,24 @@ GenerationEvent = GenerationStarted | StageWritten | Begun | GenerationOutcome
 
 @dataclass(frozen=True, slots=True)
 class RoleWork:
-    """What a role writes of a task, as `Writing` says it, and what becomes of it."""
+    """What a role writes, as if no earlier attempt had written any of it, and what becomes of its tokens."""
 
-    conversation: Conversation
+    writing: Writing
     splitter: Splitter
     continued_from: str = ""  # the insight that an answer goes on from
-    json_schema: str = ""
-    is_continued: bool = False
-    stop_strings: tuple[str, ...] = ()
-    may_call: bool = False
-    native: Mapping[str, Any] | None = None
+
+
+def writing_of(request: SolveRequest, step: Step, conversation: Conversation) -> Writing:
+    """What a step writes in a conversation, before anything holds its text to a form."""
+    return Writing(
+        f"{step.request_id}/{step.role}/{step.epoch}",
+        conversation,
+        max_tokens=step.max_tokens[-1],
+        sampling=request.sampling,
+        tools=request.tools,
+        cache=cache_use(request),
+        vendors_tools=tuple(step.prices.fees),
+    )
 
 
 class RoleGenerator:
@@ -131,7 +139,7 @@ class RoleGenerator:
             return TokenCounts()
 
     async def run(
-        self, request: SolveRequest, step: Step, own: AttemptLog | UnloggedAttempt, work: RoleWork
+        self, step: Step, own: AttemptLog | UnloggedAttempt, work: RoleWork
     ) -> AsyncGenerator[GenerationEvent, None]:
         """Resume where the log stands, report each stage, end with the outcome. Closing the generator aborts the
         engine.
@@ -142,21 +150,21 @@ class RoleGenerator:
         report_discarded(self._inference(step, resumed.previous_epoch), resumed.unreported)
         yield GenerationStarted(resumed, own.is_logged)
         logged = await self._log.streams.read(step.request_id, self._role) if resumed.tokens else Transcript()
-        before = self._earlier(logged, work)
+        before = self._earlier(logged, work.writing)
         if reason := before.reason_of_end(step.max_tokens[-1]):
             outcome = self._finished_before(step, reason, before, resumed, work)
             yield replace(
-                outcome, counts=self._as_known(outcome.counts), message=self._message(request, work, outcome.text)
+                outcome, counts=self._as_known(outcome.counts), message=self._message(step, work.writing, outcome.text)
             )
             return
-        generation = self._generation(request, step, own, work, before)
+        generation = self._generation(step, own, work, before)
         with self.running.track(step.request_id, step.epoch, generation):
             async with aclosing(generation.stages()) as stages:
                 last = Begun()
                 async for stage in stages:
                     if stage:
                         yield StageWritten(stage, resumed.tokens + own.tokens)
-                    elif (begun := self._begun(request.tools, work, before.written.text + generation.so_far)) != last:
+                    elif (begun := self._begun(work.writing, before.written.text + generation.so_far)) != last:
                         last = begun
                         yield begun
         result = generation.result
@@ -172,25 +180,25 @@ class RoleGenerator:
             is_logged=own.is_logged,
             continued_from=work.continued_from,
             prompt=prompt_of(result.own, resumed.tokens),
-            message=self._message(request, work, text),
+            message=self._message(step, work.writing, text),
         )
 
-    def _begun(self, tools: ToolUse, work: RoleWork, text: str) -> Begun:
+    def _begun(self, writing: Writing, text: str) -> Begun:
         """Of calls and JSON, what is known of them before their end."""
-        if work.may_call:
-            return Begun(tuple(self._writer.calls.read_begun(text, tools.schemas)) or "")
-        return Begun(text) if work.json_schema else Begun()
+        if writing.may_call:
+            return Begun(tuple(self._writer.calls.read_begun(text, writing.tools.schemas)) or "")
+        return Begun(text) if writing.json_schema else Begun()
 
-    def _earlier(self, logged: Transcript, work: RoleWork) -> EarlierText:
-        has_held = work.stop_strings and logged.ids
-        texts = self._writer.texts(work.conversation, logged.ids) if has_held else ()
-        return EarlierText(logged, texts, work.stop_strings)
+    def _earlier(self, logged: Transcript, writing: Writing) -> EarlierText:
+        has_held = writing.stop_strings and logged.ids
+        texts = self._writer.texts(writing.conversation, logged.ids) if has_held else ()
+        return EarlierText(logged, texts, writing.stop_strings)
 
     def _finished_before(
         self, step: Step, reason: str, before: EarlierText, resumed: Resumption, work: RoleWork
     ) -> GenerationOutcome:
         """The outcome of a text that an earlier attempt ended, for `reason`, without living to report it."""
-        read = min(resumed.earlier.prompt, self._writer.num_tokens(work.conversation))
+        read = min(resumed.earlier.prompt, self._writer.num_tokens(work.writing.conversation))
         return GenerationOutcome(
             reason=reason,
             text=before.whole,
@@ -209,51 +217,35 @@ class RoleGenerator:
         is_guess = not self._writer.can.exact_usage and counts.computed > own.computed
         return replace(counts, is_estimated=counts.is_estimated or is_guess)
 
-    def _message(self, request: SolveRequest, work: RoleWork, text: str) -> Message | None:
+    def _message(self, step: Step, writing: Writing, text: str) -> Message | None:
         """What a text says and calls; None where it could not call."""
-        if not work.may_call:
+        if not writing.may_call:
             return None
-        said, calls = self._writer.calls.read(text, request.tools.schemas)
-        numbered = (ToolCall(call_id(request.request_id, n), *call) for n, call in enumerate(calls))
+        said, calls = self._writer.calls.read(text, writing.tools.schemas)
+        numbered = (ToolCall(call_id(step.request_id, n), *call) for n, call in enumerate(calls))
         return Message("assistant", said, tuple(numbered))
 
     def _generation(
-        self,
-        request: SolveRequest,
-        step: Step,
-        own: AttemptLog | UnloggedAttempt,
-        work: RoleWork,
-        before: EarlierText,
+        self, step: Step, own: AttemptLog | UnloggedAttempt, work: RoleWork, before: EarlierText
     ) -> LoggedGeneration:
-        key = f"{step.request_id}/{self._role}/{step.epoch}"
         page = self._journal.begin(Attempt(step.request_id, step.epoch, step.trial))
         pending = PendingDeltas(work.splitter)
-        writing = Writing(
-            key,
-            work.conversation,
-            max_tokens=step.max_tokens[-1] - len(before.written.ids),
-            sampling=request.sampling,
-            json_schema=work.json_schema,
-            is_continued=work.is_continued,
-            tools=request.tools,
-            may_call=work.may_call,
-            stop_strings=work.stop_strings,
+        writing = replace(
+            work.writing,
+            max_tokens=work.writing.max_tokens - len(before.written.ids),
             earlier=before.written,
-            cache=cache_use(request),
-            native=work.native,
-            vendors_tools=tuple(step.prices.fees),
             on_sent=lambda tokens: page.count(tokens, 0),
             on_event=pending.pass_on,
         )
         return LoggedGeneration(
             log=own,
             items=self._writer.write(writing),
-            abort=lambda: self._writer.abort(key),
+            abort=lambda: self._writer.abort(writing.id),
             pending=pending,
             inference=self._inference(step, step.epoch),
             close_later=partial(self._late.add, TextId(step.request_id, step.trial)),
             page=page,
-            spoken=SpokenText(self._writer.calls, before.written.text) if work.may_call else None,
+            spoken=SpokenText(self._writer.calls, before.written.text) if writing.may_call else None,
             is_watched=step.is_compared,
         )
 
