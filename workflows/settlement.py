@@ -20,7 +20,7 @@ with workflow.unsafe.imports_passed_through():
     from workflows.activities.publishing import PublishingActivities
     from workflows.activities.scoring import ScoringActivities
     from workflows.activities.shadow import ShadowActivities
-    from workflows.agreement import asked_together
+    from workflows.attempts import asked_together
     from workflows.calls import NO_LOG, ActivityCalls, cause_of
     from workflows.request_state import RequestState
     from workflows.small_model import SmallModel

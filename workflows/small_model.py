@@ -5,11 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 
 from temporalio import workflow
-from temporalio.common import RetryPolicy
 from temporalio.exceptions import ActivityError, is_cancelled_exception
 
 with workflow.unsafe.imports_passed_through():
-    from tandem.method.evidence.checks import Repair, TrialPlan
+    from tandem.method.evidence.checks import TrialPlan
     from tandem.method.request.job import Step
     from tandem.method.request.tasks import Ahead, GenerationOutcome, LoggedPrefills, PassOutcome, StageScore
     from tandem.method.timeouts import Timeouts
@@ -19,9 +18,6 @@ with workflow.unsafe.imports_passed_through():
     from workflows.activities.usage import at_least
     from workflows.calls import FALLBACK_EPOCH, NO_LOG, TRIAL_EPOCHS, ActivityCalls, cause_of
     from workflows.request_state import RequestState
-
-# Without a trial the request goes on, so a trial does not wait for a service that is away.
-RETRY_TRIAL = RetryPolicy(initial_interval=Timeouts.retry_interval, backoff_coefficient=2.0, maximum_attempts=3)
 
 
 class SmallModel:
@@ -97,14 +93,6 @@ class SmallModel:
             self._state.note_lost_tokens("slm", NO_LOG)
         elif any(not self._missed[stage] for stage in lost):
             self._state.note_lost_tokens("slm", "a prefill did not tell its tokens")
-
-    async def try_answer(self, stage: int, number: int, repair: Repair | None, role: str = "slm") -> GenerationOutcome:
-        """Trial `number` from `stage`, by the model of `role`: an answer that is checked. Raises ActivityError."""
-        step = replace(self.trial_step(role, stage, number), repair=repair)
-        outcome: GenerationOutcome = await self._calls.start(AnswerActivities.execute, step, retry_policy=RETRY_TRIAL)
-        self.see_prompt(step, outcome)
-        self._state.note_late(role, outcome)
-        return replace(outcome, role=role)
 
     def trial_step(self, role: str, stage: int, number: int, trial: TrialPlan | None = None) -> Step:
         """Of trial `number` by the model of `role`; `trial`: of another plan than the request's own."""
