@@ -8,6 +8,7 @@ export const start = (id) => ({
   accepted: null,
   insight: NOTHING,
   answer: NOTHING,
+  small: "slm", // the role of the small model that writes
   drafts: [],
   stages: [],
   checks: [],
@@ -74,9 +75,9 @@ function merged(stages, event) {
 
 /** An attempt was lost, or another trial begins: what a trial wrote stays to be looked at. */
 function restarted(state, { role, tokens }) {
-  const which = role === "llm" ? "insight" : "answer";
-  const drafts = role === "slm" && !tokens && state.answer.text ? [...state.drafts, state.answer.text] : state.drafts;
-  return { ...state, drafts, [which]: cut(state[which], tokens) };
+  if (role === "llm") return { ...state, insight: cut(state.insight, tokens) };
+  const drafts = !tokens && state.answer.text ? [...state.drafts, state.answer.text] : state.drafts;
+  return { ...state, small: role, drafts, answer: cut(state.answer, tokens) };
 }
 
 function completed(state, event) {
@@ -105,7 +106,7 @@ export function writer(state) {
   if (result) return author(result);
   if (isMessage(state)) return insight.said ? "llm" : "";
   if (accepted?.answer_text === "insight" || stop?.reason === "llm_finished") return "llm";
-  return answer.tokens ? "slm" : "";
+  return answer.tokens ? state.small : "";
 }
 
 /** The answer as { by, text } in order: of both models where the small one went on from the insight. */
@@ -115,7 +116,7 @@ export function parts(state) {
   if (!by) return [];
   if (isMessage(state)) return shown(by, result ? textOf(result) : saidFor(insight));
   const own = by === "llm" ? insight.text : answer.text;
-  if (by === "slm" && state.accepted?.answer_text === "continuation") {
+  if (by !== "llm" && state.accepted?.answer_text === "continuation") {
     const begun = insight.text.slice(0, length(insight, used(state)));
     const whole = begun + answer.text;
     if (begun && (!result || whole.trim() === textOf(result).trim())) return [{ by: "llm", text: begun }, { by, text: answer.text }];
