@@ -23,7 +23,7 @@ from services.shared.request_log.sessions import Sessions
 from tandem.method.errors import NotFound, Unavailable
 from tandem.method.request.request import SolveInput, SolveRequest
 from tandem.method.request.session import session_of
-from tandem.openai.allowed import PassedBody
+from tandem.openai.protocols import PassedBody
 from tandem.v1 import tandem_pb2
 
 

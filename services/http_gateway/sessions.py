@@ -9,21 +9,21 @@ from fastapi import Request
 
 from tandem.client.events import Accepted
 from tandem.method.request.session import session_name
-from tandem.openai.body import ApiBody
-from tandem.openai.chat_request import ChatCompletionRequest
 from tandem.openai.parameters import RefusedParameter
+from tandem.openai.protocols import AnyBody
 from tandem.v1 import tandem_pb2
 
 NAME, LIMIT, SPENT = "x-tandem-session", "x-tandem-max-session-usd", "x-tandem-session-usd"
 _CLAUDE = "_session_"
 
 
-def set_session(asked: tandem_pb2.SolveRequest, request: Request, given: ApiBody, body: ChatCompletionRequest) -> None:
+def set_session(asked: tandem_pb2.SolveRequest, request: Request, body: AnyBody) -> None:
     """As its caller names it, the nearest name first: header, own option, metadata, Claude Code's, the key of a
     vendor's cache. Raises RefusedParameter for a limit that is no number.
     """
-    named = request.headers.get(NAME) or asked.session or body.metadata.get("session") or _claudes(body.user)
-    key = getattr(given, "prompt_cache_key", None)
+    labels = body.labels
+    named = request.headers.get(NAME) or asked.session or labels.metadata.get("session") or _claudes(labels.user)
+    key = (body.model_extra or {}).get("prompt_cache_key")
     asked.session = session_name(named or (key if isinstance(key, str) else ""))
     if limit := request.headers.get(LIMIT):
         try:

@@ -20,9 +20,7 @@ from pydantic import ValidationError
 from services.gateway.admission import Admission
 from services.http_gateway.completion import CompletionReply
 from services.http_gateway.messages import MessagesReply
-from services.http_gateway.messages_request import MessagesRequest
 from services.http_gateway.responses import ResponsesReply
-from services.http_gateway.responses_request import ResponsesRequest
 from services.models.engine.api import InvalidSchema
 from services.models.engine.json_schema import compiled, cost_of_text
 from services.models.engine.tool_grammar import tool_grammar
@@ -33,7 +31,9 @@ from tandem.method.profile.profile import load_profile
 from tandem.method.tools import Tool, ToolUse
 from tandem.openai.chat_request import ChatCompletionRequest
 from tandem.openai.json_body import read_json
+from tandem.openai.messages_request import MessagesRequest
 from tandem.openai.parameters import RefusedParameter
+from tandem.openai.responses_request import ResponsesRequest
 from tandem.v1 import tandem_pb2
 from tests.unit.test_call_format import BARE, FENCED, LISTED, NUMBERED, TAGS, template
 from tests.unit.test_conversation import PROFILES
@@ -159,8 +159,7 @@ def test_every_body_is_taken_or_refused(number: int) -> None:
     for _ in range(INPUTS):
         try:
             read: Any = model.model_validate(read_json(json.dumps(mutated(body, chance)).encode()))
-            asked = (read if isinstance(read, ChatCompletionRequest) else read.as_chat()).as_solve_request("r")
-            admission.admit(admission.checked(asked), "")
+            admission.admit(admission.checked(read.as_solve_request("r")), "")
             taken += 1
         except (RefusedParameter, ValidationError, RequestError, TandemError):
             pass

@@ -12,7 +12,6 @@ from services.http_gateway.exchange import Dropped
 from services.http_gateway.messages import MessagesReply
 from services.http_gateway.replies import Reply, dropped_header
 from services.http_gateway.responses import ResponsesReply
-from services.http_gateway.responses_request import ResponsesRequest
 from services.models.engine.batch import whole
 from services.models.engine.remote.anthropic_writer import AnthropicWriter
 from services.models.engine.remote.api_writer import ApiSettings, ApiWriter
@@ -22,6 +21,7 @@ from services.models.engine.writer import Writing
 from tandem.client.live_text import Piece
 from tandem.method.profile.endpoint import Capabilities
 from tandem.method.tools import Tool, ToolUse
+from tandem.openai.responses_request import ResponsesRequest
 from tandem.v1 import tandem_pb2
 from tests.conversations import conversation
 from tests.recorded_api import Answer, recorded_api
