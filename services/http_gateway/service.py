@@ -14,16 +14,14 @@ from fastapi.responses import PlainTextResponse
 from opentelemetry import propagate, trace
 from starlette.middleware.cors import CORSMiddleware
 
-from services.http_gateway import batches, completion, outcomes, page
-from services.http_gateway.completion import CompletionReply
+from services.http_gateway import batches, outcomes, page
 from services.http_gateway.exchange import Dropped, Exchange
 from services.http_gateway.failures import handle_failures, refused_page
+from services.http_gateway.headers import dropped_header, session_headers
 from services.http_gateway.lifetime import Ending, EndingGuard, Readiness
-from services.http_gateway.messages import MessagesReply
 from services.http_gateway.reading import Bodies, BodyRoute
-from services.http_gateway.replies import Reply, dropped_header, send_stream, send_whole
-from services.http_gateway.responses import ResponsesReply
-from services.http_gateway.sessions import session_headers, set_session
+from services.http_gateway.replies import Reply, send_stream, send_whole
+from services.http_gateway.sessions import set_session
 from services.shared.identity.caller import bearer, credential_of
 from services.shared.observability import availability, text
 from services.shared.observability.tracing import tracer
@@ -32,13 +30,18 @@ from services.shared.process.web_pages import PageGuard, WebPages
 from tandem.client.clients import AsyncClient
 from tandem.client.contract import MAX_REQUEST_BYTES
 from tandem.client.events import Accepted
+from tandem.client.results import to_dict
 from tandem.errors import RequestError
-from tandem.method.rule.stop_rule import NEVER
+from tandem.method.rule.stop_rule import MEMBERS, NEVER
 from tandem.openai.body import Labels
+from tandem.openai.chat_reply import ChatReply
 from tandem.openai.chat_request import ChatCompletionRequest
+from tandem.openai.messages_reply import MessagesReply
 from tandem.openai.messages_request import CountTokensBody, MessagesRequest
 from tandem.openai.protocols import AnyBody
+from tandem.openai.responses_reply import ResponsesReply
 from tandem.openai.responses_request import ResponsesRequest
+from tandem.v1 import tandem_pb2
 
 Authorization = Annotated[str, Header(description="`Bearer KEY`: the gateway asks who it is, not this process")]
 IdempotencyKey = Annotated[str, Header(alias="Idempotency-Key", description="the request id: a repeated one joins")]
@@ -66,7 +69,7 @@ class OpenAIService:
         """A completion, or with `stream` its chunks as server-sent events. A client that hangs up stops the models."""
 
         def reply(accepted: Accepted) -> Reply:
-            return CompletionReply(
+            return ChatReply(
                 accepted.request_id,
                 accepted.profile,
                 body.metadata,
@@ -152,7 +155,7 @@ class OpenAIService:
     async def models(self, authorization: Authorization = "") -> dict[str, Any]:
         """Each profile and its models by name; `profile@0.6` sets the threshold at which a stage suffices."""
         profiles = (await self._for(authorization).profiles()).profiles
-        return {"object": "list", "data": [model for profile in profiles for model in completion.models(profile)]}
+        return {"object": "list", "data": [model for profile in profiles for model in _models(profile)]}
 
     async def model(self, name: str, authorization: Authorization = "") -> dict[str, Any]:
         for known in (await self.models(authorization))["data"]:
@@ -222,6 +225,13 @@ def make_app(
     app.add_middleware(_Counted)
     handle_failures(app)
     return app
+
+
+def _models(profile: tandem_pb2.Profile) -> list[dict[str, Any]]:
+    """The pair, and its large and its first small model by name."""
+    listed = {"object": "model", "created": 0, "owned_by": "tandem"}
+    names = [profile.name, *(f"{profile.name}/{member}" for member in MEMBERS)]
+    return [{"id": name, **listed, "tandem": to_dict(profile)} for name in names]
 
 
 # -- observation ------------------------------------------------------------------------------------------------------

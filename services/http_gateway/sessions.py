@@ -1,4 +1,4 @@
-"""Which session an HTTP request is a turn of, and what its reply says of that."""
+"""Which session an HTTP request is a turn of."""
 
 from __future__ import annotations
 
@@ -7,13 +7,12 @@ from contextlib import suppress
 
 from fastapi import Request
 
-from tandem.client.events import Accepted
 from tandem.method.request.session import session_name
 from tandem.openai.parameters import RefusedParameter
 from tandem.openai.protocols import AnyBody
 from tandem.v1 import tandem_pb2
 
-NAME, LIMIT, SPENT = "x-tandem-session", "x-tandem-max-session-usd", "x-tandem-session-usd"
+NAME, LIMIT = "x-tandem-session", "x-tandem-max-session-usd"
 _CLAUDE = "_session_"
 
 
@@ -30,14 +29,6 @@ def set_session(asked: tandem_pb2.SolveRequest, request: Request, body: AnyBody)
             asked.max_session_usd = float(limit)
         except ValueError:
             raise RefusedParameter(LIMIT, f"{LIMIT} is a number of USD, not {limit!r}", "invalid_value") from None
-
-
-def session_headers(accepted: Accepted, usd: float = 0.0) -> dict[str, str]:
-    """The session, and what it has cost; `usd`: of this turn, where it has ended."""
-    if not accepted.session:
-        return {}
-    spent = {} if accepted.session_usd is None else {SPENT: f"{accepted.session_usd + usd:.10f}"}
-    return {NAME: accepted.session, **spent}
 
 
 def _claudes(user: str) -> str:

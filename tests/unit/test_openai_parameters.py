@@ -13,13 +13,13 @@ from openai.types.chat.completion_create_params import CompletionCreateParamsBas
 from openai.types.responses import ResponseOutputMessage, ResponseOutputText
 from openai.types.responses.response_create_params import ResponseCreateParamsBase
 
-from services.http_gateway.responses import ResponsesReply
 from services.models.engine.api import InvalidSchema
 from services.models.engine.schema_cost import cost_of
 from tandem.openai.body import ApiBody
 from tandem.openai.chat_request import ChatCompletionRequest
 from tandem.openai.messages_request import MessagesRequest
 from tandem.openai.parameters import RefusedParameter
+from tandem.openai.responses_reply import ResponsesReply
 from tandem.openai.responses_request import ResponsesRequest
 from tandem.openai.schemas import MOST_REPETITIONS, loosened
 from tandem.openai.solve_request import TandemOptions

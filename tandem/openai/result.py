@@ -1,15 +1,17 @@
-"""OpenAI's completion from a result: text, usage. What OpenAI has no name for is in `tandem`."""
+"""What replies of all three APIs say of a result: the tokens that were paid for, and in `tandem` what the vendors' APIs
+have no name for.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
-from tandem.client.results import bill_lines, final_value, shown_text, to_dict
-from tandem.client.tools import calls_as_data
+from tandem.client.results import bill_lines, final_value, to_dict
 from tandem.method.roles import LLM
 from tandem.v1 import tandem_pb2
 
+Data = dict[str, Any]
 _SHOWN = (
     "request_id",
     "trace_id",
@@ -30,43 +32,15 @@ _CUT = (
 )
 
 
-def completion(
-    result: tandem_pb2.SolveResult, request_id: str, created: int, metadata: Mapping[str, str], reasoning: str = ""
-) -> dict[str, Any]:
-    """The object `chat.completion`. `reasoning` is the insight, where it is known; `metadata` is repeated as it was
-    given.
-    """
-    content = shown_text(result) or (None if result.tool_calls else "")
-    message: dict[str, Any] = {"role": "assistant", "content": content, "refusal": None, "annotations": []}
-    if result.tool_calls:
-        message["tool_calls"] = calls_as_data(result.tool_calls)
-    if reasoning:
-        message["reasoning_content"] = reasoning
-    choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": finish_reason(result)}
-    whole = {"choices": [choice], "usage": usage(result), "tandem": own_fields(result, metadata)}
-    return completion_object("chat.completion", request_id, created, result.profile) | whole
-
-
-def completion_object(kind: str, request_id: str, created: int, profile: str) -> dict[str, Any]:
-    """`created` is Unix time in seconds."""
-    return {"id": f"chatcmpl-{request_id}", "object": kind, "created": created, "model": profile}
-
-
-def own_fields(result: tandem_pb2.SolveResult, metadata: Mapping[str, str]) -> dict[str, Any]:
-    """What OpenAI has no name for."""
+def own_fields(result: tandem_pb2.SolveResult, metadata: Mapping[str, str]) -> Data:
+    """What the vendors' APIs have no name for; `metadata` is repeated as it was given."""
     everything = to_dict(result)
     notes = [*result.notes, *([] if result.complete else [_CUT])]
     answer = {"answer": value} if (value := final_value(result)) else {}
     return {name: everything[name] for name in _SHOWN} | {"metadata": dict(metadata), "notes": notes} | answer
 
 
-def finish_reason(result: tandem_pb2.SolveResult) -> str:
-    if not result.complete:
-        return "length"
-    return "tool_calls" if result.tool_calls else "stop"
-
-
-def usage(result: tandem_pb2.SolveResult) -> dict[str, Any]:
+def usage(result: tandem_pb2.SolveResult) -> Data:
     """All tokens that were paid for: prompts of all models and of the scorer, and whatever a model generated.
 
     The large model's are reasoning, unless its text is the answer.
@@ -89,3 +63,16 @@ def usage(result: tandem_pb2.SolveResult) -> dict[str, Any]:
         },
         "cost": result.cost.usd if result.cost.HasField("usd") else None,
     }
+
+
+def with_paid(reported: Mapping[str, Any], paid: Mapping[str, Any], kept: str = "") -> Data:
+    """A usage as the API `reported` it, with the counts of all that was `paid`, of every model: where no other model
+    has written, they are the API's own. `kept`: the details that only the API knows.
+    """
+    own = {name: value for name, value in paid.items() if name != kept or not reported.get(kept)}
+    details = {
+        name: {**reported[name], **value}
+        for name, value in own.items()
+        if isinstance(value, dict) and isinstance(reported.get(name), dict)
+    }
+    return {**reported, **own, **details}
