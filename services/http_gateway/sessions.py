@@ -22,7 +22,7 @@ def set_session(asked: tandem_pb2.SolveRequest, request: Request, body: AnyBody)
     """
     labels = body.labels
     named = request.headers.get(NAME) or asked.session or labels.metadata.get("session") or _claudes(labels.user)
-    key = (body.model_extra or {}).get("prompt_cache_key")
+    key = body.other("prompt_cache_key")
     asked.session = session_name(named or (key if isinstance(key, str) else ""))
     if limit := request.headers.get(LIMIT):
         try:

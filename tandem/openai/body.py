@@ -34,6 +34,10 @@ class Part(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="allow")
 
+    def other(self, name: str) -> Any:
+        """The value of what it has no field for; None if it is not given."""
+        return (self.model_extra or {}).get(name)
+
     def hints(self) -> Iterator[Hint]:
         """What nobody here reads, in it and in its parts."""
         yield from ((f".{name}", value) for name, value in (self.model_extra or {}).items() if value is not None)

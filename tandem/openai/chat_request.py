@@ -277,7 +277,7 @@ class ChatCompletionRequest(ApiBody):
             temperature=self.temperature,
             top_p=self.top_p,
             seed=self.seed,
-            effort=known_effort((self.model_extra or {}).get("reasoning_effort")),
+            effort=known_effort(self.other("reasoning_effort")),
             stop=self.stop,
             json_schema=self.response_format.as_text(),
             tools=[tool.function.as_offered() for tool in self.tools if isinstance(tool, ToolBody)],

@@ -267,10 +267,6 @@ class OutputFormat(Strict):
 class OutputConfig(Part):
     format: OutputFormat | None = None
 
-    @property
-    def effort(self) -> Any:
-        return (self.model_extra or {}).get("effort")
-
 
 class MessagesRequest(ApiBody):
     """The body of POST /v1/messages."""
@@ -309,7 +305,7 @@ class MessagesRequest(ApiBody):
             max_answer_tokens=self.max_tokens,
             temperature=self.temperature,
             top_p=self.top_p,
-            effort=known_effort(self.output_config.effort or self._effort_of_budget),
+            effort=known_effort(self.output_config.other("effort") or self._effort_of_budget),
             stop=self.stop_sequences,
             json_schema=schema_text(form.schema_) if form else "",
             tools=[tool.as_offered() for tool in self.tools if isinstance(tool, MessagesTool)],
@@ -326,7 +322,7 @@ class MessagesRequest(ApiBody):
 
     @property
     def _effort_of_budget(self) -> str | None:
-        thinking = (self.model_extra or {}).get("thinking")
+        thinking = self.other("thinking")
         budget = thinking.get("budget_tokens") if isinstance(thinking, dict) else None
         if not isinstance(budget, int):
             return None

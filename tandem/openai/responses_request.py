@@ -278,10 +278,6 @@ class TextOptions(Part):
 class Reasoning(Part):
     """Its fields are hints."""
 
-    @property
-    def effort(self) -> Any:
-        return (self.model_extra or {}).get("effort")
-
 
 Item = InputMessage | InputCall | InputOutput | InputReasoning | InputOther
 
@@ -327,7 +323,7 @@ class ResponsesRequest(ApiBody):
         return {
             "instructions": self.instructions or None,
             "max_output_tokens": self.max_output_tokens,
-            "reasoning": {"effort": self.reasoning.effort, "summary": None},
+            "reasoning": {"effort": self.reasoning.other("effort"), "summary": None},
             "temperature": self.temperature or 0.0,
             "top_p": 1.0 if self.top_p is None else self.top_p,
             "text": {"format": self.text.format.as_data()},
@@ -354,7 +350,7 @@ class ResponsesRequest(ApiBody):
             max_answer_tokens=self.max_output_tokens,
             temperature=self.temperature,
             top_p=self.top_p,
-            effort=known_effort(self.reasoning.effort),
+            effort=known_effort(self.reasoning.other("effort")),
             json_schema=self.text.format.as_text(),
             tools=tools,
             tool_choice=choice,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import dropwhile
-from typing import Annotated, Any, Unpack
+from typing import Annotated, Any, Unpack, cast
 
 from pydantic import Field, StringConstraints
 
@@ -26,7 +26,7 @@ Metadata = Annotated[
 
 
 class TandemOptions(Strict):
-    """What the vendors' APIs have no name for; each as in tandem.v1.SolveRequest."""
+    """What the vendors' APIs have no name for; each by its name in tandem.client.request.SolveOptions."""
 
     task: Task | None = None
     threshold: float | None = None
@@ -50,24 +50,8 @@ def to_solve_request(
     profile, threshold = _profile(model, own.threshold)
     if not options["tools"] and (options["tool_choice"] not in ("auto", "none") or options["allowed_tools"]):
         raise RefusedParameter("tool_choice", "a call is required, and there are no tools", "invalid_value")
-    if own.task is not None:
-        options["task"] = own.task
-    options.update(
-        SolveOptions(
-            profile=profile,
-            request_id=request_id,
-            threshold=threshold,
-            thresholds=own.thresholds,
-            max_stage=own.max_stage,
-            max_cost_usd=own.max_cost_usd,
-            max_llm_tokens=own.max_llm_tokens,
-            tenant=own.tenant,
-            checks=own.checks,
-            keep_running=own.keep_running,
-            session=own.session,
-            max_session_usd=own.max_session_usd,
-        )
-    )
+    options.update(cast(SolveOptions, {name: value for name, value in own if value is not None}))
+    options.update(SolveOptions(request_id=request_id, profile=profile, threshold=threshold))
     return solve_request(messages, **options)
 
 

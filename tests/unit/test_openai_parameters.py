@@ -15,6 +15,7 @@ from openai.types.responses.response_create_params import ResponseCreateParamsBa
 
 from services.models.engine.api import InvalidSchema
 from services.models.engine.schema_cost import cost_of
+from tandem.client.request import SolveOptions
 from tandem.openai.body import ApiBody
 from tandem.openai.chat_request import ChatCompletionRequest
 from tandem.openai.messages_request import MessagesRequest
@@ -97,6 +98,10 @@ def test_the_page_names_tandems_own_options() -> None:
         name for row in re.findall(r"^\| (`.*?) \|", section, re.MULTILINE) for name in re.findall(r"`(\w+)`", row)
     }
     assert named == set(TandemOptions.model_fields)
+
+
+def test_tandems_own_options_are_those_of_the_client_by_their_names() -> None:
+    assert TandemOptions.model_fields.keys() <= SolveOptions.__annotations__.keys()
 
 
 MINIMAL = {
