@@ -12,8 +12,8 @@ from starlette.exceptions import HTTPException
 
 from tandem.errors import RequestError
 from tandem.method.errors import VENDOR_CODE, VENDOR_STATUS
-from tandem.openai.api_error import ApiError
 from tandem.openai.parameters import RefusedParameter
+from tandem.openai.reply import ApiError
 
 # The names that the gateway gives to what OpenAI calls otherwise.
 _PARAMS = {

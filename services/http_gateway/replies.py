@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Sequence
-from typing import Any, Protocol, TypeVar
+from collections.abc import AsyncIterator, Awaitable
+from typing import Any, TypeVar
 
 from fastapi import Request, Response
 from fastapi.responses import JSONResponse, StreamingResponse
@@ -15,42 +15,14 @@ from services.http_gateway.errors import HttpError
 from services.http_gateway.exchange import Cancelled, Exchange
 from services.http_gateway.headers import dropped_header, headers_of_result, session_headers
 from services.http_gateway.lifetime import SERVER_ENDS, Ending, ServerEnds
-from tandem.client.live_text import Piece, TextWasLost
+from tandem.client.live_text import TextWasLost
 from tandem.errors import RequestError
-from tandem.openai.api_error import ApiError
-from tandem.v1 import tandem_pb2
+from tandem.openai.reply import Data, Reply
 
 _FAILURES = (RequestError, TextWasLost, Cancelled, ServerEnds)
-Data = dict[str, Any]
 T = TypeVar("T")
 _HELD_SECONDS = 10.0
 """That a stream may take to begin: a failure before has a status, and proxies close what is silent for longer."""
-
-
-class Reply(Protocol):
-    """One request's reply in one of the three protocols. Every method but `whole` gives the events of a stream."""
-
-    @property
-    def end(self) -> bytes:
-        """What follows the last event."""
-        ...
-
-    @property
-    def ping(self) -> Data | None:
-        """The event that is sent while nothing comes, where the protocol has one."""
-        ...
-
-    def whole(self, result: tandem_pb2.SolveResult, reasoning: str, native: Sequence[str] = ()) -> Data:
-        """`native`: what the large model's API sent, in the caller's own protocol."""
-        ...
-
-    def first(self) -> list[Data]: ...
-
-    def piece(self, piece: Piece) -> list[Data]: ...
-
-    def last(self, result: tandem_pb2.SolveResult) -> list[Data]: ...
-
-    def failure(self, error: ApiError) -> list[Data]: ...
 
 
 class EventStream(StreamingResponse):

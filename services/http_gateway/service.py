@@ -20,7 +20,7 @@ from services.http_gateway.failures import handle_failures, refused_page
 from services.http_gateway.headers import dropped_header, session_headers
 from services.http_gateway.lifetime import Ending, EndingGuard, Readiness
 from services.http_gateway.reading import Bodies, BodyRoute
-from services.http_gateway.replies import Reply, send_stream, send_whole
+from services.http_gateway.replies import send_stream, send_whole
 from services.http_gateway.sessions import set_session
 from services.shared.identity.caller import bearer, credential_of
 from services.shared.observability import availability, text
@@ -39,6 +39,7 @@ from tandem.openai.chat_request import ChatCompletionRequest
 from tandem.openai.messages_reply import MessagesReply
 from tandem.openai.messages_request import CountTokensBody, MessagesRequest
 from tandem.openai.protocols import AnyBody
+from tandem.openai.reply import Reply
 from tandem.openai.responses_reply import ResponsesReply
 from tandem.openai.responses_request import ResponsesRequest
 from tandem.v1 import tandem_pb2

@@ -4,17 +4,15 @@ itself has sent.
 
 from __future__ import annotations
 
-import json
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar
 
 from tandem.client.live_text import Piece
 from tandem.client.results import shown_text
 from tandem.client.tools import calls_as_data
-from tandem.openai.api_error import ApiError
-from tandem.openai.result import Data, own_fields, usage, with_paid
+from tandem.openai.reply import ApiError, Data, Passed, Reply, own_fields, usage, with_paid
 from tandem.v1 import tandem_pb2
 
 _CHUNK = "chat.completion.chunk"
@@ -23,7 +21,7 @@ _PADDING = "obfuscation"  # of one chunk
 # -- what the large model's API itself has sent -----------------------------------------------------------------------
 
 
-class PassedChunks:
+class PassedChunks(Passed):
     """OpenAI's chunks of one message. How it ended is held: the bill comes with it."""
 
     def __init__(self) -> None:
@@ -33,11 +31,6 @@ class PassedChunks:
         self._usage: Data = {}
         self.about: Data = {}  # what chunks say beside their choices
         self.ended: Data = {}  # the choice that says how the message ended
-        self.is_used = False
-
-    def push(self, events: Iterable[str]) -> list[Data]:
-        """The chunks that can be sent on now."""
-        return [chunk for text in events if (chunk := self._pushed(json.loads(text)))]
 
     def whole(self) -> Data:
         """The choice of a completion."""
@@ -51,9 +44,8 @@ class PassedChunks:
     def usage(self, paid: Data) -> Data:
         return with_paid(self._usage, paid, "completion_tokens_details")
 
-    def _pushed(self, chunk: Data) -> Data | None:
+    def _sent(self, chunk: Data) -> Data | None:
         """None of a chunk that says nothing but how the message ended, or what it cost."""
-        self.is_used = True
         self._usage = chunk.pop("usage", None) or self._usage
         choices = chunk.pop("choices")
         self.about |= {name: value for name, value in chunk.items() if name != _PADDING}
@@ -118,21 +110,14 @@ def finish_reason(result: tandem_pb2.SolveResult) -> str:
 
 
 @dataclass(slots=True)
-class ChatReply:
-    """The objects of one request's reply. `metadata` is repeated as it was given. `is_passed`: the API's own chunks are
-    expected, and the first of them says what stands on each.
-    """
+class ChatReply(Reply):
+    """`metadata` is repeated as it was given. The first of the API's own chunks says what stands on each."""
 
     end: ClassVar[bytes] = b"data: [DONE]\n\n"
-    ping: ClassVar[Data | None] = None
-    request_id: str
-    profile: str
     metadata: Mapping[str, str] = field(default_factory=dict)
     include_usage: bool = False
     created: int = field(default_factory=lambda: int(time.time()))
-    is_passed: bool = False
     _passed: PassedChunks = field(default_factory=PassedChunks)
-    _has_begun: bool = False
 
     def whole(self, result: tandem_pb2.SolveResult, reasoning: str, native: Sequence[str] = ()) -> Data:
         whole = completion(result, self.request_id, self.created, self.metadata, reasoning)
@@ -143,9 +128,6 @@ class ChatReply:
         message = {**choice["message"], **made["message"]}
         whole["choices"] = [{**choice, **made, "message": message}]
         return {**self._passed.about, **whole, "usage": self._passed.usage(whole["usage"])}
-
-    def first(self) -> list[Data]:
-        return [] if self.is_passed else self._begun()
 
     def piece(self, piece: Piece) -> list[Data]:
         if piece.native or self._passed.is_used:
@@ -165,11 +147,7 @@ class ChatReply:
     def failure(self, error: ApiError) -> list[Data]:
         return [error.body]
 
-    def _begun(self) -> list[Data]:
-        """The first chunk, once."""
-        if self._has_begun:
-            return []
-        self._has_begun = True
+    def _beginning(self) -> list[Data]:
         return [self._chunk({"role": "assistant", "content": ""})]
 
     def _chunk(self, delta: Data, finished: str | None = None) -> Data:

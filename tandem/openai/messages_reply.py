@@ -8,12 +8,10 @@ import json
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import ClassVar
 
 from tandem.client.live_text import Piece
 from tandem.client.results import bill_lines, shown_text
-from tandem.openai.api_error import ApiError
-from tandem.openai.result import Data, own_fields, usage, with_paid
+from tandem.openai.reply import ApiError, Data, Passed, Reply, own_fields, usage, with_paid
 from tandem.v1 import tandem_pb2
 
 _TYPES = {
@@ -31,18 +29,13 @@ _TYPES = {
 # -- what the large model's API itself has sent -----------------------------------------------------------------------
 
 
-class PassedBlocks:
+class PassedBlocks(Passed):
     """Anthropic's events of one message, without those that begin and end it."""
 
     def __init__(self) -> None:
         self._open: set[int] = set()  # blocks that have not ended
         self.message: Data = {}  # as the first event has it
         self.ended: Data = {}  # the last event, which says how the message ended
-        self.is_used = False
-
-    def push(self, events: Iterable[str]) -> list[Data]:
-        """The events that are sent on."""
-        return [event for text in events if self._is_sent(event := json.loads(text))]
 
     def last(self) -> list[Data]:
         """The ends of blocks that a limit cut."""
@@ -52,8 +45,7 @@ class PassedBlocks:
         """Of the whole message."""
         return with_paid({**self.message.get("usage", {}), **self.ended.get("usage", {})}, paid)
 
-    def _is_sent(self, event: Data) -> bool:
-        self.is_used = True
+    def _sent(self, event: Data) -> Data | None:
         match event["type"]:
             case "message_start":
                 self.message = event["message"]
@@ -63,7 +55,7 @@ class PassedBlocks:
                 self._open.add(event.get("index", 0))
             case "content_block_stop":
                 self._open.discard(event.get("index", 0))
-        return not event["type"].startswith("message_")
+        return None if event["type"].startswith("message_") else event
 
 
 def blocks_of(events: Iterable[Data]) -> list[Data]:
@@ -100,17 +92,11 @@ def _add(block: Data, delta: Data, inputs: dict[int, str], index: int) -> None:
 
 
 @dataclass(slots=True)
-class MessagesReply:
-    """`is_passed`: the API's own events are expected, and the first of them begins the message, with what it has
-    read. A block is opened by its first text. Which stop sequence ended a text is not known: it ends as one that
-    ended by itself.
+class MessagesReply(Reply):
+    """A block is opened by its first text. Which stop sequence ended a text is not known: it ends as one that ended by
+    itself.
     """
 
-    end: ClassVar[bytes] = b""
-    request_id: str
-    profile: str
-    is_passed: bool = False
-    _has_begun: bool = False
     _is_open: bool = False
     _passed: PassedBlocks = field(default_factory=PassedBlocks)
 
@@ -132,9 +118,6 @@ class MessagesReply:
     def ping(self) -> Data | None:
         """Of this protocol a ping is an event, which some clients wait for."""
         return {"type": "ping"} if self._has_begun else None
-
-    def first(self) -> list[Data]:
-        return [] if self.is_passed else self._begun()
 
     def piece(self, piece: Piece) -> list[Data]:
         """The insight has no place here."""
@@ -173,11 +156,7 @@ class MessagesReply:
         ended = {"stop_reason": _stop_reason(result), "stop_sequence": None}
         return {**more, **{name: delta.get(name) or value for name, value in ended.items()}, **_paid(result)}
 
-    def _begun(self) -> list[Data]:
-        """The first event, once."""
-        if self._has_begun:
-            return []
-        self._has_begun = True
+    def _beginning(self) -> list[Data]:
         return [{"type": "message_start", "message": self._message()}]
 
     def _message(self) -> Data:

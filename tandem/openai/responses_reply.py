@@ -4,17 +4,15 @@ events of a stream, and those that the large model's API itself has sent.
 
 from __future__ import annotations
 
-import json
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import count
-from typing import Any, ClassVar, TypeVar
+from typing import Any, TypeVar
 
 from tandem.client.live_text import Piece
 from tandem.client.results import shown_text
-from tandem.openai.api_error import ApiError
-from tandem.openai.result import Data, own_fields, usage, with_paid
+from tandem.openai.reply import ApiError, Data, Passed, Reply, own_fields, usage, with_paid
 from tandem.v1 import tandem_pb2
 
 E = TypeVar("E", bound=ApiError)
@@ -43,18 +41,13 @@ _PARTS = {_REASONING: "reasoning_text", _MESSAGE: "output_text"}
 # -- what the large model's API itself has sent -----------------------------------------------------------------------
 
 
-class PassedItems:
+class PassedItems(Passed):
     """Events of a response's items."""
 
     def __init__(self) -> None:
         self._items: dict[int, Data] = {}  # as far as they are known
         self._texts: dict[int, str] = {}  # texts and arguments of items that have not ended
         self.response: Data = {}  # as the newest event of the whole has it, without its items
-        self.is_used = False
-
-    def push(self, events: Iterable[str]) -> list[Data]:
-        """The events that are sent on."""
-        return [event for text in events if self._is_sent(event := json.loads(text))]
 
     def last(self) -> list[Data]:
         """The ends of items that a limit cut."""
@@ -64,11 +57,10 @@ class PassedItems:
     def output(self) -> list[Data]:
         return [item for _, item in sorted(self._items.items())]
 
-    def _is_sent(self, event: Data) -> bool:
-        self.is_used = True
+    def _sent(self, event: Data) -> Data | None:
         if "response" in event:
             self.response = event["response"]
-            return False
+            return None
         index = event.get("output_index", 0)
         if item := event.get("item"):
             self._items[index] = item
@@ -79,7 +71,7 @@ class PassedItems:
                 self._texts.pop(index, None)
             case "response.output_text.delta" | "response.function_call_arguments.delta":
                 self._texts[index] = self._texts.get(index, "") + event["delta"]
-        return True
+        return event
 
     def _cut(self, index: int) -> Data:
         item, text = self._items[index], self._texts[index]
@@ -114,21 +106,14 @@ class _Item:
 
 
 @dataclass(slots=True)
-class ResponsesReply:
+class ResponsesReply(Reply):
     """The items stand in the order in which their first text came. `asked`: what a response repeats of its request.
-    `namespaces`: of its functions in groups. `is_passed`: the API's own events are expected, and the first of them
-    begins the response.
+    `namespaces`: of its functions in groups.
     """
 
-    end: ClassVar[bytes] = b""
-    ping: ClassVar[Data | None] = None
-    request_id: str
-    profile: str
     asked: Mapping[str, Any]
     namespaces: Mapping[str, tuple[str, str]] = field(default_factory=dict)
-    is_passed: bool = False
     created: int = field(default_factory=lambda: int(time.time()))
-    _has_begun: bool = False
     _items: dict[str, _Item] = field(default_factory=dict)
     _numbers: Any = field(default_factory=count)
     _calls: list[Data] = field(default_factory=list)
@@ -146,14 +131,7 @@ class ResponsesReply:
         self._calls = self._call_items(result)
         return self._response(result)
 
-    def first(self) -> list[Data]:
-        return [] if self.is_passed else self._begun()
-
-    def _begun(self) -> list[Data]:
-        """The first events, once."""
-        if self._has_begun:
-            return []
-        self._has_begun = True
+    def _beginning(self) -> list[Data]:
         return [self._event(f"response.{name}", response=self._response()) for name in ("created", "in_progress")]
 
     def piece(self, piece: Piece) -> list[Data]:

@@ -9,7 +9,6 @@ import pytest
 
 from services.http_gateway.exchange import Dropped
 from services.http_gateway.headers import dropped_header
-from services.http_gateway.replies import Reply
 from services.models.engine.batch import whole
 from services.models.engine.remote.anthropic_writer import AnthropicWriter
 from services.models.engine.remote.api_writer import ApiSettings, ApiWriter
@@ -21,6 +20,7 @@ from tandem.method.profile.endpoint import Capabilities
 from tandem.method.tools import Tool, ToolUse
 from tandem.openai.chat_reply import ChatReply
 from tandem.openai.messages_reply import MessagesReply
+from tandem.openai.reply import Reply
 from tandem.openai.responses_reply import ResponsesReply
 from tandem.openai.responses_request import ResponsesRequest
 from tandem.v1 import tandem_pb2

@@ -26,7 +26,7 @@ from tandem.method.request.request import SolveInput, SolveRequest
 from tandem.method.request.result import Stop, StopReason
 from tandem.method.tokens import TokenCounts
 from tandem.openai.messages_reply import _usage as anthropic_usage
-from tandem.openai.result import usage as openai_usage
+from tandem.openai.reply import usage as openai_usage
 from tandem.v1 import tandem_pb2
 from tests.planned import changed, used
 from tests.unit.test_convert import RESULT
