@@ -40,7 +40,7 @@ ARROWS: dict[str, set[str]] = {
     "tandem.convert": {*PURE, "tandem.v1"},
     "tandem": set(),  # errors for the user, this machine's paths
     "tandem.names": {"tandem", "tandem.client"},
-    "tandem.client": {"tandem", *PURE, "tandem.v1"},
+    "tandem.client": {"tandem", *PURE, "tandem.v1", "tandem.convert"},
     "tandem.access": {"tandem"},
     "tandem.tracing": {"tandem"},
     "tandem.openai": {"tandem", "tandem.client", *PURE, "tandem.v1"},

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from temporalio import workflow
 from temporalio.common import RetryPolicy
@@ -12,8 +12,9 @@ with workflow.unsafe.imports_passed_through():
     from tandem.method.answer import final_answer
     from tandem.method.conversation import Message
     from tandem.method.evidence.checks import AGREEMENT, CheckResult, CheckSpec, Verdict, combined, score
+    from tandem.method.request.job import Step
     from tandem.method.request.result import Stop, StopReason
-    from tandem.method.request.tasks import CheckTask, GenerationOutcome
+    from tandem.method.request.tasks import GenerationOutcome, ToCheck
     from tandem.method.timeouts import Timeouts
     from tandem.method.tools import calls_as_json
     from workflows.activities.checking import CheckingActivities
@@ -123,25 +124,14 @@ class CheckedAnswers:
 
     async def _check(self, answer: str, stage: int, role: str, trial: int) -> list[CheckResult]:
         """A checker that fails lets the request go on as if there were no check."""
-        source = self._state.input
         checks = self._checks_of(role)
         if not checks:
             return []
         self._num_checked += 1
-        task = CheckTask(
-            request_id=source.request_id,
-            question=source.request.question,
-            answer=answer,
-            checks=checks,
-            task=source.request.task,
-            stage=stage,
-            role=role,
-            trial=trial,
-            number=self._num_checked,
-            last_scored=max((s.stage for s in self._state.scores), default=-1),
-            earlier_answers=[made.answer for made in self._of_slm],
-        )
-        return await self._results(task)
+        last_scored = max((s.stage for s in self._state.scores), default=-1)
+        earlier = [made.answer for made in self._of_slm]
+        step = replace(self._state.input.step(role, stage=stage), trial=trial)
+        return await self._results(step, ToCheck(answer, checks, self._num_checked, last_scored, earlier))
 
     def _checks_of(self, role: str) -> list[CheckSpec]:
         """Agreement is of small models: a program is compared with another model's, where there is one."""
@@ -150,13 +140,13 @@ class CheckedAnswers:
         compared = [check.beside(other) if check.wants_other and other else check for check in checks]
         return [check for check in compared if not check.wants_other]
 
-    async def _results(self, task: CheckTask) -> list[CheckResult]:
+    async def _results(self, step: Step, answer: ToCheck) -> list[CheckResult]:
         try:
-            checking = self._calls.start(CheckingActivities.check, task, retry_policy=_RETRY_CHECK)
+            checking = self._calls.start(CheckingActivities.check, step, answer, retry_policy=_RETRY_CHECK)
             results: list[CheckResult] = await checking
         except ActivityError as error:
             if not is_cancelled_exception(error):
-                self._state.notes.append(f"an answer of the {task.role} was not checked: {cause_of(error)}")
+                self._state.notes.append(f"an answer of the {step.role} was not checked: {cause_of(error)}")
             return []
         self._state.checks += results
         return results

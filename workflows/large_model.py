@@ -12,8 +12,9 @@ with workflow.unsafe.imports_passed_through():
     from tandem.method.conversation import Message
     from tandem.method.names import llm_queue
     from tandem.method.request.events import LlmStopped
+    from tandem.method.request.job import Step
     from tandem.method.request.result import StopReason
-    from tandem.method.request.tasks import GenerationOutcome, ModelTask
+    from tandem.method.request.tasks import GenerationOutcome
     from tandem.method.roles import LLM
     from tandem.method.timeouts import Timeouts
     from workflows.activities.attempts import unavailable_retry_policy
@@ -33,11 +34,11 @@ class LargeModel:
         self.handle: workflow.ActivityHandle[GenerationOutcome] | None = None
         self._lost: ActivityError | None = None
 
-    def start(self, task: ModelTask) -> None:
-        queue = llm_queue(task.profile)
+    def start(self, step: Step) -> None:
+        queue = llm_queue(step.profile)
         patience = self._state.plan.llm_patience_seconds
         retry = unavailable_retry_policy(patience) if patience else _RETRY
-        self.handle = self._calls.start(InsightActivities.generate_insight, task, retry_policy=retry, task_queue=queue)
+        self.handle = self._calls.start(InsightActivities.generate_insight, step, retry_policy=retry, task_queue=queue)
 
     @property
     def has_succeeded(self) -> bool:

@@ -10,8 +10,8 @@ from tandem.method.answer import final_answer, shown_text
 from tandem.method.cost.bound import held_to
 from tandem.method.cost.cost import cost
 from tandem.method.evidence.checks import CheckResult, Trial
+from tandem.method.request.job import Job
 from tandem.method.request.plan import Plan
-from tandem.method.request.request import SolveInput
 from tandem.method.request.result import SolveResult, StageResult, Stop, StopReason, Timings, Usage
 from tandem.method.request.tasks import GenerationOutcome, PassOutcome, StageScore
 from tandem.method.roles import LLM, SCORER, SLM, title
@@ -34,7 +34,7 @@ class RequestState:
     `logged_scoring` is what the request log knows of all scoring passes, where a pass's own result was lost.
     """
 
-    input: SolveInput
+    input: Job
     started_at: datetime
     decided_at: datetime | None = None
     cancelled_at: datetime | None = None

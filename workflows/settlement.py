@@ -13,13 +13,14 @@ with workflow.unsafe.imports_passed_through():
     from tandem.method.errors import LLM_UNAVAILABLE, NOT_AGAIN, SLM_UNAVAILABLE
     from tandem.method.evidence.checks import TrialPlan
     from tandem.method.names import dry_run_id
-    from tandem.method.request.result import DryRunInput, Overhead, ShadowInput, SolveResult, Stop, StopReason
+    from tandem.method.request.job import Job
+    from tandem.method.request.result import DryRunInput, Overhead, Served, ShadowInput, SolveResult, Stop, StopReason
     from tandem.method.request.tasks import GenerationOutcome, Payer
     from tandem.method.roles import LLM, SLM, title
     from workflows.activities.publishing import PublishingActivities
     from workflows.activities.scoring import ScoringActivities
     from workflows.activities.shadow import ShadowActivities
-    from workflows.agreement import asked_together
+    from workflows.attempts import asked_together
     from workflows.calls import NO_LOG, ActivityCalls, cause_of
     from workflows.request_state import RequestState
     from workflows.small_model import SmallModel
@@ -109,44 +110,23 @@ class Settlement:
         return _is_drawn(result, self._state.plan.shadow_share) and result.stop.reason is not StopReason.CANCELLED
 
     def _dry_run(self, result: SolveResult, trial: TrialPlan) -> DryRunInput:
-        source = self._state.input
-        asked = [self._slm.trial_task(role, 0, number, trial) for number, role in enumerate(trial.order, 1)]
-        return DryRunInput(
-            result.request_id,
-            asked_together(asked, dry_run_id(result.request_id), self._state.plan, trial),
-            result.answer,
-            result.tool_calls,
-            result.cost.usd,
-            result.profile,
-            source.request.tenant,
-            source.request.session,
-            source.is_searchable,
-        )
+        asked = [self._slm.trial_step(role, 0, number, trial) for number, role in enumerate(trial.order, 1)]
+        steps = asked_together(asked, dry_run_id(result.request_id))
+        return DryRunInput(self._beside, _served(result), steps, trial)
 
     def _shadow(self, result: SolveResult) -> ShadowInput:
-        request = self._state.input.request
         finished = result.stop.reason is StopReason.LLM_FINISHED
-        return ShadowInput(
-            request_id=result.request_id,
-            question=request.question,
-            plan=self._state.plan,
-            sampling=request.sampling,
-            task=request.task,
-            served_answer=result.answer,
-            served_usd=result.cost.usd,
-            estimate_usd=result.cost.usd_llm_alone,
-            llm_finished=self._state.llm_answer if finished else None,
-            history=request.history,
-            stop_strings=request.stop_strings,
-            json_schema=request.json_schema,
-            tenant=request.tenant,
-            checks=self._state.input.checks,
-            score=result.stop.score,
-            tools=request.tools,
-            served_calls=result.tool_calls,
-            session=request.session,
-            is_searchable=self._state.input.is_searchable,
-        )
+        return ShadowInput(self._beside, _served(result), self._state.llm_answer if finished else None)
+
+    @property
+    def _beside(self) -> Job:
+        """The job of what is asked beside the request: no body is passed on for it."""
+        return replace(self._state.input, request=replace(self._state.input.request, native=None))
+
+
+def _served(result: SolveResult) -> Served:
+    cost = result.cost
+    return Served(result.answer, result.tool_calls, cost.usd, cost.usd_llm_alone, result.stop.score)
 
 
 def _is_drawn(result: SolveResult, share: float) -> bool:

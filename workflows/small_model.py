@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 
 from temporalio import workflow
-from temporalio.common import RetryPolicy
 from temporalio.exceptions import ActivityError, is_cancelled_exception
 
 with workflow.unsafe.imports_passed_through():
-    from tandem.method.evidence.checks import Repair, TrialPlan
-    from tandem.method.request.tasks import Ahead, GenerationOutcome, LoggedPrefills, ModelTask, PassOutcome, StageScore
+    from tandem.method.evidence.checks import TrialPlan
+    from tandem.method.request.job import Step
+    from tandem.method.request.tasks import Ahead, GenerationOutcome, LoggedPrefills, PassOutcome, StageScore
     from tandem.method.timeouts import Timeouts
     from tandem.method.tokens import TokenCounts
     from workflows.activities.attempts import unavailable_retry_policy
@@ -19,15 +19,12 @@ with workflow.unsafe.imports_passed_through():
     from workflows.calls import FALLBACK_EPOCH, NO_LOG, TRIAL_EPOCHS, ActivityCalls, cause_of
     from workflows.request_state import RequestState
 
-# Without a trial the request goes on, so a trial does not wait for a service that is away.
-RETRY_TRIAL = RetryPolicy(initial_interval=Timeouts.retry_interval, backoff_coefficient=2.0, maximum_attempts=3)
-
 
 class SmallModel:
-    """`task` is the answer's, for any stage."""
+    """`step` is the answer's, for any stage."""
 
-    def __init__(self, state: RequestState, calls: ActivityCalls, task: ModelTask) -> None:
-        self._state, self._calls, self._task = state, calls, task
+    def __init__(self, state: RequestState, calls: ActivityCalls, step: Step) -> None:
+        self._state, self._calls, self._step = state, calls, step
         self._ahead: Ahead | None = None
         self._missed: dict[int, bool] = {}  # stages whose prefill returned nothing, and whether it may not have begun
         self._reading: list[int] = []  # those of them that ran on
@@ -36,7 +33,7 @@ class SmallModel:
         """While the large model goes on, prefill the prompt that an answer would begin with: whoever waits for another
         stage does.
         """
-        self._ahead = Ahead(stage, self._task.prices)
+        self._ahead = Ahead(stage, self._step.prices)
 
     def take_prefill(self) -> Ahead | None:
         """What to prefill now."""
@@ -97,22 +94,14 @@ class SmallModel:
         elif any(not self._missed[stage] for stage in lost):
             self._state.note_lost_tokens("slm", "a prefill did not tell its tokens")
 
-    async def try_answer(self, stage: int, number: int, repair: Repair | None, role: str = "slm") -> GenerationOutcome:
-        """Trial `number` from `stage`, by the model of `role`: an answer that is checked. Raises ActivityError."""
-        task = replace(self.trial_task(role, stage, number), repair=repair)
-        outcome: GenerationOutcome = await self._calls.start(AnswerActivities.execute, task, retry_policy=RETRY_TRIAL)
-        self.see_prompt(task, outcome)
-        self._state.note_late(role, outcome)
-        return replace(outcome, role=role)
-
-    def trial_task(self, role: str, stage: int, number: int, trial: TrialPlan | None = None) -> ModelTask:
+    def trial_step(self, role: str, stage: int, number: int, trial: TrialPlan | None = None) -> Step:
         """Of trial `number` by the model of `role`; `trial`: of another plan than the request's own."""
         model, trial = self._state.plan.models[role], trial or self._state.plan.trial
-        task = replace(self._trial_task(stage, number, 0), role=role, prices=model.prices)
-        cap, limit = min(trial.max_tokens, *task.max_tokens), trial.limit
+        step = replace(self._trial_step(stage, number, 0), role=role, prices=model.prices)
+        cap, limit = min(trial.max_tokens, *step.max_tokens), trial.limit
         if limit and model.rates:
             limit = replace(limit, expected=model.rates.seconds(self._state.input.question_tokens, 0, cap))
-        return replace(task, max_tokens=(cap,), limit=limit)
+        return replace(step, max_tokens=(cap,), limit=limit)
 
     async def _answer_without_insight(self, error: ActivityError) -> GenerationOutcome:
         self._state.notes.append(f"the answer does without the insight: {cause_of(error)}")
@@ -125,10 +114,10 @@ class SmallModel:
             raise
 
     async def _execute(self, stage: int, base_epoch: int, used_before: TokenCounts) -> GenerationOutcome:
-        task = replace(self._trial_task(stage, self._text_number, base_epoch), used_before=used_before)
+        step = replace(self._trial_step(stage, self._text_number, base_epoch), used_before=used_before)
         policy = unavailable_retry_policy(self._state.plan.unavailable_timeout_seconds)
-        outcome: GenerationOutcome = await self._calls.start(AnswerActivities.execute, task, retry_policy=policy)
-        self.see_prompt(task, outcome)
+        outcome: GenerationOutcome = await self._calls.start(AnswerActivities.execute, step, retry_policy=policy)
+        self.see_prompt(step, outcome)
         return outcome
 
     @property
@@ -136,21 +125,21 @@ class SmallModel:
         """The answer begins a new text after earlier trials."""
         return len(self._state.trials) + 1 if self._state.trials else 0
 
-    def see_prompt(self, task: ModelTask, outcome: GenerationOutcome) -> None:
-        """The plain question's prompt, where the task has read it. The second model's counts where no other is known:
+    def see_prompt(self, step: Step, outcome: GenerationOutcome) -> None:
+        """The plain question's prompt, where the step has read it. The second model's counts where no other is known:
         each model's tokenizer has its own.
         """
-        is_better = task.role == "slm" or self._state.plain_prompt is None
-        if task.stage == 0 and task.repair is None and outcome.prompt and is_better:
+        is_better = step.role == "slm" or self._state.plain_prompt is None
+        if step.stage == 0 and step.repair is None and outcome.prompt and is_better:
             self._state.plain_prompt = outcome.prompt
 
-    def _trial_task(self, stage: int, number: int, base_epoch: int) -> ModelTask:
+    def _trial_step(self, stage: int, number: int, base_epoch: int) -> Step:
         epoch = number * TRIAL_EPOCHS + base_epoch
-        return replace(self._task, stage=stage, trial=number, epoch=epoch, max_tokens=(self._max_tokens(stage),))
+        return replace(self._step, stage=stage, trial=number, epoch=epoch, max_tokens=(self._max_tokens(stage),))
 
     def _max_tokens(self, stage: int) -> int:
         """The answer's cap; an answer that has the insight as its beginning has no more with it."""
-        [cap] = self._task.max_tokens
+        [cap] = self._step.max_tokens
         if self._state.plan.answer_format != "whole" or stage == 0 or self._state.plan.handoff != "continuation":
             return cap
         written = [score.tokens for score in self._state.scores if score.stage == stage]

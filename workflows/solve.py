@@ -12,11 +12,13 @@ with workflow.unsafe.imports_passed_through():
     from tandem.method.cost.allowance import allowance
     from tandem.method.evidence.checks import Verdict
     from tandem.method.names import CANCEL_SIGNAL, SOLVE_WORKFLOW
-    from tandem.method.request.request import SolveInput
+    from tandem.method.request.job import Job
     from tandem.method.request.result import SolveResult, Stop, StopReason
-    from tandem.method.request.tasks import GenerationOutcome, model_task
+    from tandem.method.request.tasks import GenerationOutcome
+    from tandem.method.roles import LLM, SLM
     from tandem.method.rule.stop_rule import fall_back
-    from workflows.agreement import AgreementTrial
+    from workflows.activities.jobs import remember
+    from workflows.attempts import Attempts
     from workflows.calls import ActivityCalls
     from workflows.checked_answers import CheckedAnswers
     from workflows.large_model import LargeModel
@@ -24,29 +26,27 @@ with workflow.unsafe.imports_passed_through():
     from workflows.settlement import Settlement
     from workflows.small_model import SmallModel
     from workflows.stages import Stages
-    from workflows.trials import TrialRunner
 
 
 @workflow.defn(name=SOLVE_WORKFLOW)
 class SolveWorkflow:
     @workflow.init
-    def __init__(self, task: SolveInput) -> None:
+    def __init__(self, task: Job) -> None:
         self._input, self._plan = task, task.plan
         self._allowance = allowance(task.plan, task.request.budget, task.question_tokens)
         self._state = RequestState(task, workflow.now())
         self._calls = ActivityCalls(self._state)
         self._llm = LargeModel(self._state, self._calls)
-        answer = model_task(task, task.plan.slm.prices, max_tokens=(self._allowance.answer_tokens,))
-        self._slm = SmallModel(self._state, self._calls, answer)
+        remember(workflow.info().run_id, task)
+        self._slm = SmallModel(self._state, self._calls, task.step(SLM, max_tokens=(self._allowance.answer_tokens,)))
         self._stages = Stages(self._state, self._calls, self._llm, self._slm, self._allowance)
         self._answers = CheckedAnswers(self._state, self._calls)
-        self._trials = TrialRunner(self._state, self._calls, self._slm, self._answers, self._allowance.pays_for_trials)
         pays = self._allowance.pays_for_trials
-        self._agreement = AgreementTrial(self._state, self._calls, self._slm, self._llm, self._answers, pays)
+        self._attempts = Attempts(self._state, self._calls, self._slm, self._answers, pays)
         self._settlement = Settlement(self._state, self._calls, self._slm, self._stages)
 
     @workflow.run
-    async def run(self, task: SolveInput) -> SolveResult:
+    async def run(self, task: Job) -> SolveResult:
         work = asyncio.create_task(self._solve())
         try:
             return await asyncio.shield(work)
@@ -87,9 +87,9 @@ class SolveWorkflow:
         """Visit the bare question, then each stage as it is written, until one suffices or none is left."""
         if self._plan.trial.mode == "overlapped":
             self._start_llm()
-        if stop := await self._without_insight():
+        if stop := await self._visit(0):
             return stop
-        if self._trials.end_the_request and (best := self._answers.best):
+        if self._attempts.end_the_request and (best := self._answers.best):
             return Stop(best.stage, StopReason.UNVERIFIED_BEST)
         self._start_llm()
         for stage in range(1, self._last_stage + 1):
@@ -101,12 +101,6 @@ class SolveWorkflow:
                 return fall_back(self._state.scores, self._stages.thresholds, StopReason.LLM_UNAVAILABLE)
         return await self._when_no_stage_passed()
 
-    async def _without_insight(self) -> Stop | None:
-        """What evidence there is before the large model is waited for."""
-        if self._plan.trial.agree:
-            return await self._agreement.run()
-        return await self._visit(0)
-
     @property
     def _last_stage(self) -> int:
         """0 where the large model may not write."""
@@ -115,29 +109,32 @@ class SolveWorkflow:
     def _start_llm(self) -> None:
         caps = tuple(self._allowance.llm_caps)
         if self._llm.handle is None and caps and not self._state.is_cancelled:
-            task = model_task(self._input, self._plan.llm.prices, max_tokens=caps)
-            native = self._input.request.native
-            self._llm.start(replace(task, llm_alone=self._plan.is_llm_alone, native=native.digest if native else ""))
+            step = self._input.step(LLM, max_tokens=caps)
+            self._llm.start(replace(step, is_alone=self._plan.is_llm_alone))
 
     async def _visit(self, stage: int) -> Stop | None:
-        """Gather evidence: checked trials where they are due, else, or where no check could tell, a score."""
-        if self._trials.are_due(stage) and await self._stages.is_written(stage):
-            if stop := await self._try(stage):
+        """Gather evidence: attempts of small models where they are due, else, or where no check could tell, a score."""
+        if self._attempts.are_due(stage) and await self._stages.is_written(stage):
+            if stop := await self._attempt(stage):
                 return stop
             if self._answers.have_failed_at(stage):
                 return None
         return await self._stages.score(stage) if self._stages.is_scored(stage) else None
 
-    async def _try(self, stage: int) -> Stop | None:
-        """The trials of a stage; they end early when the large model has answered meanwhile, and its answer passes."""
-        trials = asyncio.create_task(self._trials.run(stage))
+    async def _attempt(self, stage: int) -> Stop | None:
+        """It ends early when the large model has answered meanwhile, and its answer passes where it can be checked."""
+        attempt = asyncio.create_task(self._attempts.run(stage))
         if self._llm.handle is not None:
-            await workflow.wait([trials, self._llm.handle], return_when=asyncio.FIRST_COMPLETED)
-            if not trials.done() and self._llm.has_answered:
-                checked = await self._answers.check_llm(self._llm.text)
-                if checked.verdict is Verdict.PASS and not trials.done():
-                    await self._trials.cancel()
-        return await trials
+            await workflow.wait([attempt, self._llm.handle], return_when=asyncio.FIRST_COMPLETED)
+            if not attempt.done() and self._llm.has_answered and await self._llm_suffices() and not attempt.done():
+                await self._attempts.end()
+        return await attempt
+
+    async def _llm_suffices(self) -> bool:
+        """Small models that are to say the same are not better than the large one; a checked answer may be."""
+        if self._plan.trial.agree:
+            return True
+        return (await self._answers.check_llm(self._llm.text)).verdict is Verdict.PASS
 
     async def _answer(self, stop: Stop) -> GenerationOutcome | None:
         """The small model's answer, of a trial or written now; None where the large model's own is used."""
@@ -147,7 +144,7 @@ class SolveWorkflow:
             raise self._llm.failure
         if stop.reason is StopReason.UNVERIFIED_BEST:
             return self._answers.better_than_llm()
-        tried = self._answers.at(stop) or self._agreement.outcome
+        tried = self._answers.at(stop) or self._attempts.agreed
         return tried or await self._slm.answer(stop.stage)
 
     @property

@@ -11,8 +11,10 @@ from temporalio.exceptions import ActivityError, is_cancelled_exception
 
 with workflow.unsafe.imports_passed_through():
     from tandem.method.cost.allowance import Allowance
+    from tandem.method.request.job import Step
     from tandem.method.request.result import Stop
-    from tandem.method.request.tasks import ModelTask, StageScore, model_task
+    from tandem.method.request.tasks import StageScore
+    from tandem.method.roles import SCORER
     from tandem.method.rule.stop_rule import decide, is_prefilled, is_scored, thresholds
     from tandem.method.timeouts import Timeouts
     from workflows.activities.scoring import ScoringActivities
@@ -49,7 +51,7 @@ class Stages:
         if stage == 0:
             return True
         try:
-            written = await self._waited(ScoringActivities.wait_for_stage, self._task(stage))
+            written = await self._waited(ScoringActivities.wait_for_stage, self._step(stage))
         except ActivityError as error:
             self._has_ended = is_cancelled_exception(error)
             return False
@@ -59,7 +61,7 @@ class Stages:
     async def score(self, stage: int) -> Stop | None:
         """Wait for the stage, score it, and decide. A scorer that fails lets the large model go on."""
         try:
-            score = await self._waited(ScoringActivities.wait_and_score, self._task(stage), self.thresholds[stage])
+            score = await self._waited(ScoringActivities.wait_and_score, self._step(stage), self.thresholds[stage])
         except ActivityError as error:
             self.has_lost_a_score = True
             if is_cancelled_exception(error):
@@ -105,5 +107,5 @@ class Stages:
             await cancel(waiting)
         return await waiting
 
-    def _task(self, stage: int) -> ModelTask:
-        return model_task(self._state.input, self._state.plan.models["scorer"].prices, stage=stage)
+    def _step(self, stage: int) -> Step:
+        return self._state.input.step(SCORER, stage=stage)

@@ -20,9 +20,11 @@ from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
 from services.shared.request_log.log import RequestLog
 from tandem.method.profile.prices import RolePrices
-from tandem.method.request.request import SolveInput
-from tandem.method.request.tasks import Ahead, model_task
+from tandem.method.request.job import Job
+from tandem.method.request.tasks import Ahead
+from tandem.method.roles import LLM, SCORER, SLM
 from tandem.method.timeouts import Timeouts
+from workflows.activities.jobs import remember
 from workflows.activities.models import AnswerActivities, InsightActivities
 from workflows.activities.registry import Activities, ServiceAddresses
 from workflows.activities.scoring import ScoringActivities
@@ -65,17 +67,18 @@ class BareWorkflow:
 @workflow.defn
 class CallingWorkflow:
     @workflow.run
-    async def run(self, task: SolveInput) -> str:
+    async def run(self, task: Job) -> str:
         caps = tuple(stage.max_tokens for stage in task.plan.stages)
-        activities: dict[str, tuple[Any, tuple[int, ...]]] = {
-            "score": (ScoringActivities.wait_and_score, ()),
-            "insight": (InsightActivities.generate_insight, caps),
-            "execute": (AnswerActivities.execute, (task.plan.answer_max_tokens,)),
+        remember(workflow.info().run_id, task)
+        activities: dict[str, tuple[Any, str, tuple[int, ...]]] = {
+            "score": (ScoringActivities.wait_and_score, SCORER, ()),
+            "insight": (InsightActivities.generate_insight, LLM, caps),
+            "execute": (AnswerActivities.execute, SLM, (task.plan.answer_max_tokens,)),
         }
 
         def start(name: str, stage: int) -> workflow.ActivityHandle[Any]:
-            activity, max_tokens = activities[name]
-            arguments: list[Any] = [model_task(task, RolePrices(), stage=stage, max_tokens=max_tokens)]
+            activity, role, max_tokens = activities[name]
+            arguments: list[Any] = [task.step(role, stage=stage, max_tokens=max_tokens)]
             if name == "score":
                 arguments += [1.0, Ahead(stage - 1, RolePrices()) if stage else None]
             return workflow.start_activity_method(

@@ -79,7 +79,7 @@ def _serve(model: Model, name: str) -> None:
 def _prompts(profile: Profile, model: Model, count: int) -> Iterator[tuple[int, ...]]:
     tokenizer = FileTokenizer.load(models_folder() / model.name)
     items = load("math_train").sample(count, 2).items
-    return (llm_alone_prompt(profile, item.question).encoded(tokenizer).ids for item in items)
+    return (llm_alone_prompt(profile, item.request).encoded(tokenizer).ids for item in items)
 
 
 def _measure(role: str, name: str, work: list[list[tuple[int, ...]]], generated: int) -> Figure:

@@ -33,6 +33,7 @@ from tandem import AsyncClient
 from tandem.local.supervisor import Stack
 from tandem.method.profile.profile import Profile, load_profile
 from tandem.method.request.prompts import answer_prompt, insight_prompt
+from tandem.method.request.request import SolveRequest
 from tandem.v1 import tandem_pb2
 from tests.fakes import ScriptedEngine
 from tests.stacks import SCRIPTED_PROFILES, scripted_stack
@@ -66,13 +67,13 @@ class _InOneProcess:
         await self._answer(question, text)
 
     async def _answer(self, question: str, text: str) -> None:
-        prompt = answer_prompt(self._profile, question, text).encoded(self._slm.tokenizer)
+        prompt = answer_prompt(self._profile, SolveRequest("", question), text).encoded(self._slm.tokenizer)
         async for _ in self._slm.generate(GenerationRequest("slm", prompt.ids, _ANSWER_TOKENS)):
             pass
 
     async def _generate_and_score(self, question: str) -> str:
         text, scores = "", []
-        prompt = insight_prompt(self._profile, question).encoded(self._llm.tokenizer)
+        prompt = insight_prompt(self._profile, SolveRequest("", question)).encoded(self._llm.tokenizer)
         async for item in self._llm.generate(GenerationRequest("llm", prompt.ids, _STAGES[-1])):
             text += item.text
             if isinstance(item, Token) and len(text) in _STAGES:
@@ -81,7 +82,7 @@ class _InOneProcess:
         return text
 
     async def _score(self, question: str, insight: str) -> float:
-        prompt = answer_prompt(self._profile, question, insight).encoded(self._slm.tokenizer)
+        prompt = answer_prompt(self._profile, SolveRequest("", question), insight).encoded(self._slm.tokenizer)
         scores = await self._slm.score("key", prompt.ids)
         return self._scorer.score(ScorerInputs.of(scores, prompt, 1 if insight else 0, question))
 

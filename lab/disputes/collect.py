@@ -134,13 +134,8 @@ def _plan(profile: Profile, asked: SolveRequest) -> Plan:
 
 
 async def _reply(profile: Profile, asked: SolveRequest, plan: Plan, role: str, engine: RunningModel) -> dict[str, Any]:
-    about = (asked.task, asked.json_schema, asked.history, asked.tools)
     is_large, may_call = role == LLM, asked.tools.may_call
-    prompt = (
-        llm_alone_prompt(profile, asked.question, *about)
-        if is_large
-        else answer_prompt(profile, asked.question, "", *about)
-    )
+    prompt = llm_alone_prompt(profile, asked) if is_large else answer_prompt(profile, asked)
     cap = plan.answer_max_tokens if is_large else plan.trial.max_tokens or plan.answer_max_tokens
     work = Writing(
         f"{asked.request_id}/{role}",

@@ -109,7 +109,7 @@ def _is_due(run: Run, items: Mapping[str, Item]) -> bool:
 async def _checked(run: Run, item: Item, profile: Profile, checker: AnswerChecker) -> Run:
     # After an insight the block may have begun in it: the graded program has it whole.
     answer = code_of(item, run.answer) if run.stage else final_answer(run.text, "code")
-    task = CheckTask(run.question, item.question, answer, code_checks(profile), item.task, run.stage)
+    task = CheckTask(run.question, item.question, answer, code_checks(profile), item.task)
     results = await checker.check(task)
     return replace(
         run,
@@ -130,6 +130,6 @@ def unrepaired(runs: Sequence[Run]) -> list[Run]:
 async def repair(failed: Run, items: Mapping[str, Item], profile: Profile, slm: RunningModel) -> Run:
     """The small model's next answer, not checked yet. Raises EngineError."""
     item = items[failed.question]
-    asked = repair_prompt(profile, item.question, Repair(failed.text, failed.failure), item.task)
+    asked = repair_prompt(profile, item.request, Repair(failed.text, failed.failure))
     done = await written(slm, Writing(f"{item.id}/repair", asked, profile.execution.max_tokens, GREEDY))
     return run_of(item, "repair", Insight(), done)

@@ -106,7 +106,7 @@ class Collector:
         return [*runs, *await self._slm_runs(item, stages)]
 
     async def _slm_runs(self, item: Item, insights: Sequence[Insight]) -> list[Run]:
-        asked = [answer_prompt(self._profile, item.question, i.text, item.task, item.json_schema) for i in insights]
+        asked = [answer_prompt(self._profile, item.request, i.text) for i in insights]
         # The longest prompt first: the others share its keys and values.
         answering = [
             asyncio.create_task(self._answer(item, insight, each))
@@ -126,16 +126,16 @@ class Collector:
         return runs
 
     async def _llm_runs(self, item: Item) -> tuple[list[Run], list[Insight]]:
-        asked = llm_alone_prompt(self._profile, item.question, item.task, item.json_schema)
+        asked = llm_alone_prompt(self._profile, item.request)
         most = self._max_tokens
         jobs = [written(self._llm, Writing(f"{item.id}/llm", asked, most, GREEDY, item.json_schema))]
         if self._is_brief:
-            brief = insight_prompt(self._profile, item.question, item.task, item.json_schema)
+            brief = insight_prompt(self._profile, item.request)
             cap = self._profile.stages[-1].max_tokens
             jobs.append(written(self._llm, Writing(f"{item.id}/brief", brief, cap, GREEDY)))
         has_extras = self._extras and item.task == "answer" and not item.json_schema
         if has_extras:
-            concise = llm_alone_prompt(self._concise, item.question)
+            concise = llm_alone_prompt(self._concise, item.request)
             jobs.append(written(self._llm, Writing(f"{item.id}/concise", concise, most, GREEDY)))
         done = await asyncio.gather(*jobs)
         insights = self._insights(done[1] if self._is_brief else done[0])

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Literal
 
 from lab.training.errors import DatasetError
+from tandem.method.request.request import SolveRequest
 
 FOLDER = Path(__file__).parent / "data"
 NAMES = "math_train", "math_test", "word_problems", "mbpp_train", "mbpp_test", "gsm8k", "humaneval", "extraction"
@@ -40,6 +41,11 @@ class Item:
     entry_point: str = ""
     subject: str = ""
     json_schema: str = ""
+
+    @property
+    def request(self) -> SolveRequest:
+        """What is asked of the models."""
+        return SolveRequest(self.id, self.question, task=self.task, json_schema=self.json_schema)
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,7 +31,7 @@ def unasked(runs: Sequence[Run], items: Mapping[str, Item], role: str) -> list[I
 
 async def answer(item: Item, profile: Profile, role: str, engine: RunningModel) -> Run:
     """The answer to the bare question, not checked yet. Raises EngineError."""
-    asked = answer_prompt(profile, item.question, "", item.task, item.json_schema)
+    asked = answer_prompt(profile, item.request)
     key, most = f"{item.id}/{role}", profile.execution.max_tokens
     done = await written(engine, Writing(key, asked, most, GREEDY, item.json_schema))
     return run_of(item, role, Insight(), done)

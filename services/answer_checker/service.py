@@ -9,9 +9,9 @@ import grpc
 from services.answer_checker.checker import AnswerChecker
 from services.shared.checks.registry import checks
 from services.shared.process.callers import Callers
-from tandem.convert.outcomes import check_result_to_pb
+from tandem.convert.messages import to_pb
 from tandem.convert.requests import check_task_from_pb
-from tandem.v1 import checking_pb2, checking_pb2_grpc
+from tandem.v1 import checking_pb2, checking_pb2_grpc, tandem_pb2
 
 NAME = checking_pb2.DESCRIPTOR.services_by_name["AnswerChecker"].full_name
 CALLERS = Callers.only("worker")
@@ -25,7 +25,7 @@ class AnswerCheckerService(checking_pb2_grpc.AnswerCheckerServicer):
         self, request: checking_pb2.CheckRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> checking_pb2.CheckResponse:
         results = await self._checker.check(check_task_from_pb(request))
-        return checking_pb2.CheckResponse(results=map(check_result_to_pb, results))
+        return checking_pb2.CheckResponse(results=[to_pb(result, tandem_pb2.CheckResult) for result in results])
 
     async def GetCheckerInfo(
         self, request: checking_pb2.GetCheckerInfoRequest, context: grpc.aio.ServicerContext[Any, Any]

@@ -159,8 +159,9 @@ async def build(
     TenantFileError.
     """
     add_remote(settings.checkers)
-    admission = Admission(profiles, settings.profiles[0], counters, frozenset(settings.withdrawn))
     is_searchable, patience = await find_search_attributes(temporal), Patience(new=settings.worker_patience)
+    withdrawn = frozenset(settings.withdrawn)
+    admission = Admission(profiles, settings.profiles[0], counters, withdrawn, is_searchable=is_searchable)
     workflows = Workflows(temporal, is_searchable, is_fair=settings.tenants is not None, patience=patience)
     tenancy = Tenancy(tenants_in(settings.tenants), log.accounts, workflows.visibility, clock)
     limits = Limits(settings.max_requests, settings.disconnect_grace, settings.max_starting)

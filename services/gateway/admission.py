@@ -13,7 +13,8 @@ from uuid import uuid4
 
 from services.gateway.bounds import check_bounds
 from services.gateway.checks import applicable_checks, check_call_checks, check_profile
-from services.gateway.own_body import as_asked, as_passed, passes
+from services.gateway.own_body import as_passed, passes
+from services.gateway.planning import plan_of
 from services.gateway.policies import Serving
 from tandem.access.keys import TENANT
 from tandem.convert.requests import solve_request_from_pb
@@ -22,11 +23,11 @@ from tandem.method.cost.allowance import check_budget
 from tandem.method.cost.sent import Sent
 from tandem.method.errors import FailedPrecondition, InvalidArgument
 from tandem.method.profile.profile import Profile
-from tandem.method.request.plan import Judge, Plan, make_plan
-from tandem.method.request.request import Budget, SolveInput, SolveRequest, StopOverrides
+from tandem.method.request.job import Job
+from tandem.method.request.plan import Judge
+from tandem.method.request.request import Budget, SolveRequest, StopOverrides
 from tandem.method.request.session import NAME
 from tandem.method.roles import LLM
-from tandem.method.rule.stop_rule import NEVER
 from tandem.method.tokens import EFFORTS, Sampling
 from tandem.method.tools import TOKENS_PER_TOOL, check_tools
 from tandem.v1 import tandem_pb2
@@ -42,7 +43,7 @@ _UNSAID = {"temperature": 0.0, "top_p": 1.0, "seed": 0}  # in fingerprints, as t
 
 class Admission:
     """`count_tokens[profile]` counts a question's tokens with the profile's small model. `withdrawn` are profiles that
-    begin no new request.
+    begin no new request. `is_searchable`: see Job.
     """
 
     def __init__(
@@ -51,8 +52,11 @@ class Admission:
         default: str,
         count_tokens: Mapping[str, Callable[[str], int]],
         withdrawn: frozenset[str] = frozenset(),
+        *,
+        is_searchable: bool = False,
     ) -> None:
         self.profiles, self.default, self._count_tokens, self.withdrawn = profiles, default, count_tokens, withdrawn
+        self.is_searchable = is_searchable
         for profile in profiles.values():
             check_profile(profile)
             if profile.shadow.judge and profile.shadow.judge not in profiles:
@@ -69,10 +73,13 @@ class Admission:
         check_request(asked)
         return asked
 
-    def admit(self, request: SolveRequest, trace_id: str, serving: Serving | None = None, body: str = "") -> SolveInput:
+    def admit(
+        self, request: SolveRequest, trace_id: str, serving: Serving | None = None, *, is_unattended: bool = False
+    ) -> Job:
         """The workflow's input of a request that was `checked` and permitted; its JSON schemas `check_schemas` has yet
         to try.
-        `serving`: by a stricter policy than the profile's, and as what its outcome counts.
+        `serving`: by a stricter policy than the profile's, and as what its outcome counts. `is_unattended`: it goes on
+        without a reader.
 
         Raises InvalidArgument naming the field, ResourceExhausted for a budget that is too small.
         """
@@ -81,19 +88,24 @@ class Admission:
         if tokens > most:
             raise _too_long(request, profile, f"{tokens} tokens, {tokens - most} too many", most)
         _check_prompts(profile, request)
-        plan = self._planned(profile, request, serving)
+        plan = plan_of(profile, request, serving.watched if serving else None, self._judge(profile))
         check_budget(plan, request.budget, tokens)
         native = request.native if passes(profile, plan, request) else None
         named = replace(request, request_id=request.request_id or uuid4().hex, native=native)
         most = _sent(profile, request).most_tokens if any(model.is_api for model in plan.models.values()) else 0
         checks = applicable_checks(profile, request)
-        return as_passed(SolveInput(named, plan, tokens, trace_id, checks=checks, most_prompt=most))
-
-    def _planned(self, profile: Profile, request: SolveRequest, serving: Serving | None) -> Plan:
-        may_call, question = request.tools.may_call, request.question
-        plan = make_plan(profile, request.task, request.json_schema, may_call=may_call, question=question)
-        watched = serving.watched if serving else None
-        return replace(_overridden(as_asked(plan, request), request), watched=watched, judge=self._judge(profile))
+        return as_passed(
+            Job(
+                named,
+                plan,
+                tokens,
+                trace_id,
+                is_searchable=self.is_searchable,
+                checks=checks,
+                most_prompt=most,
+                is_unattended=is_unattended,
+            )
+        )
 
     def must_begin(self, profile: str) -> None:
         """Raises FailedPrecondition where no new request begins with it."""
@@ -200,46 +212,6 @@ def request_fingerprint(request: SolveRequest, profile: str, asked: Budget) -> s
 def _said(message: Message) -> list[Any]:
     calls = [[call.id, call.name, call.arguments] for call in message.calls]
     return [message.speaker, message.text, *([calls, message.call_id] if calls or message.call_id else [])]
-
-
-def _overridden(plan: Plan, request: SolveRequest) -> Plan:
-    last = len(plan.stages)
-    wants_stage = request.stop.threshold not in (None, NEVER) or request.stop.thresholds or request.stop.max_stage
-    if not plan.is_scored and wants_stage:
-        if plan.trial.agree:
-            raise InvalidArgument(
-                f"profile {plan.profile} takes such answers where its small models agree", field="stop.thresholds"
-            )
-        why = "no score is evidence for a call" if plan.may_call else "it has no scorer"
-        raise InvalidArgument(f"no stage can suffice in profile {plan.profile}: {why}", field="stop.thresholds")
-    for stage in request.stop.thresholds:
-        if stage > last:
-            raise InvalidArgument(f"there is no stage {stage}; the last is {last}", field="stop.thresholds")
-    if (request.stop.max_stage or 0) > last:
-        raise InvalidArgument(f"there is no stage {request.stop.max_stage}; the last is {last}", field="stop.max_stage")
-    wanted = dict.fromkeys(range(last + 1), request.stop.threshold) if request.stop.threshold is not None else {}
-    wanted.update(request.stop.thresholds)
-    stages = [replace(s, threshold=wanted.get(k, s.threshold)) for k, s in enumerate(plan.stages, 1)]
-    finishes = plan.llm_finishes
-    if request.stop.max_stage is not None:
-        stages, finishes = stages[: request.stop.max_stage], False
-    answer_tokens = plan.answer_max_tokens
-    if request.max_answer_tokens is not None and request.max_answer_tokens < answer_tokens:
-        answer_tokens = request.max_answer_tokens
-        if plan.handoff == "continuation":
-            stages = [stage for stage in stages if stage.max_tokens < answer_tokens]
-    # The large model alone would keep to the same limit.
-    alone_tokens = plan.llm_alone_output_tokens
-    if answer_tokens < plan.answer_max_tokens:
-        alone_tokens = min(alone_tokens, answer_tokens)
-    return replace(
-        plan,
-        answer_max_tokens=answer_tokens,
-        llm_alone_output_tokens=alone_tokens,
-        stages=stages,
-        llm_finishes=finishes,
-        stage_zero_threshold=wanted.get(0, plan.stage_zero_threshold),
-    )
 
 
 def check_request_id(request_id: str) -> str:

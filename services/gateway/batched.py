@@ -12,7 +12,7 @@ from services.gateway.batches.admitted import Start
 from services.gateway.checks import check_schemas
 from services.gateway.policies import Policies
 from services.gateway.scope import scope
-from services.gateway.temporal import Workflows, memo_of
+from services.gateway.temporal import Workflows, admitted_as, memo_of
 from services.gateway.tenancy import Tenancy
 from services.shared.identity.caller import Caller
 from tandem.v1 import tandem_pb2
@@ -39,8 +39,8 @@ class BatchedRequests:
         self.tenancy.require_unlimited(request.tenant)
         asked = self.admission.checked(request)
         serving = self._wait_for(self.policies.serving(asked, request.profile or self.admission.default))
-        input_ = self.admission.admit(asked, "", serving)
-        task, admitted = self.workflows.prepared(input_, keep_running=True)
+        task = self.admission.admit(asked, "", serving, is_unattended=True)
+        admitted = admitted_as(task, keep_running=True)
         self.admission.must_begin(task.plan.profile)
         self._wait_for(check_schemas(task.request))
         memo = memo_of(task, admitted, request_fingerprint(task.request, task.plan.profile, asked.budget))

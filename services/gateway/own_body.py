@@ -15,30 +15,17 @@ from tandem.method.errors import InvalidArgument, Unavailable
 from tandem.method.profile.endpoint import Api
 from tandem.method.profile.profile import Profile
 from tandem.method.request.events import AnswerText
-from tandem.method.request.plan import Plan, by_llm
-from tandem.method.request.request import Native, SolveInput, SolveRequest
+from tandem.method.request.job import Job
+from tandem.method.request.plan import Plan
+from tandem.method.request.request import Native, SolveRequest
 from tandem.method.roles import LLM
-from tandem.method.rule.stop_rule import NEVER, answer_text
+from tandem.method.rule.stop_rule import answer_text
 from tandem.openai.allow_list import Allowance
 from tandem.openai.parameters import RefusedParameter
 from tandem.openai.protocols import PassedBody, pass_on
 from tandem.v1 import tandem_pb2
 
 NOT_PASSED_ON = "NOT_PASSED_ON"
-
-
-def as_asked(plan: Plan, request: SolveRequest) -> Plan:
-    """Where the large model is asked by its name it answers, also in a pair whose insights begin no answers, and
-    whatever small models agree on. Where it fails no other model does, whatever the profile says.
-    """
-    stop = request.stop
-    if stop.threshold != NEVER or stop.thresholds or stop.max_stage is not None:
-        return plan
-    plan = replace(plan, trial=replace(plan.trial, agree=0))
-    plan = by_llm(plan) if request.task == "chat" and not plan.llm_finishes else plan
-    if not plan.llm_finishes:  # a brief, or a beginning, which a small model answers from
-        return plan
-    return replace(plan, when_unavailable="fail")
 
 
 def passes(profile: Profile, plan: Plan, request: SolveRequest) -> bool:
@@ -50,7 +37,7 @@ def passes(profile: Profile, plan: Plan, request: SolveRequest) -> bool:
     return is_its_protocol and request.task == "chat" and may_finish and (plan.is_llm_alone or begins_answer)
 
 
-def as_passed(task: SolveInput) -> SolveInput:
+def as_passed(task: Job) -> Job:
     """JSON that the large model alone writes, where its API is sent the caller's body with the schema, is that API's to
     hold: it is sent on while it is written, as any other text is, and not checked here unless the caller says so.
     """
@@ -75,7 +62,7 @@ def passed_body(native: tandem_pb2.Native, api: Api, names: Collection[str]) -> 
         raise InvalidArgument("native.body is no JSON object", field="native.body") from error
 
 
-def require_passed(task: SolveInput, native: tandem_pb2.Native) -> None:
+def require_passed(task: Job, native: tandem_pb2.Native) -> None:
     """Raises InvalidArgument where the body needs to be passed on and cannot."""
     if task.request.native is None and native.needs:
         raise InvalidArgument(
@@ -86,7 +73,7 @@ def require_passed(task: SolveInput, native: tandem_pb2.Native) -> None:
         )
 
 
-async def kept(task: SolveInput, body: PassedBody | None, bodies: Bodies, *, is_needed: bool) -> SolveInput:
+async def kept(task: Job, body: PassedBody | None, bodies: Bodies, *, is_needed: bool) -> Job:
     """The task, with what is passed of its body in the request log: once nothing refuses the request, so that no text
     stays of one that is. Raises Unavailable where the log does not take a body that needs to be passed on.
     """
@@ -102,7 +89,7 @@ async def kept(task: SolveInput, body: PassedBody | None, bodies: Bodies, *, is_
     return _with(task, replace(own, dropped=body.dropped))
 
 
-def passed_on(task: SolveInput, body: PassedBody, api: Api) -> SolveInput:
+def passed_on(task: Job, body: PassedBody, api: Api) -> Job:
     """With the tokens that the body can have where its API reads it, and the fees of tools that its vendor may run.
     Raises ResourceExhausted where the budget does not pay for them.
     """
@@ -115,5 +102,5 @@ def passed_on(task: SolveInput, body: PassedBody, api: Api) -> SolveInput:
     return replace(task, plan=plan, question_tokens=tokens, most_prompt=sent.most_tokens)
 
 
-def _with(task: SolveInput, native: Native | None) -> SolveInput:
+def _with(task: Job, native: Native | None) -> Job:
     return replace(task, request=replace(task.request, native=native))

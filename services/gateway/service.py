@@ -29,7 +29,8 @@ from services.shared.identity.caller import Caller, current_caller
 from services.shared.identity.turns import LookUps, Turns, takes_turn
 from services.shared.observability.spans import set_attributes
 from services.shared.request_log.log import RequestLog
-from tandem.convert.results import event_to_pb, profile_to_pb, result_to_pb, shadow_to_pb, timeline_to_pb
+from tandem.convert.messages import to_pb
+from tandem.convert.results import event_to_pb, profile_to_pb, result_to_pb, timeline_to_pb
 from tandem.convert.values import stop_reason_to_pb
 from tandem.method.errors import FailedPrecondition, InvalidArgument
 from tandem.method.names import DRY_RUN_WORKFLOW, SHADOW_WORKFLOW, SOLVE_WORKFLOW
@@ -131,7 +132,7 @@ class TandemService(tandem_pb2_grpc.TandemServiceServicer):
             state=_state(status),
             result=result_to_pb(_for(caller, status.result)) if status.result else None,
             error=status.error,
-            shadow=shadow_to_pb(shadow) if shadow else None,
+            shadow=to_pb(shadow, tandem_pb2.Shadow) if shadow else None,
         )
 
     @takes_turn
@@ -289,7 +290,7 @@ def _summary(listed: Listed, caller: Caller) -> tandem_pb2.RequestSummary:
         usd=found.get("cost"),
         saved_ratio=found.get("saved"),
         stage=found.get("stage"),
-        reason=stop_reason_to_pb(reason) if reason else tandem_pb2.STOP_REASON_UNSPECIFIED,
+        reason=stop_reason_to_pb(reason or ""),
         trace_id=listed.trace_id,
         question=listed.question,
         tool=listed.tool,

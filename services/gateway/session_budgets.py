@@ -17,7 +17,7 @@ from services.shared.request_log.sessions import Sessions, TurnHold
 from tandem.method.cost.bound import charge_of, upper_bound
 from tandem.method.errors import FailedPrecondition, InvalidArgument, NotFound, ResourceExhausted
 from tandem.method.request.charge import Charge, nano_usd
-from tandem.method.request.request import SolveInput
+from tandem.method.request.job import Job
 
 Join = Callable[[], Awaitable[AdmittedRequest]]
 _LOOK_AGAIN = timedelta(seconds=60)
@@ -32,7 +32,7 @@ class SessionBudgets:
     ) -> None:
         self._sessions, self._status, self._clock = sessions, status, clock
 
-    async def begin(self, task: SolveInput, start: Start, join: Join) -> AdmittedRequest:
+    async def begin(self, task: Job, start: Start, join: Join) -> AdmittedRequest:
         """`start` the turn once its upper bound is held; where its session has no limit, at once. `join`: the request
         of its id that began before, which is not refused; raises NotFound where there is none.
 
@@ -60,7 +60,7 @@ class SessionBudgets:
             await self._release(task)
         return admitted
 
-    async def _hold(self, task: SolveInput, bound: Charge, most: float, now: datetime) -> bool:
+    async def _hold(self, task: Job, bound: Charge, most: float, now: datetime) -> bool:
         """Whether it was not held before."""
         task.plan.prices.require_known("max_session_usd")
         tenant, session = task.request.tenant, task.request.session
@@ -75,7 +75,7 @@ class SessionBudgets:
                 raise _busy(session, reserved.nano_usd / 1e9, most)
         return reserved.outcome == "OK"
 
-    async def _release(self, task: SolveInput) -> None:
+    async def _release(self, task: Job) -> None:
         await self._sessions.release(task.request.tenant, task.request.session, task.request_id)
 
     async def _look(self, tenant: str, session: str) -> bool:

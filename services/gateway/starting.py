@@ -21,7 +21,8 @@ from services.shared.observability.tracing import current_trace_id
 from services.shared.request_log.bodies import Bodies
 from services.shared.request_log.sessions import Sessions
 from tandem.method.errors import NotFound, Unavailable
-from tandem.method.request.request import SolveInput, SolveRequest
+from tandem.method.request.job import Job
+from tandem.method.request.request import SolveRequest
 from tandem.method.request.session import session_of
 from tandem.openai.protocols import PassedBody
 from tandem.v1 import tandem_pb2
@@ -74,26 +75,28 @@ class Starting:
         """Start the request, or join it."""
         asked = self._admission.checked(request)
         permitted = self._tenancy.permit(asked, request.profile or self._admission.default)
-        permitted = replace(permitted, session=session_of(permitted))
+        permitted = self._limited(replace(permitted, session=session_of(permitted)))
         serving = await self._policies.serving(permitted, request.profile or self._admission.default)
         # In a thread: tokenising a question would delay all other requests.
-        task = await asyncio.to_thread(self._admission.admit, permitted, current_trace_id(), serving)
+        admit = self._admission.admit
+        task = await asyncio.to_thread(
+            partial(admit, is_unattended=request.keep_running), permitted, current_trace_id(), serving
+        )
         await check_schemas(task.request)
         require_passed(task, request.native)
         task, body = await self._passed(task, request.native)
-        task = self._limited(task)
         fingerprint = request_fingerprint(task.request, task.plan.profile, asked.budget)
         join = partial(self._workflows.join_own, task.request_id, fingerprint)
         if task.plan.profile in self._admission.withdrawn:
             return await self._join_ended(task, join)
 
-        async def start(task: SolveInput) -> AdmittedRequest:
+        async def start(task: Job) -> AdmittedRequest:
             task = await kept(task, body, self._bodies, is_needed=bool(request.native.needs))
             return await self._workflows.start_or_join(task, fingerprint, keep_running=request.keep_running)
 
         return await self._budgets.begin(task, lambda held: self._tenancy.begin(held, start), join)
 
-    async def _passed(self, task: SolveInput, native: tandem_pb2.Native) -> tuple[SolveInput, PassedBody | None]:
+    async def _passed(self, task: Job, native: tandem_pb2.Native) -> tuple[Job, PassedBody | None]:
         """What of the request's own body its API is sent, and the task with the fees of what that may run and the
         tokens that it can have; None where nothing is passed on. Raises InvalidArgument, ResourceExhausted.
         """
@@ -106,13 +109,12 @@ class Starting:
         await require_public(body.hosts)
         return passed_on(task, body, api), body
 
-    def _limited(self, task: SolveInput) -> SolveInput:
+    def _limited(self, request: SolveRequest) -> SolveRequest:
         """With the least of the limits of its session: a bill is estimated otherwise where a limit depends on it."""
-        request = task.request
         of_tenant = self._tenancy.tenants.limits(request.tenant).usd_per_session
-        limits = (request.max_session_usd, self._admission.max_session_usd(task.plan.profile), of_tenant)
+        limits = (request.max_session_usd, self._admission.max_session_usd(request.profile), of_tenant)
         given = [limit for limit in limits if limit is not None] if request.session else []
-        return replace(task, request=replace(request, max_session_usd=min(given, default=None)))
+        return replace(request, max_session_usd=min(given, default=None))
 
     async def spent(self, admitted: AdmittedRequest) -> float | None:
         """What the session of a request has cost so far, in USD; None: it has none, or that is not known."""
@@ -120,7 +122,7 @@ class Starting:
             return await self._sessions.spent(admitted.tenant, admitted.session) if admitted.session else None
         return None
 
-    async def _join_ended(self, task: SolveInput, join: Join) -> AdmittedRequest:
+    async def _join_ended(self, task: Job, join: Join) -> AdmittedRequest:
         """The request of this id, which began before its profile was withdrawn; a new one is refused."""
         try:
             return await join()

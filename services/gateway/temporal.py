@@ -43,7 +43,7 @@ from tandem.method.errors import (
 from tandem.method.names import CANCEL_SIGNAL, SOLVE_WORKFLOW, beside_id, dry_run_id, judge_id, shadow_id, solve_queue
 from tandem.method.profile.watched_promise import Watched
 from tandem.method.request.events import AnswerText
-from tandem.method.request.request import SolveInput
+from tandem.method.request.job import Job
 from tandem.method.request.result import ShadowResult, SolveResult
 from tandem.method.request.timeline import Timeline
 from tandem.method.roles import SMALL_ROLES
@@ -96,13 +96,13 @@ class Workflows:
         self._client, self.is_fair = client, is_fair
         self.visibility, self.workers = Visibility(client, is_searchable), Workers(client, patience)
 
-    async def start_or_join(self, task: SolveInput, fingerprint: str, *, keep_running: bool = False) -> AdmittedRequest:
+    async def start_or_join(self, task: Job, fingerprint: str, *, keep_running: bool = False) -> AdmittedRequest:
         """Start the request's workflow, or join the one there is.
 
         Raises FailedPrecondition when the id belongs to another question, InvalidArgument where the request is too
         large for Temporal, Unavailable when that does not answer.
         """
-        task, admitted = self.prepared(task, keep_running=keep_running)
+        admitted = admitted_as(task, keep_running=keep_running)
         for _ in range(_STARTS):
             try:
                 await self._client.start_workflow(
@@ -127,26 +127,6 @@ class Workflows:
                     ) from error
                 raise unavailable(error) from error
         raise Unavailable(f"Temporal lost request {task.request_id!r} again and again", reason="TEMPORAL_UNAVAILABLE")
-
-    def prepared(self, task: SolveInput, *, keep_running: bool) -> tuple[SolveInput, AdmittedRequest]:
-        """What is started, and what is known of it."""
-        stages = tuple(stage.name for stage in task.plan.stages)
-        own = task.request.native
-        admitted = AdmittedRequest(
-            task.request_id,
-            task.trace_id,
-            profile=task.plan.profile,
-            stages=stages,
-            tenant=task.request.tenant,
-            keep_running=keep_running,
-            answer_text=answer_text(task),
-            watched=task.plan.watched,
-            session=task.request.session,
-            native=own is not None,
-            dropped=own.dropped if own else (),
-        )
-        prepared = replace(task, is_searchable=self.visibility.is_searchable, is_unattended=keep_running)
-        return prepared, admitted
 
     async def join(self, request_id: str) -> AdmittedRequest:
         """The request with this id, whether it runs or has ended. Raises NotFound, Unavailable."""
@@ -272,7 +252,25 @@ async def _described(handle: WorkflowHandle[Any, SolveResult]) -> WorkflowExecut
         raise _not_found_or_unavailable(error, handle.id) from error
 
 
-def memo_of(task: SolveInput, admitted: AdmittedRequest, fingerprint: str) -> dict[str, Any]:
+def admitted_as(task: Job, *, keep_running: bool) -> AdmittedRequest:
+    """What is known of a request before it has begun."""
+    own = task.request.native
+    return AdmittedRequest(
+        task.request_id,
+        task.trace_id,
+        profile=task.plan.profile,
+        stages=tuple(stage.name for stage in task.plan.stages),
+        tenant=task.request.tenant,
+        keep_running=keep_running,
+        answer_text=answer_text(task),
+        watched=task.plan.watched,
+        session=task.request.session,
+        native=own is not None,
+        dropped=own.dropped if own else (),
+    )
+
+
+def memo_of(task: Job, admitted: AdmittedRequest, fingerprint: str) -> dict[str, Any]:
     """What goes with a request's workflow: by the fingerprint a repeated request is told from another one, by `asked` a
     person finds it in a list.
     """

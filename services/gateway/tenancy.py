@@ -30,13 +30,14 @@ from tandem.access.watched_file import WatchedFile
 from tandem.method.cost.bound import upper_bound
 from tandem.method.errors import FailedPrecondition, InvalidArgument, LimitReached, PermissionDenied, Unavailable
 from tandem.method.request.charge import nano_usd
-from tandem.method.request.request import SolveInput, SolveRequest
+from tandem.method.request.job import Job
+from tandem.method.request.request import SolveRequest
 
 LOOK_AFTER = timedelta(seconds=30)
 """When a hold that has not settled is looked into: the longest that one of a dead gateway stays."""
 SAME_START = timedelta(minutes=1)
 """Of two callers that start one id at once, one joins a request that began so shortly before, at most."""
-Start = Callable[[SolveInput], Awaitable[AdmittedRequest]]
+Start = Callable[[Job], Awaitable[AdmittedRequest]]
 _ATTEMPTS = 3
 _MAX_SEEN = 10_000
 
@@ -117,7 +118,7 @@ class Tenancy:
                 reason="BATCHES_NOT_LIMITED",
             )
 
-    async def begin(self, task: SolveInput, start: Start) -> AdmittedRequest:
+    async def begin(self, task: Job, start: Start) -> AdmittedRequest:
         """`start` the request, or join the one there is, once its upper bound is held.
 
         Raises LimitReached, InvalidArgument where USD are limited and a price is not known, Unavailable where Redis
@@ -176,7 +177,7 @@ class Tenancy:
         if self.tenants.limits(tenant).counts and not await self._accounts.is_known(tenant, now):
             await self._restore(tenant, now)
 
-    async def _reserve(self, task: SolveInput, limits: TenantLimits, now: datetime) -> bool:
+    async def _reserve(self, task: Job, limits: TenantLimits, now: datetime) -> bool:
         assert task.bound is not None
         tenant, hold = task.request.tenant, Hold(task.request_id, task.bound, now, now + LOOK_AFTER)
         for _ in range(_ATTEMPTS):

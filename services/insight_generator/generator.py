@@ -9,15 +9,16 @@ from dataclasses import replace
 from services.models.engine.api import RunningModel, Token
 from services.models.generation.attempt_log import AttemptLog, Delta, UnloggedAttempt
 from services.models.generation.journal import Journal
-from services.models.generation.role_generator import RoleGenerator, RoleWork
+from services.models.generation.role_generator import RoleGenerator, RoleWork, writing_of
 from services.models.model_process import ModelGenerator
 from services.shared.process.served_profiles import Reread, ServedProfiles
 from services.shared.request_log.connection import Role
 from services.shared.request_log.log import RequestLog
 from services.shared.request_log.streams import Resumption
 from tandem.method.profile.profile import Profile
+from tandem.method.request.job import Step
 from tandem.method.request.prompts import insight_prompt, llm_alone_prompt
-from tandem.method.request.tasks import ModelTask
+from tandem.method.request.request import SolveRequest
 
 
 class InsightGenerator(ModelGenerator):
@@ -35,27 +36,27 @@ class InsightGenerator(ModelGenerator):
         self._log = log
         super().__init__(engine, ServedProfiles(*profiles, reread=reread), generator)
 
-    async def _begin(self, profile: Profile, task: ModelTask) -> tuple[AttemptLog | UnloggedAttempt, RoleWork]:
-        own = await self._generator.begin(task)
-        native = json.loads(await self._log.bodies.read(task.request_id, task.native)) if task.native else None
-        return own, replace(self._work(profile, task, own.resumption), native=native)
+    async def _begin(
+        self, profile: Profile, request: SolveRequest, step: Step
+    ) -> tuple[AttemptLog | UnloggedAttempt, RoleWork]:
+        own, passed = await self._generator.begin(step), request.native
+        native = json.loads(await self._log.bodies.read(step.request_id, passed.digest)) if passed else None
+        work = self._work(profile, request, step, own.resumption)
+        return own, replace(work, writing=replace(work.writing, native=native))
 
-    def _work(self, profile: Profile, task: ModelTask, resumed: Resumption) -> RoleWork:
-        prompt_of = llm_alone_prompt if task.llm_alone else insight_prompt
-        asked = prompt_of(profile, task.question, task.task, task.json_schema, task.history, task.tools)
-        is_brief = profile.handoff == "brief" and not task.llm_alone
+    def _work(self, profile: Profile, request: SolveRequest, step: Step, resumed: Resumption) -> RoleWork:
+        writing = writing_of(request, step, (llm_alone_prompt if step.is_alone else insight_prompt)(profile, request))
+        is_brief = profile.handoff == "brief" and not step.is_alone
         labels = profile.section_ends if is_brief else ()
-        splitter = StageSplitter(task.max_tokens, labels, resumed.stage, resumed.tokens)
-        if is_brief:  # it is about the answer, in words; any other insight is the beginning of an answer
-            return RoleWork(asked, splitter)
-        may_call = task.tools.may_call and task.llm_alone
-        return RoleWork(
-            asked,
-            splitter,
-            json_schema=task.json_schema,
-            stop_strings=task.stop_strings,
-            may_call=may_call,
-        )
+        splitter = StageSplitter(step.max_tokens, labels, resumed.stage, resumed.tokens)
+        if not is_brief:  # which is about the answer, in words; any other insight is the beginning of an answer
+            writing = replace(
+                writing,
+                json_schema=request.json_schema,
+                stop_strings=tuple(request.stop_strings),
+                may_call=request.tools.may_call and step.is_alone,
+            )
+        return RoleWork(writing, splitter)
 
 
 class StageSplitter:

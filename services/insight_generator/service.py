@@ -19,11 +19,12 @@ from services.shared.process.server import Server
 from services.shared.request_log.connection import Role
 from services.shared.request_log.log import RequestLog
 from tandem.convert.outcomes import finished_to_pb
-from tandem.convert.requests import model_task_from_pb
+from tandem.convert.requests import step_from_pb
 from tandem.convert.values import counts_to_pb
 from tandem.method.evidence.begun_answer import Begun
 from tandem.method.profile.profile import Profile
 from tandem.method.request.tasks import GenerationOutcome
+from tandem.method.roles import LLM
 from tandem.v1 import insight_pb2, insight_pb2_grpc, tandem_pb2
 
 NAME = insight_pb2.DESCRIPTOR.services_by_name["InsightGenerator"].full_name
@@ -41,7 +42,7 @@ class InsightGeneratorService(ModelService, insight_pb2_grpc.InsightGeneratorSer
         self, request: insight_pb2.GenerateRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> AsyncIterator[insight_pb2.GenerateEvent]:
         model = self._engine.info.name
-        async with aclosing(self._generator.generate(model_task_from_pb(request, self._profile))) as events:
+        async with aclosing(self._generator.generate(*step_from_pb(request, LLM, self._profile))) as events:
             async for event in events:
                 if not isinstance(event, Begun):  # which is told of compared answers alone
                     yield _event(event, model)
@@ -57,7 +58,7 @@ def _add(
     insight_pb2_grpc.add_InsightGeneratorServicer_to_server(service, server.grpc)
 
 
-ROLE = ModelRole("llm", NAME, CALLERS, _add)
+ROLE = ModelRole(LLM, NAME, CALLERS, _add)
 
 
 def _event(event: GenerationStarted | StageWritten | GenerationOutcome, model: str) -> insight_pb2.GenerateEvent:

@@ -32,7 +32,8 @@ from services.shared.request_log.stops import StopSignal
 from tandem.errors import SetupError
 from tandem.method.problems import problems
 from tandem.method.profile.profile import Model, Profile
-from tandem.method.request.tasks import ModelTask
+from tandem.method.request.job import Step
+from tandem.method.request.request import SolveRequest
 from tandem.v1 import execution_pb2
 
 logger = logging.getLogger(__name__)
@@ -150,20 +151,22 @@ class ModelGenerator(ABC):
         self.engine, self.running = engine, generator.running
         self._profiles, self._generator = profiles, generator
 
-    async def generate(self, task: ModelTask) -> AsyncGenerator[GenerationEvent, None]:
+    async def generate(self, request: SolveRequest, step: Step) -> AsyncGenerator[GenerationEvent, None]:
         """Take the role's text over, resume after what an earlier attempt finished, report each stage, end with the
         outcome.
 
         Raises FailedPrecondition (another profile, or the log has no such stage), Fenced, Unavailable and EngineError.
         Closing the generator aborts the engine.
         """
-        own, work = await self._begin(await self._profiles.of(task.profile_digest), task)
-        async with aclosing(self._generator.run(task, own, work)) as events:
+        own, work = await self._begin(await self._profiles.of(step.profile_digest), request, step)
+        async with aclosing(self._generator.run(step, own, work)) as events:
             async for event in events:
                 yield event
 
     @abstractmethod
-    async def _begin(self, profile: Profile, task: ModelTask) -> tuple[AttemptLog | UnloggedAttempt, RoleWork]:
+    async def _begin(
+        self, profile: Profile, request: SolveRequest, step: Step
+    ) -> tuple[AttemptLog | UnloggedAttempt, RoleWork]:
         """The taken over stream, and what is written to it."""
 
 

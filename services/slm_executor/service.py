@@ -21,7 +21,7 @@ from services.shared.request_log.connection import Role
 from services.shared.request_log.log import RequestLog
 from services.slm_executor.generator import AnswerGenerator
 from tandem.convert.outcomes import begun_to_pb, finished_to_pb, prefill_response_to_pb
-from tandem.convert.requests import model_task_from_pb
+from tandem.convert.requests import step_from_pb
 from tandem.convert.values import counts_to_pb
 from tandem.method.evidence.begun_answer import Begun
 from tandem.method.profile.profile import Profile
@@ -45,7 +45,7 @@ class SlmExecutorService(ModelService, execution_pb2_grpc.SlmExecutorServicer):
         self, request: execution_pb2.ExecuteRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> AsyncIterator[execution_pb2.ExecuteEvent]:
         model = self._engine.info.name
-        async with aclosing(self._generator.generate(model_task_from_pb(request, self._profile))) as events:
+        async with aclosing(self._generator.generate(*step_from_pb(request, SLM, self._profile))) as events:
             async for event in events:
                 if isinstance(event, GenerationStarted | Begun | GenerationOutcome):  # an answer has no stages
                     yield _event(event, model)
@@ -54,7 +54,7 @@ class SlmExecutorService(ModelService, execution_pb2_grpc.SlmExecutorServicer):
         self, request: execution_pb2.PrefillRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> execution_pb2.PrefillResponse:
         prefiller = self._generator.prefiller
-        prefill = asyncio.ensure_future(prefiller.prefill(model_task_from_pb(request, self._profile)))
+        prefill = asyncio.ensure_future(prefiller.prefill(*step_from_pb(request, SLM, self._profile)))
         try:
             return prefill_response_to_pb(await asyncio.shield(prefill))
         except asyncio.CancelledError:  # the caller disconnected; the computed tokens are still counted

@@ -28,6 +28,8 @@ from tandem.method.conversation import TASKS, Message, Speaker, Task
 from tandem.method.errors import InvalidArgument
 from tandem.method.problems import problems
 from tandem.method.profile.prices import UNKNOWN, RolePrices
+from tandem.method.request.request import SolveRequest
+from tandem.method.roles import SCORER
 
 NAME = grpc_predict_v2_pb2.DESCRIPTOR.services_by_name["GRPCInferenceService"].full_name
 MODEL_NAME = "sufficiency"
@@ -54,17 +56,23 @@ class SufficiencyModel(Model):  # type: ignore[misc]
 
     async def _assess(self, payload: InferRequest, scorer: StageScorer) -> StageAssessment:
         inputs = {tensor.name: tensor for tensor in payload.inputs}
-        question, task = _text(inputs, "question"), _task(payload)
-        schema, history = _parameter(payload, "json_schema"), _history(payload)
+        is_logged = "request_id" in inputs
+        request = SolveRequest(
+            _text(inputs, "request_id") if is_logged else uuid4().hex,
+            _text(inputs, "question"),
+            task=_task(payload),
+            json_schema=_parameter(payload, "json_schema"),
+            history=_history(payload),
+        )
         with tracer.start_as_current_span(f"evaluate {self._model}") as span:
-            if "request_id" in inputs:
-                request_id, stage = _text(inputs, "request_id"), _stage(inputs)
-                assessment = await scorer.score_stage(request_id, stage, question, task, schema, history)
+            if is_logged:
+                stage = _stage(inputs)
+                assessment = await scorer.score_stage(request, stage)
             else:
                 insight = _text(inputs, "insight")
-                request_id, stage = uuid4().hex, _stage(inputs) if "stage" in inputs else int(bool(insight))
-                assessment = await scorer.score(request_id, question, insight, stage, task, schema, history)
-            inference = Inference(self._model, "scorer", request_id, 1, _prices(payload))
+                stage = _stage(inputs) if "stage" in inputs else int(bool(insight))
+                assessment = await scorer.score(request, insight, stage)
+            inference = Inference(self._model, SCORER, request.request_id, 1, _prices(payload))
             describe_scoring(span, inference, stage, assessment.score, assessment.tokens)
         return assessment
 

@@ -7,7 +7,7 @@ Beside it runs a measure of drift: how far recent requests lie from the question
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -22,10 +22,10 @@ from services.shared.request_log.log import RequestLog
 from services.sufficiency_scorer.artefact import TrainedScorer
 from services.sufficiency_scorer.scorer_inputs import ScorerInputs
 from services.sufficiency_scorer.scorers import Scorer
-from tandem.method.conversation import Message, Task
 from tandem.method.errors import PROFILE_MISMATCH, FailedPrecondition, InvalidArgument
 from tandem.method.profile.profile import Profile
 from tandem.method.request.prompts import answer_prompt
+from tandem.method.request.request import SolveRequest
 from tandem.method.tokens import TokenCounts
 
 _WINDOW = 200
@@ -51,34 +51,18 @@ class StageScorer:
         self._engine, self._log = engine, log
         self._passes = CountedPasses(log.ledger, Pass.SCORER)
 
-    async def score_stage(
-        self,
-        request_id: str,
-        stage: int,
-        question: str,
-        task: Task = "answer",
-        json_schema: str = "",
-        history: Sequence[Message] = (),
-    ) -> StageAssessment:
-        """Score `question` with the insight that the request log holds up to `stage` (0: no insight).
+    async def score_stage(self, request: SolveRequest, stage: int) -> StageAssessment:
+        """Score what is asked with the insight that the request log holds up to `stage` (0: no insight).
 
         Raises FailedPrecondition if the log lacks the stage, Unavailable if it does not answer.
         """
-        insight = await self._log.streams.insight(request_id, stage)
-        assessment = await self.score(request_id, question, insight, stage, task, json_schema, history)
-        return replace(assessment, request_tokens=await self._passes.count(request_id, assessment.tokens))
+        insight = await self._log.streams.insight(request.request_id, stage)
+        assessment = await self.score(request, insight, stage)
+        return replace(assessment, request_tokens=await self._passes.count(request.request_id, assessment.tokens))
 
-    async def score(
-        self,
-        key: str,
-        question: str,
-        insight: str,
-        stage: int,
-        task: Task = "answer",
-        json_schema: str = "",
-        history: Sequence[Message] = (),
-    ) -> StageAssessment:
-        """Score `question` with `insight`. A prefix that an earlier call with `key` has prefilled comes from the cache.
+    async def score(self, request: SolveRequest, insight: str, stage: int) -> StageAssessment:
+        """Score what is asked with `insight`. A prefix that an earlier call for the request has prefilled comes from
+        the cache.
 
         Raises InvalidArgument for a stage that the profile does not have.
         """
@@ -86,13 +70,12 @@ class StageScorer:
             raise InvalidArgument(f"stage {stage} of {len(self.profile.stages)}", field="stage")
         tokens = TokenCounts()
         if self.scorer.needs_pass:
-            tokenizer = self._engine.tokenizer
-            prompt = answer_prompt(self.profile, question, insight, task, json_schema, history).encoded(tokenizer)
-            scores = await self._engine.score(key, prompt.ids)
+            prompt = answer_prompt(self.profile, request, insight).encoded(self._engine.tokenizer)
+            scores = await self._engine.score(request.request_id, prompt.ids)
             tokens = scores.usage
-            inputs = ScorerInputs.of(scores, prompt, stage, question)
+            inputs = ScorerInputs.of(scores, prompt, stage, request.question)
         else:
-            inputs = ScorerInputs.without_pass(question, stage)
+            inputs = ScorerInputs.without_pass(request.question, stage)
         self.drift.observe(inputs)
         return StageAssessment(self.scorer.score(inputs), inputs.features, tokens)
 

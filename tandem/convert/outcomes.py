@@ -4,30 +4,23 @@ from __future__ import annotations
 
 from typing import Any
 
-from tandem.convert.values import (
-    FINISH_REASONS,
-    counts_from_pb,
-    counts_to_pb,
-    finish_reason_from_pb,
-    message_from_pb,
-    message_to_pb,
-    role_to_pb,
-    verdict_from_pb,
-    verdict_to_pb,
-)
+from tandem.convert.messages import enum_name, enum_number, from_pb
+from tandem.convert.values import counts_from_pb, counts_to_pb, message_from_pb, message_to_pb
 from tandem.method.evidence.begun_answer import Begun
 from tandem.method.evidence.checks import CheckResult
-from tandem.method.request.tasks import CheckTask, GenerationOutcome, PassOutcome
+from tandem.method.request.job import Step
+from tandem.method.request.tasks import GenerationOutcome, PassOutcome
 from tandem.method.tokens import TokenCounts
 from tandem.v1 import execution_pb2, insight_pb2, tandem_pb2
 
+_REASON = execution_pb2.FinishReason.DESCRIPTOR
 FinishedMessage = insight_pb2.GenerateFinished | execution_pb2.ExecuteFinished
 
 
 def finished_to_pb(outcome: GenerationOutcome, kind: type[Any]) -> Any:
     """A FinishedMessage of `kind`, from a role's outcome."""
     message = kind(
-        reason=FINISH_REASONS[outcome.reason],
+        reason=enum_number(_REASON, outcome.reason),
         text=outcome.text,
         tokens=outcome.counts.completion + outcome.counts.overrun,
         halted_at_unix_ms=outcome.finished_at * 1000,
@@ -47,7 +40,7 @@ def outcome_from_pb(
 ) -> GenerationOutcome:
     has_token = finished.HasField("first_token_at_unix_ms")
     return GenerationOutcome(
-        reason=finish_reason_from_pb(finished.reason),
+        reason=enum_name(_REASON, finished.reason),
         text=finished.text,
         counts=counts,
         finished_at=finished.halted_at_unix_ms / 1000,
@@ -87,22 +80,6 @@ def prefill_response_from_pb(response: execution_pb2.PrefillResponse) -> PassOut
     )
 
 
-def check_result_to_pb(result: CheckResult) -> tandem_pb2.CheckResult:
-    return tandem_pb2.CheckResult(
-        name=result.name,
-        stage=result.stage,
-        role=role_to_pb(result.role),
-        verdict=verdict_to_pb(result.verdict),
-        detail=result.detail,
-        score=result.score,
-        seconds=result.seconds,
-        trial=result.trial,
-    )
-
-
-def check_result_from_pb(result: tandem_pb2.CheckResult, task: CheckTask) -> CheckResult:
-    """With stage, role and trial of the task that it answers."""
-    verdict = verdict_from_pb(result.verdict)
-    return CheckResult(
-        result.name, task.stage, task.role, verdict, result.detail, result.score, result.seconds, task.trial
-    )
+def check_result_from_pb(result: tandem_pb2.CheckResult, step: Step) -> CheckResult:
+    """With stage, role and trial of the step whose answer was checked."""
+    return from_pb(result, CheckResult, stage=step.stage, role=step.role, trial=step.trial)

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 from typing import Any
 
+from tandem.convert.messages import from_pb, to_pb
 from tandem.convert.values import (
-    check_from_pb,
-    check_to_pb,
     message_from_pb,
     message_to_pb,
-    optional,
     prices_from_pb,
     prices_to_pb,
-    sampling_from_pb,
-    sampling_to_pb,
     task_from_pb,
     task_to_pb,
     tools_from_pb,
@@ -23,11 +20,15 @@ from tandem.convert.values import (
 from tandem.method.conversation import Message, Task, split_conversation
 from tandem.method.errors import InvalidArgument
 from tandem.method.evidence.checks import Repair
-from tandem.method.request.request import Budget, Native, SolveRequest, StopOverrides
-from tandem.method.request.tasks import CheckTask, ModelTask
+from tandem.method.request.job import Step
+from tandem.method.request.request import Native, SolveRequest
+from tandem.method.request.tasks import CheckTask
+from tandem.method.roles import LLM, SLM
+from tandem.method.tokens import Sampling
 from tandem.v1 import checking_pb2, execution_pb2, insight_pb2, tandem_pb2
 
-TaskRequest = insight_pb2.GenerateRequest | execution_pb2.ExecuteRequest | execution_pb2.PrefillRequest
+_ONE_MODEL = ({"threshold": 1.0}, {"max_stage": 0})
+StepMessage = insight_pb2.GenerateRequest | execution_pb2.ExecuteRequest | execution_pb2.PrefillRequest
 
 
 def solve_request_from_pb(request: tandem_pb2.SolveRequest, default_task: Task = "answer") -> SolveRequest:
@@ -37,29 +38,22 @@ def solve_request_from_pb(request: tandem_pb2.SolveRequest, default_task: Task =
     history, question = _asked(request)
     if request.tools or any(message.speaker == "tool" for message in history):
         default_task = "chat"
-    return SolveRequest(
-        request_id=request.request_id,
+    return from_pb(
+        request,
+        SolveRequest,
         question=question,
         history=history,
-        profile=request.profile,
-        budget=Budget(optional(request.budget, "max_cost_usd"), optional(request.budget, "max_llm_tokens")),
-        stop=StopOverrides(
-            threshold=optional(request.stop, "threshold"),
-            thresholds=dict(request.stop.thresholds),
-            max_stage=optional(request.stop, "max_stage"),
-        ),
-        sampling=sampling_from_pb(request.sampling),
-        tenant=request.tenant,
         task=task_from_pb(request.task, default_task),
-        checks=[check_from_pb(check) for check in request.checks],
-        json_schema=request.json_schema,
-        max_answer_tokens=optional(request, "max_answer_tokens"),
-        stop_strings=list(request.stop_strings),
         tools=tools_from_pb(request.tools, request.tool_choice),
-        session=request.session,
-        max_session_usd=optional(request, "max_session_usd"),
         native=_native(request.native) if request.HasField("native") else None,
+        model=_named(request.stop),
     )
+
+
+def _named(stop: tandem_pb2.StopOverrides) -> str:
+    """The contract says with the stop that one model is asked by its name: `pair/large`, `pair/slm`."""
+    given = {field.name: value for field, value in stop.ListFields()}
+    return {"threshold": LLM, "max_stage": SLM}.get(next(iter(given)), "") if given in _ONE_MODEL else ""
 
 
 def _native(native: tandem_pb2.Native) -> Native:
@@ -75,96 +69,85 @@ def _asked(request: tandem_pb2.SolveRequest) -> tuple[list[Message], str]:
     return split_conversation([message_from_pb(message) for message in request.messages])
 
 
-def generate_request_to_pb(task: ModelTask) -> insight_pb2.GenerateRequest:
+def generate_request_to_pb(request: SolveRequest, step: Step) -> insight_pb2.GenerateRequest:
     return insight_pb2.GenerateRequest(
-        **_common_to_pb(task),
-        epoch=task.epoch,
-        stage_max_tokens=task.max_tokens,
-        sampling=sampling_to_pb(task.sampling),
-        alone=task.llm_alone,
-        stop_strings=task.stop_strings,
-        native=task.native,
+        **_common_to_pb(request, step),
+        epoch=step.epoch,
+        stage_max_tokens=step.max_tokens,
+        sampling=to_pb(request.sampling, tandem_pb2.Sampling),
+        alone=step.is_alone,
+        stop_strings=request.stop_strings,
+        native=request.native.digest if request.native else "",
     )
 
 
-def execute_request_to_pb(task: ModelTask) -> execution_pb2.ExecuteRequest:
+def execute_request_to_pb(request: SolveRequest, step: Step) -> execution_pb2.ExecuteRequest:
     return execution_pb2.ExecuteRequest(
-        **_common_to_pb(task),
-        epoch=task.epoch,
-        stage=task.stage,
-        max_tokens=task.max_tokens[-1],
-        sampling=sampling_to_pb(task.sampling),
-        trial=task.trial,
-        stop_strings=task.stop_strings,
-        repair=execution_pb2.Repair(answer=task.repair.answer, failure=task.repair.failure) if task.repair else None,
-        compared=task.is_compared,
+        **_common_to_pb(request, step),
+        epoch=step.epoch,
+        stage=step.stage,
+        max_tokens=step.max_tokens[-1],
+        sampling=to_pb(request.sampling, tandem_pb2.Sampling),
+        trial=step.trial,
+        stop_strings=request.stop_strings,
+        repair=to_pb(step.repair, execution_pb2.Repair) if step.repair else None,
+        compared=step.is_compared,
     )
 
 
-def prefill_request_to_pb(task: ModelTask) -> execution_pb2.PrefillRequest:
-    return execution_pb2.PrefillRequest(**_common_to_pb(task), stage=task.stage)
+def prefill_request_to_pb(request: SolveRequest, step: Step) -> execution_pb2.PrefillRequest:
+    return execution_pb2.PrefillRequest(**_common_to_pb(request, step), stage=step.stage)
 
 
-def model_task_from_pb(request: TaskRequest, profile: str) -> ModelTask:
-    """The task of any of the three requests; `profile` is the one that the service serves."""
-    common: dict[str, Any] = {
-        "request_id": request.request_id,
-        "question": request.question,
-        "profile": profile,
-        "profile_digest": request.profile_digest,
-        "prices": prices_from_pb(request),
-        "task": task_from_pb(request.task),
-        "json_schema": request.json_schema,
-        "history": tuple(message_from_pb(message) for message in request.history),
-        "tools": tools_from_pb(request.tools, request.tool_choice),
-    }
-    if isinstance(request, execution_pb2.PrefillRequest):
-        return ModelTask(**common, stage=request.stage)
-    common |= {
-        "epoch": request.epoch,
-        "sampling": sampling_from_pb(request.sampling),
-        "stop_strings": tuple(request.stop_strings),
-    }
-    if isinstance(request, execution_pb2.ExecuteRequest):
-        repair = Repair(request.repair.answer, request.repair.failure) if request.HasField("repair") else None
-        return ModelTask(
-            **common,
-            stage=request.stage,
-            max_tokens=(request.max_tokens,),
-            trial=request.trial,
-            repair=repair,
-            is_compared=request.compared,
+def step_from_pb(message: StepMessage, role: str, profile: str) -> tuple[SolveRequest, Step]:
+    """What is asked, and the step of it, of any of the three requests; `profile` is the one that the service serves."""
+    request = SolveRequest(
+        message.request_id,
+        message.question,
+        profile,
+        task=task_from_pb(message.task),
+        json_schema=message.json_schema,
+        history=[message_from_pb(each) for each in message.history],
+        tools=tools_from_pb(message.tools, message.tool_choice),
+    )
+    step = Step(message.request_id, profile, message.profile_digest, role, prices=prices_from_pb(message))
+    if isinstance(message, execution_pb2.PrefillRequest):
+        return request, replace(step, stage=message.stage)
+    request = replace(request, sampling=from_pb(message.sampling, Sampling), stop_strings=list(message.stop_strings))
+    step = replace(step, epoch=message.epoch)
+    if isinstance(message, insight_pb2.GenerateRequest):
+        native = Native("", message.native) if message.native else None
+        return replace(request, native=native), replace(
+            step, max_tokens=tuple(message.stage_max_tokens), is_alone=message.alone
         )
-    return ModelTask(
-        **common, max_tokens=tuple(request.stage_max_tokens), llm_alone=request.alone, native=request.native
+    repair = from_pb(message.repair, Repair) if message.HasField("repair") else None
+    return request, replace(
+        step,
+        stage=message.stage,
+        max_tokens=(message.max_tokens,),
+        trial=message.trial,
+        repair=repair,
+        is_compared=message.compared,
     )
 
 
 def check_request_to_pb(task: CheckTask) -> checking_pb2.CheckRequest:
-    """Stage, role and trial stay with the caller, who puts them on the results."""
-    return checking_pb2.CheckRequest(
-        request_id=task.request_id,
-        checks=[check_to_pb(check) for check in task.checks],
-        question=task.question,
-        answer=task.answer,
-        task=task_to_pb(task.task),
-    )
+    return to_pb(task, checking_pb2.CheckRequest)
 
 
 def check_task_from_pb(request: checking_pb2.CheckRequest) -> CheckTask:
     """Raises InvalidArgument for an unknown task."""
-    checks = [check_from_pb(check) for check in request.checks]
-    return CheckTask(request.request_id, request.question, request.answer, checks, task_from_pb(request.task))
+    return from_pb(request, CheckTask, task=task_from_pb(request.task))
 
 
-def _common_to_pb(task: ModelTask) -> dict[str, Any]:
+def _common_to_pb(request: SolveRequest, step: Step) -> dict[str, Any]:
     return {
-        "request_id": task.request_id,
-        "question": task.question,
-        "prices": prices_to_pb(task.prices),
-        "task": task_to_pb(task.task),
-        "profile_digest": task.profile_digest,
-        "json_schema": task.json_schema,
-        "history": [message_to_pb(message) for message in task.history],
-        **tools_to_pb(task.tools),
+        "request_id": step.request_id,
+        "question": request.question,
+        "prices": prices_to_pb(step.prices),
+        "task": task_to_pb(request.task),
+        "profile_digest": step.profile_digest,
+        "json_schema": request.json_schema,
+        "history": [message_to_pb(message) for message in request.history],
+        **tools_to_pb(request.tools),
     }

@@ -18,9 +18,9 @@ from services.slm_executor.service import model_role
 from tandem.convert.requests import execute_request_to_pb
 from tandem.local.ports import free_port
 from tandem.method.profile.profile import load_profile
-from tandem.method.request.tasks import ModelTask
 from tandem.v1 import execution_pb2_grpc
 from tests.fakes import ScriptedEngine
+from tests.steps import Asked
 from workflows.activities.model_call import place_of
 
 BOUND_SECONDS = 60.0
@@ -88,8 +88,8 @@ async def until(is_so: Callable[[], bool]) -> float:
     return time.monotonic() - began
 
 
-async def executed(stub: Any, task: ModelTask, *, is_placed: bool = True) -> Any:
+async def executed(stub: Any, task: Asked, *, is_placed: bool = True) -> Any:
     """The last event of an answer. Raises what the call raises."""
-    place = place_of(task) if is_placed else ()
-    call = stub.Execute(execute_request_to_pb(task), timeout=BOUND_SECONDS, metadata=place)
+    place = place_of(*task) if is_placed else ()
+    call = stub.Execute(execute_request_to_pb(*task), timeout=BOUND_SECONDS, metadata=place)
     return [event async for event in call][-1]

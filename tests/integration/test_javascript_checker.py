@@ -13,6 +13,7 @@ import pytest
 
 from services.answer_checker.sandbox.layers import NAMESPACES, probe
 from tandem.method.evidence.checks import CheckSpec, Verdict
+from tandem.method.request.job import Step
 from tandem.method.request.tasks import CheckTask
 from tandem.paths import REPOSITORY
 from tandem.v1 import tandem_pb2
@@ -140,7 +141,7 @@ async def test_a_worker_asks_it_as_any_check(checker: ModuleType, body: str, ver
     try:
         answer = f"Here it is:\n```js\nconst f = n => {body}\n```"
         task = CheckTask("r", f"Write f.\n\n{TWO}", answer, [], "code")
-        [found] = await others.check([CheckSpec("javascript_examples")], task)
+        [found] = await others.check([CheckSpec("javascript_examples")], task, Step("r", "scripted"))
     finally:
         await others.close()
         server.stop(None)

@@ -24,11 +24,12 @@ from services.shared.request_log.streams import Closing
 from services.slm_executor.generator import AnswerGenerator
 from tandem.method.profile.prices import RolePrices
 from tandem.method.profile.profile import load_profile
-from tandem.method.request.tasks import GenerationOutcome, LostUsageTask, ModelTask
+from tandem.method.request.tasks import GenerationOutcome, LostUsageTask
 from tandem.method.tokens import TokenCounts
 from tests.conftest import Hold
 from tests.fakes import ScriptedEngine
 from tests.integration.request_logs import fill, log_of_its_own, make_room
+from tests.steps import Asked, asked
 from workflows.activities.usage import LostUsageActivities, ReportedUsage
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -47,8 +48,8 @@ def executor(log: RequestLog, profiles_folder: Path) -> Executor:
     return AnswerGenerator(engine, log, load_profile("scripted", (profiles_folder,))), engine
 
 
-def answer(question: str, epoch: int, request_id: str, trial: int = 0) -> ModelTask:
-    return ModelTask(request_id, question, "scripted", max_tokens=(64,), epoch=epoch, trial=trial)
+def answer(question: str, epoch: int, request_id: str, trial: int = 0) -> Asked:
+    return asked(request_id, question, "scripted", max_tokens=(64,), epoch=epoch, trial=trial)
 
 
 async def has_generated(engine: ScriptedEngine, tokens: int) -> None:
@@ -56,11 +57,11 @@ async def has_generated(engine: ScriptedEngine, tokens: int) -> None:
         await asyncio.sleep(0.01)
 
 
-async def leave_at(executor: Executor, task: ModelTask, tokens: int) -> None:
+async def leave_at(executor: Executor, task: Asked, tokens: int) -> None:
     """As a worker that dies does, once the engine has generated so many tokens."""
     generator, engine = executor
     wanted = engine.counters.output_tokens + tokens
-    async with aclosing(generator.generate(task)) as events:
+    async with aclosing(generator.generate(*task)) as events:
         await anext(events)
         rest = asyncio.ensure_future(anext(events))
         await has_generated(engine, wanted)
@@ -68,8 +69,8 @@ async def leave_at(executor: Executor, task: ModelTask, tokens: int) -> None:
         await asyncio.wait({rest})
 
 
-async def outcome(executor: Executor, task: ModelTask) -> GenerationOutcome:
-    [last] = [e async for e in executor[0].generate(task) if isinstance(e, GenerationOutcome)]
+async def outcome(executor: Executor, task: Asked) -> GenerationOutcome:
+    [last] = [e async for e in executor[0].generate(*task) if isinstance(e, GenerationOutcome)]
     return last
 
 
@@ -120,7 +121,7 @@ async def test_a_log_that_fills_up_under_an_answer_has_its_tokens_once_there_is_
     """Also without another attempt in this process: settlement, or another replica, reads the log."""
     request_id, engine = uuid4().hex, executor[1]
     task = answer(f"[slm_eos=40 slm_hold=12:{hold}]", 1, request_id)
-    async with aclosing(executor[0].generate(task)) as events:
+    async with aclosing(executor[0].generate(*task)) as events:
         await anext(events)
         rest = asyncio.ensure_future(anext(events))
         await has_generated(engine, 12)
@@ -143,7 +144,7 @@ async def test_an_unlogged_trial_does_not_pay_for_the_one_before_it(log: Request
         done = await outcome(executor, answer("[slm_eos=20]", trial * 10_000 + 1, request_id, trial))
         assert (done.is_logged, done.counts) == (False, first.counts)
     await make_room(log)
-    async for event in executor[0].generate(answer("[slm_eos=20]", 40_001, request_id, trial=4)):
+    async for event in executor[0].generate(*answer("[slm_eos=20]", 40_001, request_id, trial=4)):
         if isinstance(event, GenerationStarted):
             assert event.at.earlier == TokenCounts()
 

@@ -18,6 +18,7 @@ from services.sufficiency_scorer.scorers import make_scorer
 from services.sufficiency_scorer.stage_scorer import StageScorer
 from tandem.method.errors import RequestLogUnavailable, Unavailable
 from tandem.method.profile.profile import load_profile
+from tandem.method.request.request import SolveRequest
 from tandem.method.tokens import TokenCounts
 from tests.fakes import ScriptedEngine
 from tests.integration.lost_replies import lossy
@@ -48,15 +49,15 @@ async def test_passes_that_a_full_redis_does_not_take_are_returned_and_written_l
     log: RequestLog, profiles_folder: Path
 ) -> None:
     scorer, request_id = scorer_of(log, profiles_folder), uuid4().hex
-    logged = await scorer.score_stage(request_id, 0, "1 + 1?")
+    logged = await scorer.score_stage(SolveRequest(request_id, "1 + 1?"), 0)
     await fill(log)
-    first, second = [await scorer.score_stage(request_id, 0, "2 + 2?") for _ in range(2)]
+    first, second = [await scorer.score_stage(SolveRequest(request_id, "2 + 2?"), 0) for _ in range(2)]
     assert min(each.tokens.prompt + each.tokens.cached for each in (logged, first, second)) > 0
     assert first.request_tokens == logged.tokens + first.tokens
     assert second.request_tokens == first.request_tokens + second.tokens
     await make_room(log)
     await passes_are(log, request_id, second.request_tokens)
-    third = await scorer.score_stage(request_id, 0, "3 + 3?")
+    third = await scorer.score_stage(SolveRequest(request_id, "3 + 3?"), 0)
     assert third.request_tokens == second.request_tokens + third.tokens
 
 
@@ -79,9 +80,9 @@ async def test_a_pass_that_redis_has_is_not_owed_where_its_replies_were_lost(
     async with lossy(redis_url) as (cutter, url), open_log(url) as log:
         scorer, request_id = scorer_of(log, profiles_folder), uuid4().hex
         cutter.lose("scorer:", "scorer:")
-        first = await scorer.score_stage(request_id, 0, "1 + 1?")
+        first = await scorer.score_stage(SolveRequest(request_id, "1 + 1?"), 0)
         assert cutter.has_lost_all
-        second = await scorer.score_stage(request_id, 0, "2 + 2?")
+        second = await scorer.score_stage(SolveRequest(request_id, "2 + 2?"), 0)
         assert second.request_tokens == first.tokens + second.tokens
         await passes_are(log, request_id, second.request_tokens)
 

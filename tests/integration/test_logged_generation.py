@@ -6,7 +6,6 @@ import asyncio
 import time
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
-from dataclasses import replace
 from pathlib import Path
 from uuid import uuid4
 
@@ -24,12 +23,13 @@ from services.shared.request_log.stops import StopSignal
 from services.slm_executor.generator import AnswerGenerator
 from tandem.method.errors import Fenced
 from tandem.method.profile.profile import load_profile
-from tandem.method.request.tasks import GenerationOutcome, ModelTask
+from tandem.method.request.tasks import GenerationOutcome
 from tandem.method.tokens import TokenCounts
 from tests.conftest import Hold
 from tests.fakes import ScriptedEngine
 from tests.integration.asking import forget
 from tests.integration.request_logs import open_log
+from tests.steps import Asked, asked
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -46,15 +46,15 @@ def insight(log: RequestLog, profiles_folder: Path) -> tuple[InsightGenerator, S
     return InsightGenerator(engine, log, load_profile("scripted", (profiles_folder,))), engine
 
 
-def task(question: str, epoch: int = 1, request_id: str = "") -> ModelTask:
-    return ModelTask(request_id or uuid4().hex, question, "scripted", max_tokens=(16, 32, 48), epoch=epoch)
+def task(question: str, epoch: int = 1, request_id: str = "") -> Asked:
+    return asked(request_id or uuid4().hex, question, "scripted", max_tokens=(16, 32, 48), epoch=epoch)
 
 
 async def test_a_caller_that_leaves_before_the_first_token_aborts_the_sequence(
     insight: tuple[InsightGenerator, ScriptedEngine],
 ) -> None:
     writer, engine = insight
-    events = writer.generate(task("[ms=5]"))
+    events = writer.generate(*task("[ms=5]"))
     await anext(events)  # resumed
     first = asyncio.ensure_future(anext(events))
     await asyncio.sleep(0)
@@ -81,7 +81,7 @@ async def test_an_engine_that_fails_leaves_its_tokens_in_the_ledger(
     monkeypatch.setattr(engine, "generate", fails)
     work = task("[ms=0]")
     with pytest.raises(EngineStopped):
-        async for _ in writer.generate(work):
+        async for _ in writer.generate(*work):
             pass
     counts = await log.ledger.counts(work.request_id, Role.INSIGHT)
     assert (counts.prompt, counts.discarded) == (engine.counters.input_tokens, 20)
@@ -109,10 +109,10 @@ async def test_an_api_that_hangs_before_its_first_token_leaves_the_prompt_in_the
     monkeypatch.setattr(TokenWriter, "can", Abilities(exact_usage=False))
     work, done = task("[ms=0 llm_eos=4]"), None
     with pytest.raises(ApiUnavailable):
-        async for _ in writer.generate(work):
+        async for _ in writer.generate(*work):
             pass
     assert await log.ledger.counts(work.request_id, Role.INSIGHT) == TokenCounts(prompt=31)
-    async for event in writer.generate(replace(work, epoch=2)):
+    async for event in writer.generate(*work.but(epoch=2)):
         done = event
     assert isinstance(done, GenerationOutcome)
     assert (done.counts.prompt, done.counts.discarded) == (engine.counters.input_tokens + 31, 0)
@@ -124,7 +124,7 @@ async def test_the_stop_flag_alone_refuses_the_next_write_and_ends_the_attempt(
 ) -> None:
     writer, engine = insight
     work, done = task(f"[llm_hold=16:{hold} ms=100]"), None
-    async with aclosing(writer.generate(work)) as events:
+    async with aclosing(writer.generate(*work)) as events:
         async for event in events:
             if isinstance(event, StageWritten) and event.stage == 1:
                 await log.stops.publish(StopSignal(work.request_id, Role.INSIGHT, 1, 0.0))
@@ -143,7 +143,7 @@ async def test_every_token_is_in_one_state_after_an_abort(
 ) -> None:
     writer, engine = insight
     work, done = task("[ms=5]"), None
-    async with aclosing(writer.generate(work)) as events:
+    async with aclosing(writer.generate(*work)) as events:
         async for event in events:
             if isinstance(event, StageWritten):
                 assert writer.running.stop(StopSignal(work.request_id, Role.INSIGHT, 1, time.time()))
@@ -157,7 +157,7 @@ async def test_a_stop_for_an_older_epoch_leaves_a_newer_attempt_alone(
 ) -> None:
     writer, _ = insight
     work, done = task("[ms=2 llm=ab]", epoch=2), None
-    async for event in writer.generate(work):
+    async for event in writer.generate(*work):
         if isinstance(event, StageWritten) and event.stage == 1:
             assert not writer.running.stop(StopSignal(work.request_id, Role.INSIGHT, 1, 0.0))
         done = event
@@ -170,7 +170,7 @@ async def test_a_fenced_attempt_ends(log: RequestLog, insight: tuple[InsightGene
     work = task("[ms=5]")
 
     async def read() -> None:
-        async for event in writer.generate(work):
+        async for event in writer.generate(*work):
             if isinstance(event, StageWritten):
                 await log.streams.begin(work.request_id, Role.INSIGHT, 2, "stage")
 
@@ -184,7 +184,7 @@ async def test_an_insight_that_redis_lost_is_written_again(
 ) -> None:
     writer, _ = insight
     work, done = task("[ms=3 llm=abc]"), None
-    async for event in writer.generate(work):
+    async for event in writer.generate(*work):
         if isinstance(event, StageWritten) and event.stage == 2:
             await forget(log, work.request_id)
         done = event
@@ -202,7 +202,7 @@ async def test_a_retried_answer_that_was_complete_is_not_generated_again(
     request_id, texts = uuid4().hex, []
     for epoch in (1, 2):
         async for event in generator.generate(
-            ModelTask(request_id, "[slm_eos=9]", "scripted", max_tokens=(64,), epoch=epoch)
+            *asked(request_id, "[slm_eos=9]", "scripted", max_tokens=(64,), epoch=epoch)
         ):
             if isinstance(event, GenerationOutcome):
                 texts.append((event.text, event.counts.completion))
@@ -228,12 +228,10 @@ async def test_the_end_of_an_answer_that_a_failover_lost_is_written_again(
     engine = ScriptedEngine("scripted-slm")
     generator = AnswerGenerator(engine, log, load_profile("scripted", (profiles_folder,)))
     request_id, role = uuid4().hex, Role.ANSWER
-    asked = ModelTask(
-        request_id, f"[slm=abc ms=3 slm_eos=21 slm_hold=12:{hold}]", "scripted", max_tokens=(64,), epoch=1
-    )
+    asking = asked(request_id, f"[slm=abc ms=3 slm_eos=21 slm_hold=12:{hold}]", "scripted", max_tokens=(64,), epoch=1)
 
     async def read() -> list[object]:
-        return [event async for event in generator.generate(asked)]
+        return [event async for event in generator.generate(*asking)]
 
     reading = asyncio.create_task(read())
     while (await log.streams.read(request_id, role)).tokens < 12:

@@ -20,11 +20,11 @@ from services.shared.process.server import SERVER_OPTIONS
 from services.shared.request_log.log import RequestLog
 from tandem.client.gateway import Gateway
 from tandem.local.ports import free_port
-from tandem.method.request.tasks import ModelTask
 from tandem.method.timeouts import Timeouts
 from tests.integration.loopback_pods import BOUND_SECONDS, executed, pods_of, scripted, until
 from tests.integration.request_logs import open_log
 from tests.name_server import name_server
+from tests.steps import asked
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(240)]
 _AGE = "grpc.max_connection_age_ms"
@@ -67,7 +67,7 @@ class Callers:
 
     async def _ask_on(self, number: int) -> None:
         while not self._is_over:
-            task = ModelTask(uuid4().hex, f"[slm_eos=30 ms=5] {uuid4()}", "scripted", max_tokens=(64,), epoch=1)
+            task = asked(uuid4().hex, f"[slm_eos=30 ms=5] {uuid4()}", "scripted", max_tokens=(64,), epoch=1)
             try:
                 self.answered[(await executed(self._stub, task)).usage.model] += 1
             except grpc.aio.AioRpcError as error:

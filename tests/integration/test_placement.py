@@ -23,11 +23,11 @@ from services.shared.request_log.log import RequestLog
 from tandem.convert.requests import prefill_request_to_pb
 from tandem.convert.values import counts_from_pb
 from tandem.method.conversation import Message
-from tandem.method.request.tasks import ModelTask
 from tandem.method.tokens import TokenCounts
 from tandem.v1 import execution_pb2
 from tests.integration.loopback_pods import BOUND_SECONDS, executed, pods_of, scripted, until
 from tests.integration.request_logs import open_log
+from tests.steps import asked
 from workflows.activities.model_call import abort, place_of
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(240)]
@@ -47,8 +47,7 @@ async def test_all_calls_of_a_request_go_to_its_pod_while_others_come_and_it_lea
         pods.named = (0, 1)
         async with pods.connected() as stub:
             tasks = [
-                ModelTask(uuid4().hex, "[slm_eos=9999 ms=10]", "scripted", max_tokens=(9999,), epoch=1)
-                for _ in range(8)
+                asked(uuid4().hex, "[slm_eos=9999 ms=10]", "scripted", max_tokens=(9999,), epoch=1) for _ in range(8)
             ]
             answers = [asyncio.ensure_future(executed(stub, task)) for task in tasks]
             await until(lambda: sum(len(engine.running) for engine in pods.engines) == 8)
@@ -60,7 +59,7 @@ async def test_all_calls_of_a_request_go_to_its_pod_while_others_come_and_it_lea
             assert {end.finished.reason for end in ends} == {execution_pb2.FINISH_REASON_ABORTED}
             left = [task for task, end in zip(tasks, ends, strict=True) if end.usage.model == "slm-1"]
             for task in left:
-                await stub.Prefill(prefill_request_to_pb(task), timeout=BOUND_SECONDS, metadata=place_of(task))
+                await stub.Prefill(prefill_request_to_pb(*task), timeout=BOUND_SECONDS, metadata=place_of(*task))
     assert left
     assert len(pods.engines[1]._ahead) == len(left)
 
@@ -76,7 +75,7 @@ class Talk:
     async def turn(self, stub: Any, answered: Counter[str], *, is_placed: bool) -> None:
         question = f"{uuid4().hex} asks this, and some more words so that it is long."
         request_id = f"{self.tenant}/{uuid4().hex}"
-        task = ModelTask(request_id, question, "scripted", max_tokens=(8,), epoch=1, task="chat", history=self.history)
+        task = asked(request_id, question, "scripted", max_tokens=(8,), epoch=1, task="chat", history=self.history)
         end = await executed(stub, task, is_placed=is_placed)
         self.history += (Message("user", question), Message("assistant", end.finished.text))
         self.counts += counts_from_pb(end.usage)

@@ -15,32 +15,32 @@ from services.shared.process.status import error_info
 from tandem import RequestError
 from tandem.convert.requests import execute_request_to_pb, generate_request_to_pb, prefill_request_to_pb
 from tandem.method.profile.profile import Profile
-from tandem.method.request.tasks import ModelTask
 from tandem.v1 import execution_pb2_grpc, insight_pb2_grpc
 from tests.integration.conftest import System
+from tests.steps import asked
 from workflows.activities.scoring import infer_request
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
-TASK = ModelTask("other", "why?", "scripted", profile_digest="of-another-one", max_tokens=(16,), epoch=1)
+TASK = asked("other", "why?", "scripted", profile_digest="of-another-one", max_tokens=(16,), epoch=1)
 Call = Callable[[grpc.aio.Channel], Any]
 CALLS: dict[str, tuple[str, Call]] = {
     "Generate": (
         "generator_address",
         lambda channel: anext(
-            aiter(insight_pb2_grpc.InsightGeneratorStub(channel).Generate(generate_request_to_pb(TASK)))
+            aiter(insight_pb2_grpc.InsightGeneratorStub(channel).Generate(generate_request_to_pb(*TASK)))
         ),
     ),
     "Execute": (
         "executor_address",
-        lambda channel: anext(aiter(execution_pb2_grpc.SlmExecutorStub(channel).Execute(execute_request_to_pb(TASK)))),
+        lambda channel: anext(aiter(execution_pb2_grpc.SlmExecutorStub(channel).Execute(execute_request_to_pb(*TASK)))),
     ),
     "Prefill": (
         "executor_address",
-        lambda channel: execution_pb2_grpc.SlmExecutorStub(channel).Prefill(prefill_request_to_pb(TASK)),
+        lambda channel: execution_pb2_grpc.SlmExecutorStub(channel).Prefill(prefill_request_to_pb(*TASK)),
     ),
     "ModelInfer": (
         "scorer_address",
-        lambda channel: grpc_predict_v2_pb2_grpc.GRPCInferenceServiceStub(channel).ModelInfer(infer_request(TASK)),
+        lambda channel: grpc_predict_v2_pb2_grpc.GRPCInferenceServiceStub(channel).ModelInfer(infer_request(*TASK)),
     ),
 }
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import aclosing
-from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from uuid import uuid4
@@ -19,12 +18,13 @@ from services.shared.request_log.streams import Closing
 from services.slm_executor.generator import AnswerGenerator
 from tandem.method.errors import Unavailable
 from tandem.method.profile.profile import load_profile
-from tandem.method.request.tasks import GenerationOutcome, ModelTask
+from tandem.method.request.tasks import GenerationOutcome
 from tandem.method.tokens import TokenCounts
 from tests.conftest import Hold
 from tests.fakes import ScriptedEngine
 from tests.integration.lost_replies import Cutter, lossy
 from tests.integration.request_logs import open_log
+from tests.steps import asked
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 _AT_ONCE = timedelta(milliseconds=100)
@@ -113,8 +113,8 @@ async def test_a_text_whose_last_entry_is_missing_has_not_ended(
     cutter, log = lossy_log
     engine = ScriptedEngine("scripted-slm")
     generator = AnswerGenerator(engine, log, load_profile("scripted", (profiles_folder,)))
-    task = ModelTask(uuid4().hex, f"[slm=a slm_eos=99 slm_hold=19:{hold}]", "scripted", max_tokens=(20,), epoch=1)
-    async with aclosing(generator.generate(task)) as events:
+    task = asked(uuid4().hex, f"[slm=a slm_eos=99 slm_hold=19:{hold}]", "scripted", max_tokens=(20,), epoch=1)
+    async with aclosing(generator.generate(*task)) as events:
         await anext(events)
         rest = asyncio.ensure_future(anext(events))
         while (await log.streams.read(task.request_id, Role.ANSWER)).tokens < 19:
@@ -123,6 +123,6 @@ async def test_a_text_whose_last_entry_is_missing_has_not_ended(
         hold.release()
         with pytest.raises(Unavailable):
             await rest
-    [done] = [e async for e in generator.generate(replace(task, epoch=2)) if isinstance(e, GenerationOutcome)]
+    [done] = [e async for e in generator.generate(*task.but(epoch=2)) if isinstance(e, GenerationOutcome)]
     assert (done.reason, done.text) == ("length", 20 * "a")
     assert done.counts.generated == engine.counters.output_tokens

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import aclosing
-from dataclasses import replace
 from pathlib import Path
 from uuid import uuid4
 
@@ -20,9 +19,10 @@ from services.shared.request_log.stops import StopSignal
 from services.slm_executor.generator import AnswerGenerator
 from tandem.method.profile.profile import Profile, load_profile
 from tandem.method.request.prompts import answer_prompt
-from tandem.method.request.tasks import GenerationOutcome, ModelTask
+from tandem.method.request.tasks import GenerationOutcome
 from tests.integration.backends import tiny_engine
 from tests.integration.request_logs import open_log
+from tests.steps import Asked, asked, asks
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 MOST = 48
@@ -45,21 +45,21 @@ def profile(profiles_folder: Path) -> Profile:
     return load_profile("scripted", (profiles_folder,))
 
 
-def work(request_id: str, *strings: str, epoch: int = 1) -> ModelTask:
-    return ModelTask(request_id, "why?", "scripted", max_tokens=(MOST,), epoch=epoch, stop_strings=strings)
+def work(request_id: str, *strings: str, epoch: int = 1) -> Asked:
+    return asked(request_id, "why?", "scripted", max_tokens=(MOST,), epoch=epoch, stop_strings=list(strings))
 
 
 async def generated(engine: Engine, profile: Profile, *strings: str, most: int = MOST) -> tuple[list[Token], Finished]:
     """What the engine itself makes of the answer."""
-    ids = answer_prompt(profile, "why?", "", "answer", "", ()).encoded(engine.tokenizer).ids
+    ids = answer_prompt(profile, asks("why?")).encoded(engine.tokenizer).ids
     request = GenerationRequest(uuid4().hex, ids, most, stops=Stops(strings))
     *tokens, end = [item async for item in engine.generate(request)]
     assert isinstance(end, Finished)
     return [token for token in tokens if isinstance(token, Token)], end
 
 
-async def outcome(generator: AnswerGenerator | InsightGenerator, task: ModelTask) -> GenerationOutcome:
-    async with aclosing(generator.generate(task)) as events:
+async def outcome(generator: AnswerGenerator | InsightGenerator, task: Asked) -> GenerationOutcome:
+    async with aclosing(generator.generate(*task)) as events:
         done = [event async for event in events][-1]
     assert isinstance(done, GenerationOutcome)
     return done
@@ -100,7 +100,7 @@ async def test_an_aborted_attempt_leaves_what_was_held_back_to_the_next(
     string = "".join(token.text for token in plain) + "~"
     request_id, generator = uuid4().hex, AnswerGenerator(engine, log, profile)
     before, done = engine.counters.output_tokens, None
-    async with aclosing(generator.generate(replace(work(request_id, string), max_tokens=(900,)))) as events:
+    async with aclosing(generator.generate(*work(request_id, string).but(max_tokens=(900,)))) as events:
         await anext(events)
         ending = asyncio.ensure_future(anext(events))
         while engine.counters.output_tokens < before + 3:

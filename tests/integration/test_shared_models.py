@@ -22,8 +22,8 @@ from services.sufficiency_scorer.service import MODEL_NAME, SufficiencyModel
 from services.sufficiency_scorer.stage_scorer import StageScorer, StageScorers
 from tandem.method.errors import PROFILE_MISMATCH, FailedPrecondition, InvalidArgument
 from tandem.method.profile.profile import Profile, load_profile
-from tandem.method.request.tasks import ModelTask
 from tests.fakes import ScriptedEngine
+from tests.steps import Asked, asked
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 OURS, THEIRS = "{question}", "They ask:\n{question}"
@@ -56,9 +56,9 @@ def prompts_of(engine: ScriptedEngine, monkeypatch: pytest.MonkeyPatch) -> list[
     return seen
 
 
-def task(profile: Profile | None, **fields: object) -> ModelTask:
+def task(profile: Profile | None, **fields: object) -> Asked:
     digest = profile.digest if profile else ""
-    return ModelTask(uuid4().hex, "[llm_eos=5 slm_eos=5] why?", "ours", profile_digest=digest, epoch=1, **fields)  # type: ignore[arg-type]
+    return asked(uuid4().hex, "[llm_eos=5 slm_eos=5] why?", "ours", profile_digest=digest, epoch=1, **fields)  # type: ignore[arg-type]
 
 
 async def test_both_generators_write_by_the_profile_of_each_request(
@@ -69,13 +69,13 @@ async def test_both_generators_write_by_the_profile_of_each_request(
     for generator, engine, caps in ((insight, llm, (16, 32, 48)), (answer, slm, (16,))):
         seen = prompts_of(engine, monkeypatch)
         for profile in (*pairs, None):
-            async for _ in generator.generate(task(profile, max_tokens=caps)):
+            async for _ in generator.generate(*task(profile, max_tokens=caps)):
                 pass
         assert ["They ask" in prompt for prompt in seen] == [False, True, False]
         with pytest.raises(
             FailedPrecondition, match=r"serves the profiles ours .*theirs .*was planned with"
         ) as refused:
-            await anext(generator.generate(ModelTask("x", "why?", "ours", profile_digest="of-neither", epoch=1)))
+            await anext(generator.generate(*asked("x", "why?", "ours", profile_digest="of-neither", epoch=1)))
         assert refused.value.reason == PROFILE_MISMATCH
 
 

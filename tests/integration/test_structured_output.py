@@ -20,11 +20,12 @@ from services.slm_executor.generator import AnswerGenerator
 from tandem.method.answer import final_answer
 from tandem.method.evidence.checks import Repair
 from tandem.method.profile.profile import Profile, load_profile
-from tandem.method.request.tasks import GenerationOutcome, ModelTask
+from tandem.method.request.tasks import GenerationOutcome
 from tandem.method.tokens import Sampling
 from tests.integration.backends import tiny_engine
 from tests.integration.request_logs import open_log
 from tests.integration.test_engine_schemas import SCHEMA
+from tests.steps import Asked, asked
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -46,16 +47,16 @@ def profile(profiles_folder: Path) -> Profile:
     return load_profile("scripted", (profiles_folder,))
 
 
-def structured(request_id: str, seed: int, *max_tokens: int, stage: int = 0, epoch: int = 1) -> ModelTask:
+def structured(request_id: str, seed: int, *max_tokens: int, stage: int = 0, epoch: int = 1) -> Asked:
     sampling = Sampling(1.5, 1.0, seed)
-    return ModelTask(
+    return asked(
         request_id, "q?", "scripted", stage=stage, max_tokens=max_tokens, epoch=epoch, sampling=sampling,
         json_schema=json.dumps(SCHEMA),
     )  # fmt: skip
 
 
-async def outcome(generator: InsightGenerator | AnswerGenerator, task: ModelTask) -> GenerationOutcome:
-    async with aclosing(generator.generate(task)) as events:
+async def outcome(generator: InsightGenerator | AnswerGenerator, task: Asked) -> GenerationOutcome:
+    async with aclosing(generator.generate(*task)) as events:
         done = [event async for event in events][-1]
     assert isinstance(done, GenerationOutcome)
     return done
@@ -113,7 +114,7 @@ async def test_an_answer_that_was_cut_off_is_resumed_under_its_schema(
 
 async def test_a_correction_is_held_to_the_schema_too(log: RequestLog, engine: Engine, profile: Profile) -> None:
     task = structured(uuid4().hex, 5, 600)
-    repaired = ModelTask(**{**vars(task), "repair": Repair("{}", "'name' is a required property"), "trial": 2})
+    repaired = task.but(repair=Repair("{}", "'name' is a required property"), trial=2)
     jsonschema.validate(json.loads((await outcome(AnswerGenerator(engine, log, profile), repaired)).text), SCHEMA)
 
 

@@ -9,7 +9,8 @@ import pytest
 from services.insight_generator.generator import InsightGenerator
 from services.models.generation.role_generator import GenerationEvent
 from tandem.method.errors import Unavailable
-from tandem.method.request.tasks import ModelTask
+from tandem.method.request.job import Step
+from tandem.method.request.request import SolveRequest
 from tests.integration.asking import ask, changed
 from tests.integration.conftest import System
 
@@ -22,11 +23,13 @@ def refusals(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     left: list[str] = []
     generate = InsightGenerator.generate
 
-    async def refused_first(self: InsightGenerator, task: ModelTask) -> AsyncGenerator[GenerationEvent, None]:
+    async def refused_first(
+        self: InsightGenerator, request: SolveRequest, step: Step
+    ) -> AsyncGenerator[GenerationEvent, None]:
         if left:
             left.pop()
             raise Unavailable("no pod is there")
-        async for event in generate(self, task):
+        async for event in generate(self, request, step):
             yield event
 
     monkeypatch.setattr(InsightGenerator, "generate", refused_first)

@@ -36,6 +36,7 @@ from tests.recorded_api import (
     responses_text,
     responses_usage,
 )
+from tests.steps import asks
 from tests.unit.test_api_engines import KINDS, answers, started, whole
 from tests.unit.test_conversation import profile
 
@@ -59,7 +60,7 @@ PARIS = ["", '{"at"', ': "Paris"}']
 
 
 def asking(use: ToolUse = USE, history: Sequence[Message] = (), question: str = "Sun?") -> Writing:
-    asked = answer_prompt(profile(), question, "", "chat", history=history, tools=use)
+    asked = answer_prompt(profile(), asks(question, task="chat", history=history, tools=use))
     return Writing("r", asked, 64, tools=use, may_call=use.may_call)
 
 

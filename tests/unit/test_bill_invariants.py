@@ -21,8 +21,9 @@ from tandem.method.evidence.checks import Trial, Verdict
 from tandem.method.names import SEARCH_ATTRIBUTES
 from tandem.method.profile.prices import RolePrices, RoleRates
 from tandem.method.profile.profile import load_profile
+from tandem.method.request.job import Job
 from tandem.method.request.plan import Plan, PlannedModel, StagePlan, make_plan
-from tandem.method.request.request import SolveInput, SolveRequest
+from tandem.method.request.request import SolveRequest
 from tandem.method.request.result import SolveResult, Stop, StopReason
 from tandem.method.request.tasks import GenerationOutcome, PassOutcome, StageScore
 from tandem.method.tokens import TokenCounts
@@ -121,7 +122,7 @@ def scores(draw: st.DrawFn) -> list[StageScore]:
 def ends(draw: st.DrawFn) -> End:
     handoff = draw(st.sampled_from(["continuation", "continuation", "brief"]))
     plan = draw(plans(handoff))
-    state = RequestState(SolveInput(SolveRequest("r", "q"), plan, QUESTION), NOW)
+    state = RequestState(Job(SolveRequest("r", "q"), plan, QUESTION), NOW)
     state.scores, state.prefills = (
         draw(scores()),
         [PassOutcome(counts) for counts in draw(st.lists(PASSES, max_size=2))],
@@ -260,7 +261,7 @@ def test_what_a_lost_attempt_of_an_api_used_is_an_estimate_and_of_an_engine_of_o
     plan = make_plan(load_profile("scripted", (SCRIPTED_PROFILES,)))
     for role in apis:
         plan = changed(plan, role, is_api=True)
-    state = RequestState(SolveInput(SolveRequest("r", "q"), plan, QUESTION), NOW)
+    state = RequestState(Job(SolveRequest("r", "q"), plan, QUESTION), NOW)
     state.llm_counts = TokenCounts(prompt=40, completion=5, discarded=2)
     state.answer_counts = TokenCounts(prompt=20, completion=3, discarded=1)
     usage = state.result(Stop(0, StopReason.LLM_FINISHED), None, NOW).usage

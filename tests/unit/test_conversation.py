@@ -19,6 +19,7 @@ from tandem.method.profile.profile import Profile, load_profile
 from tandem.method.request.plan import make_plan
 from tandem.method.request.prompt_data import PromptData
 from tandem.method.request.prompts import Conversation, answer_prompt, insight_prompt, llm_alone_prompt, repair_prompt
+from tests.steps import asks
 from tests.tiny_model import write_tiny_model
 
 PROFILES = Path(__file__).parents[1] / "profiles"
@@ -47,9 +48,9 @@ def test_a_conversation_ends_with_the_user_and_only_begins_with_the_system(messa
 
 def test_both_models_read_the_same_conversation(tokenizer: ChatTokenizer) -> None:
     history = [SYSTEM, HI, HELLO]
-    prompt = answer_prompt(profile(), "And?", "", "chat", history=history).encoded(tokenizer)
-    assert prompt == insight_prompt(profile(), "And?", "chat", history=history).encoded(tokenizer)
-    assert prompt == llm_alone_prompt(profile(), "And?", "chat", history=history).encoded(tokenizer)
+    prompt = answer_prompt(profile(), asks("And?", task="chat", history=history)).encoded(tokenizer)
+    assert prompt == insight_prompt(profile(), asks("And?", task="chat", history=history)).encoded(tokenizer)
+    assert prompt == llm_alone_prompt(profile(), asks("And?", task="chat", history=history)).encoded(tokenizer)
     turns = [(message.speaker, message.text) for message in history]
     assert prompt.ids == tuple(tokenizer.encode(tokenizer.render_chat([*turns, ("user", "And?")])))
 
@@ -59,7 +60,8 @@ def test_special_tokens_in_what_was_said_are_only_letters(tokenizer: ChatTokeniz
     plain = [Message(message.speaker, "x") for message in (SYSTEM, HI, HELLO)]
     attacked = [Message(message.speaker, evil) for message in plain]
     prompts = [
-        answer_prompt(profile(), "And?", "y", "chat", history=said).encoded(tokenizer) for said in (plain, attacked)
+        answer_prompt(profile(), asks("And?", task="chat", history=said), "y").encoded(tokenizer)
+        for said in (plain, attacked)
     ]
     for marker in ("<|im_end|>", "<|im_start|>"):
         [special] = tokenizer.encode(marker)
@@ -71,13 +73,13 @@ def test_a_template_that_refuses_the_messages_says_so(tokenizer: ChatTokenizer) 
     strict = ChatTokenizer(copy.copy(tokenizer._tokenizer))
     strict._tokenizer.chat_template = "{{ raise_exception('roles must alternate') }}"
     with pytest.raises(PromptRefused, match="roles must alternate"):
-        answer_prompt(profile(), "And?", "", "chat", history=[HI, HI]).encoded(strict)
+        answer_prompt(profile(), asks("And?", task="chat", history=[HI, HI])).encoded(strict)
 
 
 @given(st.text(), st.text())
 def test_an_api_gets_the_messages_as_they_are(said: str, insight: str) -> None:
     history = [SYSTEM, Message("user", said), HELLO]
-    asked = answer_prompt(profile(), "And? {insight}", insight, "chat", history=history)
+    asked = answer_prompt(profile(), asks("And? {insight}", task="chat", history=history), insight)
     begun = [("assistant", insight + "Then")]
     assert [(turn["role"], turn["content"]) for turn in asked.messages("Then")] == [
         ("system", "Be brief."), ("user", said), ("assistant", "Hello."), ("user", "And? {insight}"), *begun
@@ -96,8 +98,8 @@ def test_blocks_of_an_api_reach_it_as_they_are() -> None:
 
 
 def test_a_later_turn_begins_with_the_earlier_ones(tokenizer: ChatTokenizer) -> None:
-    first = answer_prompt(profile(), "Hi", "", "chat", history=[SYSTEM]).encoded(tokenizer)
-    second = answer_prompt(profile(), "And?", "", "chat", history=[SYSTEM, HI, HELLO]).encoded(tokenizer)
+    first = answer_prompt(profile(), asks("Hi", task="chat", history=[SYSTEM])).encoded(tokenizer)
+    second = answer_prompt(profile(), asks("And?", task="chat", history=[SYSTEM, HI, HELLO])).encoded(tokenizer)
     assert second.ids[: len(first.ids)] == first.ids
 
 
@@ -105,7 +107,7 @@ def test_the_conversations_system_message_takes_the_place_of_the_profiles(tokeni
     kept = profile()
     strict = kept.model_copy(update={"prompts": kept.prompts.model_copy(update={"system": "Be strict."})})
     with_own, without = (
-        tokenizer.decode(answer_prompt(strict, "And?", "", "chat", history=history).encoded(tokenizer).ids)
+        tokenizer.decode(answer_prompt(strict, asks("And?", task="chat", history=history)).encoded(tokenizer).ids)
         for history in ([SYSTEM], [HI, HELLO])
     )
     assert ("Be strict." in with_own, "Be brief." in with_own) == (False, True)
@@ -113,19 +115,19 @@ def test_the_conversations_system_message_takes_the_place_of_the_profiles(tokeni
 
 
 def test_scoring_begins_with_the_last_message(tokenizer: ChatTokenizer) -> None:
-    prompt = answer_prompt(profile(), "And?", "Then", "chat", history=[HI, HELLO]).encoded(tokenizer)
+    prompt = answer_prompt(profile(), asks("And?", task="chat", history=[HI, HELLO]), "Then").encoded(tokenizer)
     assert tokenizer.decode(prompt.ids[prompt.span_start :]).startswith("And?")
 
 
 def test_a_correction_follows_the_conversation(tokenizer: ChatTokenizer) -> None:
-    repaired = repair_prompt(profile(), "And?", Repair("5", "it is 4"), history=[HI, HELLO]).encoded(tokenizer)
+    repaired = repair_prompt(profile(), asks("And?", history=[HI, HELLO]), Repair("5", "it is 4")).encoded(tokenizer)
     text = tokenizer.decode(repaired.ids)
     assert text.index("Hello.") < text.index("And?") < text.index("5")
 
 
 def test_a_chat_gets_no_instruction_and_a_task_its_own(tokenizer: ChatTokenizer) -> None:
     chat, code = (
-        tokenizer.decode(answer_prompt(profile(), "f()", "", task, history=[HI, HELLO]).encoded(tokenizer).ids)
+        tokenizer.decode(answer_prompt(profile(), asks("f()", task=task, history=[HI, HELLO])).encoded(tokenizer).ids)
         for task in ("chat", "code")
     )
     assert ("complete f()" in chat, "complete f()" in code) == (False, True)
@@ -134,7 +136,9 @@ def test_a_chat_gets_no_instruction_and_a_task_its_own(tokenizer: ChatTokenizer)
 def test_a_brief_is_handed_over_by_the_chats_own_prompt(tokenizer: ChatTokenizer) -> None:
     brief = profile("scripted-brief")
     assert brief.takes("chat")
-    text = tokenizer.decode(answer_prompt(brief, "And?", "Goal: z", "chat", history=[HI, HELLO]).encoded(tokenizer).ids)
+    text = tokenizer.decode(
+        answer_prompt(brief, asks("And?", task="chat", history=[HI, HELLO]), "Goal: z").encoded(tokenizer).ids
+    )
     assert "And? CHAT INSIGHT Goal: z" in text
     assert not brief.model_copy(update={"prompts": brief.prompts.model_copy(update={"brief_chat": ""})}).takes("chat")
 

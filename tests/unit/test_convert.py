@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import fields, is_dataclass
+from dataclasses import fields, is_dataclass, replace
 from typing import Any
 
 import pytest
@@ -10,6 +10,7 @@ from google.protobuf.message import Message
 
 from tandem.client.results import role_name, to_dict
 from tandem.convert import outcomes, requests, results, values
+from tandem.convert.messages import to_pb
 from tandem.method import conversation
 from tandem.method.errors import InvalidArgument
 from tandem.method.evidence.checks import CheckResult, CheckSpec, Repair, Trial, Verdict
@@ -23,7 +24,8 @@ from tandem.method.request.events import (
     Scored,
     StageCompleted,
 )
-from tandem.method.request.request import Budget, SolveRequest, StopOverrides
+from tandem.method.request.job import Step
+from tandem.method.request.request import Budget, Native, SolveRequest, StopOverrides
 from tandem.method.request.result import (
     Cost,
     Overhead,
@@ -34,7 +36,7 @@ from tandem.method.request.result import (
     StopReason,
     Timings,
 )
-from tandem.method.request.tasks import CheckTask, GenerationOutcome, ModelTask, PassOutcome
+from tandem.method.request.tasks import CheckTask, GenerationOutcome, PassOutcome
 from tandem.method.roles import BILL_ROLES
 from tandem.method.tokens import Sampling, TokenCounts
 from tandem.method.tools import Tool, ToolCall, ToolUse
@@ -82,24 +84,29 @@ RESULT = SolveResult(
     overhead=Overhead(1, 2, 3),
     answered_calls=[CALL],
 )
-TASK = ModelTask(
-    request_id="r",
-    question="q",
-    profile="p",
-    profile_digest="d",
+REQUEST = SolveRequest(
+    "r",
+    "q",
+    "p",
+    sampling=Sampling(0.5, 0.25, 9, "high"),
+    task="code",
+    json_schema="{}",
+    history=[SAID("assistant", "Hi", (CALL,)), SAID("tool", "2", (), "call_1")],
+    stop_strings=["###", "\n\n"],
+    tools=TOOLS,
+)
+STEP = Step(
+    "r",
+    "p",
+    "d",
+    "slm",
     stage=2,
     max_tokens=(7,),
     epoch=3,
-    sampling=Sampling(0.5, 0.25, 9, "high"),
-    prices=RolePrices(1.0, 2.0, 3.0, cache_write=4.0, cache_write_hour=5.0, fees={"web_search": 0.01}),
-    task="code",
     trial=2,
     repair=Repair("wrong", "f(1) is 2"),
-    json_schema="{}",
-    history=(SAID("assistant", "Hi", (CALL,)), SAID("tool", "2", (), "call_1")),
-    stop_strings=("###", "\n\n"),
-    tools=TOOLS,
     is_compared=True,
+    prices=RolePrices(1.0, 2.0, 3.0, cache_write=4.0, cache_write_hour=5.0, fees={"web_search": 0.01}),
 )
 
 
@@ -207,7 +214,7 @@ def test_a_request_keeps_every_field() -> None:
     )  # fmt: skip
     of_the_stream = {"resume_after", "keep_running"}
     known = {f.name for f in message.DESCRIPTOR.fields} - of_the_stream - {"messages", "tool_choice"}
-    assert names(SolveRequest) - {"history"} == known
+    assert names(SolveRequest) - {"history", "model"} == known
 
 
 def test_what_a_request_does_not_set_has_the_defaults() -> None:
@@ -234,37 +241,19 @@ def test_an_unknown_task_is_refused() -> None:
     assert caught.value.field == "task"
 
 
-def test_a_task_survives_each_request_that_carries_it() -> None:
-    execute = requests.execute_request_to_pb(TASK)
+def test_what_is_asked_and_its_step_survive_each_message_that_carries_them() -> None:
+    execute = requests.execute_request_to_pb(REQUEST, STEP)
     assert unset(execute) == EITHER
-    assert requests.model_task_from_pb(execute, "p") == TASK
-    prefill = requests.prefill_request_to_pb(TASK)
+    assert requests.step_from_pb(execute, "slm", "p") == (REQUEST, STEP)
+    prefill = requests.prefill_request_to_pb(REQUEST, STEP)
     assert unset(prefill) == EITHER
-    only_reads = ModelTask(
-        "r", "q", "p", "d", 2, prices=TASK.prices, task="code", json_schema="{}", history=TASK.history, tools=TOOLS
-    )
-    assert requests.model_task_from_pb(prefill, "p") == only_reads
-    insight = ModelTask(
-        "r",
-        "q",
-        "p",
-        "d",
-        0,
-        (7, 9),
-        3,
-        True,
-        TASK.sampling,
-        TASK.prices,
-        "code",
-        json_schema="{}",
-        history=TASK.history,
-        stop_strings=TASK.stop_strings,
-        tools=TOOLS,
-        native="0123",
-    )
-    generate = requests.generate_request_to_pb(insight)
+    only_read = replace(REQUEST, sampling=Sampling(), stop_strings=[])
+    assert requests.step_from_pb(prefill, "slm", "p") == (only_read, Step("r", "p", "d", stage=2, prices=STEP.prices))
+    passed = replace(REQUEST, native=Native("", "0123"))
+    insight = Step("r", "p", "d", "llm", max_tokens=(7, 9), epoch=3, is_alone=True, prices=STEP.prices)
+    generate = requests.generate_request_to_pb(passed, insight)
     assert unset(generate) == EITHER
-    assert requests.model_task_from_pb(generate, "p") == insight
+    assert requests.step_from_pb(generate, "llm", "p") == (passed, insight)
 
 
 def test_an_outcome_survives_both_final_messages() -> None:
@@ -291,12 +280,9 @@ def test_token_counts_survive_the_contract() -> None:
 
 
 def test_a_check_survives_its_request_and_its_result() -> None:
-    task = CheckTask("r", "q", "a", [CheckSpec("regex", "a+")], "code", 1, "slm", 2)
+    task = CheckTask("r", "q", "a", [CheckSpec("regex", "a+")], "code")
     request = requests.check_request_to_pb(task)
     assert unset(request) == []
-    assert requests.check_task_from_pb(request) == CheckTask("r", "q", "a", task.checks, "code")
-    assert outcomes.check_result_from_pb(outcomes.check_result_to_pb(CHECK), task) == CHECK
-
-
-def test_every_verdict_has_a_number() -> None:
-    assert [values.verdict_from_pb(values.verdict_to_pb(verdict)) for verdict in Verdict] == list(Verdict)
+    assert requests.check_task_from_pb(request) == task
+    step = Step("r", "p", role=CHECK.role, stage=CHECK.stage, trial=CHECK.trial)
+    assert outcomes.check_result_from_pb(to_pb(CHECK, tandem_pb2.CheckResult), step) == CHECK

@@ -14,8 +14,8 @@ from temporalio.activity import ActivityCancellationDetails
 from temporalio.testing import ActivityEnvironment
 
 from tandem.method.request.batch import AskOutcome, AskTask
-from tandem.method.request.tasks import ModelTask
 from tandem.v1 import execution_pb2, insight_pb2, insight_pb2_grpc
+from tests.steps import asked, job_at_hand
 from workflows.activities import batch
 from workflows.activities.models import InsightActivities
 from workflows.activities.usage import ReportedUsage
@@ -59,12 +59,14 @@ async def _served(generator: _LateGenerator) -> AsyncIterator[InsightActivities]
 
 async def test_an_abort_that_finds_no_attempt_is_sent_again() -> None:
     generator, environment = _LateGenerator(), ActivityEnvironment()
+    request, step = asked("r1", "why?")
+    job = job_at_hand(request)
     async with _served(generator) as activities:
-        writing = asyncio.create_task(environment.run(activities.generate_insight, ModelTask("r1", "why?", "scripted")))
+        writing = asyncio.create_task(environment.run(activities.generate_insight, step))
         await generator.is_called.wait()
         environment.cancel()
         outcome = await asyncio.wait_for(writing, 30)
-    assert (outcome.reason, generator.num_aborts) == ("aborted", 2)
+    assert (job.request_id, outcome.reason, generator.num_aborts) == ("r1", "aborted", 2)
 
 
 @pytest.mark.parametrize(("is_ours", "found"), [(True, AskOutcome("cancelled")), (False, AskOutcome("refused"))])

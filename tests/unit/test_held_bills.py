@@ -13,8 +13,9 @@ from tandem.method.cost.bound import held_to, upper_bound
 from tandem.method.cost.cost import cost
 from tandem.method.profile.prices import RolePrices
 from tandem.method.request.charge import Charge, nano_usd
+from tandem.method.request.job import Job
 from tandem.method.request.plan import Plan
-from tandem.method.request.request import Budget, SolveInput, SolveRequest
+from tandem.method.request.request import Budget, SolveRequest
 from tandem.method.request.result import Stop, StopReason
 from tandem.method.tokens import TokenCounts
 from tests.planned import changed, used
@@ -28,9 +29,9 @@ PLANS = st.sampled_from([changed(PLAN, "llm", is_api=True, prices=CACHED), API, 
 TOKENS = st.integers(0, 10**7)
 
 
-def task(plan: Plan, most_prompt: int, budget: float | None, question: int = 10) -> SolveInput:
+def task(plan: Plan, most_prompt: int, budget: float | None, question: int = 10) -> Job:
     request = SolveRequest("r", "q", budget=Budget(budget))
-    return SolveInput(request, replace(plan, most_uses=USES), question, most_prompt=most_prompt)
+    return Job(request, replace(plan, most_uses=USES), question, most_prompt=most_prompt)
 
 
 @st.composite
@@ -82,7 +83,7 @@ def test_what_own_engines_counted_is_never_cut(read: int, most: float) -> None:
     assert held_to(usage, PLAN, most) == usage
 
 
-def result_of(given_task: SolveInput, counts: TokenCounts):  # type: ignore[no-untyped-def]
+def result_of(given_task: Job, counts: TokenCounts):  # type: ignore[no-untyped-def]
     state = RequestState(given_task, datetime(2026, 1, 1, tzinfo=UTC))
     state.llm_counts = counts
     return state.result(Stop(0, StopReason.LLM_FINISHED), None, state.started_at)

@@ -20,6 +20,7 @@ from tandem.method.conversation import Message
 from tandem.method.profile.profile import load_profile
 from tandem.method.request.prompts import insight_prompt
 from tandem.method.tools import Tool, ToolUse
+from tests.steps import asks
 from tests.tiny_gguf import write_tiny_gguf
 from tests.tiny_model import random_prompt, write_tiny_model
 from tests.unit.test_call_format import TEMPLATES
@@ -104,7 +105,7 @@ def test_the_shared_part_of_a_prompt_ends_with_the_tools_and_the_system_message(
     tools = ToolUse((Tool("look", "Looks <here>.", '{"type": "object", "properties": {"at": {"type": "string"}}}'),))
     system = Message("system", "Be <brief>.")
     prompts = [
-        insight_prompt(profile, question, "chat", "", [system, *said], tools).encoded(tokenizer)
+        insight_prompt(profile, asks(question, task="chat", history=[system, *said], tools=tools)).encoded(tokenizer)
         for question, said in (("Who?", []), ("Why <x>?", [Message("user", "Hm <y>."), Message("assistant", "Yes.")]))
     ]
     first, second = (prompt.ids[: prompt.num_shared] for prompt in prompts)
@@ -113,4 +114,6 @@ def test_the_shared_part_of_a_prompt_ends_with_the_tools_and_the_system_message(
     assert "Looks <here>." in text
     assert "Be <brief>." in text
     assert "Who?" not in text
-    assert insight_prompt(profile, "Who?", "chat", "", [system], ToolUse()).encoded(tokenizer).num_shared < len(first)
+    assert insight_prompt(profile, asks("Who?", task="chat", history=[system])).encoded(tokenizer).num_shared < len(
+        first
+    )

@@ -22,6 +22,7 @@ from services.shared.process.transport import PLAIN, Transport
 from tandem.local.certificates import Authority
 from tandem.method.errors import InvalidArgument
 from tandem.method.evidence.checks import CheckResult, CheckSpec, Verdict
+from tandem.method.request.job import Step
 from tandem.method.request.tasks import CheckTask
 from tandem.paths import REPOSITORY
 from tandem.v1 import checking_pb2, checking_pb2_grpc, tandem_pb2
@@ -76,8 +77,8 @@ async def ask() -> AsyncIterator[Callable[..., Any]]:
 async def check(addresses: dict[str, str], answer: str, transport: Transport = PLAIN) -> CheckResult:
     others = OtherCheckers(addresses, transport)
     try:
-        task = CheckTask("r", "question", answer, [], "code", stage=1, trial=2)
-        [found] = await others.check([CheckSpec("mine", "argument")], task)
+        task = CheckTask("r", "question", answer, [], "code")
+        [found] = await others.check([CheckSpec("mine", "argument")], task, Step("r", "scripted", stage=1, trial=2))
         return found
     finally:
         await others.close()

@@ -7,7 +7,7 @@ import pytest
 from services.models.generation.role_generator import cache_use
 from services.shared.identity.caller import ANONYMOUS, Caller
 from tandem.method.names import batched_id, shadow_id
-from tandem.method.request.tasks import ModelTask
+from tandem.method.request.request import SolveRequest
 
 ACME = Caller("acme")
 
@@ -25,4 +25,4 @@ ACME = Caller("acme")
 def test_a_prompt_belongs_to_the_tenant_of_its_request_and_all_anonymous_callers_are_one(
     request_id: str, owner: str
 ) -> None:
-    assert cache_use(ModelTask(request_id, "q", "profile")).owner == owner
+    assert cache_use(SolveRequest(request_id, "q", "profile")).owner == owner

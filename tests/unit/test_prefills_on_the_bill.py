@@ -6,12 +6,14 @@ from datetime import UTC, datetime
 from typing import Any, cast
 
 from tandem.method.profile.profile import load_profile
+from tandem.method.request.job import Job
 from tandem.method.request.plan import make_plan
-from tandem.method.request.request import SolveInput, SolveRequest
+from tandem.method.request.request import SolveRequest
 from tandem.method.request.result import Stop, StopReason
-from tandem.method.request.tasks import Ahead, LoggedPrefills, ModelTask, PassOutcome, StageScore
+from tandem.method.request.tasks import Ahead, LoggedPrefills, PassOutcome, StageScore
 from tandem.method.tokens import TokenCounts
 from tests.stacks import SCRIPTED_PROFILES
+from tests.steps import asked
 from workflows.calls import ActivityCalls
 from workflows.request_state import RequestState
 from workflows.small_model import SmallModel
@@ -34,8 +36,8 @@ async def _prompt_of_slm(told: int, logged: LoggedPrefills | None) -> tuple[int,
     notes.
     """
     plan = make_plan(load_profile("scripted", (SCRIPTED_PROFILES,)))
-    state = RequestState(SolveInput(SolveRequest("r", "q"), plan, 9), NOW)
-    slm = SmallModel(state, cast(ActivityCalls, _Log(logged)), ModelTask("r", "q", "scripted"))
+    state = RequestState(Job(SolveRequest("r", "q"), plan, 9), NOW)
+    slm = SmallModel(state, cast(ActivityCalls, _Log(logged)), asked("r", "q").step)
     slm.record_prefill(Ahead(0, plan.slm.prices), StageScore(1, ahead=PassOutcome(TokenCounts(prompt=told))))
     slm.record_prefill(Ahead(1, plan.slm.prices), StageScore(2, is_reading=True))
     await slm.collect_prefills()

@@ -22,12 +22,13 @@ from tandem.method.errors import InvalidArgument
 from tandem.method.profile.price_sections import parse_prices
 from tandem.method.profile.prices import UNKNOWN, RolePrices, total
 from tandem.method.request.charge import nano_usd
-from tandem.method.request.request import SolveInput, SolveRequest
+from tandem.method.request.job import Job
+from tandem.method.request.request import SolveRequest
 from tandem.method.request.result import Stop, StopReason
 from tandem.method.tokens import TokenCounts
 from tandem.openai.messages_reply import _usage as anthropic_usage
 from tandem.openai.reply import usage as openai_usage
-from tandem.v1 import tandem_pb2
+from tandem.v1 import execution_pb2, tandem_pb2
 from tests.planned import changed, used
 from tests.unit.test_convert import RESULT
 from tests.unit.test_cost import PLAN
@@ -72,7 +73,7 @@ def test_what_a_vendor_puts_into_its_cache_has_a_price_of_its_own_and_without_on
 
 
 def test_a_bill_without_a_price_of_cache_writes_says_so() -> None:
-    state = RequestState(SolveInput(SolveRequest("r", "q"), PLAN, 7), datetime(2026, 1, 1, tzinfo=UTC))
+    state = RequestState(Job(SolveRequest("r", "q"), PLAN, 7), datetime(2026, 1, 1, tzinfo=UTC))
     state.llm_counts = TokenCounts(100, written=60)
     (note,) = state.result(Stop(0, StopReason.CANCELLED), None, state.started_at).notes
     assert note.startswith("60 tokens that the large model's vendor put into its cache are billed at the input's price")
@@ -108,10 +109,11 @@ def test_a_limit_in_usd_is_refused_where_a_price_is_not_known() -> None:
 
 
 def test_on_the_wire_a_price_that_is_not_known_is_a_field_that_is_not_set() -> None:
-    message = tandem_pb2.ProfilePrices(llm=prices_to_pb(UNKNOWN), slm=prices_to_pb(RolePrices(1, 0.5, 2)))
-    assert prices_from_pb(message, "llm") == UNKNOWN
-    assert prices_from_pb(message, "slm") == RolePrices(1, 0.5, 2)
-    assert to_dict(message)["llm"] is None
+    for prices in (UNKNOWN, RolePrices(1, 0.5, 2)):
+        message = execution_pb2.PrefillRequest(prices=prices_to_pb(prices))
+        assert message.HasField("prices") == prices.is_known
+        assert prices_from_pb(message) == prices
+    assert to_dict(tandem_pb2.ProfilePrices(llm=prices_to_pb(UNKNOWN)))["llm"] is None
 
 
 def test_an_unknown_amount_is_null_in_json_and_absent_in_the_message() -> None:

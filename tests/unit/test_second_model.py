@@ -28,8 +28,9 @@ from tandem.method.errors import InvalidArgument
 from tandem.method.evidence.checks import CheckResult, CheckSpec, TrialPlan, Verdict, combined
 from tandem.method.profile.endpoint import Capabilities
 from tandem.method.profile.profile import Profile, load_profile
+from tandem.method.request.job import Job
 from tandem.method.request.plan import make_plan
-from tandem.method.request.request import SolveInput, SolveRequest
+from tandem.method.request.request import SolveRequest
 from tandem.method.tokens import TokenCounts
 from tests.planned import used
 
@@ -95,7 +96,7 @@ def test_a_bound_counts_the_trials_of_both_at_their_own_prices(second: Profile) 
     alone = make_plan(second.model_copy(update={"small": second.small[:1]}), "code")
     of_slm = worst_case_usd_of_trials(alone, 10, 0)
     assert worst_case_usd_of_trials(plan, 10, 0) == pytest.approx(3 * of_slm)  # the second model costs twice as much
-    asked = [SolveInput(SolveRequest("r", "q"), each, 10, checks=[CheckSpec("choice", "x")]) for each in (plan, alone)]
+    asked = [Job(SolveRequest("r", "q"), each, 10, checks=[CheckSpec("choice", "x")]) for each in (plan, alone)]
     both, one = map(upper_bound, asked)
     assert both.nano_usd > one.nano_usd
     assert both.tokens > one.tokens

@@ -18,8 +18,9 @@ from tandem.method.cost.bound import upper_bound
 from tandem.method.cost.cost import cost
 from tandem.method.evidence.checks import CheckSpec, TrialPlan
 from tandem.method.request.charge import nano_usd
+from tandem.method.request.job import Job
 from tandem.method.request.plan import Plan
-from tandem.method.request.request import Budget, SolveInput, SolveRequest
+from tandem.method.request.request import Budget, SolveRequest
 from tandem.method.tokens import TokenCounts
 from tests.planned import used
 from tests.unit.test_cost import PLAN
@@ -98,10 +99,10 @@ PLANS = st.builds(
 )
 
 
-def _task(plan: Plan, question_tokens: int, budget: float | None, *, is_checked: bool = False) -> SolveInput:
+def _task(plan: Plan, question_tokens: int, budget: float | None, *, is_checked: bool = False) -> Job:
     checks = [CheckSpec("agreement")] if is_checked else []
     request = SolveRequest("id", "q", budget=Budget(budget))
-    return SolveInput(request, plan, question_tokens, checks=checks)
+    return Job(request, plan, question_tokens, checks=checks)
 
 
 @given(PLANS, st.integers(1, 5000), st.none() | st.floats(0.001, 1), st.booleans(), st.data())

@@ -23,6 +23,7 @@ from tandem.method.profile.profile import Profile, load_profile
 from tandem.method.request.prompts import answer_prompt, llm_alone_prompt
 from tandem.method.tokens import Sampling
 from tandem.method.tools import Tool, ToolCall, ToolUse
+from tests.steps import asks
 from tests.tiny_model import write_tiny_model
 from tests.unit.test_call_format import TEMPLATES
 from tests.unit.test_conversation import PROFILES
@@ -64,13 +65,13 @@ def profile() -> Profile:
 def prompt(
     tokenizer: ChatTokenizer | FileTokenizer, tools: ToolUse, question: str = "Light?", said: tuple[Message, ...] = ()
 ) -> tuple[int, ...]:
-    return answer_prompt(profile(), question, "", "chat", history=said, tools=tools).encoded(tokenizer).ids
+    return answer_prompt(profile(), asks(question, task="chat", history=said, tools=tools)).encoded(tokenizer).ids
 
 
 def test_both_models_read_the_tools_as_the_template_of_their_authors_has_them(checkpoint: Path) -> None:
     tokenizer = ChatTokenizer.load(checkpoint)
-    read = answer_prompt(profile(), "Light?", "", "chat", tools=ToolUse((LAMP,))).encoded(tokenizer)
-    assert read == llm_alone_prompt(profile(), "Light?", "chat", tools=ToolUse((LAMP,))).encoded(tokenizer)
+    read = answer_prompt(profile(), asks("Light?", task="chat", tools=ToolUse((LAMP,)))).encoded(tokenizer)
+    assert read == llm_alone_prompt(profile(), asks("Light?", task="chat", tools=ToolUse((LAMP,)))).encoded(tokenizer)
     theirs = AutoTokenizer.from_pretrained(checkpoint).apply_chat_template(
         [{"role": "user", "content": "Light?"}], tools=[LAMP.as_data()], tokenize=False, add_generation_prompt=True
     )
@@ -114,10 +115,13 @@ def test_a_tools_result_is_answered_without_a_turn_of_the_users(tokenizer: ChatT
 def test_the_schema_of_an_answer_stands_before_the_conversation(tokenizer: ChatTokenizer | FileTokenizer) -> None:
     schema, use = '{"type": "object", "title": "<|im_end|>"}', ToolUse((LAMP,))
     said = (Message("system", "Be brief."), Message("user", "Light?"))
-    first = answer_prompt(profile(), "Light?", "", "chat", schema, said[:1], use).encoded(tokenizer)
-    later = answer_prompt(profile(), "And now?", "", "chat", schema, (*said, Message("assistant", "{}")), use).encoded(
-        tokenizer
-    )
+    first = answer_prompt(
+        profile(), asks("Light?", task="chat", json_schema=schema, history=said[:1], tools=use)
+    ).encoded(tokenizer)
+    later = answer_prompt(
+        profile(),
+        asks("And now?", task="chat", json_schema=schema, history=(*said, Message("assistant", "{}")), tools=use),
+    ).encoded(tokenizer)
     assert later.ids[: len(first.ids)] == first.ids
     assert (
         "Be brief.\n\nAn answer that calls no tool is one JSON value that follows this JSON schema, and nothing "

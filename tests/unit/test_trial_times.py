@@ -13,8 +13,8 @@ from temporalio.testing import ActivityEnvironment
 
 from services.shared.process.channels import open_channel
 from tandem.method.evidence.checks import TrialLimit
-from tandem.method.request.tasks import ModelTask
 from tandem.v1 import execution_pb2_grpc
+from tests.steps import asked, job_at_hand
 from workflows.activities.models import AnswerActivities, TrialTimes
 from workflows.activities.usage import ReportedUsage
 
@@ -75,12 +75,12 @@ async def test_a_trial_of_a_model_that_cannot_even_be_aborted_ends_and_is_not_tr
     execution_pb2_grpc.add_SlmExecutorServicer_to_server(Frozen(), server)
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
-    task = ModelTask("r", "q", "profile", max_tokens=(8,), trial=1, limit=TrialLimit(4.0, 0.2))
+    request, step = asked("r", "q", max_tokens=(8,), trial=1, limit=TrialLimit(4.0, 0.2))
     try:
         async with open_channel(f"127.0.0.1:{port}") as channel:
             answers = AnswerActivities({"slm": channel}, cast(Any, None), ReportedUsage(), cast(Any, None))
             with pytest.raises(ApplicationError) as failed:
-                await ActivityEnvironment().run(answers.answer, task)
+                await ActivityEnvironment().run(answers.answer, job_at_hand(request), step)
     finally:
         await server.stop(None)
     assert failed.value.non_retryable

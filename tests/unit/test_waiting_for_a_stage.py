@@ -19,9 +19,10 @@ from temporalio.testing import ActivityEnvironment
 from services.shared.request_log.transcript import Transcript
 from tandem.method.errors import Unavailable
 from tandem.method.profile.prices import RolePrices
-from tandem.method.request.tasks import Ahead, LoggedPrefills, ModelTask, PassOutcome, StageScore
+from tandem.method.request.tasks import Ahead, LoggedPrefills, PassOutcome, StageScore
 from tandem.method.tokens import TokenCounts
 from tandem.v1 import execution_pb2, execution_pb2_grpc
+from tests.steps import asked, job_at_hand
 from workflows.activities.models import AnswerActivities
 from workflows.activities.prefill_ahead import PrefillsAhead
 from workflows.activities.scoring import ScoringActivities
@@ -47,7 +48,7 @@ async def test_a_cancel_that_redis_client_lost_ends_the_wait() -> None:
     async with grpc.aio.insecure_channel("127.0.0.1:1") as nobody:
         activities = ScoringActivities(nobody, cast(Any, SimpleNamespace(streams=streams)), PrefillsAhead(nobody))
         waiting = asyncio.create_task(
-            environment.run(activities.wait_and_score, ModelTask("r1", "why?", "scripted", stage=1), 0.5)
+            environment.run(activities.wait_and_score, asked("r1", "why?", stage=1).step, 0.5)
         )
         await streams.is_read.wait()
         environment.cancel()
@@ -89,14 +90,15 @@ async def _served(executor: _Executor, streams: Any) -> AsyncIterator[tuple[Scor
     await server.stop(None)
 
 
-_TASK, _AHEAD = ModelTask("r1", "why?", "scripted", stage=2), Ahead(1, RolePrices(1.0, 1.0, 1.0))
+_REQUEST, _STEP = asked("r1", "why?", stage=2)
+_JOB, _AHEAD = job_at_hand(_REQUEST), Ahead(1, RolePrices(1.0, 1.0, 1.0))
 _READ = PassOutcome(TokenCounts(prompt=9))
 
 
 async def test_a_cancelled_wait_tells_what_was_read_meanwhile() -> None:
     streams, executor, environment = _Streams(), _Executor(waits=True), ActivityEnvironment()
     async with _served(executor, streams) as (activities, _):
-        waiting = asyncio.create_task(environment.run(activities.wait_for_stage, _TASK, _AHEAD))
+        waiting = asyncio.create_task(environment.run(activities.wait_for_stage, _STEP, _AHEAD))
         while not executor.num_begun:
             await asyncio.sleep(0.01)
         environment.cancel()
@@ -119,12 +121,12 @@ async def test_a_wait_that_redis_fails_tells_what_was_read_and_its_second_attemp
     second.info = replace(second.info, attempt=2)
     async with _served(executor, _DeadLog()) as (activities, _):
         with pytest.raises(ApplicationError):
-            await first.run(activities.wait_for_stage, _TASK, _AHEAD)
+            await first.run(activities.wait_for_stage, _STEP, _AHEAD)
         while executor.num_begun < 1:
             await asyncio.sleep(0.01)
         for _ in range(1000):
             with pytest.raises(ApplicationError) as failed:
-                await second.run(activities.wait_for_stage, _TASK, _AHEAD)
+                await second.run(activities.wait_for_stage, _STEP, _AHEAD)
             if failed.value.details[0] == StageScore(2, ahead=_READ):
                 break
             await asyncio.sleep(0.01)
@@ -136,6 +138,6 @@ async def test_a_worker_knows_what_its_prefills_have_read_without_the_log() -> N
     environment = ActivityEnvironment()
     async with _served(_Executor(waits=False), _DeadLog()) as (scoring, answers):
         with pytest.raises(ApplicationError):
-            await environment.run(scoring.wait_for_stage, _TASK, _AHEAD)
+            await environment.run(scoring.wait_for_stage, _STEP, _AHEAD)
         found = await environment.run(answers.all_prefill_passes, "r1", ())
     assert found == LoggedPrefills({1: TokenCounts(prompt=9)}, is_whole=False)

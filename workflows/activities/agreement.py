@@ -16,15 +16,18 @@ from services.shared.request_log.log import RequestLog
 from tandem.method.answer import final_answer
 from tandem.method.errors import TandemError
 from tandem.method.evidence.begun_answer import Begun, agreed, needless
-from tandem.method.evidence.checks import AGREEMENT, CheckResult, Verdict
+from tandem.method.evidence.checks import AGREEMENT, CheckResult, TrialPlan, Verdict
 from tandem.method.evidence.doubt import doubt
 from tandem.method.evidence.same_answer import AnswerKind, answer_kind
 from tandem.method.request.events import Checked
-from tandem.method.request.tasks import AgreementOutcome, AgreementTask, Asked, GenerationOutcome, ModelTask
+from tandem.method.request.job import Job, Step
+from tandem.method.request.request import SolveRequest
+from tandem.method.request.tasks import AgreementOutcome, Asked, GenerationOutcome
 from tandem.method.roles import title
 from tandem.method.tokens import TokenCounts
 from tandem.method.tools import Call, named
 from workflows.activities.attempts import worker_is_draining
+from workflows.activities.jobs import current_job
 from workflows.activities.model_call import Place
 from workflows.activities.models import AnswerActivities
 from workflows.activities.usage import AttemptUsage
@@ -37,14 +40,14 @@ class AgreementActivities:
         self._answers, self._log = answers, log
 
     @activity.defn
-    async def agree(self, task: AgreementTask) -> AgreementOutcome:
+    async def agree(self, steps: list[Step], trial: TrialPlan) -> AgreementOutcome:
         """Ask all models; a cancel returns what they have generated, exactly, and so does the end of their
-        agreement.
+        agreement. Each writes to a log of its own, and `trial.agree` of them are to say the same.
         """
-        race = _Race(self._answers, task)
+        race = _Race(self._answers, await current_job(), steps, trial)
         asked = await race.run()
         outcome = AgreementOutcome(asked, *race.verdict(asked))
-        first, *others = task.tasks
+        first, *others = steps
         with contextlib.suppress(TandemError):  # readers who miss it see it in the result
             await self._log.decisions.publish(first.request_id, AGREED_SLOT, Checked(**vars(outcome.check)))
             for each in others:
@@ -55,16 +58,16 @@ class AgreementActivities:
 class _Race:
     """The models of one request while they write."""
 
-    def __init__(self, answers: AnswerActivities, task: AgreementTask) -> None:
-        self._answers, self._task = answers, task
-        self._kind = compared_as(task.tasks[0])
-        self._begun: list[Begun | None] = [Begun()] * len(task.tasks)
+    def __init__(self, answers: AnswerActivities, job: Job, steps: Sequence[Step], trial: TrialPlan) -> None:
+        self._answers, self._job, self._steps, self._trial = answers, job, steps, trial
+        self._kind = compared_as(job.request)
+        self._begun: list[Begun | None] = [Begun()] * len(steps)
         self._running: list[asyncio.Task[Asked]] = []
         self._aborting: dict[int, asyncio.Task[None]] = {}
 
     async def run(self) -> list[Asked]:
-        usage = AttemptUsage.of_attempt(*(task.used_before for task in self._task.tasks))
-        self._running = [asyncio.create_task(self._ask(number, usage)) for number in range(len(self._task.tasks))]
+        usage = AttemptUsage.of_attempt(*(step.used_before for step in self._steps))
+        self._running = [asyncio.create_task(self._ask(number, usage)) for number in range(len(self._steps))]
         try:
             await asyncio.wait(self._running)
         except asyncio.CancelledError:
@@ -77,42 +80,45 @@ class _Race:
             for abort in self._aborting.values():
                 abort.cancel()
         return [
-            Asked(task.role, failure="it was cancelled") if each.cancelled() else each.result()
-            for task, each in zip(self._task.tasks, self._running, strict=True)
+            Asked(step.role, failure="it was cancelled") if each.cancelled() else each.result()
+            for step, each in zip(self._steps, self._running, strict=True)
         ]
 
     async def _ask(self, number: int, usage: AttemptUsage) -> Asked:
-        task = self._task.tasks[number]
+        step = self._steps[number]
         try:
-            outcome = await self._answers.answer(task, Place(usage, number, partial(self._see, number)))
+            outcome = await self._answers.answer(self._job, step, Place(usage, number, partial(self._see, number)))
         except ApplicationError as error:
             self._see(number, None)
             counts = next((each for each in error.details if isinstance(each, TokenCounts)), TokenCounts())
-            return Asked(task.role, failure=error.message, reported=counts)
+            return Asked(step.role, failure=error.message, reported=counts)
         self._see(
-            number, Begun(answer_of(self._kind, outcome, self._task), is_over=True) if outcome.reason == "eos" else None
+            number,
+            Begun(answer_of(self._kind, outcome, self._job.plan.answer_format), is_over=True)
+            if outcome.reason == "eos"
+            else None,
         )
-        return Asked(task.role, outcome)
+        return Asked(step.role, outcome)
 
     def _see(self, number: int, begun: Begun | None) -> None:
         """Stop whoever is not needed any more."""
         self._begun[number] = begun
-        for at in needless(self._kind, self._begun, self._task.wanted):
+        for at in needless(self._kind, self._begun, self._trial.agree):
             if at not in self._aborting:
                 self._aborting[at] = asyncio.create_task(self._abort(at))
 
     async def _abort(self, number: int) -> None:
         while not self._running[number].done():
-            await self._answers.abort(self._task.tasks[number])
+            await self._answers.abort(self._steps[number])
             await asyncio.sleep(_ABORT_AGAIN_SECONDS)
 
     def verdict(self, asked: Sequence[Asked]) -> tuple[int | None, CheckResult]:
         """Which answer is taken, and why."""
-        taken = agreed(self._kind, self._begun, self._task.wanted)
+        taken = agreed(self._kind, self._begun, self._trial.agree)
         names = " and ".join(f"the {title(each.role)} model" for each in asked)
         found, detail = Verdict.FAIL, f"{names} differ"
         if any(each.outcome is None or each.outcome.late_after or each.outcome.reason == "length" for each in asked):
-            found, detail = Verdict.UNKNOWN, f"fewer than {self._task.wanted} of {names} have answered"
+            found, detail = Verdict.UNKNOWN, f"fewer than {self._trial.agree} of {names} have answered"
         if taken is not None:
             found, detail = Verdict.PASS, f"{names} agree"
             if why := self._doubt(asked[taken].outcome):
@@ -126,10 +132,10 @@ class _Race:
         """Why what they say alike is not taken; empty: it is."""
         if outcome is None or self._kind.form != "calls":
             return ""
-        calls, history = calls_of(outcome), self._task.tasks[0].history
-        if not calls and not self._task.takes_no_call:
+        calls, history = calls_of(outcome), self._job.request.history
+        if not calls and not self._trial.takes_no_call:
             return "none of them calls a tool"
-        takes_later = self._task.takes_no_call_later
+        takes_later = self._trial.takes_no_call_later
         return doubt(calls, history, outcome.text, self._kind.tools, takes_no_call_later=takes_later)
 
 
@@ -138,13 +144,14 @@ def calls_of(outcome: GenerationOutcome) -> tuple[Call, ...]:
     return named(outcome.message.calls) if outcome.message else ()
 
 
-def answer_of(kind: AnswerKind, outcome: GenerationOutcome, task: AgreementTask) -> str | tuple[Call, ...]:
+def answer_of(kind: AnswerKind, outcome: GenerationOutcome, answer_format: str) -> str | tuple[Call, ...]:
     """What is compared with the other models' answers."""
     if kind.form == "calls":
         return calls_of(outcome)
-    return final_answer(outcome.text, task.answer_format, outcome.continued_from)
+    return final_answer(outcome.text, answer_format, outcome.continued_from)
 
 
-def compared_as(task: ModelTask) -> AnswerKind:
-    """By what answers to the task are the same."""
-    return replace(answer_kind(task.kind, task.tools.tools, task.json_schema), is_single=not task.tools.parallel)
+def compared_as(request: SolveRequest) -> AnswerKind:
+    """By what answers to the request are the same."""
+    kind = answer_kind(request.kind, request.tools.tools, request.json_schema)
+    return replace(kind, is_single=not request.tools.parallel)

@@ -18,7 +18,8 @@ from services.shared.process.service_channel import Metadata, placed
 from tandem.convert.outcomes import begun_from_pb
 from tandem.convert.values import counts_from_pb
 from tandem.method.evidence.begun_answer import Begun
-from tandem.method.request.tasks import ModelTask
+from tandem.method.request.job import Job, Step
+from tandem.method.request.request import SolveRequest
 from tandem.method.timeouts import Timeouts
 from tandem.method.tokens import TokenCounts
 from tandem.v1 import execution_pb2
@@ -33,6 +34,18 @@ from workflows.activities.attempts import (
 from workflows.activities.usage import AttemptUsage, EarlierUsage, ReportedUsage, without
 
 _ABORT_AGAIN_SECONDS = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A step of a job, as one attempt makes it."""
+
+    job: Job
+    step: Step
+
+    @property
+    def inference(self) -> Inference:
+        return Inference("", self.step.role, self.step.request_id, self.step.epoch, self.step.prices)
 
 
 @dataclass(slots=True)
@@ -81,10 +94,9 @@ class Place:
 
 
 async def run_model_call(
-    call: Any,
+    stream: Any,
     stub: Any,
-    task: ModelTask,
-    inference: Inference,
+    call: Call,
     reported: ReportedUsage,
     place: Place | None = None,
     most_seconds: float | None = None,
@@ -93,11 +105,12 @@ async def run_model_call(
     usage.
 
     Tokens that no log has are carried from attempt to attempt in the heartbeats' details; traces know of
-    `task.used_before`.
+    the step's `used_before`.
     """
-    place = place or Place(AttemptUsage.of_attempt(task.used_before))
+    step, inference = call.step, call.inference
+    place = place or Place(AttemptUsage.of_attempt(step.used_before))
     earlier, received = place.usage.by_place[place.number], Received(see_begun=place.see_begun)
-    reader, is_late = asyncio.ensure_future(_read(call, received, earlier)), False
+    reader, is_late = asyncio.ensure_future(_read(stream, received, earlier)), False
     try:
         async with heartbeating(lambda: place.usage.details):
             try:
@@ -112,27 +125,27 @@ async def run_model_call(
                 await reader
     except grpc.aio.AioRpcError as error:
         if received.started is None and error.code() in UNAVAILABLE:
-            count_unavailable(task.profile, inference.role)
-        failed = _failure(error, task, inference, received, earlier, reported, is_late)
+            count_unavailable(step.profile, step.role)
+        failed = _failure(error, call, received, earlier, reported, is_late)
         activity.heartbeat(*place.usage.details)
         raise failed from error
     finally:
         reader.cancel()
-        call.cancel()
-    reported.pop(inference.request_id, inference.role)
-    in_traces = without(task.used_before, received.logged)
+        stream.cancel()
+    reported.pop(step.request_id, step.role)
+    in_traces = without(step.used_before, received.logged)
     report_discarded(replace(inference, model=received.model), without(earlier.missing, in_traces))
     return CompletedCall(received.counts + earlier.missing, received.started, received.finished, is_late)
 
 
-def place_of(task: ModelTask) -> Metadata:
+def place_of(request: SolveRequest, step: Step) -> Metadata:
     """Requests go together that the models' caches of prefixes would serve: one tenant's, with the same tools and first
     words.
     """
-    owner = task.request_id.rpartition("/")[0]
-    first = next((message.text for message in task.history if message.speaker == "user"), task.question)
-    system = [message.text for message in task.history[:1] if message.speaker == "system"]
-    return placed(task.request_id, owner, *map(repr, task.tools.tools), *system, first)
+    owner = step.request_id.rpartition("/")[0]
+    first = next((message.text for message in request.history if message.speaker == "user"), request.question)
+    system = [message.text for message in request.history[:1] if message.speaker == "system"]
+    return placed(step.request_id, owner, *map(repr, request.tools.tools), *system, first)
 
 
 async def _abort_until_known(stub: Any, inference: Inference, reader: asyncio.Future[None]) -> None:
@@ -150,9 +163,9 @@ async def abort(stub: Any, request_id: str, epoch: int, *, only_prefill: bool = 
     return bool(reply.aborted)
 
 
-async def _read(call: Any, received: Received, earlier: EarlierUsage) -> None:
+async def _read(stream: Any, received: Received, earlier: EarlierUsage) -> None:
     """Read a stream to its very end, which must be `finished`."""
-    async for event in call:
+    async for event in stream:
         has_begun = received.started is not None
         received.see(event)
         if received.started is not None and not has_begun:
@@ -166,8 +179,7 @@ async def _read(call: Any, received: Received, earlier: EarlierUsage) -> None:
 
 def _failure(
     error: grpc.aio.AioRpcError,
-    task: ModelTask,
-    inference: Inference,
+    call: Call,
     received: Received,
     earlier: EarlierUsage,
     reported: ReportedUsage,
@@ -179,6 +191,6 @@ def _failure(
     told = counts_in(error)
     earlier.fail(told, received.logged)
     is_silent = received.started is not None and not told.computed
-    reported.remember(inference.request_id, inference.role, earlier.total, is_silent=is_silent)
+    reported.remember(call.step.request_id, call.step.role, earlier.total, is_silent=is_silent)
     is_last = is_last_attempt(activity.info().attempt, error.code(), began=received.started is not None)
-    return application_error(error, earlier.total, is_last or is_late, is_unattended=task.is_unattended)
+    return application_error(error, earlier.total, is_last or is_late, is_unattended=call.job.is_unattended)

@@ -16,17 +16,19 @@ import grpc
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
-from services.shared.observability.spans import Inference
 from services.shared.request_log.ledger import Pass
 from services.shared.request_log.log import RequestLog
 from tandem.convert.outcomes import outcome_from_pb
 from tandem.convert.requests import execute_request_to_pb, generate_request_to_pb
 from tandem.method.errors import TandemError
-from tandem.method.request.tasks import GenerationOutcome, LoggedPrefills, ModelTask
+from tandem.method.request.job import Job, Step
+from tandem.method.request.request import SolveRequest
+from tandem.method.request.tasks import GenerationOutcome, LoggedPrefills
 from tandem.method.roles import SLM, title
 from tandem.method.timeouts import Timeouts
 from tandem.v1 import execution_pb2_grpc, insight_pb2_grpc
-from workflows.activities.model_call import Place, abort, place_of, run_model_call
+from workflows.activities.jobs import current_job
+from workflows.activities.model_call import Call, Place, abort, place_of, run_model_call
 from workflows.activities.prefill_ahead import PrefillsAhead
 from workflows.activities.usage import ReportedUsage
 
@@ -58,14 +60,22 @@ class InsightActivities:
         self._stub, self._reported = insight_pb2_grpc.InsightGeneratorStub(generator), reported
 
     @activity.defn
-    async def generate_insight(self, task: ModelTask) -> GenerationOutcome:
+    async def generate_insight(self, step: Step) -> GenerationOutcome:
         """Let the large model write until it ends or is stopped; a cancel returns what it has generated, exactly."""
-        task = replace(task, epoch=activity.info().attempt)
-        request, limit = generate_request_to_pb(task), Timeouts.attempt.total_seconds()
-        call = self._stub.Generate(request, timeout=limit, metadata=place_of(task))
-        inference = Inference("", "llm", task.request_id, task.epoch, task.prices)
-        done = await run_model_call(call, self._stub, task, inference, self._reported)
-        return outcome_from_pb(done.finished, done.counts, task.epoch)
+        job = await current_job()
+        return await self._write(job, job.request, step)
+
+    @activity.defn
+    async def judge(self, step: Step, question: SolveRequest) -> GenerationOutcome:
+        """The same, of a question that the job's own answer raises."""
+        return await self._write(await current_job(), question, step)
+
+    async def _write(self, job: Job, request: SolveRequest, step: Step) -> GenerationOutcome:
+        step = replace(step, epoch=activity.info().attempt)
+        message, limit = generate_request_to_pb(request, step), Timeouts.attempt.total_seconds()
+        call = self._stub.Generate(message, timeout=limit, metadata=place_of(request, step))
+        done = await run_model_call(call, self._stub, Call(job, step), self._reported)
+        return outcome_from_pb(done.finished, done.counts, step.epoch)
 
 
 class AnswerActivities:
@@ -83,34 +93,34 @@ class AnswerActivities:
         self._times = TrialTimes()
 
     @activity.defn
-    async def execute(self, task: ModelTask) -> GenerationOutcome:
-        """Let the small model of the task's role answer; a cancel returns what it has generated, exactly. Attempts
-        count from `task.epoch`.
+    async def execute(self, step: Step) -> GenerationOutcome:
+        """Let the small model of the step's role answer; a cancel returns what it has generated, exactly. Attempts
+        count from `step.epoch`.
 
-        The counts include `task.used_before`.
+        The counts include `step.used_before`.
         """
-        return await self.answer(task)
+        return await self.answer(await current_job(), step)
 
-    async def abort(self, task: ModelTask) -> None:
+    async def abort(self, step: Step) -> None:
         """The answer that this attempt asks for, where its model has the request by now."""
         with contextlib.suppress(grpc.aio.AioRpcError):
-            await abort(self._stub_of(task.role), task.request_id, task.epoch + activity.info().attempt)
+            await abort(self._stub_of(step.role), step.request_id, step.epoch + activity.info().attempt)
 
-    async def answer(self, task: ModelTask, place: Place | None = None) -> GenerationOutcome:
+    async def answer(self, job: Job, step: Step, place: Place | None = None) -> GenerationOutcome:
         """The same, of one of several models that the activity asks."""
         attempt = activity.info().attempt
-        task, stub = replace(task, epoch=task.epoch + attempt), self._stub_of(task.role)
-        request, limit = execute_request_to_pb(task), Timeouts.attempt.total_seconds()
-        call = stub.Execute(request, timeout=limit, metadata=place_of(task))
-        inference, model = Inference("", task.role, task.request_id, task.epoch, task.prices), (task.profile, task.role)
-        most = task.limit.seconds(self._times.usual(model)) if task.limit else None
+        step, stub = replace(step, epoch=step.epoch + attempt), self._stub_of(step.role)
+        message, limit = execute_request_to_pb(job.request, step), Timeouts.attempt.total_seconds()
+        call = stub.Execute(message, timeout=limit, metadata=place_of(job.request, step))
+        model = step.profile, step.role
+        most = step.limit.seconds(self._times.usual(model)) if step.limit else None
         began = time.monotonic()
-        done = await run_model_call(call, stub, task, inference, self._reported, place, most)
+        done = await run_model_call(call, stub, Call(job, step), self._reported, place, most)
         outcome = outcome_from_pb(done.finished, done.counts, attempt, is_logged=done.started.logged)
         was_stopped = outcome.reason == "aborted"
         if most and (not was_stopped or (done.is_late and outcome.counts.generated)):
             self._times.add(model, time.monotonic() - began)
-        return replace(outcome, role=task.role, late_after=most if most and done.is_late and was_stopped else 0.0)
+        return replace(outcome, role=step.role, late_after=most if most and done.is_late and was_stopped else 0.0)
 
     @activity.defn
     async def all_prefill_passes(self, request_id: str, running: tuple[int, ...] = ()) -> LoggedPrefills:

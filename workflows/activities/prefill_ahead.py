@@ -18,11 +18,15 @@ from temporalio import activity
 
 from tandem.convert.outcomes import prefill_response_from_pb
 from tandem.convert.requests import prefill_request_to_pb
-from tandem.method.request.tasks import Ahead, ModelTask, StageScore
+from tandem.method.request.job import Step
+from tandem.method.request.request import SolveRequest
+from tandem.method.request.tasks import Ahead, StageScore
+from tandem.method.roles import SLM
 from tandem.method.timeouts import Timeouts
 from tandem.method.tokens import TokenCounts
 from tandem.v1 import execution_pb2, execution_pb2_grpc
 from workflows.activities.attempts import worker_is_draining
+from workflows.activities.jobs import current_job
 from workflows.activities.model_call import abort, place_of
 
 _ABORT_AGAIN_SECONDS, _ENDING_SECONDS = 0.05, 1.0
@@ -77,16 +81,17 @@ class PrefillsAhead:
         self._stub = execution_pb2_grpc.SlmExecutorStub(executor)
         self._begun: OrderedDict[tuple[str, int], Prefill] = OrderedDict()
 
-    def begin(self, task: ModelTask, ahead: Ahead | None) -> PrefillAhead:
+    async def begin(self, step: Step, ahead: Ahead | None) -> PrefillAhead:
         """Begin to prefill `ahead`. A repeated attempt has the prefill of the first, where this worker had begun it,
         and begins none: the log has one pass for each stage.
         """
         if ahead is None:
-            return PrefillAhead(self._stub, task.request_id)
-        prefill = self._begun.get((task.request_id, ahead.stage))
+            return PrefillAhead(self._stub, step.request_id)
+        prefill = self._begun.get((step.request_id, ahead.stage))
         if prefill is None and activity.info().attempt == 1:
-            prefill = self._start(replace(task, stage=ahead.stage, prices=ahead.prices))
-        return PrefillAhead(self._stub, task.request_id, prefill)
+            request = (await current_job()).request
+            prefill = self._start(request, replace(step, role=SLM, stage=ahead.stage, prices=ahead.prices))
+        return PrefillAhead(self._stub, step.request_id, prefill)
 
     async def reported(self, request_id: str) -> dict[int, TokenCounts]:
         """By stage, the counts that prefills of this worker have returned: the log may have lost them, and so may the
@@ -102,10 +107,10 @@ class PrefillsAhead:
             if prefill.exception() is None
         }
 
-    def _start(self, task: ModelTask) -> Prefill:
-        request, limit = prefill_request_to_pb(task), Timeouts.attempt.total_seconds()
-        call = self._stub.Prefill(request, timeout=limit, metadata=place_of(task))
-        prefill = self._begun[task.request_id, task.stage] = asyncio.ensure_future(call)
+    def _start(self, request: SolveRequest, step: Step) -> Prefill:
+        message, limit = prefill_request_to_pb(request, step), Timeouts.attempt.total_seconds()
+        call = self._stub.Prefill(message, timeout=limit, metadata=place_of(request, step))
+        prefill = self._begun[step.request_id, step.stage] = asyncio.ensure_future(call)
         prefill.add_done_callback(_see)
         if len(self._begun) > _MAX_KEPT:
             self._begun.popitem(last=False)

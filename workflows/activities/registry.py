@@ -68,7 +68,7 @@ class Activities:
 
     def of_llm_queue(self) -> list[Callable[..., Any]]:
         """Activities that take one of the large model's slots."""
-        return [self._insight.generate_insight]
+        return [self._insight.generate_insight, self._insight.judge]
 
     def of_solve_queue(self) -> list[Callable[..., Any]]:
         return [

@@ -19,12 +19,15 @@ from services.shared.request_log.ledger import Pass, total
 from services.shared.request_log.log import RequestLog
 from tandem.method.errors import FailedPrecondition, TandemError
 from tandem.method.request.events import Scored
-from tandem.method.request.tasks import Ahead, ModelTask, PassOutcome, StageScore
+from tandem.method.request.job import Step
+from tandem.method.request.request import SolveRequest
+from tandem.method.request.tasks import Ahead, PassOutcome, StageScore
 from tandem.method.rule.stop_rule import is_sufficient
 from tandem.method.timeouts import Timeouts
 from tandem.method.tokens import TokenCounts
 from workflows.activities import grpc_predict_v2_pb2 as oip
 from workflows.activities.attempts import application_error, heartbeating, run_to_end
+from workflows.activities.jobs import current_job
 from workflows.activities.model_call import place_of
 from workflows.activities.prefill_ahead import PrefillAhead, PrefillsAhead
 
@@ -47,55 +50,56 @@ class ScoringActivities:
         self._infer, self._log, self._prefills_ahead = model_infer(scorer), log, prefills_ahead
 
     @activity.defn
-    async def wait_and_score(self, task: ModelTask, threshold: float, ahead: Ahead | None = None) -> StageScore:
+    async def wait_and_score(self, step: Step, threshold: float, ahead: Ahead | None = None) -> StageScore:
         """Block until the stage is written, then ask the scorer; `ended` when the insight ends before. Prefill `ahead`
         meanwhile.
         """
-        prefill = self._prefills_ahead.begin(task, ahead)
+        prefill = await self._prefills_ahead.begin(step, ahead)
         async with heartbeating():
-            score = await prefill.beside(self._when_written(task, prefill), task.stage)
+            score = await prefill.beside(self._when_written(step, prefill), step.stage)
             if not score.ended:
-                score = await self._scored(task, score, prefill)
-                await self._publish(task.request_id, score, threshold)
+                score = await self._scored(step, score, prefill)
+                await self._publish(step.request_id, score, threshold)
             return prefill.with_prefill(score)
 
     @activity.defn
-    async def wait_for_stage(self, task: ModelTask, ahead: Ahead | None = None) -> StageScore:
+    async def wait_for_stage(self, step: Step, ahead: Ahead | None = None) -> StageScore:
         """Block until the stage is written; `ended` when the insight ends before. Nothing is scored. Prefill `ahead`
         meanwhile.
         """
-        prefill = self._prefills_ahead.begin(task, ahead)
+        prefill = await self._prefills_ahead.begin(step, ahead)
         async with heartbeating():
-            return prefill.with_prefill(await prefill.beside(self._when_written(task, prefill), task.stage))
+            return prefill.with_prefill(await prefill.beside(self._when_written(step, prefill), step.stage))
 
     @activity.defn
     async def all_scoring_passes(self, request_id: str) -> PassOutcome:
         """Counts of all the request's scoring passes, including those whose result was lost."""
         return PassOutcome(request_counts=total(await self._log.ledger.all_passes(request_id, Pass.SCORER)))
 
-    async def _scored(self, task: ModelTask, written: StageScore, prefill: PrefillAhead) -> StageScore:
+    async def _scored(self, step: Step, written: StageScore, prefill: PrefillAhead) -> StageScore:
+        request = (await current_job()).request
         try:
-            limit, place = Timeouts.score_call.total_seconds(), place_of(task)
-            response = await run_to_end(self._infer(infer_request(task), timeout=limit, metadata=place))
+            limit, place = Timeouts.score_call.total_seconds(), place_of(request, step)
+            response = await run_to_end(self._infer(infer_request(request, step), timeout=limit, metadata=place))
         except grpc.aio.AioRpcError as error:
             raise application_error(error, prefill.with_prefill(written)) from error
-        return stage_score(response, task.stage, written.tokens, written.epoch)
+        return stage_score(response, step.stage, written.tokens, written.epoch)
 
-    async def _when_written(self, task: ModelTask, prefill: PrefillAhead) -> StageScore:
+    async def _when_written(self, step: Step, prefill: PrefillAhead) -> StageScore:
         """Tokens at the end of the stage and the epoch that wrote it; `ended` when the insight ended before."""
-        if not task.stage:
+        if not step.stage:
             return StageScore(0)
         try:
-            async for transcript in self._log.streams.follow_stages(task.request_id):
+            async for transcript in self._log.streams.follow_stages(step.request_id):
                 if activity.is_cancelled():  # where Redis's client has lost the cancel: wait_for of Python 3.11 may
                     raise asyncio.CancelledError
-                if task.stage in transcript.stage_ends:
-                    return StageScore(task.stage, transcript.stage_ends[task.stage], epoch=transcript.epoch)
+                if step.stage in transcript.stage_ends:
+                    return StageScore(step.stage, transcript.stage_ends[step.stage], epoch=transcript.epoch)
                 if transcript.is_complete:
-                    return StageScore(task.stage, ended=True)
+                    return StageScore(step.stage, ended=True)
         except TandemError as error:
             is_final = isinstance(error, FailedPrecondition)
-            found = prefill.with_prefill(StageScore(task.stage))
+            found = prefill.with_prefill(StageScore(step.stage))
             raise ApplicationError(str(error), found, type=error.reason, non_retryable=is_final) from error
         raise AssertionError("follow_stages does not end")
 
@@ -109,30 +113,30 @@ class ScoringActivities:
             activity.logger.warning("the score of stage %d was not published: %s", score.stage, error)
 
 
-def infer_request(task: ModelTask) -> oip.ModelInferRequest:
+def infer_request(request: SolveRequest, step: Step) -> oip.ModelInferRequest:
     tensor, contents = oip.ModelInferRequest.InferInputTensor, oip.InferTensorContents
-    texts = {"question": task.question, "request_id": task.request_id}
+    texts = {"question": request.question, "request_id": step.request_id}
     parameters = {
-        "task": task.task,
-        "json_schema": task.json_schema,
-        "history": json.dumps([[message.speaker, message.text] for message in task.history]),
-        "profile_digest": task.profile_digest,
+        "task": request.task,
+        "json_schema": request.json_schema,
+        "history": json.dumps([[message.speaker, message.text] for message in request.history]),
+        "profile_digest": step.profile_digest,
     }
-    if task.prices.is_known:
+    if step.prices.is_known:
         parameters |= {
-            "price_input": repr(task.prices.input),
-            "price_cached_input": repr(task.prices.cached_input),
+            "price_input": repr(step.prices.input),
+            "price_cached_input": repr(step.prices.cached_input),
         }
     return oip.ModelInferRequest(
         model_name="sufficiency",
-        id=f"{task.request_id}/{task.stage}",
+        id=f"{step.request_id}/{step.stage}",
         parameters={name: oip.InferParameter(string_param=value) for name, value in parameters.items()},
         inputs=[
             *(
                 tensor(name=name, datatype="BYTES", shape=[1], contents=contents(bytes_contents=[text.encode()]))
                 for name, text in texts.items()
             ),
-            tensor(name="stage", datatype="INT32", shape=[1], contents=contents(int_contents=[task.stage])),
+            tensor(name="stage", datatype="INT32", shape=[1], contents=contents(int_contents=[step.stage])),
         ],
     )
 

@@ -20,7 +20,9 @@ from services.shared.request_log.log import RequestLog
 from services.shared.request_log.promises import PolicyOf, Report
 from tandem.method.names import DRY_RUN_WORKFLOW, SHADOW_WORKFLOW, dry_run_id, shadow_id, solve_queue
 from tandem.method.request.result import DryRunInput, ShadowInput, ShadowResult
+from tandem.method.request.tasks import policy_digest, question_digest
 from tandem.method.timeouts import Timeouts
+from workflows.activities.jobs import current_job
 
 
 class ShadowActivities:
@@ -32,29 +34,25 @@ class ShadowActivities:
         """Start the shadow under a trace of its own, linked to the request's; a request has one at most."""
         link = trace.Link(trace.get_current_span().get_span_context())
         with tracer.start_as_current_span("shadow", context=Context(), links=[link]) as span:
-            span.set_attribute("tandem.shadow.of", task.request_id)
-            await _start_once(SHADOW_WORKFLOW, task, shadow_id(task.request_id), task.plan.profile)
+            span.set_attribute("tandem.shadow.of", task.job.request_id)
+            await _start_once(SHADOW_WORKFLOW, task, shadow_id(task.job.request_id))
 
     @activity.defn
     async def start_dry_run(self, task: DryRunInput) -> None:
         """Ask the small models beside the request, under a trace of its own; a request has one at most."""
         with tracer.start_as_current_span("dry_run", context=Context()) as span:
-            span.set_attribute("tandem.shadow.of", task.request_id)
-            await _start_once(
-                DRY_RUN_WORKFLOW,
-                task,
-                dry_run_id(task.request_id),
-                task.profile,
-                memo={"dry_run": _without_texts(task)},
-            )
+            span.set_attribute("tandem.shadow.of", task.job.request_id)
+            memo = {"dry_run": _without_texts(task)}
+            await _start_once(DRY_RUN_WORKFLOW, task, dry_run_id(task.job.request_id), memo)
 
     @activity.defn
-    async def count_shadow(self, profile: str, result: ShadowResult, task: ShadowInput | None = None) -> None:
-        """What the served answer lost counts for its policy, once. `task` is None where an older workflow counts."""
-        if task and task.plan.watched and result.lost is not None:
-            watched = task.plan.watched
-            policy = PolicyOf(task.tenant, profile, watched.kind, watched.made)
-            said = Report(task.request_id, "shadow", result.lost, score=task.score)
+    async def count_shadow(self, result: ShadowResult, score: float | None) -> None:
+        """What the served answer lost counts for its policy, once. `score`: of the stage that was answered from."""
+        job = await current_job()
+        profile, watched = job.plan.profile, job.plan.watched
+        if watched and result.lost is not None:
+            policy = PolicyOf(job.request.tenant, profile, watched.kind, watched.made)
+            said = Report(job.request_id, "shadow", result.lost, score=score)
             counting, _ = await self._log.promises.count(policy, watched, said, datetime.now(UTC))
             count_outcome(profile, watched.kind, said.who, counting)
         count_shadow(profile, result)
@@ -62,14 +60,18 @@ class ShadowActivities:
 
 def _without_texts(task: DryRunInput) -> dict[str, str]:
     """What a promise needs to know of it (`tandem calibrate --from-dry-run`)."""
-    asked, kind = task.agreement, task.agreement.tasks[0].kind
-    return {"kind": kind, "question_digest": asked.question_digest, "policy_digest": asked.policy_digest}
+    request, trial = task.job.request, task.trial
+    no_call = (trial.takes_no_call, trial.takes_no_call_later)
+    policy = policy_digest(task.job.plan.profile_digest, [step.role for step in task.steps], trial.agree, no_call)
+    return {"kind": request.kind, "question_digest": question_digest(request), "policy_digest": policy}
 
 
 async def _start_once(
-    name: str, task: ShadowInput | DryRunInput, workflow_id: str, profile: str, memo: Mapping[str, Any] | None = None
+    name: str, task: ShadowInput | DryRunInput, workflow_id: str, memo: Mapping[str, Any] = {}
 ) -> None:
     """What is paid for it is found as a request's bill is (`tandem spend`)."""
+    job = task.job
+    profile, tenant = job.plan.profile, job.request.tenant
     with contextlib.suppress(WorkflowAlreadyStartedError):
         await activity.client().start_workflow(
             name,
@@ -78,6 +80,6 @@ async def _start_once(
             task_queue=solve_queue(profile),
             execution_timeout=Timeouts.workflow,
             id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
-            memo={"profile": profile, "tenant": task.tenant, "session": task.session, **(memo or {})},
-            search_attributes=whose(profile, task.tenant) if task.is_searchable else None,
+            memo={"profile": profile, "tenant": tenant, "session": job.request.session, **memo},
+            search_attributes=whose(profile, tenant) if job.is_searchable else None,
         )

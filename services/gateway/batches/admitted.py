@@ -16,7 +16,7 @@ from tandem.method.cost.allowance import most_usd
 from tandem.method.errors import FailedPrecondition, InvalidArgument, TandemError
 from tandem.method.names import batched_id
 from tandem.method.request.batch import PAGE_SIZE, AdmittedLine
-from tandem.method.request.request import SolveInput
+from tandem.method.request.job import Job
 from tandem.v1 import tandem_pb2
 
 MOST_LINES = 50_000
@@ -32,7 +32,7 @@ class Start:
     it does not.
     """
 
-    input: SolveInput
+    input: Job
     memo: dict[str, Any]
     fairness_key: str = ""
 

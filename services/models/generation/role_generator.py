@@ -5,11 +5,11 @@ prompts.
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, Literal
+from typing import Literal
 from urllib.parse import urlsplit
 from uuid import uuid4
 
@@ -32,8 +32,10 @@ from services.shared.request_log.transcript import Transcript
 from tandem.method.conversation import Message
 from tandem.method.errors import Unavailable
 from tandem.method.evidence.begun_answer import Begun
+from tandem.method.request.job import Step
 from tandem.method.request.prompts import Conversation
-from tandem.method.request.tasks import GenerationOutcome, ModelTask
+from tandem.method.request.request import SolveRequest
+from tandem.method.request.tasks import GenerationOutcome
 from tandem.method.tokens import TokenCounts
 from tandem.method.tools import ToolCall, call_id
 
@@ -61,16 +63,24 @@ GenerationEvent = GenerationStarted | StageWritten | Begun | GenerationOutcome
 
 @dataclass(frozen=True, slots=True)
 class RoleWork:
-    """What a role writes of a task, as `Writing` says it, and what becomes of it."""
+    """What a role writes, as if no earlier attempt had written any of it, and what becomes of its tokens."""
 
-    conversation: Conversation
+    writing: Writing
     splitter: Splitter
     continued_from: str = ""  # the insight that an answer goes on from
-    json_schema: str = ""
-    is_continued: bool = False
-    stop_strings: tuple[str, ...] = ()
-    may_call: bool = False
-    native: Mapping[str, Any] | None = None
+
+
+def writing_of(request: SolveRequest, step: Step, conversation: Conversation) -> Writing:
+    """What a step writes in a conversation, before anything holds its text to a form."""
+    return Writing(
+        f"{step.request_id}/{step.role}/{step.epoch}",
+        conversation,
+        max_tokens=step.max_tokens[-1],
+        sampling=request.sampling,
+        tools=request.tools,
+        cache=cache_use(request),
+        vendors_tools=tuple(step.prices.fees),
+    )
 
 
 class RoleGenerator:
@@ -105,11 +115,11 @@ class RoleGenerator:
             write = partial(self._log.streams.close, *begun, closing)
             self._late.add(TextId(attempt.request_id, attempt.trial), write, TokenCounts())
 
-    async def begin(self, task: ModelTask, *, may_run_unlogged: bool = False) -> AttemptLog | UnloggedAttempt:
+    async def begin(self, step: Step, *, may_run_unlogged: bool = False) -> AttemptLog | UnloggedAttempt:
         """Take the role's stream over. Raises Fenced, and Unavailable unless the work `may_run_unlogged`."""
-        text = TextId(task.request_id, task.trial)
+        text = TextId(step.request_id, step.trial)
         begin = partial(
-            self._log.streams.begin, *(task.request_id, self._role, task.epoch, self._keep, task.trial), uuid4().hex
+            self._log.streams.begin, *(step.request_id, self._role, step.epoch, self._keep, step.trial), uuid4().hex
         )
         await self._late.settle(text)
         try:
@@ -119,17 +129,17 @@ class RoleGenerator:
         except Unavailable:
             if not may_run_unlogged:
                 raise
-            return UnloggedAttempt(begin, await self._readable_counts(task) + self._late.owed(text))
+            return UnloggedAttempt(begin, await self._readable_counts(step) + self._late.owed(text))
 
-    async def _readable_counts(self, task: ModelTask) -> TokenCounts:
+    async def _readable_counts(self, step: Step) -> TokenCounts:
         """A Redis that takes no writes may still be read."""
         try:
-            return await self._log.ledger.counts(task.request_id, self._role, task.trial)
+            return await self._log.ledger.counts(step.request_id, self._role, step.trial)
         except Unavailable:
             return TokenCounts()
 
     async def run(
-        self, task: ModelTask, own: AttemptLog | UnloggedAttempt, work: RoleWork
+        self, step: Step, own: AttemptLog | UnloggedAttempt, work: RoleWork
     ) -> AsyncGenerator[GenerationEvent, None]:
         """Resume where the log stands, report each stage, end with the outcome. Closing the generator aborts the
         engine.
@@ -137,24 +147,24 @@ class RoleGenerator:
         Raises Fenced, Unavailable and EngineError.
         """
         resumed = own.resumption
-        report_discarded(self._inference(task, resumed.previous_epoch), resumed.unreported)
+        report_discarded(self._inference(step, resumed.previous_epoch), resumed.unreported)
         yield GenerationStarted(resumed, own.is_logged)
-        logged = await self._log.streams.read(task.request_id, self._role) if resumed.tokens else Transcript()
-        before = self._earlier(logged, work)
-        if reason := before.reason_of_end(task.max_tokens[-1]):
-            outcome = self._finished_before(task, reason, before, resumed, work)
+        logged = await self._log.streams.read(step.request_id, self._role) if resumed.tokens else Transcript()
+        before = self._earlier(logged, work.writing)
+        if reason := before.reason_of_end(step.max_tokens[-1]):
+            outcome = self._finished_before(step, reason, before, resumed, work)
             yield replace(
-                outcome, counts=self._as_known(outcome.counts), message=self._message(task, work, outcome.text)
+                outcome, counts=self._as_known(outcome.counts), message=self._message(step, work.writing, outcome.text)
             )
             return
-        generation = self._generation(task, own, work, before)
-        with self.running.track(task.request_id, task.epoch, generation):
+        generation = self._generation(step, own, work, before)
+        with self.running.track(step.request_id, step.epoch, generation):
             async with aclosing(generation.stages()) as stages:
                 last = Begun()
                 async for stage in stages:
                     if stage:
                         yield StageWritten(stage, resumed.tokens + own.tokens)
-                    elif (begun := self._begun(task, work, before.written.text + generation.so_far)) != last:
+                    elif (begun := self._begun(work.writing, before.written.text + generation.so_far)) != last:
                         last = begun
                         yield begun
         result = generation.result
@@ -166,36 +176,36 @@ class RoleGenerator:
             counts=self._as_known(result.counts, result.own),
             finished_at=result.finished_at,
             first_token_at=result.first_token_at,
-            attempt=task.epoch,
+            attempt=step.epoch,
             is_logged=own.is_logged,
             continued_from=work.continued_from,
             prompt=prompt_of(result.own, resumed.tokens),
-            message=self._message(task, work, text),
+            message=self._message(step, work.writing, text),
         )
 
-    def _begun(self, task: ModelTask, work: RoleWork, text: str) -> Begun:
+    def _begun(self, writing: Writing, text: str) -> Begun:
         """Of calls and JSON, what is known of them before their end."""
-        if work.may_call:
-            return Begun(tuple(self._writer.calls.read_begun(text, task.tools.schemas)) or "")
-        return Begun(text) if work.json_schema else Begun()
+        if writing.may_call:
+            return Begun(tuple(self._writer.calls.read_begun(text, writing.tools.schemas)) or "")
+        return Begun(text) if writing.json_schema else Begun()
 
-    def _earlier(self, logged: Transcript, work: RoleWork) -> EarlierText:
-        has_held = work.stop_strings and logged.ids
-        texts = self._writer.texts(work.conversation, logged.ids) if has_held else ()
-        return EarlierText(logged, texts, work.stop_strings)
+    def _earlier(self, logged: Transcript, writing: Writing) -> EarlierText:
+        has_held = writing.stop_strings and logged.ids
+        texts = self._writer.texts(writing.conversation, logged.ids) if has_held else ()
+        return EarlierText(logged, texts, writing.stop_strings)
 
     def _finished_before(
-        self, task: ModelTask, reason: str, before: EarlierText, resumed: Resumption, work: RoleWork
+        self, step: Step, reason: str, before: EarlierText, resumed: Resumption, work: RoleWork
     ) -> GenerationOutcome:
         """The outcome of a text that an earlier attempt ended, for `reason`, without living to report it."""
-        read = min(resumed.earlier.prompt, self._writer.num_tokens(work.conversation))
+        read = min(resumed.earlier.prompt, self._writer.num_tokens(work.writing.conversation))
         return GenerationOutcome(
             reason=reason,
             text=before.whole,
             counts=resumed.earlier,
             finished_at=time.time(),
             first_token_at=None,
-            attempt=task.epoch,
+            attempt=step.epoch,
             continued_from=work.continued_from,
             prompt=TokenCounts(prompt=read),  # no log keeps what was cached
         )
@@ -207,54 +217,43 @@ class RoleGenerator:
         is_guess = not self._writer.can.exact_usage and counts.computed > own.computed
         return replace(counts, is_estimated=counts.is_estimated or is_guess)
 
-    def _message(self, task: ModelTask, work: RoleWork, text: str) -> Message | None:
+    def _message(self, step: Step, writing: Writing, text: str) -> Message | None:
         """What a text says and calls; None where it could not call."""
-        if not work.may_call:
+        if not writing.may_call:
             return None
-        said, calls = self._writer.calls.read(text, task.tools.schemas)
-        numbered = (ToolCall(call_id(task.request_id, n), *call) for n, call in enumerate(calls))
+        said, calls = self._writer.calls.read(text, writing.tools.schemas)
+        numbered = (ToolCall(call_id(step.request_id, n), *call) for n, call in enumerate(calls))
         return Message("assistant", said, tuple(numbered))
 
     def _generation(
-        self, task: ModelTask, own: AttemptLog | UnloggedAttempt, work: RoleWork, before: EarlierText
+        self, step: Step, own: AttemptLog | UnloggedAttempt, work: RoleWork, before: EarlierText
     ) -> LoggedGeneration:
-        key = f"{task.request_id}/{self._role}/{task.epoch}"
-        page = self._journal.begin(Attempt(task.request_id, task.epoch, task.trial))
+        page = self._journal.begin(Attempt(step.request_id, step.epoch, step.trial))
         pending = PendingDeltas(work.splitter)
-        writing = Writing(
-            key,
-            work.conversation,
-            max_tokens=task.max_tokens[-1] - len(before.written.ids),
-            sampling=task.sampling,
-            json_schema=work.json_schema,
-            is_continued=work.is_continued,
-            tools=task.tools,
-            may_call=work.may_call,
-            stop_strings=work.stop_strings,
+        writing = replace(
+            work.writing,
+            max_tokens=work.writing.max_tokens - len(before.written.ids),
             earlier=before.written,
-            cache=cache_use(task),
-            native=work.native,
-            vendors_tools=tuple(task.prices.fees),
             on_sent=lambda tokens: page.count(tokens, 0),
             on_event=pending.pass_on,
         )
         return LoggedGeneration(
             log=own,
             items=self._writer.write(writing),
-            abort=lambda: self._writer.abort(key),
+            abort=lambda: self._writer.abort(writing.id),
             pending=pending,
-            inference=self._inference(task, task.epoch),
-            close_later=partial(self._late.add, TextId(task.request_id, task.trial)),
+            inference=self._inference(step, step.epoch),
+            close_later=partial(self._late.add, TextId(step.request_id, step.trial)),
             page=page,
-            spoken=SpokenText(self._writer.calls, before.written.text) if work.may_call else None,
-            is_watched=task.is_compared,
+            spoken=SpokenText(self._writer.calls, before.written.text) if writing.may_call else None,
+            is_watched=step.is_compared,
         )
 
-    def _inference(self, task: ModelTask, epoch: int) -> Inference:
+    def _inference(self, step: Step, epoch: int) -> Inference:
         info = self._engine.info
         at = urlsplit(info.address)
         role, where = self._model_role, (at.hostname or "", at.port)
-        return Inference(info.name, role, task.request_id, epoch, task.prices, info.provider or OWN, where)
+        return Inference(info.name, role, step.request_id, epoch, step.prices, info.provider or OWN, where)
 
 
 def prompt_of(own: TokenCounts, kept: int) -> TokenCounts:
@@ -268,6 +267,6 @@ def prompt_of(own: TokenCounts, kept: int) -> TokenCounts:
     return TokenCounts(prompt=prompt, cached=cached, written=min(own.written, prompt - hour), written_hour=hour)
 
 
-def cache_use(task: ModelTask) -> CacheUse:
+def cache_use(request: SolveRequest) -> CacheUse:
     """The owner is the tenant, which the id of a request begins with where callers are known."""
-    return CacheUse(task.request_id.rpartition("/")[0], is_kept=task.task == "chat")
+    return CacheUse(request.request_id.rpartition("/")[0], is_kept=request.task == "chat")

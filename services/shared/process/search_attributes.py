@@ -7,7 +7,7 @@ from typing import Any
 from temporalio.common import SearchAttributeKey, SearchAttributePair, SearchAttributeUpdate, TypedSearchAttributes
 
 from tandem.method.names import SEARCH_ATTRIBUTES
-from tandem.method.request.request import SolveInput
+from tandem.method.request.job import Job
 from tandem.method.request.result import SolveResult, StopReason
 
 _COST = SearchAttributeKey.for_float(SEARCH_ATTRIBUTES["cost"])
@@ -20,7 +20,7 @@ Updates = list[SearchAttributeUpdate[float] | SearchAttributeUpdate[int] | Searc
 KEYS: tuple[SearchAttributeKey[Any], ...] = (_COST, _SAVED, _STAGE, _REASON, _PROFILE, _TENANT)
 
 
-def at_start(task: SolveInput) -> TypedSearchAttributes:
+def at_start(task: Job) -> TypedSearchAttributes:
     """Empty where the namespace does not have them."""
     return whose(task.plan.profile, task.request.tenant) if task.is_searchable else TypedSearchAttributes.empty
 

@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import TypeAdapter
 from redis.exceptions import ResponseError
 
 from services.shared.request_log.connection import Connection, key, translated_errors
 from services.shared.request_log.sealed_text import SealedText
-from tandem.method.request.events import Checked, Decision, LlmStopped, Scored
-from tandem.method.request.result import SolveResult
+from tandem.method.request.events import Decision
 
-_KINDS: dict[str, type[Decision]] = {
-    "scored": Scored,
-    "checked": Checked,
-    "llm_stopped": LlmStopped,
-    "completed": SolveResult,
-}
+_KINDS: dict[str, type[Decision]] = {each.kind: each for each in get_args(Decision)}
 _adapters: dict[type[Decision], TypeAdapter[Any]] = {}
-_NAMES = {kind: name for name, kind in _KINDS.items()}
 AGREED_SLOT = 1
 LLM_STOPPED_SLOT = 1_000_000_000_000
 RESULT_SLOT = LLM_STOPPED_SLOT + 1
@@ -52,7 +45,7 @@ class Decisions:
         """
         stream = key(request_id, "decisions")
         payload = _adapter(type(decision)).dump_json(decision).decode()
-        entry = {"kind": _NAMES[type(decision)], **self._sealed.decision(request_id, slot, payload)}
+        entry = {"kind": decision.kind, **self._sealed.decision(request_id, slot, payload)}
         with translated_errors():
             async with self._connection.pipeline(request_id) as pipe:
                 pipe.xadd(stream, entry, id=f"{slot}-0").pexpire(stream, self._connection.ttl_ms)

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 from tandem.method.cost.cost import worst_case_usd, worst_case_usd_of_trials
 from tandem.method.errors import ResourceExhausted
+from tandem.method.request.job import Job
 from tandem.method.request.plan import Plan
-from tandem.method.request.request import Budget, SolveInput
+from tandem.method.request.request import Budget
 
 # Tokens that the templates add to a question, at most; a budget is a bound, so it is rounded up.
 TEMPLATE_TOKENS = 96
@@ -58,7 +59,7 @@ def allowance(plan: Plan, budget: Budget, question_tokens: int) -> Allowance:
     return Allowance(stages, finish, answer, is_limited, _pays_for_trials(plan, budget, question_tokens, caps, answer))
 
 
-def most_usd(task: SolveInput) -> float:
+def most_usd(task: Job) -> float:
     """Upper bound of a request's bill, attempts that are lost left out."""
     budget, prompt = task.request.budget, task.question_tokens + TEMPLATE_TOKENS
     allowed = allowance(task.plan, budget, task.question_tokens)

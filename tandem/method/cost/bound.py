@@ -7,14 +7,14 @@ from tandem.method.cost.allowance import TEMPLATE_TOKENS, Allowance, allowance
 from tandem.method.cost.cost import TRIAL_FAILURE_TOKENS
 from tandem.method.profile.prices import RolePrices, total
 from tandem.method.request.charge import Charge, nano_usd
+from tandem.method.request.job import Job
 from tandem.method.request.plan import Plan
-from tandem.method.request.request import SolveInput
 from tandem.method.request.result import SolveResult, Usage
 from tandem.method.roles import LLM, SCORER, SLM
 from tandem.method.tokens import TokenCounts
 
 
-def upper_bound(task: SolveInput) -> Charge:
+def upper_bound(task: Job) -> Charge:
     """Every stage is written and read from its beginning, every trial is made, nothing is in a cache; an API counts as
     many tokens of its prompt as it can. The tokens are those that are likely: they limit no bill.
 
@@ -55,12 +55,12 @@ def charge_of(result: SolveResult) -> Charge:
     return Charge(nano_usd(result.cost.usd), _computed(result.usage))
 
 
-def _likely_read(task: SolveInput) -> dict[str, int]:
+def _likely_read(task: Job) -> dict[str, int]:
     """The plain question's prompt by role."""
     return dict.fromkeys(task.plan.models, task.question_tokens + TEMPLATE_TOKENS)
 
 
-def _most_read(task: SolveInput) -> dict[str, int]:
+def _most_read(task: Job) -> dict[str, int]:
     """The same where each API counts all that it can."""
     models = task.plan.models
     return {
@@ -69,7 +69,7 @@ def _most_read(task: SolveInput) -> dict[str, int]:
     }
 
 
-def _worst_usage(task: SolveInput, allowed: Allowance, prompt: Mapping[str, int]) -> Usage:
+def _worst_usage(task: Job, allowed: Allowance, prompt: Mapping[str, int]) -> Usage:
     plan, caps = task.plan, allowed.llm_caps
     written = caps[-1] if caps else 0
     read = {role: tokens + written for role, tokens in prompt.items()}

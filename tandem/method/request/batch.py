@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from tandem.method.request.request import SolveInput
+from tandem.method.request.job import Job
 
 PAGE_SIZE = 100
 """Requests that are read and written together."""
@@ -83,7 +83,7 @@ class AdmittedLine:
     form: str
     metadata: dict[str, str]
     usd_at_most: float
-    input: SolveInput
+    input: Job
     memo: dict[str, Any]
     fairness_key: str = ""
 

@@ -11,22 +11,22 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
-from tandem.method.conversation import Message, Task
+from tandem.method.conversation import Message
 from tandem.method.evidence.checks import Repair
 from tandem.method.request.prompt_data import PromptData, hole, split_holes
+from tandem.method.request.request import SolveRequest
 from tandem.method.tools import ToolUse
 
-if TYPE_CHECKING:  # a client that names a task need not load pydantic
+if TYPE_CHECKING:  # a client need not load pydantic
     from tandem.method.profile.profile import Profile
 
 Turn = Mapping[str, Any]
 """As a chat template knows it: `role` and `content`, `tool_calls` of the assistant's, `tool_call_id` of a tool's; or a
 tool.
 """
-_NO_TOOLS = ToolUse()
 _HELD = "An answer that calls no tool is one JSON value that follows this JSON schema, and nothing else:\n"
 """Said to the system: an agent's conversation goes on behind it, where a question's prompt would be said once."""
 
@@ -95,103 +95,70 @@ class Conversation:
         return [turn for turn in turns if turn["role"] != "assistant" or turn["content"] or "tool_calls" in turn]
 
 
-def insight_prompt(
-    profile: Profile,
-    question: str,
-    task: Task = "answer",
-    json_schema: str = "",
-    history: Sequence[Message] = (),
-    tools: ToolUse = _NO_TOOLS,
-) -> Conversation:
-    """What the large model writes its insight after. `history` is what was said before the question, here and below;
-    where that is empty, a tool's result is answered, the last of the history. `tools`: what may be called.
-    """
-    template = profile.prompts.brief if profile.handoff == "brief" else _plain(profile, task, json_schema, tools)
-    values = {"question": question, "schema": json_schema}
-    return _asked(profile, template, values, history, tools, profile.prompts.llm_prefix)
+def insight_prompt(profile: Profile, request: SolveRequest) -> Conversation:
+    """What the large model writes its insight after."""
+    template = profile.prompts.brief if profile.handoff == "brief" else _plain(profile, request)
+    return _asked(profile, request, template, begun=profile.prompts.llm_prefix)
 
 
-def llm_alone_prompt(
-    profile: Profile,
-    question: str,
-    task: Task = "answer",
-    json_schema: str = "",
-    history: Sequence[Message] = (),
-    tools: ToolUse = _NO_TOOLS,
-) -> Conversation:
+def llm_alone_prompt(profile: Profile, request: SolveRequest) -> Conversation:
     """What the large model would read if it answered by itself."""
-    values = {"question": question, "schema": json_schema}
-    return _asked(profile, _plain(profile, task, json_schema, tools), values, history, tools)
+    return _asked(profile, request, _plain(profile, request))
 
 
-def answer_prompt(
-    profile: Profile,
-    question: str,
-    insight: str,
-    task: Task = "answer",
-    json_schema: str = "",
-    history: Sequence[Message] = (),
-    tools: ToolUse = _NO_TOOLS,
-) -> Conversation:
+def answer_prompt(profile: Profile, request: SolveRequest, insight: str = "") -> Conversation:
     """What the small model answers from, and what the scorer reads. An empty insight is stage 0."""
-    template = _plain(profile, task, json_schema, tools)
-    values = {"question": question, "schema": json_schema, "insight": insight}
+    plain, values = _plain(profile, request), {"insight": insight}
     if profile.handoff == "continuation":
-        return _asked(profile, template, values, history, tools, "{insight}")
-    return _asked(profile, profile.prompts.briefed(task) if insight else template, values, history, tools)
+        return _asked(profile, request, plain, values, "{insight}")
+    return _asked(profile, request, profile.prompts.briefed(request.task) if insight else plain, values)
 
 
-def repair_prompt(
-    profile: Profile,
-    question: str,
-    repair: Repair,
-    task: Task = "answer",
-    json_schema: str = "",
-    history: Sequence[Message] = (),
-) -> Conversation:
+def repair_prompt(profile: Profile, request: SolveRequest, repair: Repair) -> Conversation:
     """What the small model corrects an answer from that failed its check: it reads question, answer and failure as a
     dialogue.
     """
-    plain = _plain(profile, task, json_schema)
+    plain = _plain(profile, replace(request, tools=ToolUse()))
     turns = [("user", plain), ("assistant", "{answer}"), ("user", profile.prompts.repair)]
-    values = {"question": question, "schema": json_schema, "answer": repair.answer, "failure": repair.failure}
-    return _conversation(profile, turns, values, history)
+    values = {"answer": repair.answer, "failure": repair.failure}
+    return _conversation(profile, replace(request, tools=ToolUse()), turns, values)
 
 
-def _plain(profile: Profile, task: Task, json_schema: str, tools: ToolUse = _NO_TOOLS) -> str:
-    if json_schema and profile.prompts.structured and not tools.tools:
+def _plain(profile: Profile, request: SolveRequest) -> str:
+    if request.json_schema and profile.prompts.structured and not request.tools.tools:
         return profile.prompts.structured
-    return profile.prompts.plain(task)
+    return profile.prompts.plain(request.task)
 
 
 def _asked(
     profile: Profile,
+    request: SolveRequest,
     user: str,
-    values: Mapping[str, str],
-    history: Sequence[Message],
-    tools: ToolUse,
+    values: Mapping[str, str] = {},
     begun: str = "",
 ) -> Conversation:
-    has_question = not history or history[-1].speaker != "tool" or values["question"]
-    return _conversation(profile, [("user", user)] if has_question else [], values, history, tools, begun)
+    """Where a tool's result is answered, the last of the history, nothing is asked behind it."""
+    asked = [] if request.answers_tool else [("user", user)]
+    return _conversation(profile, request, asked, values, begun)
 
 
 def _conversation(
     profile: Profile,
+    request: SolveRequest,
     asked: Sequence[tuple[str, str]],
-    values: Mapping[str, str],
-    history: Sequence[Message],
-    tools: ToolUse = _NO_TOOLS,
+    more: Mapping[str, str],
     begun: str = "",
 ) -> Conversation:
-    """The history and what is `asked` now, in templates that name `values`.
+    """The history and what is `asked` now, in templates that name the question, the schema and `more`.
 
     The system prompt is the conversation's own where it begins with one, else the profile's. Where tools are offered it
     says what schema an answer follows.
     """
+    history, tools = request.history, request.tools.tools
+    values = {"question": request.question, "schema": request.json_schema, **more}
     data = PromptData(values)
     num_system = int(bool(history) and history[0].speaker == "system")
-    offered = tuple(data.guarded(tool.as_data()) for tool in tools.tools)
+    offered = tuple(data.guarded(tool.as_data()) for tool in tools)
     system = [_hole(data, history[0].text) if num_system else profile.prompts.system]
     system += [_HELD + data.add(values["schema"])] if values["schema"] and offered else []
     said = "\n\n".join(filter(None, system))

@@ -1,14 +1,12 @@
-"""What a caller asks for, and the workflow's input that the gateway derives from it."""
+"""What a caller asks for."""
 
 # No `from __future__ import annotations` in files whose dataclasses Temporal carries: its decoder would evaluate the
 # string annotations again for every message, which took a tenth of a worker's time.
 from dataclasses import dataclass, field
 from itertools import takewhile
 
-from tandem.method.conversation import Message, Task
+from tandem.method.conversation import Kind, Message, Task, kind_of
 from tandem.method.evidence.checks import CheckSpec
-from tandem.method.request.charge import Charge
-from tandem.method.request.plan import Plan
 from tandem.method.tokens import Sampling
 from tandem.method.tools import ToolCall, ToolUse
 
@@ -68,6 +66,12 @@ class SolveRequest:
     session: str = ""
     max_session_usd: float | None = None
     native: Native | None = None
+    # The role of the one model that is asked by its name; empty: the pair.
+    model: str = ""
+
+    @property
+    def kind(self) -> Kind:
+        return kind_of(self.task, self.json_schema, may_call=self.tools.may_call, question=self.question)
 
     @property
     def answers_tool(self) -> bool:
@@ -100,45 +104,3 @@ class SolveRequest:
         results = list(takewhile(lambda said: said.speaker == "tool", reversed(self.history)))
         made = {call.id: call for said in self.history for call in said.calls}
         return [made[result.call_id] for result in reversed(results)]
-
-
-@dataclass(frozen=True)
-class SolveInput:
-    """A request that was admitted. `plan` has the overrides applied; `question_tokens` counts with the small model's
-    tokenizer, with the most that images and files can have. `most_prompt`: tokens that an API can count of the plain
-    question's prompt, at most; 0: no API reads it.
-
-    `checks` are those of profile and request that have something to compare with; without any, no trial is made.
-
-    `is_searchable`: the Temporal namespace has our search attributes. `bound`: what the tenant's account holds until
-    the bill is known; None where the tenant has no account. `session_bound`: the same of its session's budget.
-    `is_unattended`: it goes on without a reader.
-    """
-
-    request: SolveRequest
-    plan: Plan
-    question_tokens: int
-    trace_id: str = ""
-    is_searchable: bool = False
-    checks: list[CheckSpec] = field(default_factory=list)
-    bound: Charge | None = None
-    session_bound: Charge | None = None
-    most_prompt: int = 0
-    is_unattended: bool = False
-
-    @property
-    def request_id(self) -> str:
-        return self.request.request_id
-
-    @property
-    def is_limited_in_usd(self) -> bool:
-        """By the request, its session or its tenant's account."""
-        limits = (self.request.budget.max_cost_usd, self.request.max_session_usd, self.bound)
-        return any(limit is not None for limit in limits)
-
-    @property
-    def most_usd(self) -> float | None:
-        """What the bill is held to: the budget, and what is held for it. None: nothing is."""
-        held = [bound.usd for bound in (self.bound, self.session_bound) if bound is not None]
-        budget = self.request.budget.max_cost_usd
-        return min(held if budget is None else [*held, budget], default=None)

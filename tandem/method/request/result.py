@@ -2,14 +2,13 @@
 
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import ClassVar
 
-from tandem.method.conversation import Message, Task
-from tandem.method.evidence.checks import CheckResult, CheckSpec, Trial
+from tandem.method.evidence.checks import CheckResult, Trial, TrialPlan
 from tandem.method.profile.prices import total
-from tandem.method.request.plan import Plan
-from tandem.method.request.tasks import AgreementTask
-from tandem.method.tokens import Sampling, TokenCounts
-from tandem.method.tools import ToolCall, ToolUse
+from tandem.method.request.job import Job, Step
+from tandem.method.tokens import TokenCounts
+from tandem.method.tools import ToolCall
 
 
 class StopReason(StrEnum):
@@ -104,10 +103,11 @@ class Overhead:
 
 @dataclass(frozen=True)
 class SolveResult:
-    """The message tandem.v1.SolveResult. `models`: names by role; `answered_by`: a role, empty without an answer.
-    `text`: what a reader is shown, empty where that is `answer`.
+    """The message tandem.v1.SolveResult, and the last event. `models`: names by role; `answered_by`: a role, empty
+    without an answer. `text`: what a reader is shown, empty where that is `answer`.
     """
 
+    kind: ClassVar[str] = "completed"
     request_id: str
     profile: str
     question: str
@@ -134,30 +134,25 @@ class SolveResult:
 
 
 @dataclass(frozen=True)
-class ShadowInput:
-    """A request that was served, which the large model is to answer alone. `score`: of the stage that was answered
-    from. `served_calls`: of the `tools`.
+class Served:
+    """What a request was answered with. `usd_llm_alone`: what the large model alone would have cost, by estimate.
+    `score`: of the stage that was answered from.
     """
 
-    request_id: str
-    question: str
-    plan: Plan
-    sampling: Sampling
-    task: Task
-    served_answer: str
-    served_usd: float | None
-    estimate_usd: float | None
-    llm_finished: TokenCounts | None = None  # what the large model's own answer took, where it had answered by itself
-    history: list[Message] = field(default_factory=list)
-    stop_strings: list[str] = field(default_factory=list)
-    json_schema: str = ""
-    tenant: str = ""
-    checks: list[CheckSpec] = field(default_factory=list)
+    answer: str
+    calls: list[ToolCall]
+    usd: float | None
+    usd_llm_alone: float | None
     score: float | None = None
-    tools: ToolUse = field(default_factory=ToolUse)
-    served_calls: list[ToolCall] = field(default_factory=list)
-    session: str = ""
-    is_searchable: bool = False
+
+
+@dataclass(frozen=True)
+class ShadowInput:
+    """A request that was served, which the large model is to answer alone."""
+
+    job: Job
+    served: Served
+    llm_finished: TokenCounts | None = None  # what the large model's own answer took, where it had answered by itself
 
 
 @dataclass(frozen=True)
@@ -183,17 +178,12 @@ class ShadowResult:
 
 @dataclass(frozen=True)
 class DryRunInput:
-    """What the small models are to be asked beside a request that the large one answered."""
+    """Small models that are to be asked, by the rule of `trial`, beside a request that the large one answered."""
 
-    request_id: str
-    agreement: AgreementTask
-    served_answer: str
-    served_calls: list[ToolCall]
-    served_usd: float | None
-    profile: str
-    tenant: str = ""
-    session: str = ""
-    is_searchable: bool = False
+    job: Job
+    served: Served
+    steps: list[Step]
+    trial: TrialPlan
 
 
 @dataclass(frozen=True)

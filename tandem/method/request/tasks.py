@@ -1,83 +1,38 @@
-"""What a model is asked to do for a request, and what it came to: input and output of every model activity."""
+"""What a step came to, and what the short activities beside the models' are asked."""
 
 import hashlib
 import json
 from dataclasses import dataclass, field, replace
 
-from tandem.method.conversation import Kind, Message, Task, kind_of
-from tandem.method.evidence.checks import CheckResult, CheckSpec, Repair, TrialLimit
+from tandem.method.conversation import Message, Task
+from tandem.method.evidence.checks import CheckResult, CheckSpec
 from tandem.method.profile.prices import RolePrices
-from tandem.method.request.request import SolveInput
-from tandem.method.tokens import Sampling, TokenCounts
-from tandem.method.tools import ToolUse
-
-
-@dataclass(frozen=True)
-class ModelTask:
-    """One model's work on one request: write insight, score a stage, prefill or write the answer.
-
-    `stage` is the stage whose insight is read (0: none). `max_tokens` are cumulative caps of the text to write: one for
-    each stage of an insight, one for an answer. `epoch` identifies the attempt; a higher one fences every lower one
-    off.
-    `llm_alone`: the large model answers the plain question by itself. A service that serves another profile than
-    `profile_digest` says refuses the task. `trial`: number of the answer, from 1, where it is checked; a higher one
-    begins a new text, and corrects `repair` where that is given. `json_schema`: what the text is held to; empty:
-    nothing. `history`: what was said before the question. `stop_strings`: an answer ends before the first of them.
-    `tools`: what it may call. `used_before`: what the role had used for this text before the activity, `role` the small
-    model that is asked, `limit` when it is stopped (None: never); these stay with the worker. `is_compared`: with
-    another model's answer, so that what is begun is reported.
-    """
-
-    request_id: str
-    question: str
-    profile: str
-    profile_digest: str = ""
-    stage: int = 0
-    max_tokens: tuple[int, ...] = ()
-    epoch: int = 0
-    llm_alone: bool = False
-    sampling: Sampling = field(default_factory=Sampling)
-    prices: RolePrices = field(default_factory=RolePrices)
-    task: Task = "answer"
-    trial: int = 0
-    repair: Repair | None = None
-    json_schema: str = ""
-    used_before: TokenCounts = field(default_factory=TokenCounts)
-    history: tuple[Message, ...] = ()
-    stop_strings: tuple[str, ...] = ()
-    tools: ToolUse = field(default_factory=ToolUse)
-    role: str = "slm"
-    is_compared: bool = False
-    # Digest of the body that the large model's API is sent in the conversation's place; empty: none.
-    native: str = ""
-    limit: TrialLimit | None = None
-    # No caller waits for it; stays with the worker.
-    is_unattended: bool = False
-
-    @property
-    def kind(self) -> Kind:
-        return kind_of(self.task, self.json_schema, may_call=self.tools.may_call, question=self.question)
+from tandem.method.request.request import SolveRequest
+from tandem.method.tokens import TokenCounts
 
 
 @dataclass(frozen=True)
 class CheckTask:
-    """An answer to be checked. `answer` is the final answer, for code the program; stage, role and trial as in
-    CheckResult.
-
-    `number` counts the request's checked answers from 1, and `last_scored` is the last stage that was scored before
-    (-1: none):
-    the place of the results among the request's decisions; 0: nobody reads them there. `earlier_answers` are those of
-    earlier trials.
-    """
+    """What a checker is asked. `answer` is the final answer, for code the program."""
 
     request_id: str
     question: str
     answer: str
     checks: list[CheckSpec]
     task: Task = "answer"
-    stage: int = 0
-    role: str = "slm"
-    trial: int = 0
+
+
+@dataclass(frozen=True)
+class ToCheck:
+    """The answer of a step that is to be checked.
+
+    `number` counts the request's checked answers from 1, and `last_scored` is the last stage that was scored before
+    (-1: none): the place of the results among the request's decisions; 0: nobody reads them there. `earlier_answers`
+    are those of earlier trials.
+    """
+
+    answer: str
+    checks: list[CheckSpec]
     number: int = 1
     last_scored: int = -1
     earlier_answers: list[str] = field(default_factory=list)
@@ -116,31 +71,11 @@ class GenerationOutcome:
         return replace(read, completion=written, overrun=0, is_estimated=is_estimated, tool_uses=uses)
 
 
-@dataclass(frozen=True)
-class AgreementTask:
-    """Small models that are asked at once, each of `tasks` with a log of its own: `wanted` of them are to say the same.
-    `takes_no_call`, `takes_no_call_later`: as in TrialPlan.
-    """
-
-    tasks: list[ModelTask]
-    wanted: int
-    answer_format: str
-    takes_no_call: bool = True
-    takes_no_call_later: bool = False
-
-    @property
-    def question_digest(self) -> str:
-        """Equal where the same is asked: ids of calls, which are drawn anew, are no part of it."""
-        first = self.tasks[0]
-        said = [[m.speaker, m.text, [[call.name, call.arguments] for call in m.calls]] for m in first.history]
-        tools = [tool.as_data() for tool in first.tools.tools]
-        return digest_of(said, first.question, first.task, first.json_schema, tools)
-
-    @property
-    def policy_digest(self) -> str:
-        first, roles = self.tasks[0], [task.role for task in self.tasks]
-        no_call = (self.takes_no_call, self.takes_no_call_later)
-        return policy_digest(first.profile_digest, roles, self.wanted, no_call)
+def question_digest(request: SolveRequest) -> str:
+    """Equal where the same is asked: ids of calls, which are drawn anew, are no part of it."""
+    said = [[m.speaker, m.text, [[call.name, call.arguments] for call in m.calls]] for m in request.history]
+    tools = [tool.as_data() for tool in request.tools.tools]
+    return digest_of(said, request.question, request.task, request.json_schema, tools)
 
 
 def policy_digest(profile: str, roles: list[str], wanted: int, no_call: tuple[bool, bool]) -> str:
@@ -237,7 +172,7 @@ class StopOrder:
 @dataclass(frozen=True)
 class LostUsageTask:
     """Settle a role whose every attempt failed; `reported` is what its service put into its last error. `trial`: the
-    text that it was to write; what the log has of an earlier one is billed. None: an older workflow did not say.
+    text that it was to write; what the log has of an earlier one is billed.
     `repeated`: the share of an API's prompt that the turn before held too; None: a limit of USD depends on the bill.
     """
 
@@ -246,7 +181,7 @@ class LostUsageTask:
     model: str
     reported: TokenCounts
     prices: RolePrices
-    trial: int | None = None
+    trial: int = 0
     repeated: float | None = 0.0
 
 
@@ -256,26 +191,6 @@ class LostUsage:
 
     counts: TokenCounts
     is_complete: bool = True
-
-
-def model_task(task: SolveInput, prices: RolePrices, *, stage: int = 0, max_tokens: tuple[int, ...] = ()) -> ModelTask:
-    """A model's task in the request, at its role's prices."""
-    return ModelTask(
-        request_id=task.request_id,
-        question=task.request.question,
-        profile=task.plan.profile,
-        profile_digest=task.plan.profile_digest,
-        stage=stage,
-        max_tokens=max_tokens,
-        sampling=task.request.sampling,
-        prices=prices,
-        task=task.request.task,
-        json_schema=task.request.json_schema,
-        history=tuple(task.request.history),
-        stop_strings=tuple(task.request.stop_strings),
-        tools=task.request.tools,
-        is_unattended=task.is_unattended,
-    )
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,8 @@ from collections.abc import Mapping, Sequence
 from tandem.method.answer import shows_all
 from tandem.method.cost.allowance import allowance
 from tandem.method.request.events import AnswerText
+from tandem.method.request.job import Job
 from tandem.method.request.plan import Plan
-from tandem.method.request.request import SolveInput
 from tandem.method.request.result import Stop, StopReason
 from tandem.method.request.tasks import StageScore
 
@@ -68,7 +68,7 @@ def thresholds(plan: Plan) -> list[float]:
     return [plan.stage_zero_threshold, *(stage.threshold for stage in plan.stages)]
 
 
-def answer_text(task: SolveInput) -> AnswerText:
+def answer_text(task: Job) -> AnswerText:
     plan = task.plan
     if plan.may_call:
         return AnswerText.MESSAGE
