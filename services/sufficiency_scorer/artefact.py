@@ -183,7 +183,7 @@ class TrainedScorer:
     @property
     def monitored(self) -> tuple[str, ...]:
         """Names of the entries of `z_scores`: the features, or the question's counts for a scorer without a pass."""
-        return NAMES if self.needs_pass else COUNTS
+        return NAMES if self.needs_pass else tuple(COUNTS)
 
     def z_scores(self, inputs: ScorerInputs) -> NDArray[np.float64] | None:
         """(value - mean) / standard deviation at training, of each monitored input; None for an unknown stage."""

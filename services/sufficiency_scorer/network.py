@@ -8,7 +8,7 @@ Only numpy: a scorer whose engine is not transformers needs no torch.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -35,7 +35,7 @@ class Shape:
 
     @property
     def width(self) -> int:
-        return sum(self._widths[name] for name in self.inputs)
+        return sum(INPUTS[name].width(self) for name in self.inputs)
 
     @property
     def layers(self) -> list[str]:
@@ -59,29 +59,18 @@ class Shape:
 
     @property
     def is_standardised(self) -> list[bool]:
-        """Per column; the hashed words keep their common scale."""
-        words = [False] * BUCKETS + [True] * (WIDTH - BUCKETS)
-        return [s for name in self.inputs for s in (words if name == "words" else [True] * self._widths[name])]
+        """Per column."""
+        return [number >= INPUTS[name].num_raw for name in self.inputs for number in range(INPUTS[name].width(self))]
 
     def columns_of(self, name: Input) -> slice:
         """The columns of one input."""
-        before = sum(self._widths[each] for each in self.inputs[: self.inputs.index(name)])
-        return slice(before, before + self._widths[name])
+        before = sum(INPUTS[each].width(self) for each in self.inputs[: self.inputs.index(name)])
+        return slice(before, before + INPUTS[name].width(self))
 
     @property
     def needs_pass(self) -> bool:
         """Whether any input comes from a scoring pass of the small model."""
-        return any(name in ("features", "tokens", "states") for name in self.inputs)
-
-    @property
-    def _widths(self) -> dict[str, int]:
-        return {
-            "features": len(NAMES),
-            "stage": self.stages,
-            "tokens": 1,
-            "states": self.components,
-            "words": WIDTH,
-        }
+        return any(INPUTS[name].needs_pass for name in self.inputs)
 
 
 Floats = NDArray[np.float32]
@@ -118,7 +107,9 @@ class SufficiencyNetwork:
 
     def columns(self, batch: ScorerInputsBatch) -> Floats:
         """The inputs concatenated, float32[n, width], not standardised."""
-        return np.concatenate([self._columns_of(name, batch) for name in self.shape.inputs], axis=1, dtype=np.float32)
+        return np.concatenate(
+            [INPUTS[name].columns(self, batch) for name in self.shape.inputs], axis=1, dtype=np.float32
+        )
 
     def standardised(self, columns: Floats) -> Floats:
         return (columns - self.arrays["mean"]) / self.arrays["spread"]
@@ -136,18 +127,32 @@ class SufficiencyNetwork:
         slope, offset = float(self.arrays["slope"]), float(self.arrays["offset"])
         return 1 / (1 + np.exp(-(slope * self.logits(batch) + offset)))
 
-    def _columns_of(self, name: Input, batch: ScorerInputsBatch) -> Floats:
-        match name:
-            case "features":
-                return log_compress(batch.features)
-            case "stage":
-                return np.eye(self.shape.stages, dtype=np.float32)[batch.stage]
-            case "tokens":
-                return np.log(batch.tokens)[:, None]
-            case "states":
-                return batch.states @ self.arrays["projection"]
-            case "words":
-                return batch.words
-
     def _apply(self, layer: str, values: Floats) -> Floats:
         return values @ self.arrays[f"{layer}.weight"].T + self.arrays[f"{layer}.bias"]
+
+
+@dataclass(frozen=True, slots=True)
+class InputKind:
+    """One input of a network: its columns float32[n, width] of a batch. `needs_pass`: it comes from a scoring pass of
+    the small model. The first `num_raw` columns keep their scale.
+    """
+
+    width: Callable[[Shape], int]
+    columns: Callable[[SufficiencyNetwork, ScorerInputsBatch], Floats]
+    needs_pass: bool = True
+    num_raw: int = 0
+
+
+INPUTS: Mapping[Input, InputKind] = {
+    "features": InputKind(lambda shape: len(NAMES), lambda network, batch: log_compress(batch.features)),
+    "stage": InputKind(
+        lambda shape: shape.stages,
+        lambda network, batch: np.eye(network.shape.stages, dtype=np.float32)[batch.stage],
+        needs_pass=False,
+    ),
+    "tokens": InputKind(lambda shape: 1, lambda network, batch: np.log(batch.tokens)[:, None]),
+    "states": InputKind(
+        lambda shape: shape.components, lambda network, batch: batch.states @ network.arrays["projection"]
+    ),
+    "words": InputKind(lambda shape: WIDTH, lambda network, batch: batch.words, needs_pass=False, num_raw=BUCKETS),
+}

@@ -10,6 +10,7 @@ import math
 import re
 import zlib
 from collections import Counter
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from itertools import pairwise
 from typing import Any
@@ -20,26 +21,49 @@ from numpy.typing import NDArray
 from services.models.engine.api import PromptScores
 from tandem.method.request.prompts import Prompt
 
-STATISTICS = ("mean", "std", "median", "max", "min", "p25", "p75", "trend")
-NAMES = tuple(f"{quantity}_{statistic}" for quantity in ("perplexity", "entropy") for statistic in STATISTICS)
 _TREND_TOKENS = 20
 MAX_NLL = 20.0  # nats; exp(20) keeps the statistics within float32
-BUCKETS = 512
-COUNTS = (
-    "characters",
-    "words",
-    "sentences",
-    "numbers",
-    "largest_number",
-    "dollars",
-    "backslashes",
-    "percents",
-    "slashes",
-)
-WIDTH = BUCKETS + len(COUNTS)
 _TOKEN = re.compile(r"[a-z]+|\d+|[\\$%/=^+*<>]")
 _NUMBER = re.compile(r"\d+")
 _HASHED_NORM = 5.0  # the counts beside the hashed part are standardised; at norm 1 it would carry too little weight
+
+
+def _trend(values: NDArray[np.float64]) -> float:
+    return float(values[-_TREND_TOKENS:].mean() - values[:_TREND_TOKENS].mean())
+
+
+def _largest_number(question: str) -> float:
+    return math.log1p(max((float(number[:15]) for number in _NUMBER.findall(question)), default=0.0))
+
+
+STATISTICS: Mapping[str, Callable[[NDArray[np.float64]], float]] = {
+    "mean": np.mean,
+    "std": np.std,
+    "median": np.median,
+    "max": np.max,
+    "min": np.min,
+    "p25": lambda values: float(np.percentile(values, 25)),
+    "p75": lambda values: float(np.percentile(values, 75)),
+    "trend": _trend,
+}
+"""Of a quantity of each token, float64[n], n >= 1: one column of the features each, in training and serving. A scorer
+that was trained on other columns is refused.
+"""
+NAMES = tuple(f"{quantity}_{statistic}" for quantity in ("perplexity", "entropy") for statistic in STATISTICS)
+COUNTS: Mapping[str, Callable[[str], float]] = {
+    "characters": lambda question: math.log1p(len(question)),
+    "words": lambda question: math.log1p(len(question.split())),
+    "sentences": lambda question: question.count("."),
+    "numbers": lambda question: len(_NUMBER.findall(question)),
+    "largest_number": _largest_number,
+    "dollars": lambda question: question.count("$"),
+    "backslashes": lambda question: question.count("\\"),
+    "percents": lambda question: question.count("%"),
+    "slashes": lambda question: question.count("/"),
+}
+"""Of a question: the columns behind its hashed words."""
+BUCKETS = 512
+WIDTH = BUCKETS + len(COUNTS)
 
 
 def features(logprobs: NDArray[np.float32], entropies: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -53,7 +77,8 @@ def features(logprobs: NDArray[np.float32], entropies: NDArray[np.float32]) -> N
             f"need at least one log-probability and as many entropies, got {len(logprobs)} and {len(entropies)}"
         )
     nll = np.minimum(-logprobs.astype(np.float64), MAX_NLL)
-    return np.array([*_statistics(np.exp(nll)), *_statistics(entropies.astype(np.float64))], np.float32)
+    quantities = (np.exp(nll), entropies.astype(np.float64))
+    return np.array([compute(each) for each in quantities for compute in STATISTICS.values()], np.float32)
 
 
 def log_compress(raw: NDArray[Any]) -> NDArray[Any]:
@@ -65,12 +90,6 @@ def log_compress(raw: NDArray[Any]) -> NDArray[Any]:
 def pool_states(states: NDArray[np.float32]) -> NDArray[np.float32]:
     """Pool hidden states float32[n, d] to float32[2 d]: their mean, then the last token's."""
     return np.concatenate([states.mean(axis=0), states[-1]])
-
-
-def _statistics(values: NDArray[np.float64]) -> list[float]:
-    p25, median, p75 = np.percentile(values, [25, 50, 75])
-    trend = values[-_TREND_TOKENS:].mean() - values[:_TREND_TOKENS].mean()
-    return [values.mean(), values.std(), median, values.max(), values.min(), p25, p75, trend]
 
 
 def bag_of_words(question: str) -> NDArray[np.float32]:
@@ -85,19 +104,7 @@ def bag_of_words(question: str) -> NDArray[np.float32]:
         digest = zlib.crc32(token.encode())
         hashed[digest % BUCKETS] += (1 if digest >> 31 else -1) * (1 + math.log(count))
     hashed *= _HASHED_NORM / max(float(np.linalg.norm(hashed)), 1e-6)
-    return np.concatenate([hashed, np.array(_counts(question), np.float32)])
-
-
-def _counts(question: str) -> list[float]:
-    numbers = [float(n[:15]) for n in _NUMBER.findall(question)]
-    return [
-        math.log1p(len(question)),
-        math.log1p(len(question.split())),
-        question.count("."),
-        len(numbers),
-        math.log1p(max(numbers, default=0.0)),
-        *(question.count(sign) for sign in "$\\%/"),
-    ]
+    return np.concatenate([hashed, np.array([count(question) for count in COUNTS.values()], np.float32)])
 
 
 @dataclass(frozen=True, slots=True)

@@ -189,7 +189,7 @@ def test_a_scorer_without_a_pass_detects_drift_in_the_question_counts(study: Stu
         seen.observe(ScorerInputs.without_pass(f"Question 0-{number}", 0))
     for _ in range(20):
         shifted.observe(ScorerInputs.without_pass("def f(x: int) -> int:\n    return x / 2 / 3 / 4  # % %" * 9, 0))
-    assert seen.monitored == COUNTS
+    assert seen.monitored == tuple(COUNTS)
     assert np.abs(shifted.shift()).max() > 3 > np.abs(seen.shift()).max()
 
 
