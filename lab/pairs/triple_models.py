@@ -37,6 +37,15 @@ BENCHMARKS = (
     ),
     Benchmark("calls", "the same, or no call by both", "calls", _CALLS_SMALL, _CALLS_LARGE),
     Benchmark(
+        "calls",
+        "the same call, letter by letter",
+        "calls",
+        _CALLS_SMALL,
+        _CALLS_LARGE,
+        takes_no_call=False,
+        column="exact",
+    ),
+    Benchmark(
         "gsm8k",
         "school mathematics (GSM8K)",
         "answer",

@@ -47,6 +47,7 @@ class Benchmark:
     small: tuple[tuple[Model, Model], ...]
     large: tuple[Model, ...]
     takes_no_call: bool = True
+    column: str = "answer"  # of the facts: what is compared
 
     def takes(self, one: Reply, other: Reply) -> bool:
         may_take = self.takes_no_call or one.answer != NO_CALL
@@ -130,7 +131,7 @@ def agreed(triple: Triple) -> Agreed:
 
 
 def triples(benchmark: Benchmark) -> list[Triple]:
-    facts = read_replies(benchmark.file)
+    facts = read_replies(benchmark.file, benchmark.column)
     return [_triple(benchmark, facts, *pair, large) for pair, large in product(benchmark.small, benchmark.large)]
 
 
@@ -163,13 +164,13 @@ def _cost(replies: Sequence[Reply], model: Model) -> Floats:
 
 
 @cache
-def read_replies(file: str) -> dict[str, dict[str, Reply]]:
+def read_replies(file: str, column: str = "answer") -> dict[str, dict[str, Reply]]:
     """By model and task."""
     with gzip.open(FOLDER / f"{file}.csv.gz", "rt", newline="") as lines:
         rows = list(csv.DictReader(lines))
     found: dict[str, dict[str, Reply]] = {}
     for row in rows:
         found.setdefault(row["model"], {})[row["task"]] = Reply(
-            row["answer"], row["right"] == "1", (float(row["tokens_in"]), float(row["tokens_out"]))
+            row[column], row["right"] == "1", (float(row["tokens_in"]), float(row["tokens_out"]))
         )
     return found

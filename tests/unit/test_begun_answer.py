@@ -82,7 +82,7 @@ BONN, ULM = call(city="Bonn", days=2), call(city="Ulm", days=2)
         (CALLS, begun(BONN, over=True), begun(("weather_get", "")), True),
         (CALLS, begun(BONN, over=True), begun(("weather.get", '{"city": "Ulm"')), True),  # it may be "Ulmen"
         (CALLS, begun(BONN, over=True), begun(("weather.get", '{"city": "Ulm",')), False),
-        (CALLS, begun(BONN, over=True), begun(("weather.get", '{"unit": "c", "city": "bonn", "da')), True),
+        (CALLS, begun(BONN, over=True), begun(("weather.get", '{"unit": "c", "city": "Bonn", "da')), True),
         (CALLS, begun(BONN, over=True), begun(("weather.get", '{"city": "Bonn", "days": 2')), True),
         (CALLS, begun(BONN, over=True), begun(("weather.get", '{"city": "Bonn", "days": 1 ')), True),
         (CALLS, begun(BONN, over=True), begun(("weather.get", '{"city": "Bonn", "days": 1,')), False),
@@ -99,7 +99,7 @@ BONN, ULM = call(city="Bonn", days=2), call(city="Ulm", days=2)
         (JSON, Begun('{"a": 1, "b"'), Begun('{"a": 2,'), False),
         (JSON, Begun('{"a": 1}', True), Begun('{"a": true,'), False),
         (JSON, Begun("[1]", True), Begun('{"a": 1,'), False),
-        (JSON, Begun('{"a": 1}', True), Begun('{"unit": "c",'), True),
+        (JSON, Begun('{"a": 1}', True), Begun('{"unit": "C",'), True),
         (AnswerKind("option"), Begun("(B)", True), Begun("(C) bec"), False),
         (AnswerKind("option"), Begun("(B)", True), Begun("C"), True),  # "Certainly, B"
         (AnswerKind("answer"), Begun("18", True), Begun(r"so \boxed{17}, no,"), True),  # the last box counts
@@ -135,4 +135,4 @@ def test_nor_over_calls_that_small_models_have_written_cut_anywhere() -> None:
         assert same(kind, one, other)
         others = list(cuts(other))
         assert all(can_still_agree(kind, begun, draw.choice(others)) for begun in cuts(one)), recorded["id"]
-    assert len(lines) > 40
+    assert len(lines) > 30

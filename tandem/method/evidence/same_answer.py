@@ -12,7 +12,7 @@ import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from tandem.method.conversation import Kind
 from tandem.method.tools import Call, Tool
@@ -34,6 +34,14 @@ _QUANTITY = re.compile(r"([^A-Za-z\\]*\d[^A-Za-z\\]*)\s([A-Za-z]{2}[\w .,/^-]*)"
 _WORD = re.compile(r"[^\W\d_]{2,}")
 _THOUSANDS = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
 _NUMBER = re.compile(r"[+-]?(?:\d{1,300}(?:/\d{1,300}|\.\d{0,300})?|\.\d{1,300})")
+
+_CASELESS = frozenset(
+    {"date", "date-time", "time", "duration", "email", "idn-email", "hostname", "uuid", "ipv4", "ipv6"}
+)
+"""Formats of JSON Schema whose texts mean the same in any case (RFC 3339, 1035, 4122, 4291; of an e-mail address, whose
+local part may tell cases apart, nobody's does).
+"""
+P = TypeVar("P")
 
 _SAME, _WORSE = "same", "worse"
 JUDGE_TOKENS = 256
@@ -129,7 +137,7 @@ def _json(text: str, schema: str) -> str:
     try:
         value = json.loads(text)
         by = json.loads(schema) if schema else {}
-        return dumped(without_defaults(value, by) if isinstance(value, dict) else in_normal_form(value))
+        return dumped(without_defaults(value, by) if isinstance(value, dict) else in_normal_form(value, by))
     except (ValueError, RecursionError, OverflowError):
         return ""
 
@@ -139,26 +147,46 @@ def dumped(value: Any) -> str:
 
 
 def without_defaults(values: Mapping[str, Any], schema: Any) -> dict[str, Any]:
-    """What is not required and equal to its default is left out."""
-    known, required = (schema.get(name) if isinstance(schema, dict) else None for name in ("properties", "required"))
+    """What is not required and equal to its default is left out; the rest is in normal form."""
+    known, required = _part(schema, "properties", dict), _part(schema, "required", list)
     defaults = {
-        key: dumped(in_normal_form(each["default"]))
-        for key, each in (known if isinstance(known, dict) else {}).items()
-        if isinstance(each, dict) and "default" in each and not (isinstance(required, list) and key in required)
+        key: dumped(in_normal_form(each["default"], each))
+        for key, each in known.items()
+        if isinstance(each, dict) and "default" in each and key not in required
     }
-    found = {key: in_normal_form(value) for key, value in values.items()}
+    found = {key: in_normal_form(value, known.get(key)) for key, value in values.items()}
     return {key: value for key, value in found.items() if key not in defaults or defaults[key] != dumped(value)}
 
 
-def in_normal_form(value: Any) -> Any:
-    """Texts whatever their case and blanks, numbers by value; no number is a boolean or a text."""
+def in_normal_form(value: Any, schema: Any = None) -> Any:
+    """Numbers by value; no number is a boolean or a text. A text stays as it is, since `tar -C` is not `tar -c`, unless
+    its schema says that case does not matter: by an `enum` that has it in one spelling, or by a `format`.
+    """
     if isinstance(value, str):
-        return " ".join(value.split()).casefold()
+        return _text_value(value, schema)
     if isinstance(value, list):
-        return [in_normal_form(each) for each in value]
+        return [in_normal_form(each, _part(schema, "items", dict)) for each in value]
     if isinstance(value, dict):
-        return {key: in_normal_form(each) for key, each in value.items()}
+        known = _part(schema, "properties", dict)
+        return {key: in_normal_form(each, known.get(key)) for key, each in value.items()}
     return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def _text_value(text: str, schema: Any) -> str:
+    if _part(schema, "format", str) in _CASELESS:
+        return text.strip().casefold()
+    alike = [each for each in _part(schema, "enum", list) if isinstance(each, str) and _folded(each) == _folded(text)]
+    return alike[0] if len(alike) == 1 else text
+
+
+def _folded(text: str) -> str:
+    return " ".join(text.split()).casefold()
+
+
+def _part(schema: Any, name: str, kind: type[P]) -> P:
+    """What the schema says by this name; empty where it says nothing, or something else."""
+    found = schema.get(name) if isinstance(schema, dict) else None
+    return found if isinstance(found, kind) else kind()
 
 
 def plain(text: str) -> str:
