@@ -1,5 +1,5 @@
 """The tables of docs/openai-parameters.md: the parameters that bodies read, and what is refused and what to do instead
-(tandem.openai.parameters). `make tables` writes them.
+(the PARAMETERS of each protocol's file in tandem.openai). `make tables` writes them.
 """
 
 from __future__ import annotations
@@ -8,11 +8,10 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
-from services.http_gateway.messages_request import MessagesRequest
-from services.http_gateway.responses_request import ResponsesRequest
-from tandem.openai.allowed import allows
 from tandem.openai.body import ApiBody
 from tandem.openai.chat_request import ChatCompletionRequest
+from tandem.openai.messages_request import MessagesRequest
+from tandem.openai.responses_request import ResponsesRequest
 
 PAGE = Path(__file__).with_name("openai-parameters.md")
 BODIES: dict[str, type[ApiBody]] = {
@@ -42,7 +41,7 @@ def _refused(body: type[ApiBody]) -> Iterator[str]:
     for name, known in body.parameters.items():
         if known.is_refused:
             nothing = ", ".join(f"`{json.dumps(value)}`" for value in known.nothing)
-            passed = " (passes)" if allows(body.protocol, name) else ""
+            passed = " (passes)" if body.allows(name) else ""
             found.setdefault(known.about, []).append(f"`{name}`{passed}{f' but {nothing}' if nothing else ''}")
     return (f"{', '.join(names)} | {about}" for about, names in found.items())
 

@@ -34,8 +34,7 @@ from tandem.method.request.tasks import CheckTask
 from tandem.method.roles import LLM, SMALL_ROLES
 from tandem.method.tokens import TokenCounts
 from tandem.method.tools import Call, Tool, ToolCall, as_lines
-from tandem.openai.chat_request import ChatMessage, ResponseFormat
-from tandem.openai.tools import CallBody, ToolBody
+from tandem.openai.chat_request import CallBody, ChatMessage, ResponseFormat, ToolBody
 
 _FORMATS = {"answer": "boxed", "option": "boxed", "program": "code", "json": "json"}
 _SPEAKERS: Mapping[str, Speaker] = {"assistant": "assistant", "tool": "tool"}

@@ -21,8 +21,8 @@ from tandem.method.request.request import Native, SolveRequest
 from tandem.method.roles import LLM
 from tandem.method.rule.stop_rule import answer_text
 from tandem.openai.allow_list import Allowance
-from tandem.openai.allowed import PassedBody, pass_on
 from tandem.openai.parameters import RefusedParameter
+from tandem.openai.protocols import PassedBody, pass_on
 from tandem.v1 import tandem_pb2
 
 NOT_PASSED_ON = "NOT_PASSED_ON"

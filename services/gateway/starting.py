@@ -24,7 +24,7 @@ from tandem.method.errors import NotFound, Unavailable
 from tandem.method.request.job import Job
 from tandem.method.request.request import SolveRequest
 from tandem.method.request.session import session_of
-from tandem.openai.allowed import PassedBody
+from tandem.openai.protocols import PassedBody
 from tandem.v1 import tandem_pb2
 
 

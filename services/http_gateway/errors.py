@@ -1,19 +1,19 @@
-"""Errors in OpenAI's shape, from the gateway's statuses and from bodies that cannot be read."""
+"""Errors of HTTP, from the gateway's statuses and from bodies that cannot be read."""
 
 from __future__ import annotations
 
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from starlette.exceptions import HTTPException
 
-from tandem.client.contract import readable
 from tandem.errors import RequestError
 from tandem.method.errors import VENDOR_CODE, VENDOR_STATUS
 from tandem.openai.parameters import RefusedParameter
+from tandem.openai.reply import ApiError
 
 # The names that the gateway gives to what OpenAI calls otherwise.
 _PARAMS = {
@@ -67,7 +67,6 @@ _STATUSES_OF_REASONS = {
     "NO_FILE_STORE": 501,
     "BATCHES_NOT_LIMITED": 403,
 }
-_TYPES = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
 CANCELLED = 499
 OVERLOADED = 529
 """Anthropic's own status."""
@@ -81,19 +80,10 @@ _OF_PYDANTIC = re.compile(
 
 
 @dataclass(frozen=True, slots=True)
-class HttpError:
-    status: int
-    message: str
-    param: str | None = None
-    code: str | None = None
+class HttpError(ApiError):
     retry_after_s: float | None = None
     limits: Mapping[str, str] = field(default_factory=dict)
     closes: bool = False  # the connection
-
-    @property
-    def body(self) -> dict[str, Any]:
-        kind = _TYPES.get(self.status, "invalid_request_error" if self.status < 500 else "api_error")
-        return {"error": {"message": readable(self.message), "type": kind, "param": self.param, "code": self.code}}
 
     @property
     def headers(self) -> dict[str, str]:
@@ -172,14 +162,6 @@ def from_validation(problems: Sequence[Any]) -> HttpError:
     named = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path).lstrip(".")
     code = "unsupported_value" if problem["type"] == "extra_forbidden" else "invalid_value"
     return HttpError(400, f"{named or 'body'}: {problem['msg']}", named or None, code)
-
-
-def of_responses(error: HttpError) -> HttpError:
-    """The same for a body of /v1/responses, which has other names."""
-    names = {"messages": "input", "max_completion_tokens": "max_output_tokens", "response_format": "text.format"}
-    first, dot, rest = (error.param or "").partition(".")
-    root, bracket, index = first.partition("[")
-    return replace(error, param=f"{names[root]}{bracket}{index}{dot}{rest}") if root in names else error
 
 
 def _own(field: str) -> str | None:

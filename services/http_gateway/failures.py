@@ -15,12 +15,13 @@ from starlette.routing import Match, Mount
 from services.http_gateway import errors
 from services.http_gateway.errors import HttpError
 from services.http_gateway.exchange import Cancelled
-from services.http_gateway.messages import error_body
 from services.http_gateway.replies import failure
 from services.shared.process.web_pages import Refusal
 from tandem.client.live_text import TextWasLost
 from tandem.errors import RequestError
+from tandem.openai.messages_reply import error_body
 from tandem.openai.parameters import RefusedParameter
+from tandem.openai.responses_reply import with_own_names
 
 _METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 _MESSAGES = "/v1/messages"
@@ -80,7 +81,7 @@ def _allowed(request: Request) -> list[str]:
 def reply_of(error: HttpError, path: str, more: dict[str, str] | None = None) -> JSONResponse:
     """In the shape of the API that `path` belongs to."""
     if path == "/v1/responses":
-        error = errors.of_responses(error)
+        error = with_own_names(error)
     is_anthropics = path == _MESSAGES or path.startswith(f"{_MESSAGES}/")
     body = error_body(error) if is_anthropics else error.body
     status = 503 if error.status == errors.OVERLOADED and not is_anthropics else error.status

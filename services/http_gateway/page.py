@@ -24,10 +24,9 @@ from tandem.client.request import Question, solve_request
 from tandem.client.results import to_dict, to_dict_or_none
 from tandem.errors import RequestError
 from tandem.method.conversation import Task
-from tandem.openai.chat_request import ChatMessage, as_conversation
+from tandem.openai.chat_request import ChatMessage, ToolBody, as_conversation
 from tandem.openai.json_body import JsonBody
 from tandem.openai.parameters import RefusedParameter
-from tandem.openai.tools import ToolBody
 from tandem.v1 import tandem_pb2
 
 _FILES = Path(__file__).parent / "assets"

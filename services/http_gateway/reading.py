@@ -95,7 +95,7 @@ class _Lane:
     async def parsed(self, request: Request, body: bytes, model: Model) -> BaseModel:
         """Raises RefusedParameter, RequestValidationError."""
         async with self._turns.of(request):
-            return await asyncio.get_running_loop().run_in_executor(self._thread, _parsed, body, model)
+            return await asyncio.get_running_loop().run_in_executor(self._thread, parsed, body, model)
 
 
 class Bodies:
@@ -154,7 +154,7 @@ class _Read(Request):
         return self._value
 
 
-def _parsed(body: bytes, model: Model) -> BaseModel:
+def parsed(body: bytes, model: Model) -> BaseModel:
     """In a thread, also the choice among thousands of problems. Raises RefusedParameter, RequestValidationError."""
     try:
         return model.model_validate(read_json(body))

@@ -1,55 +1,28 @@
-"""How a reply is sent, whatever its dialect: whole, or as server-sent events while it is written."""
+"""How a reply is sent, whatever its protocol: whole, or as server-sent events while it is written."""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Sequence
-from typing import Any, Protocol, TypeVar
+from collections.abc import AsyncIterator, Awaitable
+from typing import Any, TypeVar
 
 from fastapi import Request, Response
 from fastapi.responses import JSONResponse, StreamingResponse
 
-from services.http_gateway import completion, errors, sse
+from services.http_gateway import errors, sse
 from services.http_gateway.errors import HttpError
 from services.http_gateway.exchange import Cancelled, Exchange
+from services.http_gateway.headers import dropped_header, headers_of_result, session_headers
 from services.http_gateway.lifetime import SERVER_ENDS, Ending, ServerEnds
-from services.http_gateway.sessions import session_headers
-from tandem.client.live_text import Piece, TextWasLost
+from tandem.client.live_text import TextWasLost
 from tandem.errors import RequestError
-from tandem.v1 import tandem_pb2
+from tandem.openai.reply import Data, Reply
 
 _FAILURES = (RequestError, TextWasLost, Cancelled, ServerEnds)
-Data = dict[str, Any]
 T = TypeVar("T")
 _HELD_SECONDS = 10.0
 """That a stream may take to begin: a failure before has a status, and proxies close what is silent for longer."""
-
-
-class Reply(Protocol):
-    """One request's reply in one of OpenAI's two dialects. Every method but `whole` gives the events of a stream."""
-
-    @property
-    def end(self) -> bytes:
-        """What follows the last event."""
-        ...
-
-    @property
-    def ping(self) -> bytes:
-        """What is sent while nothing comes."""
-        ...
-
-    def whole(self, result: tandem_pb2.SolveResult, reasoning: str, native: Sequence[str] = ()) -> Data:
-        """`native`: what the large model's API sent, in the caller's own protocol."""
-        ...
-
-    def first(self) -> list[Data]: ...
-
-    def piece(self, piece: Piece) -> list[Data]: ...
-
-    def last(self, result: tandem_pb2.SolveResult) -> list[Data]: ...
-
-    def failure(self, error: HttpError) -> list[Data]: ...
 
 
 class EventStream(StreamingResponse):
@@ -92,12 +65,7 @@ async def send_whole(exchange: Exchange, reply: Reply, headers: dict[str, str], 
     whole = reply.whole(exchange.result, exchange.reasoning, exchange.native)
     headers |= session_headers(exchange.accepted, exchange.result.cost.usd)
     headers |= dropped_header(exchange.dropped.of(exchange.result))
-    return JSONResponse(whole, headers={**headers, **completion.headers_of_result(exchange.result)})
-
-
-def dropped_header(dropped: Sequence[str]) -> dict[str, str]:
-    """The places of the body that are not followed, where there are any."""
-    return {"x-tandem-dropped": ", ".join(dropped)} if dropped else {}
+    return JSONResponse(whole, headers={**headers, **headers_of_result(exchange.result)})
 
 
 def failure(error: Exception) -> HttpError:
@@ -116,7 +84,7 @@ async def _events(exchange: Exchange, reply: Reply, ending: Ending) -> AsyncIter
     unsent, has_begun, start = _encoded(reply.first()), False, time.monotonic()
     try:
         async for piece in sse.with_pings(exchange.pieces(), ending):
-            event = reply.ping if piece is None else _encoded(reply.piece(piece)) if piece else b""
+            event = _ping(reply) if piece is None else _encoded(reply.piece(piece)) if piece else b""
             if event or (unsent and time.monotonic() - start > _HELD_SECONDS):
                 yield unsent + event
                 unsent, has_begun = b"", True
@@ -157,6 +125,10 @@ async def _left(request: Request) -> None:
     """Until the client hangs up."""
     while (await request.receive())["type"] != "http.disconnect":
         pass
+
+
+def _ping(reply: Reply) -> bytes:
+    return sse.PING if reply.ping is None else sse.event(reply.ping)
 
 
 def _encoded(events: list[Data]) -> bytes:

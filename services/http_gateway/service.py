@@ -14,18 +14,14 @@ from fastapi.responses import PlainTextResponse
 from opentelemetry import propagate, trace
 from starlette.middleware.cors import CORSMiddleware
 
-from services.http_gateway import batches, completion, outcomes, page
-from services.http_gateway.completion import CompletionReply
+from services.http_gateway import batches, outcomes, page
 from services.http_gateway.exchange import Dropped, Exchange
 from services.http_gateway.failures import handle_failures, refused_page
+from services.http_gateway.headers import dropped_header, session_headers
 from services.http_gateway.lifetime import Ending, EndingGuard, Readiness
-from services.http_gateway.messages import MessagesReply
-from services.http_gateway.messages_request import CountTokensBody, MessagesRequest
 from services.http_gateway.reading import Bodies, BodyRoute
-from services.http_gateway.replies import Reply, dropped_header, send_stream, send_whole
-from services.http_gateway.responses import ResponsesReply
-from services.http_gateway.responses_request import ResponsesRequest
-from services.http_gateway.sessions import session_headers, set_session
+from services.http_gateway.replies import send_stream, send_whole
+from services.http_gateway.sessions import set_session
 from services.shared.identity.caller import bearer, credential_of
 from services.shared.observability import availability, text
 from services.shared.observability.tracing import tracer
@@ -34,10 +30,19 @@ from services.shared.process.web_pages import PageGuard, WebPages
 from tandem.client.clients import AsyncClient
 from tandem.client.contract import MAX_REQUEST_BYTES
 from tandem.client.events import Accepted
+from tandem.client.results import to_dict
 from tandem.errors import RequestError
-from tandem.method.rule.stop_rule import NEVER
-from tandem.openai.body import ApiBody
+from tandem.method.rule.stop_rule import MEMBERS, NEVER
+from tandem.openai.body import Labels
+from tandem.openai.chat_reply import ChatReply
 from tandem.openai.chat_request import ChatCompletionRequest
+from tandem.openai.messages_reply import MessagesReply
+from tandem.openai.messages_request import CountTokensBody, MessagesRequest
+from tandem.openai.protocols import AnyBody
+from tandem.openai.reply import Reply
+from tandem.openai.responses_reply import ResponsesReply
+from tandem.openai.responses_request import ResponsesRequest
+from tandem.v1 import tandem_pb2
 
 Authorization = Annotated[str, Header(description="`Bearer KEY`: the gateway asks who it is, not this process")]
 IdempotencyKey = Annotated[str, Header(alias="Idempotency-Key", description="the request id: a repeated one joins")]
@@ -65,7 +70,7 @@ class OpenAIService:
         """A completion, or with `stream` its chunks as server-sent events. A client that hangs up stops the models."""
 
         def reply(accepted: Accepted) -> Reply:
-            return CompletionReply(
+            return ChatReply(
                 accepted.request_id,
                 accepted.profile,
                 body.metadata,
@@ -73,7 +78,7 @@ class OpenAIService:
                 is_passed=accepted.native,
             )
 
-        return await self._reply(body, body, reply, request, idempotency_key, self._for(authorization))
+        return await self._reply(body, reply, request, idempotency_key, self._for(authorization))
 
     async def responses(
         self,
@@ -89,7 +94,7 @@ class OpenAIService:
                 accepted.request_id, accepted.profile, body.repeated, body.namespaces, is_passed=accepted.native
             )
 
-        return await self._reply(body, body.as_chat(), reply, request, idempotency_key, self._for(authorization))
+        return await self._reply(body, reply, request, idempotency_key, self._for(authorization))
 
     async def messages(
         self,
@@ -103,18 +108,17 @@ class OpenAIService:
             return MessagesReply(accepted.request_id, accepted.profile, is_passed=accepted.native)
 
         client = self._client.for_caller(credential_of(request.headers))
-        return await self._reply(body, body.as_chat(), reply, request, idempotency_key, client)
+        return await self._reply(body, reply, request, idempotency_key, client)
 
     async def count_tokens(self, body: CountTokensBody, request: Request) -> dict[str, int]:
         """How many tokens of the small model a conversation has, with its tools, as the profile's limit counts them."""
-        asked = body.as_chat().as_solve_request(uuid4().hex)
+        asked = body.as_solve_request(uuid4().hex)
         counted = await self._client.for_caller(credential_of(request.headers)).count_tokens(asked)
         return {"input_tokens": counted.tokens}
 
     async def _reply(
         self,
-        given: ApiBody,
-        body: ChatCompletionRequest,
+        body: AnyBody,
         make_reply: Callable[[Accepted], Reply],
         request: Request,
         key: str,
@@ -122,15 +126,15 @@ class OpenAIService:
     ) -> Response:
         request_id = key or uuid4().hex
         asked = body.as_solve_request(request_id)
-        set_session(asked, request, given, body)
-        asked.native.CopyFrom(given.native(request.headers.get("anthropic-beta", "")))
+        set_session(asked, request, body)
+        asked.native.CopyFrom(body.native(request.headers.get("anthropic-beta", "")))
         if asked.native.needs:  # the large model's API alone does what is asked
             asked.stop.ClearField("thresholds")
             asked.stop.threshold = NEVER
-        exchange = Exchange(client, asked, _span(request, body, request_id), cancels=not key)
+        exchange = Exchange(client, asked, _span(request, body.labels, request_id), cancels=not key)
         try:
             accepted = await exchange.start()
-            by_small = given.dropped(is_told=accepted.tells_effort)
+            by_small = body.dropped(is_told=accepted.tells_effort)
             dropped = exchange.dropped = Dropped(accepted.dropped if accepted.native else by_small, by_small)
             headers = {"x-request-id": accepted.request_id, "x-tandem-trace-id": accepted.trace_id}
             headers |= session_headers(accepted)
@@ -152,7 +156,7 @@ class OpenAIService:
     async def models(self, authorization: Authorization = "") -> dict[str, Any]:
         """Each profile and its models by name; `profile@0.6` sets the threshold at which a stage suffices."""
         profiles = (await self._for(authorization).profiles()).profiles
-        return {"object": "list", "data": [model for profile in profiles for model in completion.models(profile)]}
+        return {"object": "list", "data": [model for profile in profiles for model in _models(profile)]}
 
     async def model(self, name: str, authorization: Authorization = "") -> dict[str, Any]:
         for known in (await self.models(authorization))["data"]:
@@ -224,10 +228,17 @@ def make_app(
     return app
 
 
+def _models(profile: tandem_pb2.Profile) -> list[dict[str, Any]]:
+    """The pair, and its large and its first small model by name."""
+    listed = {"object": "model", "created": 0, "owned_by": "tandem"}
+    names = [profile.name, *(f"{profile.name}/{member}" for member in MEMBERS)]
+    return [{"id": name, **listed, "tandem": to_dict(profile)} for name in names]
+
+
 # -- observation ------------------------------------------------------------------------------------------------------
 
 
-def _span(request: Request, body: ChatCompletionRequest, request_id: str) -> trace.Span:
+def _span(request: Request, labels: Labels, request_id: str) -> trace.Span:
     """The server's span, in the trace that the client names; the gateway's is its child.
 
     `user` and `metadata` leave the process with TANDEM_TELEMETRY_TEXT=true only (services.shared.observability.text).
@@ -236,8 +247,8 @@ def _span(request: Request, body: ChatCompletionRequest, request_id: str) -> tra
         "http.request.method": request.method,
         "http.route": request.url.path,
         "tandem.request.id": request_id,
-        **({text.USER: body.user} if body.user else {}),
-        **{text.METADATA + name: value for name, value in body.metadata.items()},
+        **({text.USER: labels.user} if labels.user else {}),
+        **{text.METADATA + name: value for name, value in labels.metadata.items()},
     }
     return tracer.start_span(
         f"{request.method} {request.url.path}",

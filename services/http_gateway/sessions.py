@@ -1,4 +1,4 @@
-"""Which session an HTTP request is a turn of, and what its reply says of that."""
+"""Which session an HTTP request is a turn of."""
 
 from __future__ import annotations
 
@@ -7,37 +7,28 @@ from contextlib import suppress
 
 from fastapi import Request
 
-from tandem.client.events import Accepted
 from tandem.method.request.session import session_name
-from tandem.openai.body import ApiBody
-from tandem.openai.chat_request import ChatCompletionRequest
 from tandem.openai.parameters import RefusedParameter
+from tandem.openai.protocols import AnyBody
 from tandem.v1 import tandem_pb2
 
-NAME, LIMIT, SPENT = "x-tandem-session", "x-tandem-max-session-usd", "x-tandem-session-usd"
+NAME, LIMIT = "x-tandem-session", "x-tandem-max-session-usd"
 _CLAUDE = "_session_"
 
 
-def set_session(asked: tandem_pb2.SolveRequest, request: Request, given: ApiBody, body: ChatCompletionRequest) -> None:
+def set_session(asked: tandem_pb2.SolveRequest, request: Request, body: AnyBody) -> None:
     """As its caller names it, the nearest name first: header, own option, metadata, Claude Code's, the key of a
     vendor's cache. Raises RefusedParameter for a limit that is no number.
     """
-    named = request.headers.get(NAME) or asked.session or body.metadata.get("session") or _claudes(body.user)
-    key = getattr(given, "prompt_cache_key", None)
+    labels = body.labels
+    named = request.headers.get(NAME) or asked.session or labels.metadata.get("session") or _claudes(labels.user)
+    key = body.other("prompt_cache_key")
     asked.session = session_name(named or (key if isinstance(key, str) else ""))
     if limit := request.headers.get(LIMIT):
         try:
             asked.max_session_usd = float(limit)
         except ValueError:
             raise RefusedParameter(LIMIT, f"{LIMIT} is a number of USD, not {limit!r}", "invalid_value") from None
-
-
-def session_headers(accepted: Accepted, usd: float = 0.0) -> dict[str, str]:
-    """The session, and what it has cost; `usd`: of this turn, where it has ended."""
-    if not accepted.session:
-        return {}
-    spent = {} if accepted.session_usd is None else {SPENT: f"{accepted.session_usd + usd:.10f}"}
-    return {NAME: accepted.session, **spent}
 
 
 def _claudes(user: str) -> str:

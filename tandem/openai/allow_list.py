@@ -1,5 +1,9 @@
-"""An allow-list for bodies of JSON: the shape of what may pass, what an operator allows beyond it, and the sieve that
-copies of a body what may pass and names the rest.
+"""What of a caller's own body is passed on to an API of the same protocol: the shape of what may pass, what an operator
+allows beyond it, and the sieve that copies of a body what may pass and names the rest.
+
+Each protocol's file has its shape. In it is what the protocol's public API documents and what changes neither who pays,
+nor the model, nor where it runs, and starts nothing at the vendor. What is not in it is left out and named, or refused
+where the text would mean something else without it. An operator adds names (`llm.api.pass`, and a tenant's `pass`).
 """
 
 from __future__ import annotations
@@ -51,6 +55,25 @@ Shape = Any
 """A Leaf; a mapping of an object's fields to their shapes; a list that holds the shape of each item; Kinds; a tuple of
 alternatives, of which the first that fits is taken.
 """
+
+
+def plain(names: str) -> dict[str, Shape]:
+    """Plain fields, by their names."""
+    return dict.fromkeys(names.split(), Leaf.PLAIN)
+
+
+def text_or(items: Shape) -> Shape:
+    """A text, or a list of such items."""
+    return (Leaf.PLAIN, [items])
+
+
+CACHE = plain("type ttl")
+_BREAKPOINT = plain("mode ttl")
+MARKS: Mapping[str, Shape] = {"cache_control": CACHE, "prompt_cache_breakpoint": _BREAKPOINT}
+CACHE_OF_OPENAI: Mapping[str, Shape] = {
+    **plain("prompt_cache_key prompt_cache_retention"),
+    "prompt_cache_options": _BREAKPOINT,
+}
 
 _SUFFIXES = re.compile(r"(_\d{8}|_preview|_call_output|_call|_tool_result|_options)$")
 _OTHER_NAMES = {"mcp_servers": "mcp", "mcp_tool_use": "mcp", "mcp_toolset": "mcp"}

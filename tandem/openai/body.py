@@ -1,22 +1,19 @@
-"""Bodies of the three APIs: what they have fields for is read, and what they have none for is a hint, found by its
-place.
+"""What the bodies of the three APIs share: what they have fields for is read, and what they have none for is a hint,
+found by its place.
 """
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Iterator
-from dataclasses import replace
-from typing import Any, ClassVar, Self
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar, Protocol, Self
 
 from pydantic import BaseModel, ConfigDict, ModelWrapValidatorHandler, PrivateAttr, field_validator, model_validator
 from pydantic_core import to_json
 
-from tandem.method.json_text import read_json_text
 from tandem.method.tokens import EFFORTS
-from tandem.openai.allow_list import MOST_NAMED, nameable
-from tandem.openai.allowed import SHAPES, allows
+from tandem.openai.allow_list import MOST_NAMED, Shape, leads, nameable
 from tandem.openai.json_body import JsonBody
 from tandem.openai.parameters import HINT, Parameter, RefusedParameter, Table
 from tandem.v1 import tandem_pb2
@@ -36,6 +33,10 @@ class Part(BaseModel):
     """A part of a body."""
 
     model_config = ConfigDict(frozen=True, extra="allow")
+
+    def other(self, name: str) -> Any:
+        """The value of what it has no field for; None if it is not given."""
+        return (self.model_extra or {}).get(name)
 
     def hints(self) -> Iterator[Hint]:
         """What nobody here reads, in it and in its parts."""
@@ -73,11 +74,32 @@ class NotText(Unread):
         return f"[{self.type}: not text]"
 
 
+class HasText(Protocol):
+    @property
+    def text(self) -> str: ...
+
+
+def text_of(content: str | Sequence[HasText]) -> str:
+    """The text of a message, which is one string or in parts."""
+    return content if isinstance(content, str) else "\n".join(part.text for part in content)
+
+
+@dataclass(frozen=True, slots=True)
+class Labels:
+    """What a caller files a request under. `user` is the caller's own; empty if the body names none."""
+
+    user: str = ""
+    metadata: Mapping[str, str] = field(default_factory=dict)
+
+
 class ApiBody(Part, JsonBody):
     """A body of one of the three APIs."""
 
     model_config = ConfigDict(frozen=True, extra="allow")
     parameters: ClassVar[Table]
+    """What becomes of what the body has no field for."""
+    passed: ClassVar[Mapping[str, Shape]]
+    """What of it an API of the same protocol may be given."""
     protocol: ClassVar[str]
     """Of APIs that take such a body."""
     _given: dict[str, Any] = PrivateAttr(default_factory=dict)
@@ -104,10 +126,15 @@ class ApiBody(Part, JsonBody):
                 continue
             if known.is_told and value not in EFFORTS:
                 known = replace(known, is_told=False)
-            if known.is_refused and not allows(self.protocol, row):
+            if known.is_refused and not self.allows(row):
                 raise RefusedParameter(place, f"{place} = {_shown(value)} is not supported: {known.about}")
             found.setdefault(nameable(place), known)
         return found
+
+    @classmethod
+    def allows(cls, place: str) -> bool:
+        """Whether an API of the protocol is given what stands at a place, such as `tools[].cache_control`."""
+        return leads(cls.passed, place)
 
     def dropped(self, *, is_told: bool = False) -> tuple[str, ...]:
         """The places of its hints, each once. `is_told`: what an API of another protocol is told is not dropped."""
@@ -120,7 +147,7 @@ class ApiBody(Part, JsonBody):
 
     def native(self, betas: str) -> tandem_pb2.Native:
         """The body itself, for an API of its protocol. `betas`: the header's. What an API gets of it, the gateway
-        decides (tandem.openai.allowed).
+        decides (tandem.openai.allow_list).
         """
         own = {name: value for name, value in self._given.items() if not self._is_settled(name, value)}
         if betas:
@@ -131,21 +158,10 @@ class ApiBody(Part, JsonBody):
 
     def _is_settled(self, name: str, value: Any) -> bool:
         """A field that is followed or means nothing, so that no API has to be given it."""
-        if name in SHAPES[self.protocol]:
+        if name in self.passed:
             return False
         is_read = value is None or name in type(self).model_fields
         return is_read or self.parameters.get(name, HINT).asks_nothing(value)
-
-
-def as_object(arguments: str) -> str:
-    """The arguments of an earlier call, as the JSON object that models and APIs take; a text that is none becomes part
-    of one.
-    """
-    try:
-        is_object = isinstance(read_json_text(arguments or "{}"), dict)
-    except (ValueError, RecursionError):
-        is_object = False
-    return (arguments or "{}") if is_object else json.dumps({"arguments": arguments}, ensure_ascii=False)
 
 
 def _shown(value: Any) -> str:

@@ -1,24 +1,122 @@
-"""The body of POST /v1/chat/completions, and the request that it becomes."""
+"""OpenAI's chat completions, the way in: the body of POST /v1/chat/completions, what becomes of each parameter, and the
+gateway's request that it becomes.
+"""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
-from itertools import dropwhile
-from typing import Annotated, Any, ClassVar, Literal
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Literal
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import Field, model_validator
 
-from tandem.client.contract import MOST_CALLS, MOST_COUNT, MOST_MESSAGES, MOST_TOOLS, Count, Seed
-from tandem.client.request import SolveOptions, solve_request
-from tandem.method.conversation import Task
-from tandem.method.tokens import EFFORTS
-from tandem.openai.body import ApiBody, NotText, Part, Strict
-from tandem.openai.parameters import CHAT, RefusedParameter, Table
-from tandem.openai.tools import CallBody, Choice, OtherTool, ToolBody, as_options
+from tandem.client.contract import MOST_CALLS, MOST_COUNT, MOST_MESSAGES, MOST_TOOLS, Seed
+from tandem.openai.allow_list import CACHE, CACHE_OF_OPENAI, MARKS, Kinds, Leaf, Shape, plain, text_or
+from tandem.openai.body import ApiBody, Labels, NotText, Part, Strict, text_of
+from tandem.openai.parameters import (
+    EFFORT,
+    LOGPROBS,
+    OF_OPENAI,
+    TEXT_ONLY,
+    RefusedParameter,
+    Table,
+    hint,
+    hints,
+    refused,
+)
+from tandem.openai.schemas import ANY_OBJECT, schema_text
+from tandem.openai.solve_request import (
+    CALL_OF_A_RESULT,
+    Message,
+    Metadata,
+    TandemOptions,
+    known_effort,
+    to_solve_request,
+    with_one_system_message,
+)
+from tandem.openai.tools import CalledFunction, FunctionBody, OtherTool, as_object
 from tandem.v1 import tandem_pb2
 
-_MOST_METADATA = 16
+# -- parameters that the body has no field for ------------------------------------------------------------------------
+
+_SHAPE = refused("use `response_format`")
+_NEW_TEXT = refused("there is one answer, which is new text")
+PARAMETERS: Table = {
+    **OF_OPENAI,
+    **hints("verbosity prediction web_search_options chat_template_kwargs"),
+    "presence_penalty": hint(0),
+    "frequency_penalty": hint(0),
+    "reasoning_effort": EFFORT,
+    "n": refused("send one request for each answer", 1),
+    "logprobs": refused(LOGPROBS, False),
+    "top_logprobs": refused(LOGPROBS, 0),
+    "logit_bias": refused("not every engine has it", {}),
+    "functions": refused("use `tools`", []),
+    "function_call": refused("use `tool_choice`", "none", "auto"),
+    "messages[].function_call": refused("use `tool_calls`"),
+    "modalities": refused(TEXT_ONLY.about, ["text"]),
+    "audio": TEXT_ONLY,
+    "messages[].audio": TEXT_ONLY,
+    "messages[].content[type=*]": TEXT_ONLY,
+    "guided_json": _SHAPE,
+    "guided_regex": _SHAPE,
+    "guided_choice": _SHAPE,
+    "guided_grammar": _SHAPE,
+    "structured_outputs": _SHAPE,
+    "grammar": _SHAPE,
+    "json_schema": _SHAPE,
+    "stop_sequences": refused("use `stop`", []),
+    "best_of": _NEW_TEXT,
+    "echo": _NEW_TEXT,
+    "suffix": _NEW_TEXT,
+}
+
+# -- what an API of this protocol may be given ------------------------------------------------------------------------
+
+_FUNCTION = {**plain("name description strict"), "parameters": Leaf.SCHEMA}
+_PARTS = Kinds(
+    {
+        "text": {**plain("type text"), **MARKS},
+        "refusal": plain("type refusal"),
+        "image_url": {"type": Leaf.PLAIN, "image_url": {"url": Leaf.URL, "detail": Leaf.PLAIN}, **MARKS},
+        "input_audio": {"type": Leaf.PLAIN, "input_audio": plain("data format"), **MARKS},
+        "file": {"type": Leaf.PLAIN, "file": {**plain("file_data filename"), "file_id": Leaf.ACCOUNT}, **MARKS},
+    },
+    is_content=True,
+)
+_CALL = {
+    **plain("id type index"),
+    "function": plain("name arguments"),
+    "custom": plain("name input"),
+    "extra_content": Leaf.DATA,  # a thought's signature, which Google's API takes back with the call
+}
+_MESSAGE = {
+    **plain("role name refusal tool_call_id reasoning_content reasoning"),
+    "content": text_or(_PARTS),
+    "tool_calls": [_CALL],
+    "reasoning_details": Leaf.DATA,  # of an earlier reply: OpenRouter's, which vendors need back with their calls
+    "cache_control": CACHE,
+}
+_NAMED = {"type": Leaf.PLAIN, "function": plain("name"), "custom": plain("name")}
+PASSED: Mapping[str, Shape] = {
+    **plain("temperature top_p seed stop parallel_tool_calls user safety_identifier presence_penalty"),
+    **plain("frequency_penalty reasoning_effort verbosity"),
+    **CACHE_OF_OPENAI,
+    "logit_bias": Leaf.NAMED,
+    "response_format": {"type": Leaf.PLAIN, "json_schema": {**plain("name description strict"), "schema": Leaf.SCHEMA}},
+    "messages": [_MESSAGE],
+    "tools": [
+        Kinds(
+            {
+                "function": {"type": Leaf.PLAIN, "function": _FUNCTION, **MARKS},
+                "custom": {"type": Leaf.PLAIN, "custom": {**plain("name description"), "format": Leaf.GRAMMAR}},
+            }
+        )
+    ],
+    "tool_choice": (Leaf.PLAIN, {**_NAMED, "allowed_tools": {"mode": Leaf.PLAIN, "tools": [_NAMED]}}),
+}  # fmt: skip
+
+# -- the body ---------------------------------------------------------------------------------------------------------
+
 _ROLES = {"system": "system", "developer": "system", "user": "user", "assistant": "assistant", "tool": "tool"}
 
 
@@ -31,6 +129,17 @@ class OtherPart(NotText):
     """An image, a sound or a file."""
 
     read = ("text",)
+
+
+class CallBody(Part):
+    id: str = Field(min_length=1)
+    type: Literal["function"] = "function"
+    function: CalledFunction
+
+    def as_said(self) -> dict[str, Any]:
+        """As tandem.request takes it."""
+        function = {"name": self.function.name, "arguments": as_object(self.function.arguments)}
+        return {"id": self.id, "function": function}
 
 
 class ChatMessage(Part):
@@ -56,7 +165,7 @@ class ChatMessage(Part):
     @model_validator(mode="after")
     def _answers_one_call(self) -> ChatMessage:
         if (self.role == "tool") != bool(self.tool_call_id):
-            raise ValueError("a message of a tool has the tool_call_id that it is the result of, and no other has one")
+            raise ValueError(CALL_OF_A_RESULT)
         return self
 
     def as_said(self) -> dict[str, Any]:
@@ -67,8 +176,7 @@ class ChatMessage(Part):
 
     @property
     def text(self) -> str:
-        parts = self.content
-        return parts if isinstance(parts, str) else "\n".join(part.text for part in parts)
+        return text_of(self.content)
 
 
 class StreamOptions(Part):
@@ -89,13 +197,10 @@ class ResponseFormat(Strict):
     json_schema: JsonSchema | None = None
 
     def as_text(self) -> str:
-        """The JSON schema, which has the given name and description where it has none; empty for plain text."""
-        if self.type == "text":
-            return ""
-        if self.json_schema is None:
-            return '{"type": "object"}'
-        said = {"title": self.json_schema.name, "description": self.json_schema.description}
-        return json.dumps({**{key: text for key, text in said.items() if text}, **self.json_schema.schema_})
+        """The JSON schema; empty for plain text."""
+        if (own := self.json_schema) is not None:
+            return schema_text(own.schema_, own.name, own.description)
+        return "" if self.type == "text" else schema_text(ANY_OBJECT)
 
     @model_validator(mode="after")
     def _check(self) -> ResponseFormat:
@@ -104,26 +209,38 @@ class ResponseFormat(Strict):
         return self
 
 
-class TandemOptions(Strict):
-    """What OpenAI's API has no name for; each as in tandem.v1.SolveRequest."""
+class ToolBody(Part):
+    type: Literal["function"]
+    function: FunctionBody
 
-    task: Task | None = None
-    threshold: float | None = None
-    thresholds: dict[Count, float] | None = None
-    max_stage: Count | None = None
-    max_cost_usd: float | None = None
-    max_llm_tokens: Count | None = None
-    checks: list[str] = Field(default_factory=list)
-    keep_running: bool = False
-    tenant: str = ""
-    session: str = ""
-    max_session_usd: float | None = None
+
+class NamedFunction(Strict):
+    name: str
+
+
+class NamedTool(Strict):
+    type: Literal["function"]
+    function: NamedFunction
+
+
+class AllowedTools(Strict):
+    mode: Literal["auto", "required"]
+    tools: list[NamedTool] = Field(min_length=1)
+
+
+class AllowedChoice(Strict):
+    type: Literal["allowed_tools"]
+    allowed_tools: AllowedTools
+
+
+Choice = Literal["auto", "none", "required"] | NamedTool | AllowedChoice
 
 
 class ChatCompletionRequest(ApiBody):
-    """What becomes of any other parameter, tandem.openai.parameters says."""
+    """The body of POST /v1/chat/completions."""
 
-    parameters: ClassVar[Table] = CHAT
+    parameters: ClassVar[Table] = PARAMETERS
+    passed: ClassVar[Mapping[str, Shape]] = PASSED
     protocol: ClassVar[str] = "openai"
 
     model: str
@@ -141,52 +258,33 @@ class ChatCompletionRequest(ApiBody):
     tool_choice: Choice = "auto"
     parallel_tool_calls: bool | None = None
     user: str = ""
-    metadata: dict[
-        Annotated[str, StringConstraints(max_length=64)], Annotated[str, StringConstraints(max_length=512)]
-    ] = Field(default_factory=dict, max_length=_MOST_METADATA)
+    metadata: Metadata = Field(default_factory=dict)
     tandem: TandemOptions = TandemOptions()
+
+    @property
+    def labels(self) -> Labels:
+        return Labels(self.user, self.metadata)
 
     def as_solve_request(self, request_id: str) -> tandem_pb2.SolveRequest:
         """Raises RefusedParameter."""
-        own = self.tandem
-        profile, threshold = _model(self.model, own.threshold)
-        choice, allowed = as_options(self.tool_choice)
-        tools = [tool.function.as_offered() for tool in self.tools if isinstance(tool, ToolBody)]
-        options = SolveOptions(
-            profile=profile,
-            request_id=request_id,
-            threshold=threshold,
-            thresholds=own.thresholds,
-            max_stage=own.max_stage,
-            max_cost_usd=own.max_cost_usd,
-            max_llm_tokens=own.max_llm_tokens,
+        choice, allowed = _choice(self.tool_choice)
+        return to_solve_request(
+            request_id,
+            self.model,
+            as_conversation(self.messages),
+            self.tandem,
             max_answer_tokens=self._max_tokens,
             temperature=self.temperature,
             top_p=self.top_p,
             seed=self.seed,
-            effort=self._effort,
+            effort=known_effort(self.other("reasoning_effort")),
             stop=self.stop,
-            tenant=own.tenant,
-            checks=own.checks,
             json_schema=self.response_format.as_text(),
-            keep_running=own.keep_running,
-            tools=tools,
-            parallel_tool_calls=self.parallel_tool_calls,
+            tools=[tool.function.as_offered() for tool in self.tools if isinstance(tool, ToolBody)],
             tool_choice=choice,
             allowed_tools=allowed,
-            session=own.session,
-            max_session_usd=own.max_session_usd,
+            parallel_tool_calls=self.parallel_tool_calls,
         )
-        if not tools and self.tool_choice not in ("auto", "none"):
-            raise RefusedParameter("tool_choice", "a call is required, and there are no tools", "invalid_value")
-        if own.task is not None:
-            options["task"] = own.task
-        return solve_request(as_conversation(self.messages), **options)
-
-    @property
-    def _effort(self) -> str | None:
-        given = (self.model_extra or {}).get("reasoning_effort")
-        return given if given in EFFORTS else None
 
     @property
     def _max_tokens(self) -> int | None:
@@ -197,37 +295,24 @@ class ChatCompletionRequest(ApiBody):
         return self.max_tokens if self.max_completion_tokens is None else self.max_completion_tokens
 
 
-def as_conversation(messages: Sequence[ChatMessage]) -> list[dict[str, Any]]:
-    """As tandem.request takes it. Raises RefusedParameter for a role that is not known."""
+# -- the gateway's request --------------------------------------------------------------------------------------------
+
+
+def as_conversation(messages: Sequence[ChatMessage]) -> list[Message]:
+    """As tandem.client.request takes it. Raises RefusedParameter for a role that is not known."""
     for index, message in enumerate(messages):
         if message.role not in _ROLES:
             raise RefusedParameter(
                 f"messages[{index}].role", f"messages of {message.role!r} are not supported", "unsupported_value"
             )
-    return _with_one_system_message([message.as_said() for message in messages])
+    return with_one_system_message([message.as_said() for message in messages])
 
 
-def _with_one_system_message(said: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Agents say instructions and a system prompt in messages of their own, and more where the model is to correct
-    itself. A chat template takes one at the beginning: the first ones are joined, and a later one is read as the
-    user's.
-    """
-    rest = list(dropwhile(lambda message: message["role"] == "system", said))
-    system = [message["content"] for message in said[: len(said) - len(rest)]]
-    rest = [{**message, "role": "user"} if message["role"] == "system" else message for message in rest]
-    return [*([{"role": "system", "content": "\n\n".join(system)}] if system else []), *rest]
-
-
-def _model(name: str, threshold: float | None) -> tuple[str, float | None]:
-    """Of `profile` or `profile@threshold`, beside the threshold of the body's own options."""
-    named, is_given, said = name.partition("@")
-    if not is_given:
-        return name, threshold
-    try:
-        own = float(said)
-    except ValueError:
-        raise RefusedParameter("model", f"{said!r} is no threshold: 0 to 1", "invalid_value") from None
-    if threshold not in (None, own):
-        message = f"the model {name!r} names the threshold {own:g}, and tandem.threshold is {threshold:g}: give one"
-        raise RefusedParameter("tandem.threshold", message, "invalid_value")
-    return named, own
+def _choice(choice: Choice) -> tuple[str, list[str]]:
+    """The mode, and the names of the only functions that may be called, if any."""
+    if isinstance(choice, str):
+        return choice, []
+    if isinstance(choice, NamedTool):
+        return "required", [choice.function.name]
+    allowed = choice.allowed_tools
+    return allowed.mode, [tool.function.name for tool in allowed.tools]

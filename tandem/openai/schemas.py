@@ -1,4 +1,4 @@
-"""Bounds of JSON schemas that a text is held to."""
+"""JSON schemas that a text is held to: their bounds, and the text in which the gateway takes them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,14 @@ from typing import Any
 
 MOST_REPETITIONS = 10_000
 """Of a schema's bounds, such as `maxLength`: a text is held to no larger one (services.models.engine.schema_cost)."""
+ANY_OBJECT = {"type": "object"}
 _BOUNDS = frozenset({"maxLength", "maxItems", "maxProperties", "maxContains"})
+
+
+def schema_text(schema: dict[str, Any], name: str = "", description: str = "") -> str:
+    """The schema as JSON, with the given name and description where it has none."""
+    about = {"title": name, "description": description}
+    return json.dumps({**{key: text for key, text in about.items() if text}, **schema})
 
 
 def loosened(schema: dict[str, Any]) -> dict[str, Any]:

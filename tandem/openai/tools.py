@@ -1,13 +1,13 @@
-"""Tools in OpenAI's chat format: offered ones, calls of earlier answers, and how they are to be used."""
+"""Functions that are offered and called, as OpenAI's APIs and the gateway write them."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
-from typing import Any, Literal
+from typing import Any
 
-from pydantic import Field
-
-from tandem.openai.body import Hint, Part, Strict, Unread, as_object
+from tandem.method.json_text import read_json_text
+from tandem.openai.body import Hint, Part, Unread
 from tandem.openai.schemas import loosened
 
 
@@ -34,11 +34,6 @@ class FunctionBody(Part):
         return {**about, "parameters": self.schema_held}
 
 
-class ToolBody(Part):
-    type: Literal["function"]
-    function: FunctionBody
-
-
 class OtherTool(Unread):
     """One that is no function: it is not offered to the models, which may do without."""
 
@@ -55,44 +50,12 @@ class CalledFunction(Part):
             yield ".arguments", self.arguments
 
 
-class CallBody(Part):
-    id: str = Field(min_length=1)
-    type: Literal["function"] = "function"
-    function: CalledFunction
-
-    def as_said(self) -> dict[str, Any]:
-        """As tandem.request takes it."""
-        function = {"name": self.function.name, "arguments": as_object(self.function.arguments)}
-        return {"id": self.id, "function": function}
-
-
-class NamedFunction(Strict):
-    name: str
-
-
-class NamedTool(Strict):
-    type: Literal["function"]
-    function: NamedFunction
-
-
-class AllowedTools(Strict):
-    mode: Literal["auto", "required"]
-    tools: list[NamedTool] = Field(min_length=1)
-
-
-class AllowedChoice(Strict):
-    type: Literal["allowed_tools"]
-    allowed_tools: AllowedTools
-
-
-Choice = Literal["auto", "none", "required"] | NamedTool | AllowedChoice
-
-
-def as_options(choice: Choice) -> tuple[str, list[str]]:
-    """The options `tool_choice` and `allowed_tools` of tandem.request that say the same."""
-    if isinstance(choice, str):
-        return choice, []
-    if isinstance(choice, NamedTool):
-        return "required", [choice.function.name]
-    allowed = choice.allowed_tools
-    return allowed.mode, [tool.function.name for tool in allowed.tools]
+def as_object(arguments: str) -> str:
+    """The arguments of an earlier call, as the JSON object that models and APIs take; a text that is none becomes part
+    of one.
+    """
+    try:
+        is_object = isinstance(read_json_text(arguments or "{}"), dict)
+    except (ValueError, RecursionError):
+        is_object = False
+    return (arguments or "{}") if is_object else json.dumps({"arguments": arguments}, ensure_ascii=False)

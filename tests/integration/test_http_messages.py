@@ -103,19 +103,7 @@ async def test_stop_sequences_and_max_tokens_end_the_text(http: httpx.AsyncClien
     ("more", "status", "kind", "named"),
     [
         ({"max_tokens": None}, 400, "invalid_request_error", "max_tokens"),
-        ({"container": "c1"}, 400, "invalid_request_error", "container"),
-        ({"inference_geo": "eu"}, 400, "invalid_request_error", "inference_geo"),
         ({"model": "nobody"}, 404, "not_found_error", "nobody"),
-        (
-            {
-                "tools": [{"type": "web_search_20250305", "name": "web_search"}],
-                "tool_choice": {"type": "tool", "name": "web_search"},
-            },
-            400,
-            "invalid_request_error",
-            "no tools",
-        ),
-        ({"tools": [{"type": "custom", "name": "a"}]}, 400, "invalid_request_error", "tools[0].input_schema"),
         (
             {"messages": [{"role": "user", "content": [{"type": "image", "source": {}}]}]},
             400,
@@ -137,40 +125,6 @@ async def test_what_cannot_be_honoured_is_refused_in_its_shape(
     error = reply.json()
     assert (reply.status_code, error["type"], error["error"]["type"]) == (status, "error", kind)
     assert named in error["error"]["message"]
-
-
-THOUGHT = [
-    {"role": "user", "content": [{"type": "text", "text": ONE, "cache_control": {"type": "ephemeral", "ttl": "1h"}}]},
-    {
-        "role": "assistant",
-        "content": [{"type": "thinking", "thinking": "Hm.", "signature": "s"}, {"type": "text", "text": "Yes."}],
-    },
-    {"role": "user", "content": ONE},
-    {"role": "system", "content": "Be brief."},
-]
-
-
-async def test_hints_are_taken_and_named(http: httpx.AsyncClient) -> None:
-    hints = {
-        "thinking": {"type": "enabled", "budget_tokens": 1024},
-        "context_management": {"edits": []},
-        "output_config": {"effort": "low"},
-        "top_k": 5,
-        "cache_control": {"type": "ephemeral", "ttl": "1h"},
-        "nonsense": 1,
-        "tools": [
-            {**TOOLS[0], "eager_input_streaming": True, "defer_loading": True},
-            {"type": "web_search_20250305", "name": "web_search"},
-        ],
-    }
-    reply = await ask(http, THOUGHT, **hints)
-    assert reply.status_code == 200, reply.text
-    assert set(reply.headers["x-tandem-dropped"].split(", ")) == {
-        "thinking", "context_management", "output_config.effort", "top_k", "cache_control", "nonsense",
-        "messages[].content[].cache_control", "messages[].content[type=thinking]", "tools[].eager_input_streaming",
-        "tools[].cache_control", "tools[].defer_loading", "tools[type=web_search_20250305]",
-    }  # fmt: skip
-    assert reply.json()["tandem"]["notes"] == [f"not followed: {reply.headers['x-tandem-dropped']}"]
 
 
 async def test_a_schema_holds_the_answer_as_in_chat_completions(http: httpx.AsyncClient) -> None:
@@ -216,11 +170,6 @@ async def test_what_is_refused_before_it_is_read_has_its_shape_too(http: httpx.A
     ):
         error = reply.json()
         assert (reply.status_code, error["type"], error["error"]["type"]) == (status, "error", kind)
-
-
-async def test_a_thread_is_refused_so_that_clients_go_on_without_one(http: httpx.AsyncClient) -> None:
-    error = (await ask(http, user(ONE), thread={"type": "create"})).json()["error"]
-    assert error["details"] == {"error_code": "thread_unsupported_request", "unsupported": ["thread"]}
 
 
 async def test_what_fails_before_its_first_text_has_a_status_in_a_stream_too(http: httpx.AsyncClient) -> None:

@@ -13,11 +13,11 @@ from openai.types.chat.completion_create_params import CompletionCreateParamsBas
 from openai.types.responses.response_create_params import ResponseCreateParamsBase
 
 from tandem.openai.allow_list import Allowance
-from tandem.openai.allowed import SHAPES, allows, pass_on
-from tandem.openai.parameters import CHAT, MESSAGES, RESPONSES, RefusedParameter
+from tandem.openai.parameters import RefusedParameter
+from tandem.openai.protocols import BODIES as READERS
+from tandem.openai.protocols import pass_on
 from tandem.openai.schemas import MOST_REPETITIONS
 
-PARAMETERS = {"openai": CHAT, "responses": RESPONSES, "anthropic": MESSAGES}
 VENDORS = {
     "openai": CompletionCreateParamsBase,
     "responses": ResponseCreateParamsBase,
@@ -140,7 +140,7 @@ def fields_of(kind: Any, seen: set[Any]) -> Iterator[str]:
             yield from fields_of(inner, seen)
 
 
-@pytest.mark.parametrize("protocol", SHAPES)
+@pytest.mark.parametrize("protocol", READERS)
 def test_what_a_protocol_documents_and_starts_nothing_passes_as_it_came(protocol: str) -> None:
     body = BODIES[protocol]
     passed = pass_on(protocol, body, VENDORS_OWN)
@@ -148,7 +148,7 @@ def test_what_a_protocol_documents_and_starts_nothing_passes_as_it_came(protocol
     assert passed.dropped == ()
 
 
-@pytest.mark.parametrize("protocol", SHAPES)
+@pytest.mark.parametrize("protocol", READERS)
 def test_a_field_of_any_api_is_in_the_list_of_its_place_or_does_not_arrive(protocol: str) -> None:
     others = set(OTHERS.split())
     names = {*others, *(name for kind in VENDORS.values() for name in fields_of(kind, set()))}
@@ -164,10 +164,10 @@ def test_a_field_of_any_api_is_in_the_list_of_its_place_or_does_not_arrive(proto
                 continue
             arrived = dict(list(objects(passed.body))[index][1]).get(name) == DATA
             assert arrived or passed.dropped == (at,) or passed.dropped == ("other",), at
-            assert not arrived or (allows(protocol, at) and at not in others - {"top_k"}), at
+            assert not arrived or (READERS[protocol].allows(at) and at not in others - {"top_k"}), at
 
 
-@pytest.mark.parametrize("protocol", SHAPES)
+@pytest.mark.parametrize("protocol", READERS)
 def test_an_unknown_value_where_a_text_is_meant_carries_no_field_in(protocol: str) -> None:
     for index, (_, found) in enumerate(objects(BODIES[protocol])):
         for name, value in found.items():
@@ -324,10 +324,11 @@ def test_a_field_that_starts_a_tool_needs_the_tools_fee() -> None:
     assert pass_on("openai", body, allowed).body == body
 
 
-@pytest.mark.parametrize("protocol", SHAPES)
+@pytest.mark.parametrize("protocol", READERS)
 def test_of_what_is_refused_only_a_bias_and_content_can_be_passed(protocol: str) -> None:
-    passed = {place for place, known in PARAMETERS[protocol].items() if known.is_refused and allows(protocol, place)}
-    content = {place for place in PARAMETERS[protocol] if place.endswith("[type=*]")}
+    reader = READERS[protocol]
+    passed = {place for place, known in reader.parameters.items() if known.is_refused and reader.allows(place)}
+    content = {place for place in reader.parameters if place.endswith("[type=*]")}
     assert passed == content | ({"logit_bias"} if protocol == "openai" else set())
 
 

@@ -12,7 +12,6 @@ from typing import Any
 
 import pytest
 
-from services.http_gateway.native_reply import NativeBlocks, blocks_of
 from services.models.engine.api import (
     ApiRefused,
     ApiUnavailable,
@@ -30,6 +29,7 @@ from services.shared.process.status import from_engine
 from tandem.method.errors import ResourceExhausted
 from tandem.method.profile.endpoint import Capabilities
 from tandem.method.tokens import Sampling, TokenCounts
+from tandem.openai.messages_reply import PassedBlocks, blocks_of
 from tests.conversations import conversation
 from tests.recorded_api import (
     Answer,
@@ -489,7 +489,7 @@ async def test_a_model_that_refuses_an_effort_is_asked_without_it_and_not_told_i
 
 def test_a_block_of_anthropics_that_a_limit_cut_is_ended_and_a_cut_call_is_no_block_of_a_whole_reply() -> None:
     said = [event for _, event in anthropic_events(["It is"], 7, 2, blocks=anthropic_call(1, "clock", ["{"]))]
-    blocks = NativeBlocks()
+    blocks = PassedBlocks()
     sent = blocks.push(json.dumps(event) for event in said[:-3])
     assert sent == said[1:-3]
     assert blocks.last() == said[-3:-2]

@@ -14,8 +14,6 @@ from services.gateway.admission import Admission
 from services.gateway.batches.lines import BadLine
 from services.gateway.batches.lines import parse as parse_line
 from services.gateway.scope import scope
-from services.http_gateway.messages_request import MessagesRequest
-from services.http_gateway.responses_request import ResponsesRequest
 from services.models.engine.remote.refusals import retry_after
 from services.shared.identity.caller import ANONYMOUS
 from tandem.endpoints.address import AddressError, parse
@@ -33,7 +31,9 @@ from tandem.method.request.events import AnswerText
 from tandem.method.request.plan import Plan
 from tandem.method.rule.stop_rule import answer_text
 from tandem.openai.chat_request import ChatCompletionRequest
+from tandem.openai.messages_request import MessagesRequest
 from tandem.openai.parameters import RefusedParameter
+from tandem.openai.responses_request import ResponsesRequest
 from tandem.v1 import tandem_pb2
 
 ALL = Capabilities(continues="flag", prompt_scores=True, json_schema=True, tools=True, usage="continuous")
@@ -219,8 +219,8 @@ def test_a_stop_that_contradicts_the_models_name_is_refused_by_name_in_every_api
     ]
     made: list[Callable[[], tandem_pb2.SolveRequest]] = [
         lambda: ChatCompletionRequest.model_validate(chat).as_solve_request("r"),
-        lambda: ResponsesRequest.model_validate({**asked, "input": "Hi"}).as_chat().as_solve_request("r"),
-        lambda: MessagesRequest.model_validate({**chat, "max_tokens": 9}).as_chat().as_solve_request("r"),
+        lambda: ResponsesRequest.model_validate({**asked, "input": "Hi"}).as_solve_request("r"),
+        lambda: MessagesRequest.model_validate({**chat, "max_tokens": 9}).as_solve_request("r"),
         *(lambda line=line: parse_line(json.dumps(line).encode()).request for line in lines),
     ]
 

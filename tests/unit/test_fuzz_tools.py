@@ -18,11 +18,6 @@ from llguidance import LLTokenizer
 from pydantic import ValidationError
 
 from services.gateway.admission import Admission
-from services.http_gateway.completion import CompletionReply
-from services.http_gateway.messages import MessagesReply
-from services.http_gateway.messages_request import MessagesRequest
-from services.http_gateway.responses import ResponsesReply
-from services.http_gateway.responses_request import ResponsesRequest
 from services.models.engine.api import InvalidSchema
 from services.models.engine.json_schema import compiled, cost_of_text
 from services.models.engine.tool_grammar import tool_grammar
@@ -31,9 +26,14 @@ from tandem.errors import RequestError
 from tandem.method.errors import TandemError
 from tandem.method.profile.profile import load_profile
 from tandem.method.tools import Tool, ToolUse
+from tandem.openai.chat_reply import ChatReply
 from tandem.openai.chat_request import ChatCompletionRequest
 from tandem.openai.json_body import read_json
+from tandem.openai.messages_reply import MessagesReply
+from tandem.openai.messages_request import MessagesRequest
 from tandem.openai.parameters import RefusedParameter
+from tandem.openai.responses_reply import ResponsesReply
+from tandem.openai.responses_request import ResponsesRequest
 from tandem.v1 import tandem_pb2
 from tests.unit.test_call_format import BARE, FENCED, LISTED, NUMBERED, TAGS, template
 from tests.unit.test_conversation import PROFILES
@@ -159,8 +159,7 @@ def test_every_body_is_taken_or_refused(number: int) -> None:
     for _ in range(INPUTS):
         try:
             read: Any = model.model_validate(read_json(json.dumps(mutated(body, chance)).encode()))
-            asked = (read if isinstance(read, ChatCompletionRequest) else read.as_chat()).as_solve_request("r")
-            admission.admit(admission.checked(asked), "")
+            admission.admit(admission.checked(read.as_solve_request("r")), "")
             taken += 1
         except (RefusedParameter, ValidationError, RequestError, TandemError):
             pass
@@ -221,7 +220,7 @@ def test_deltas_put_together_are_the_calls_of_the_result() -> None:
         result = tandem_pb2.SolveResult(answer=text, tool_calls=listed, complete=True)
         cut = chance.randint(0, len(text))
         pieces = [piece for piece in (Piece(content=text[:cut]), Piece(content=text[cut:])) if piece]
-        for reply in (CompletionReply("r", "p"), MessagesReply("r", "p"), ResponsesReply("r", "p", {"metadata": {}})):
+        for reply in (ChatReply("r", "p"), MessagesReply("r", "p"), ResponsesReply("r", "p", {"metadata": {}})):
             events = [*reply.first(), *(event for piece in pieces for event in reply.piece(piece)), *reply.last(result)]
             assert (reply.__class__, *together(events)) == (reply.__class__, text, calls)
 

@@ -13,16 +13,17 @@ from openai.types.chat.completion_create_params import CompletionCreateParamsBas
 from openai.types.responses import ResponseOutputMessage, ResponseOutputText
 from openai.types.responses.response_create_params import ResponseCreateParamsBase
 
-from services.http_gateway.messages_request import MessagesRequest
-from services.http_gateway.responses import ResponsesReply
-from services.http_gateway.responses_request import ResponsesRequest
 from services.models.engine.api import InvalidSchema
 from services.models.engine.schema_cost import cost_of
-from tandem.openai.allowed import allows
+from tandem.client.request import SolveOptions
 from tandem.openai.body import ApiBody
-from tandem.openai.chat_request import ChatCompletionRequest, TandemOptions
+from tandem.openai.chat_request import ChatCompletionRequest
+from tandem.openai.messages_request import MessagesRequest
 from tandem.openai.parameters import RefusedParameter
+from tandem.openai.responses_reply import ResponsesReply
+from tandem.openai.responses_request import ResponsesRequest
 from tandem.openai.schemas import MOST_REPETITIONS, loosened
+from tandem.openai.solve_request import TandemOptions
 from tandem.v1 import tandem_pb2
 from tests.unit.test_docs import generator
 
@@ -74,9 +75,9 @@ def test_what_a_client_repeats_of_a_response_is_read() -> None:
     text = ResponseOutputText(type="output_text", text="Hello.", annotations=[])
     said = ResponseOutputMessage(id="msg_1", type="message", role="assistant", status="completed", content=[text])
     asked = [{"role": "user", "content": "Hi"}, said.model_dump(), {"role": "user", "content": "And?"}]
-    chat = ResponsesRequest.model_validate({"model": "scripted", "input": asked}).as_chat()
-    assert [(message.role, message.text) for message in chat.messages] == [
-        ("user", "Hi"), ("assistant", "Hello."), ("user", "And?")
+    request = ResponsesRequest.model_validate({"model": "scripted", "input": asked}).as_solve_request("r")
+    assert [(message.speaker, message.text) for message in request.messages] == [
+        (tandem_pb2.SPEAKER_USER, "Hi"), (tandem_pb2.SPEAKER_ASSISTANT, "Hello."), (tandem_pb2.SPEAKER_USER, "And?")
     ]  # fmt: skip
 
 
@@ -97,6 +98,10 @@ def test_the_page_names_tandems_own_options() -> None:
         name for row in re.findall(r"^\| (`.*?) \|", section, re.MULTILINE) for name in re.findall(r"`(\w+)`", row)
     }
     assert named == set(TandemOptions.model_fields)
+
+
+def test_tandems_own_options_are_those_of_the_client_by_their_names() -> None:
+    assert TandemOptions.model_fields.keys() <= SolveOptions.__annotations__.keys()
 
 
 MINIMAL = {
@@ -120,7 +125,7 @@ def test_what_nobody_follows_is_dropped_and_named_or_refused_and_asking_for_noth
     wanted: list[Any] = [True, 2, "x", ["x"], {"x": 1}]
     for value in wanted:
         sent = {**MINIMAL[api], name: value}
-        may_pass = known.is_refused and allows(body.protocol, name)
+        may_pass = known.is_refused and body.allows(name)
         if not known.is_refused:
             assert body.model_validate(sent).dropped() == (name,)
         if may_pass or not known.is_refused:
@@ -159,8 +164,7 @@ def test_each_api_says_its_effort_and_it_is_dropped_by_name_where_no_api_is_told
         if "reasoning_effort" not in more
         else ChatCompletionRequest.model_validate({"model": "a", "messages": said, **more})
     )
-    chat = body if isinstance(body, ChatCompletionRequest) else body.as_chat()
-    assert chat.as_solve_request("r").sampling.effort == effort
+    assert body.as_solve_request("r").sampling.effort == effort
     place = {"output_config": "output_config.effort", "reasoning": "reasoning.effort"}.get(next(iter(more)))
     if place:
         assert place in body.dropped()
@@ -175,7 +179,7 @@ def test_the_tools_of_a_namespace_are_offered_under_one_name_each() -> None:
     said = [{"role": "user", "content": "Hi"}, call, result]
     broken = {"type": "namespace", "name": "others"}
     body = ResponsesRequest.model_validate({"model": "a", "input": said, "tools": [tool, group, broken]})
-    asked = body.as_chat().as_solve_request("r")
+    asked = body.as_solve_request("r")
     assert [offered.name for offered in asked.tools] == ["close", "agents__close"]
     assert asked.messages[1].tool_calls[0].name == "agents__close"
     assert body.namespaces == {"agents__close": ("agents", "close")}

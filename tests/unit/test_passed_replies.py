@@ -7,12 +7,8 @@ from typing import Any
 
 import pytest
 
-from services.http_gateway.completion import CompletionReply
 from services.http_gateway.exchange import Dropped
-from services.http_gateway.messages import MessagesReply
-from services.http_gateway.replies import Reply, dropped_header
-from services.http_gateway.responses import ResponsesReply
-from services.http_gateway.responses_request import ResponsesRequest
+from services.http_gateway.headers import dropped_header
 from services.models.engine.batch import whole
 from services.models.engine.remote.anthropic_writer import AnthropicWriter
 from services.models.engine.remote.api_writer import ApiSettings, ApiWriter
@@ -22,6 +18,11 @@ from services.models.engine.writer import Writing
 from tandem.client.live_text import Piece
 from tandem.method.profile.endpoint import Capabilities
 from tandem.method.tools import Tool, ToolUse
+from tandem.openai.chat_reply import ChatReply
+from tandem.openai.messages_reply import MessagesReply
+from tandem.openai.reply import Reply
+from tandem.openai.responses_reply import ResponsesReply
+from tandem.openai.responses_request import ResponsesRequest
 from tandem.v1 import tandem_pb2
 from tests.conversations import conversation
 from tests.recorded_api import Answer, recorded_api
@@ -33,7 +34,7 @@ Data = dict[str, Any]
 def reply(protocol: str) -> Reply:
     match protocol:
         case "chat":
-            return CompletionReply("r", "pair", include_usage=True, is_passed=True)
+            return ChatReply("r", "pair", include_usage=True, is_passed=True)
         case "messages":
             return MessagesReply("r", "pair", is_passed=True)
     asked = ResponsesRequest.model_validate({"model": "pair", "input": "hi"}).repeated
@@ -114,10 +115,10 @@ def test_the_usage_of_a_reply_counts_every_model_that_was_paid(protocol: str, re
 
 def test_a_ping_of_messages_is_an_event_of_the_protocol_once_the_message_has_begun() -> None:
     made = reply("messages")
-    assert made.ping == b": ping\n\n"
+    assert made.ping is None
     made.piece(Piece(native=tuple(said(MESSAGES[:1]))))
-    assert made.ping == b'event: ping\ndata: {"type":"ping"}\n\n'
-    assert reply("chat").ping == reply("responses").ping == b": ping\n\n"
+    assert made.ping == {"type": "ping"}
+    assert reply("chat").ping is reply("responses").ping is None
 
 
 WRITERS: dict[str, type[ApiWriter]] = {"chat": OpenAIWriter, "messages": AnthropicWriter, "responses": ResponsesWriter}

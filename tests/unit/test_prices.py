@@ -8,7 +8,6 @@ from types import SimpleNamespace
 
 import pytest
 
-from services.http_gateway.messages import _usage as anthropic_usage
 from services.shared.observability.spans import Inference, cost_bucket
 from services.shared.observability.spans import _usage as usage_attributes
 from tandem.cli.bill import _bill
@@ -27,7 +26,8 @@ from tandem.method.request.job import Job
 from tandem.method.request.request import SolveRequest
 from tandem.method.request.result import Stop, StopReason
 from tandem.method.tokens import TokenCounts
-from tandem.openai.completion import usage as openai_usage
+from tandem.openai.messages_reply import _usage as anthropic_usage
+from tandem.openai.reply import usage as openai_usage
 from tandem.v1 import execution_pb2, tandem_pb2
 from tests.planned import changed, used
 from tests.unit.test_convert import RESULT

@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from services.http_gateway.native_reply import NativeItems
 from services.models.engine.api import ApiBadReply, ApiUnavailable, Finished, FinishReason
 from services.models.engine.remote.api_writer import CONTINUE
 from services.models.engine.remote.responses_writer import ResponsesWriter
@@ -17,6 +16,7 @@ from services.models.engine.writer import Earlier, Writing
 from tandem.method.profile.endpoint import Capabilities
 from tandem.method.tokens import TokenCounts
 from tandem.method.tools import Tool, ToolUse
+from tandem.openai.responses_reply import PassedItems
 from tests.recorded_api import (
     Answer,
     recorded_api,
@@ -120,7 +120,7 @@ async def test_a_stream_that_fails_or_is_cut_is_no_answer(
 def test_an_item_that_a_limit_cut_is_incomplete(item: dict[str, Any]) -> None:
     """After the first of two pieces."""
     events = [json.dumps(event) for _, event in responses_events([item], {})]
-    items = NativeItems()
+    items = PassedItems()
     assert len(items.push(events[:3])) == 2
     [ended] = items.last()
     assert [ended["item"]] == items.output

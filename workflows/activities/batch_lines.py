@@ -17,7 +17,7 @@ from tandem.client.results import to_dict
 from tandem.convert.results import result_to_pb
 from tandem.method.request.batch import AdmittedLine, AskOutcome
 from tandem.method.request.result import SolveResult, StopReason
-from tandem.openai.completion import completion
+from tandem.openai.chat_reply import completion
 
 Handle = WorkflowHandle[Any, SolveResult]
 _SHOWN = (

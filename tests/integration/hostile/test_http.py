@@ -11,10 +11,10 @@ import httpx
 import pytest
 from hypothesis import strategies as st
 
-from services.http_gateway.messages_request import CountTokensBody, MessagesRequest
-from services.http_gateway.responses_request import ResponsesRequest
 from tandem.openai.body import ApiBody
 from tandem.openai.chat_request import ChatCompletionRequest
+from tandem.openai.messages_request import CountTokensBody, MessagesRequest
+from tandem.openai.responses_request import ResponsesRequest
 from tests.integration.edge import body, routes
 from tests.integration.hostile.bystander import TALLY
 from tests.integration.hostile.claims import tried

@@ -54,7 +54,7 @@ class _Item(Part):
 
     @property
     def known_name(self) -> str:
-        """As services.http_gateway.responses_request offers the functions of a group."""
+        """As tandem.openai.responses_request offers the functions of a group."""
         return f"{self.namespace}__{self.name}" if self.namespace else self.name or ""
 
 

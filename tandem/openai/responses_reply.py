@@ -1,22 +1,21 @@
-"""The objects and events of OpenAI's responses: a reasoning item with the insight, and a message with the answer."""
+"""OpenAI's Responses, the way out: a response with a reasoning item for the insight and a message for the answer, the
+events of a stream, and those that the large model's API itself has sent.
+"""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import count
-from typing import Any
+from typing import Any, TypeVar
 
-from services.http_gateway import sse
-from services.http_gateway.errors import HttpError
-from services.http_gateway.native_reply import NativeItems, with_paid
 from tandem.client.live_text import Piece
 from tandem.client.results import shown_text
-from tandem.openai import completion
+from tandem.openai.reply import ApiError, Data, Passed, Reply, own_fields, usage, with_paid
 from tandem.v1 import tandem_pb2
 
-Data = dict[str, Any]
+E = TypeVar("E", bound=ApiError)
 _REASONING, _MESSAGE = "reasoning", "message"
 _PREFIXES = {_REASONING: "rs", _MESSAGE: "msg"}
 # What a request cannot ask for here, as OpenAI writes that it was not asked for.
@@ -39,6 +38,53 @@ _OWN = frozenset(
 )
 _PARTS = {_REASONING: "reasoning_text", _MESSAGE: "output_text"}
 
+# -- what the large model's API itself has sent -----------------------------------------------------------------------
+
+
+class PassedItems(Passed):
+    """Events of a response's items."""
+
+    def __init__(self) -> None:
+        self._items: dict[int, Data] = {}  # as far as they are known
+        self._texts: dict[int, str] = {}  # texts and arguments of items that have not ended
+        self.response: Data = {}  # as the newest event of the whole has it, without its items
+
+    def last(self) -> list[Data]:
+        """The ends of items that a limit cut."""
+        return [self._cut(index) for index in self._texts if index in self._items]
+
+    @property
+    def output(self) -> list[Data]:
+        return [item for _, item in sorted(self._items.items())]
+
+    def _sent(self, event: Data) -> Data | None:
+        if "response" in event:
+            self.response = event["response"]
+            return None
+        index = event.get("output_index", 0)
+        if item := event.get("item"):
+            self._items[index] = item
+        match event["type"]:
+            case "response.output_item.added":
+                self._texts[index] = ""
+            case "response.output_item.done":
+                self._texts.pop(index, None)
+            case "response.output_text.delta" | "response.function_call_arguments.delta":
+                self._texts[index] = self._texts.get(index, "") + event["delta"]
+        return event
+
+    def _cut(self, index: int) -> Data:
+        item, text = self._items[index], self._texts[index]
+        written: dict[str, Data] = {
+            "message": {"content": [{"type": "output_text", "text": text, "annotations": []}]},
+            "function_call": {"arguments": text},
+        }
+        self._items[index] = {**item, **written.get(item["type"], {}), "status": "incomplete"}
+        return {"type": "response.output_item.done", "output_index": index, "item": self._items[index]}
+
+
+# -- the reply --------------------------------------------------------------------------------------------------------
+
 
 @dataclass(slots=True)
 class _Item:
@@ -60,30 +106,23 @@ class _Item:
 
 
 @dataclass(slots=True)
-class ResponsesReply:
+class ResponsesReply(Reply):
     """The items stand in the order in which their first text came. `asked`: what a response repeats of its request.
-    `namespaces`: of its functions in groups. `is_passed`: the API's own events are expected, and the first of them
-    begins the response.
+    `namespaces`: of its functions in groups.
     """
 
-    request_id: str
-    profile: str
     asked: Mapping[str, Any]
     namespaces: Mapping[str, tuple[str, str]] = field(default_factory=dict)
-    is_passed: bool = False
     created: int = field(default_factory=lambda: int(time.time()))
-    end: bytes = b""
-    ping: bytes = sse.PING
-    _has_begun: bool = False
     _items: dict[str, _Item] = field(default_factory=dict)
     _numbers: Any = field(default_factory=count)
     _calls: list[Data] = field(default_factory=list)
-    _native: NativeItems = field(default_factory=NativeItems)
+    _passed: PassedItems = field(default_factory=PassedItems)
 
     def whole(self, result: tandem_pb2.SolveResult, reasoning: str, native: Sequence[str] = ()) -> Data:
-        self._native.push(native)
-        if self._native.is_used:
-            self._native.last()
+        self._passed.push(native)
+        if self._passed.is_used:
+            self._passed.last()
             return self._response(result)
         if reasoning:
             self._item(_REASONING).text = reasoning
@@ -92,27 +131,20 @@ class ResponsesReply:
         self._calls = self._call_items(result)
         return self._response(result)
 
-    def first(self) -> list[Data]:
-        return [] if self.is_passed else self._begun()
-
-    def _begun(self) -> list[Data]:
-        """The first events, once."""
-        if self._has_begun:
-            return []
-        self._has_begun = True
+    def _beginning(self) -> list[Data]:
         return [self._event(f"response.{name}", response=self._response()) for name in ("created", "in_progress")]
 
     def piece(self, piece: Piece) -> list[Data]:
-        if piece.native or self._native.is_used:
-            sent = self._native.push(piece.native)
+        if piece.native or self._passed.is_used:
+            sent = self._passed.push(piece.native)
             return [*self._begun(), *_numbered(sent, self._numbers)]
         return [*self._begun(), *self._delta(_REASONING, piece.reasoning), *self._delta(_MESSAGE, piece.content)]
 
     def last(self, result: tandem_pb2.SolveResult) -> list[Data]:
         name = "completed" if result.complete else "incomplete"
         begun = self._begun()
-        if self._native.is_used:
-            ended = _numbered(self._native.last(), self._numbers)
+        if self._passed.is_used:
+            ended = _numbered(self._passed.last(), self._numbers)
             return [*begun, *ended, self._event(f"response.{name}", response=self._response(result))]
         has_message = _MESSAGE in self._items or (result.tool_calls and not result.answer)
         opened = [] if has_message else self._opened(self._item(_MESSAGE))
@@ -121,7 +153,7 @@ class ResponsesReply:
         called = [event for call in enumerate(self._calls, len(self._items)) for event in self._called(*call)]
         return [*begun, *opened, *closed, *called, self._event(f"response.{name}", response=self._response(result))]
 
-    def failure(self, error: HttpError) -> list[Data]:
+    def failure(self, error: ApiError) -> list[Data]:
         return [self._event("error", code=error.code, message=error.message, param=error.param)]
 
     def _call_items(self, result: tandem_pb2.SolveResult) -> list[Data]:
@@ -188,7 +220,7 @@ class ResponsesReply:
 
     def _response(self, result: tandem_pb2.SolveResult | None = None) -> Data:
         status = _status(result) if result else "in_progress"
-        reported = {name: value for name, value in self._native.response.items() if name not in _OWN}
+        reported = {name: value for name, value in self._passed.response.items() if name not in _OWN}
         details = reported.pop("incomplete_details", None) or {"reason": "max_output_tokens"}
         counted = reported.pop("usage", None) or {}
         return {
@@ -199,13 +231,13 @@ class ResponsesReply:
             "error": None,
             "incomplete_details": details if status == "incomplete" else None,
             "model": self.profile,
-            "output": self._native.output or [*(i.as_data(status) for i in self._items.values()), *self._calls],
+            "output": self._passed.output or [*(i.as_data(status) for i in self._items.values()), *self._calls],
             "completed_at": int(time.time()) if result else None,
             **_NOT_ASKED,
             **self.asked,
             **reported,
             "usage": with_paid(counted, _usage(result), "output_tokens_details") if result else None,
-            **({"tandem": completion.own_fields(result, self.asked["metadata"])} if result else {}),
+            **({"tandem": own_fields(result, self.asked["metadata"])} if result else {}),
         }
 
 
@@ -223,7 +255,7 @@ def _status(result: tandem_pb2.SolveResult) -> str:
 
 
 def _usage(result: tandem_pb2.SolveResult) -> Data:
-    counted = completion.usage(result)
+    counted = usage(result)
     return {
         "input_tokens": counted["prompt_tokens"],
         "input_tokens_details": counted["prompt_tokens_details"],
@@ -232,3 +264,11 @@ def _usage(result: tandem_pb2.SolveResult) -> Data:
         "total_tokens": counted["total_tokens"],
         "cost": counted["cost"],
     }
+
+
+def with_own_names(error: E) -> E:
+    """The error of a body of this API, whose fields have other names than those of chat completions."""
+    names = {"messages": "input", "max_completion_tokens": "max_output_tokens", "response_format": "text.format"}
+    first, dot, rest = (error.param or "").partition(".")
+    root, bracket, index = first.partition("[")
+    return replace(error, param=f"{names[root]}{bracket}{index}{dot}{rest}") if root in names else error
