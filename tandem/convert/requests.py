@@ -100,7 +100,10 @@ def prefill_request_to_pb(request: SolveRequest, step: Step) -> execution_pb2.Pr
 
 
 def step_from_pb(message: StepMessage, role: str, profile: str) -> tuple[SolveRequest, Step]:
-    """What is asked, and the step of it, of any of the three requests; `profile` is the one that the service serves."""
+    """What is asked, and the step of it, of any of the three requests; `profile` is the one that the service serves.
+
+    Raises InvalidArgument for an insight without a stage.
+    """
     request = SolveRequest(
         message.request_id,
         message.question,
@@ -116,6 +119,8 @@ def step_from_pb(message: StepMessage, role: str, profile: str) -> tuple[SolveRe
     request = replace(request, sampling=from_pb(message.sampling, Sampling), stop_strings=list(message.stop_strings))
     step = replace(step, epoch=message.epoch)
     if isinstance(message, insight_pb2.GenerateRequest):
+        if not message.stage_max_tokens:
+            raise InvalidArgument("say how many tokens each stage may have", field="stage_max_tokens")
         native = Native("", message.native) if message.native else None
         return replace(request, native=native), replace(
             step, max_tokens=tuple(message.stage_max_tokens), is_alone=message.alone

@@ -94,7 +94,7 @@ async def asked(system: System, *script: str, has_tools: bool = True, **options:
 
 
 async def test_a_call_that_both_make_is_the_first_ones_and_the_large_model_is_not_asked(agreeing: Systems) -> None:
-    same_call = '<call>w_{"at":"paris"}</call>'
+    same_call = '<call>w_{"at":"Paris"}</call>'
     result = await asked(await agreeing(), PARIS, same_call)
     assert called(result) == [("w", {"at": "Paris"})]
     assert (result["answered_by"], result["stop"]["reason"], result["complete"]) == ("slm", "verified", True)

@@ -47,7 +47,8 @@ async def asked(system: System, *script: str) -> tuple[dict[str, Any], dict[str,
 @pytest.mark.parametrize(
     ("small", "large", "lost", "answer"),
     [
-        (PARIS, '<call>w_{"at":"paris"}</call>', 0.0, 'w({"at":"paris"})'),
+        (PARIS, '<call>w_{"at":"Paris"}</call>', 0.0, 'w({"at":"Paris"})'),
+        (PARIS, '<call>w_{"at":"paris"}</call>', 1.0, 'w({"at":"paris"})'),
         (PARIS, ROME, 1.0, 'w({"at": "Rome"})'),
         (PARIS, NOBODY, 1.0, "It is sunny."),
         (NOBODY, PARIS, 1.0, IN_PARIS),
