@@ -135,7 +135,7 @@ class EventStream:
         either: set[asyncio.Future[Any]] = {reading, ending}
         try:
             await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
-            return (reading.result() or await self._lost()) if reading.done() else []
+            return (reading.result() or await self._lost()) if reading.done() else await _read_before_cancel(reading)
         except Unavailable:
             await asyncio.wait({ending}, timeout=_RETRY_SECONDS)
             return []
@@ -218,6 +218,15 @@ class EventStream:
         if stage:
             events.append(PositionedEvent(cursor, StageCompleted(stage, self._stage_names[stage - 1], entry.tokens)))
         return events
+
+
+async def _read_before_cancel(reading: asyncio.Future[list[PositionedEvent]]) -> list[PositionedEvent]:
+    """What was read where the client of Redis loses the cancel, as asyncio.wait_for of Python 3.11 may: the position has
+    moved past it.
+    """
+    reading.cancel()
+    await asyncio.wait({reading})
+    return [] if reading.cancelled() else reading.result()
 
 
 def _add(events: list[PositionedEvent], new: PositionedEvent) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any, cast
 from uuid import uuid4
@@ -52,6 +53,37 @@ async def test_a_read_that_fails_after_the_end_does_not_cut_the_text(
         "".join(event.text for event in events if isinstance(event, InsightDelta)) == "the first part, and the second"
     )
     assert events[-1] is end
+    await log.close()
+
+
+async def test_a_read_that_loses_its_cancel_as_the_request_ends_loses_no_text(
+    redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As asyncio.wait_for of Python 3.11 may."""
+    log, request_id = RequestLog(redis_url, timedelta(minutes=1)), uuid4().hex
+    writer = await log.streams.begin(request_id, Role.INSIGHT, 1, "stage")
+    await writer.append("all of it", [1, 2, 3])
+    read, is_read, result = log.streams.tail, asyncio.Event(), asyncio.get_running_loop().create_future()
+
+    async def tail(*arguments: Any) -> Any:
+        news = await read(*arguments)
+        if not is_read.is_set():
+            is_read.set()
+            with suppress(asyncio.CancelledError):
+                await asyncio.sleep(600)
+        return news
+
+    async def end() -> None:
+        await is_read.wait()
+        result.set_result(cast(SolveResult, object()))
+
+    async def renew() -> None: ...
+
+    monkeypatch.setattr(log.streams, "tail", tail)
+    ending = asyncio.create_task(end())
+    stream = EventStream(log, request_id, (), Position())
+    assert told([event async for event in stream.events(result, renew)][:-1])[0] == "all of it"
+    await ending
     await log.close()
 
 

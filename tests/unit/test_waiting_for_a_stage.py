@@ -5,7 +5,7 @@ and tells what the small model has read meanwhile.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from types import SimpleNamespace
@@ -19,6 +19,7 @@ from temporalio.testing import ActivityEnvironment
 from services.shared.request_log.transcript import Transcript
 from tandem.method.errors import Unavailable
 from tandem.method.profile.prices import RolePrices
+from tandem.method.request.job import Job
 from tandem.method.request.tasks import Ahead, LoggedPrefills, PassOutcome, StageScore
 from tandem.method.tokens import TokenCounts
 from tandem.v1 import execution_pb2, execution_pb2_grpc
@@ -41,6 +42,12 @@ class _Streams:
             with suppress(asyncio.CancelledError):
                 await asyncio.sleep(0.01)
             yield Transcript()
+
+
+@pytest.fixture(autouse=True)
+def job() -> Iterator[Job]:
+    """At hand for as long as the test runs."""
+    yield job_at_hand(_REQUEST)
 
 
 async def test_a_cancel_that_redis_client_lost_ends_the_wait() -> None:
@@ -91,7 +98,7 @@ async def _served(executor: _Executor, streams: Any) -> AsyncIterator[tuple[Scor
 
 
 _REQUEST, _STEP = asked("r1", "why?", stage=2)
-_JOB, _AHEAD = job_at_hand(_REQUEST), Ahead(1, RolePrices(1.0, 1.0, 1.0))
+_AHEAD = Ahead(1, RolePrices(1.0, 1.0, 1.0))
 _READ = PassOutcome(TokenCounts(prompt=9))
 
 
