@@ -221,8 +221,9 @@ class EventStream:
 
 
 async def _read_before_cancel(reading: asyncio.Future[list[PositionedEvent]]) -> list[PositionedEvent]:
-    """What was read where the client of Redis loses the cancel, as asyncio.wait_for of Python 3.11 may: the position has
-    moved past it.
+    """Return what was read where the client of Redis loses the cancel, as asyncio.wait_for of Python 3.11 may.
+
+    The position has moved past it.
     """
     reading.cancel()
     await asyncio.wait({reading})

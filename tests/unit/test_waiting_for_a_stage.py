@@ -5,7 +5,7 @@ and tells what the small model has read meanwhile.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from types import SimpleNamespace
@@ -45,9 +45,9 @@ class _Streams:
 
 
 @pytest.fixture(autouse=True)
-def job() -> Iterator[Job]:
+def job() -> Job:
     """At hand for as long as the test runs."""
-    yield job_at_hand(_REQUEST)
+    return job_at_hand(_REQUEST)
 
 
 async def test_a_cancel_that_redis_client_lost_ends_the_wait() -> None:
