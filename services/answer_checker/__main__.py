@@ -18,7 +18,7 @@ from tandem.v1 import checking_pb2_grpc
 
 
 def build(host: str, port: int, checker: AnswerChecker, transport: Transport = PLAIN) -> Server:
-    """The process around `checker`."""
+    """Return the process around `checker`."""
     server = Server(host, port, [NAME], transport=transport, callers=CALLERS)
     checking_pb2_grpc.add_AnswerCheckerServicer_to_server(AnswerCheckerService(checker), server.grpc)
     return server

@@ -43,7 +43,7 @@ class _Seen:
 
 
 async def check_agreement(sandbox: Sandbox, limits: Limits, task: CheckTask, argument: str) -> tuple[Compared, float]:
-    """The verdict, and seconds of processor time. Raises SandboxError."""
+    """Return the verdict, and seconds of processor time. Raises SandboxError."""
     prompt = parse_prompt(task.question)
     try:
         wanted, other = wanted_of(argument)
@@ -117,7 +117,7 @@ class _Program:
         self.process: IsolatedProcess = sandbox.launch(f"{CANDIDATE}:main", limits, theirs)
 
     async def load(self, source: str) -> dict[str, Any]:
-        """What loading it comes to; empty where its process ended."""
+        """Return what loading it comes to; empty where its process ended."""
         try:
             await send(self.process.talk, {"program": source})
         except ConnectionError:
@@ -125,8 +125,8 @@ class _Program:
         return await self._receive()
 
     async def result(self, given: Input) -> Any:
-        """What the call returns, or for a function that returns None its arguments after the call; None where it comes
-        to neither.
+        """Return what the call returns, or for a function that returns None its arguments after the call; None where
+        it comes to neither.
         """
         arguments = [encode(value) for value in (*given.arguments, *(value for _, value in given.keywords))]
         names = [name for name, _ in given.keywords]

@@ -82,7 +82,7 @@ class CheckerSettings(ProcessSettings):
 
 
 def allows_weak_sandbox() -> bool:
-    """What the operator says by name, for processes that run programs and are no answer checker."""
+    """Return what the operator says by name, for processes that run programs and are no answer checker."""
     return read_settings(CheckerSettings).allow_weak_sandbox
 
 
@@ -103,7 +103,7 @@ class AnswerChecker:
         return self._sandbox.isolation.holds
 
     async def check(self, task: CheckTask) -> list[CheckResult]:
-        """A result for each check, in order. A check whose sandbox fails has the verdict `error`.
+        """Return a result for each check, in order. A check whose sandbox fails has the verdict `error`.
 
         Raises InvalidArgument for an unknown check and ResourceExhausted while too many calls wait. Cancelling ends
         what runs.
@@ -181,7 +181,7 @@ async def _prove(sandbox: Sandbox) -> None:
 
 
 async def start_sandbox(*, allow_weak: bool, without: Sequence[str] = (), modules: Sequence[str] = MODULES) -> Sandbox:
-    """The sandbox (`without`, `modules`: see Sandbox.start), with a line in the log about its layers.
+    """Return the sandbox (`without`, `modules`: see Sandbox.start), with a line in the log about its layers.
 
     Raises FailedPrecondition where the layers do not isolate an answer, and SandboxError where programs do not run.
     """

@@ -52,12 +52,12 @@ class _Report:
                 self.outcomes.append(message)
 
     def first(self, said: str) -> str:
-        """Why the first example of that outcome has it; empty where none has."""
+        """Return why the first example of that outcome has it; empty where none has."""
         return next((outcome["detail"] for outcome in self.outcomes if outcome["said"] == said), "")
 
 
 async def check_examples(sandbox: Sandbox, limits: Limits, task: CheckTask, argument: str) -> tuple[Compared, float]:
-    """The verdict, and seconds of processor time. Raises SandboxError."""
+    """Return the verdict, and seconds of processor time. Raises SandboxError."""
     try:
         examples = examples_of(task.question, argument)
     except ValueError as error:
@@ -110,7 +110,7 @@ async def _run(
 
 
 def _found(report: _Report, prompt: PromptCode, total: int, limits: Limits, *, is_late: bool) -> Compared | None:
-    """The verdict, unless every example could be compared and none is wrong."""
+    """Return the verdict, unless every example could be compared and none is wrong."""
     if report.failed:
         if report.missing and prompt.imports(report.missing):
             return unknown(f"the prompt needs {report.missing}, which is not installed here")
@@ -124,7 +124,7 @@ def _found(report: _Report, prompt: PromptCode, total: int, limits: Limits, *, i
 
 
 def _weighed(report: _Report, counted: Sequence[int], least: int) -> Compared:
-    """A pass, if what holds proves enough."""
+    """Return a pass, if what holds proves enough."""
     if report.own_measure:
         return unknown("the answer changes an argument from which the expected value is computed")
     if report.proofs is None:

@@ -155,7 +155,7 @@ async def build(
     server: Server,
     clock: Callable[[], datetime] = lambda: datetime.now(UTC),
 ) -> Composition:
-    """The gateway on `server`, whose port is open already. `counters` count a profile's tokens. Raises
+    """Return the gateway on `server`, whose port is open already. `counters` count a profile's tokens. Raises
     TenantFileError.
     """
     add_remote(settings.checkers)
@@ -195,7 +195,9 @@ def add_batches(
 
 
 def open_server(settings: GatewaySettings, checked: Authentication, transport: Transport = PLAIN) -> Server:
-    """With its ports, before anything that takes time: who is in their way hears of it at once. Raises SetupError."""
+    """Open the server with its ports, before anything that takes time: who is in their way hears of it at once.
+    Raises SetupError.
+    """
     server = Server(
         settings.host, settings.port, [NAME, FILES, BATCHES], [checked.check],
         transport=transport, callers=CALLERS, receive_limit=MAX_MESSAGE_BYTES,

@@ -66,7 +66,9 @@ class Admission:
                 )
 
     def checked(self, request: tandem_pb2.SolveRequest) -> SolveRequest:
-        """What is asked, as far as that is told without reading texts. Raises InvalidArgument naming the field."""
+        """Return what is asked, as far as that is told without reading texts. Raises InvalidArgument naming the
+        field.
+        """
         check_bounds(request)
         default = self._profile(request.profile).default_task
         asked = solve_request_from_pb(request, default.messages if request.messages else default.question)
@@ -76,10 +78,9 @@ class Admission:
     def admit(
         self, request: SolveRequest, trace_id: str, serving: Serving | None = None, *, is_unattended: bool = False
     ) -> Job:
-        """The workflow's input of a request that was `checked` and permitted; its JSON schemas `check_schemas` has yet
-        to try.
-        `serving`: by a stricter policy than the profile's, and as what its outcome counts. `is_unattended`: it goes on
-        without a reader.
+        """Return the workflow's input of a request that was `checked` and permitted; its JSON schemas `check_schemas`
+        has yet to try. `serving`: by a stricter policy than the profile's, and as what its outcome counts.
+        `is_unattended`: it goes on without a reader.
 
         Raises InvalidArgument naming the field, ResourceExhausted for a budget that is too small.
         """
@@ -117,23 +118,23 @@ class Admission:
             )
 
     def max_session_usd(self, profile: str) -> float | None:
-        """What a session of the profile may cost; None does not limit."""
+        """Return what a session of the profile may cost; None does not limit."""
         return self._profile(profile).max_session_usd
 
     def tells_effort(self, profile: str) -> bool:
-        """Whether the profile's large model is behind an API."""
+        """Tell whether the profile's large model is behind an API."""
         return profile in self.profiles and self.profiles[profile].llm.api is not None
 
     def _judge(self, profile: Profile) -> Judge | None:
-        """Of the answers of the profile's shadows."""
+        """Return the judge of the answers of the profile's shadows."""
         if not (profile.shadow.share and profile.shadow.judge):
             return None
         judge = self.profiles[profile.shadow.judge]
         return Judge(judge.name, judge.digest, judge.llm.name, judge.prices.of(LLM))
 
     def count(self, request: SolveRequest) -> tuple[int, int]:
-        """Tokens of all that is asked, and how many its profile takes. Raises InvalidArgument where a text is far too
-        long to count.
+        """Return tokens of all that is asked, and how many its profile takes. Raises InvalidArgument where a text is
+        far too long to count.
         """
         profile = self._profile(request.profile)
         text = _all_asked(request)
@@ -167,7 +168,9 @@ def _all_asked(request: SolveRequest) -> str:
 
 
 def _sent(profile: Profile, request: SolveRequest) -> Sent:
-    """To an API that is not given the caller's own body: what is asked, within the profile's prompts."""
+    """Return what is sent to an API that is not given the caller's own body: what is asked, within the profile's
+    prompts.
+    """
     prompts = sum(len(text.encode()) for text in profile.prompts.model_dump().values())
     num_parts = len(request.tools.tools) + sum(1 + len(message.calls) for message in request.history)
     return Sent(len(_all_asked(request).encode(errors="surrogatepass")) + prompts + _BYTES_PER_PART * num_parts)
@@ -215,7 +218,7 @@ def _said(message: Message) -> list[Any]:
 
 
 def check_request_id(request_id: str) -> str:
-    """The id, which may be a request's. Raises InvalidArgument."""
+    """Return the id, which may be a request's. Raises InvalidArgument."""
     if not _REQUEST_ID.fullmatch(request_id):
         raise InvalidArgument("a request id has 1 to 128 of the characters A-Z a-z 0-9 . _ -", field="request_id")
     return request_id

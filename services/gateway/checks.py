@@ -37,7 +37,8 @@ def check_profile(profile: Profile) -> None:
 
 
 def applicable_checks(profile: Profile, request: SolveRequest) -> list[CheckSpec]:
-    """The profile's checks that have something to compare with, and all of the request's, a JSON schema among them.
+    """Return the profile's checks that have something to compare with, and all of the request's, a JSON schema among
+    them.
 
     Raises InvalidArgument for one of the request's that is unknown, or that has nothing to compare with. Its schemas
     are left to `check_schemas`.
@@ -84,7 +85,7 @@ async def check_passed_schemas(schemas: Collection[dict[str, Any]], request: Sol
 
 
 def _compares_models(profile: Profile, kind: Kind) -> bool:
-    """Whether several small models try such a task, so that their answers can be compared."""
+    """Tell whether several small models try such a task, so that their answers can be compared."""
     return bool(profile.trial.stages) and kind in profile.trial.tasks and len(profile.trial_order) > 1
 
 
@@ -131,5 +132,5 @@ async def _check_argument(check: Check, schema: str) -> None:
 
 @cache
 def _calls() -> BoundedCalls:
-    """Of this process; its helper starts with the first check of this kind."""
+    """Return the check of calls of this process; its helper starts with the first check of this kind."""
     return BoundedCalls([JSON_SCHEMA.validate.__module__])

@@ -28,7 +28,7 @@ _NEAR, _MOST_UNNAMED = 0.5, 200
 async def cancel_orphans(
     workflows: Workflows, log: RequestLog, started_at: datetime, wait: timedelta = _RETURN, again: timedelta = _LEASE
 ) -> None:
-    """After `wait`, cancel the running requests from before `started_at` that nobody reads, seen twice with the pause
+    """Cancel after `wait` the running requests from before `started_at` that nobody reads, seen twice with the pause
     `again` between, and that are not to go on alone.
 
     Where Redis or Temporal does not answer, nobody knows who reads, and the requests go on.
@@ -59,7 +59,7 @@ class OverdueHolds:
         self._tenancy, self._log, self._accounts, self._status = tenancy, log, log.accounts, status
 
     async def keep_settling(self, pause: timedelta = _PAUSE) -> None:
-        """Until cancelled."""
+        """Settle until cancelled."""
         while True:
             await asyncio.sleep(pause.total_seconds())
             try:

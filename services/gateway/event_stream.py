@@ -68,18 +68,18 @@ class Position:
         return cls(dict(zip(_STREAMS, numbers, strict=True)), cursor.endswith(_HAS_TEXT))
 
     def advance(self, stream: str, entry_id: str) -> str:
-        """The cursor after an entry."""
+        """Return the cursor after an entry."""
         self.read[stream] = int(entry_id.split("-")[0])
         self.has_text = self.has_text and stream != Role.INSIGHT
         return str(self)
 
     def advance_to_text(self) -> str:
-        """The cursor between the text of the insight's next entry and the stage that it ends."""
+        """Return the cursor between the text of the insight's next entry and the stage that it ends."""
         self.has_text = True
         return str(self)
 
     def rewind(self, stream: str) -> str:
-        """The cursor before a stream's first entry."""
+        """Return the cursor before a stream's first entry."""
         return self.advance(stream, "0")
 
     def cursors(self) -> dict[str, str]:
@@ -199,8 +199,8 @@ class EventStream:
         return events
 
     def _written(self, stream: str, entry_id: str, fields: Mapping[str, str]) -> list[PositionedEvent]:
-        """Each event with a cursor of its own: a reader who is cut between a text and its stage's end gets the end
-        later.
+        """Return each event with a cursor of its own: a reader who is cut between a text and its stage's end gets the
+        end later.
         """
         entry = parse_entry(entry_id, fields)
         is_insight = stream == Role.INSIGHT

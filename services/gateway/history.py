@@ -62,7 +62,7 @@ async def read_timeline(events: AsyncIterable[HistoryEvent], converter: DataConv
 
 
 async def _stage(scheduled: Any, converter: DataConverter) -> int | None:
-    """Of a ModelTask; None for another input, or one whose key is gone."""
+    """Return the stage of a ModelTask; None for another input, or one whose key is gone."""
     try:
         [task, *_] = await converter.decode(scheduled.input.payloads)
     except (FailedPrecondition, ValueError, KeyError):

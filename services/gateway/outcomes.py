@@ -60,5 +60,7 @@ class Call:
 
 
 def is_refusal(error: Exception) -> bool:
-    """Of the caller's request; a model that failed is no caller's doing, whatever its API's status."""
+    """Tell whether the caller's request was refused; a model that failed is no caller's doing, whatever its API's
+    status.
+    """
     return isinstance(error, _REFUSALS) and error.reason not in (LLM_UNAVAILABLE, SLM_UNAVAILABLE)

@@ -1,4 +1,4 @@
-"""When a request's own body goes to the large model's API in place of what was read of it, and what of it does."""
+"""Pass a request's own body to the large model's API in place of what was read of it, and say what of it goes."""
 
 from __future__ import annotations
 
@@ -29,7 +29,9 @@ NOT_PASSED_ON = "NOT_PASSED_ON"
 
 
 def passes(profile: Profile, plan: Plan, request: SolveRequest) -> bool:
-    """Where the large model writes what it is asked, and not an insight that a prompt of the profile's asks for."""
+    """Tell whether the large model writes what it is asked, and not an insight that a prompt of the profile's asks
+    for.
+    """
     api = profile.llm.api
     is_its_protocol = api is not None and request.native is not None and api.protocol == request.native.protocol
     may_finish = request.budget.max_llm_tokens != 0 and request.stop.max_stage is None
@@ -49,8 +51,8 @@ def as_passed(task: Job) -> Job:
 
 
 def passed_body(native: tandem_pb2.Native, api: Api, names: Collection[str]) -> PassedBody:
-    """What of the body the large model's API is sent. `names`: what the tenant may pass beyond the list and beyond what
-    the endpoint allows everybody. Raises InvalidArgument.
+    """Return what of the body the large model's API is sent. `names`: what the tenant may pass beyond the list and
+    beyond what the endpoint allows everybody. Raises InvalidArgument.
     """
     allowance = Allowance(frozenset({*api.passes, *names}), api.fees, api.is_vendors)
     try:
@@ -74,8 +76,8 @@ def require_passed(task: Job, native: tandem_pb2.Native) -> None:
 
 
 async def kept(task: Job, body: PassedBody | None, bodies: Bodies, *, is_needed: bool) -> Job:
-    """The task, with what is passed of its body in the request log: once nothing refuses the request, so that no text
-    stays of one that is. Raises Unavailable where the log does not take a body that needs to be passed on.
+    """Return the task, with what is passed of its body in the request log: once nothing refuses the request, so that
+    no text stays of one that is. Raises Unavailable where the log does not take a body that needs to be passed on.
     """
     own = task.request.native
     if own is None or body is None:
@@ -90,8 +92,8 @@ async def kept(task: Job, body: PassedBody | None, bodies: Bodies, *, is_needed:
 
 
 def passed_on(task: Job, body: PassedBody, api: Api) -> Job:
-    """With the tokens that the body can have where its API reads it, and the fees of tools that its vendor may run.
-    Raises ResourceExhausted where the budget does not pay for them.
+    """Return the request with the tokens that the body can have where its API reads it, and the fees of tools that
+    its vendor may run. Raises ResourceExhausted where the budget does not pay for them.
     """
     fees = {tool: api.fees[tool] for tool in sorted(body.tools)}
     llm = replace(task.plan.llm, prices=replace(task.plan.llm.prices, fees=fees))

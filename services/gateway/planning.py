@@ -25,8 +25,8 @@ def plan_of(profile: Profile, request: SolveRequest, watched: Watched | None, ju
 
 
 def _by_large(plan: Plan, request: SolveRequest) -> Plan:
-    """Where the large model is asked by its name it answers, also in a pair whose insights begin no answers, and
-    whatever small models agree on. Where it fails no other model does, whatever the profile says.
+    """Plan for the large model alone. Asked by its name it answers, also in a pair whose insights begin no answers,
+    and whatever small models agree on. Where it fails no other model does, whatever the profile says.
     """
     plan = replace(plan, trial=replace(plan.trial, agree=0))
     plan = by_llm(plan) if request.task == "chat" and not plan.llm_finishes else plan
@@ -54,7 +54,7 @@ def _check_stages(plan: Plan, stop: StopOverrides) -> None:
 
 
 def _own_terms(plan: Plan, request: SolveRequest) -> Mapping[str, Any]:
-    """The plan's fields that the request's own thresholds, last stage and length of the answer change."""
+    """Return the plan's fields that the request's own thresholds, last stage and length of the answer change."""
     stop, most = request.stop, request.max_answer_tokens
     wanted = dict.fromkeys(range(len(plan.stages) + 1), stop.threshold) if stop.threshold is not None else {}
     wanted.update(stop.thresholds)

@@ -1,4 +1,6 @@
-"""By what policy a request is served: the profile's, or a stricter one where outcomes say that too much is lost."""
+"""Choose the policy by which a request is served: the profile's, or a stricter one where outcomes say that too much
+is lost.
+"""
 
 from __future__ import annotations
 
@@ -68,8 +70,8 @@ class Policies:
         return replace(watched, step=step, evidence=self.by_steps(name, watched.kind)[step].evidence(watched.kind))
 
     async def _step(self, policy: PolicyOf, steps: int) -> int:
-        """The last that is known where Redis does not answer; the strictest where none is: a promise is kept rather
-        than a price.
+        """Return the last that is known where Redis does not answer; the strictest where none is: a promise is kept
+        rather than a price.
         """
         try:
             self._known[policy] = await self._promises.step(policy)

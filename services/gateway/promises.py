@@ -67,7 +67,7 @@ class Outcomes:
         return reply
 
     async def standings(self, caller: Caller, tenant: str, *, with_outcomes: bool) -> list[tandem_pb2.PolicyStanding]:
-        """Of every policy with outcomes or a promise."""
+        """Return the standing of every policy with outcomes or a promise."""
         whose = caller.tenant_of(tenant)
         found = await asyncio.gather(
             *(self._seen(whose, name, kind, with_outcomes) for name in self._profiles for kind in KINDS)
@@ -90,14 +90,14 @@ class Outcomes:
         return found
 
     def _now(self, served: AdmittedRequest, counted: Counted) -> Watched:
-        """The policy that is served since, of the promise that the request was under."""
+        """Return the policy that is served since, of the promise that the request was under."""
         assert served.watched
         is_same = served.profile in self._profiles and counted.step != served.watched.step and served.watched.made
         return self._policies.at(served.watched, served.profile, counted.step) if is_same else served.watched
 
     async def _loss(self, request_id: str, status: Status, right: float) -> tuple[float, float | None, bool]:
-        """What the served answer lost; the score of the stage that it came from; and whether the large model has
-        answered, too.
+        """Return what the served answer lost; the score of the stage that it came from; and whether the large model
+        has answered, too.
         """
         result = status.result
         if status.state == "running":

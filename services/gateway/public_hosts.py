@@ -38,7 +38,7 @@ async def _require_public(host: str, resolve: Resolve) -> None:
 
 
 async def _resolved(host: str) -> list[str]:
-    """Also of what is written as a number, such as 2130706433 and 0x7f.1."""
+    """Resolve the host, also what is written as a number, such as 2130706433 and 0x7f.1."""
     found = await asyncio.get_running_loop().getaddrinfo(host, 443, type=socket.SOCK_STREAM)
     return [str(address[4][0]) for address in found]
 

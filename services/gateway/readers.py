@@ -57,11 +57,11 @@ class Readers:
         self._unread: dict[str, asyncio.Task[None]] = {}
 
     def drain(self) -> None:
-        """From now on streams end because this gateway drains: their requests go on and clients resume elsewhere."""
+        """End streams from now on because this gateway drains: their requests go on and clients resume elsewhere."""
         self._is_draining = True
 
     async def make_room(self) -> None:
-        """Where all places are taken, take one from a client that does not read: it may resume."""
+        """Take a place from a client that does not read, where all places are taken: it may resume."""
         if self._places.total() < self._limits.max_requests or not self._end_slowest():
             return
         with suppress(TimeoutError):
@@ -103,7 +103,7 @@ class Readers:
         self._place_is_free.set()
 
     def cancel_unless_watched(self, request_id: str, watcher: str) -> None:
-        """After the disconnect grace, cancel a request that has no readers left."""
+        """Cancel a request that has no readers left, after the disconnect grace."""
         if not self._is_draining:
             pending = asyncio.create_task(self._cancel_unless_watched(request_id, watcher))
             self._pending.add(pending)
@@ -142,8 +142,8 @@ class Readers:
                 await self.workflows.cancel_abandoned(request_id)
 
     async def _is_watched(self, request_id: str) -> bool:
-        """By a reader here, else, as Redis has it, elsewhere; where it does not answer for as long as a lease, by
-        nobody.
+        """Tell whether a reader here watches it, else, as Redis has it, one elsewhere; where Redis does not answer
+        for as long as a lease, nobody does.
         """
         give_up = time.monotonic() + _LEASE.total_seconds()
         while not self._here[request_id]:

@@ -253,7 +253,7 @@ E = TypeVar("E")
 
 
 def _for(caller: Caller, event: E) -> E:
-    """A result under the id by which the caller knows it; any other event as it is."""
+    """Return a result under the id by which the caller knows it; any other event as it is."""
     if isinstance(event, SolveResult):
         return replace(event, request_id=caller.public_id(event.request_id))
     return event

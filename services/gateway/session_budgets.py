@@ -61,7 +61,7 @@ class SessionBudgets:
         return admitted
 
     async def _hold(self, task: Job, bound: Charge, most: float, now: datetime) -> bool:
-        """Whether it was not held before."""
+        """Tell whether it was not held before."""
         task.plan.prices.require_known("max_session_usd")
         tenant, session = task.request.tenant, task.request.session
         hold = TurnHold(task.request_id, bound.nano_usd, now + LOOK_AFTER)
@@ -79,7 +79,7 @@ class SessionBudgets:
         await self._sessions.release(task.request.tenant, task.request.session, task.request_id)
 
     async def _look(self, tenant: str, session: str) -> bool:
-        """Into the holds that are due. Whether one of them has gone."""
+        """Look into the holds that are due. Whether one of them has gone."""
         now, has_gone = self._clock(), False
         for hold in await self._sessions.due(tenant, session, now):
             try:

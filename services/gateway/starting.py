@@ -45,8 +45,8 @@ class Starting:
         self._budgets = SessionBudgets(sessions, workflows.status, tenancy.clock)
 
     async def found(self, request: tandem_pb2.SolveRequest) -> AdmittedRequest | None:
-        """The request that there is, where the caller comes back to it or it has ended: it is not admitted again. None
-        where the request may be new.
+        """Return the request that there is, where the caller comes back to it or it has ended: it is not admitted
+        again. None where the request may be new.
 
         Raises NotFound where nothing is asked, FailedPrecondition where something else is, LimitReached, Unavailable,
         InvalidArgument.
@@ -66,7 +66,7 @@ class Starting:
         return None
 
     def _fingerprints(self, asked: SolveRequest) -> set[str]:
-        """Whether its own body is passed on, its plan decided: with it and without."""
+        """Tell whether its own body is passed on, its plan decided: with it and without."""
         profile = asked.profile or self._admission.default
         bodies = (asked.native, None)
         return {request_fingerprint(replace(asked, native=each), profile, asked.budget) for each in bodies}
@@ -97,8 +97,8 @@ class Starting:
         return await self._budgets.begin(task, lambda held: self._tenancy.begin(held, start), join)
 
     async def _passed(self, task: Job, native: tandem_pb2.Native) -> tuple[Job, PassedBody | None]:
-        """What of the request's own body its API is sent, and the task with the fees of what that may run and the
-        tokens that it can have; None where nothing is passed on. Raises InvalidArgument, ResourceExhausted.
+        """Return what of the request's own body its API is sent, and the task with the fees of what that may run and
+        the tokens that it can have; None where nothing is passed on. Raises InvalidArgument, ResourceExhausted.
         """
         api = self._admission.profiles[task.plan.profile].llm.api
         if task.request.native is None or api is None:
@@ -110,20 +110,22 @@ class Starting:
         return passed_on(task, body, api), body
 
     def _limited(self, request: SolveRequest) -> SolveRequest:
-        """With the least of the limits of its session: a bill is estimated otherwise where a limit depends on it."""
+        """Return the request with the least of the limits of its session: a bill is estimated otherwise where a limit
+        depends on it.
+        """
         of_tenant = self._tenancy.tenants.limits(request.tenant).usd_per_session
         limits = (request.max_session_usd, self._admission.max_session_usd(request.profile), of_tenant)
         given = [limit for limit in limits if limit is not None] if request.session else []
         return replace(request, max_session_usd=min(given, default=None))
 
     async def spent(self, admitted: AdmittedRequest) -> float | None:
-        """What the session of a request has cost so far, in USD; None: it has none, or that is not known."""
+        """Return what the session of a request has cost so far, in USD; None: it has none, or that is not known."""
         with suppress(Unavailable):
             return await self._sessions.spent(admitted.tenant, admitted.session) if admitted.session else None
         return None
 
     async def _join_ended(self, task: Job, join: Join) -> AdmittedRequest:
-        """The request of this id, which began before its profile was withdrawn; a new one is refused."""
+        """Return the request of this id, which began before its profile was withdrawn; a new one is refused."""
         try:
             return await join()
         except NotFound:
@@ -132,5 +134,5 @@ class Starting:
 
 
 def _asks(request: tandem_pb2.SolveRequest) -> bool:
-    """Without a question it can only join."""
+    """Tell whether the request asks. Without a question it can only join."""
     return bool(request.question or request.messages)

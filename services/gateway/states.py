@@ -18,8 +18,8 @@ class States:
         self._profiles, self._workflows, self._log = profiles, workflows, log
 
     async def status(self, request_id: str) -> Status:
-        """As Temporal has it; a request whose result is published ends in Temporal a moment later, and is waited
-        for.
+        """Return the status as Temporal has it; a request whose result is published ends in Temporal a moment later,
+        and is waited for.
         """
         status = await self._workflows.status(request_id)
         if status.state == "running":
@@ -29,7 +29,7 @@ class States:
         return status
 
     async def is_published(self, request_id: str) -> bool:
-        """Whether the request log has its result. False where that does not answer."""
+        """Tell whether the request log has its result. False where that does not answer."""
         with suppress(TandemError):
             return await self._log.decisions.has(request_id, RESULT_SLOT)
         return False

@@ -129,11 +129,11 @@ class Workflows:
         raise Unavailable(f"Temporal lost request {task.request_id!r} again and again", reason="TEMPORAL_UNAVAILABLE")
 
     async def join(self, request_id: str) -> AdmittedRequest:
-        """The request with this id, whether it runs or has ended. Raises NotFound, Unavailable."""
+        """Return the request with this id, whether it runs or has ended. Raises NotFound, Unavailable."""
         return _admitted(request_id, await (await self._describe(request_id)).memo())
 
     async def join_own(self, request_id: str, *fingerprints: str) -> AdmittedRequest:
-        """As `join`. Raises FailedPrecondition where the id has none of these, or is another workflow's."""
+        """Join as `join` does. Raises FailedPrecondition where the id has none of these, or is another workflow's."""
         description = await _described(self._handle(request_id))
         memo = await description.memo()
         if description.workflow_type != SOLVE_WORKFLOW or memo.get("fingerprint") not in fingerprints:
@@ -253,7 +253,7 @@ async def _described(handle: WorkflowHandle[Any, SolveResult]) -> WorkflowExecut
 
 
 def admitted_as(task: Job, *, keep_running: bool) -> AdmittedRequest:
-    """What is known of a request before it has begun."""
+    """Return what is known of a request before it has begun."""
     own = task.request.native
     return AdmittedRequest(
         task.request_id,
@@ -271,8 +271,8 @@ def admitted_as(task: Job, *, keep_running: bool) -> AdmittedRequest:
 
 
 def memo_of(task: Job, admitted: AdmittedRequest, fingerprint: str) -> dict[str, Any]:
-    """What goes with a request's workflow: by the fingerprint a repeated request is told from another one, by `asked` a
-    person finds it in a list.
+    """Return what goes with a request's workflow: by the fingerprint a repeated request is told from another one, by
+    `asked` a person finds it in a list.
     """
     tool = "".join(call.name for call in task.request.answered_calls[-1:])
     asked = {"asked": _beginning(task.request.last_said), "tool": tool}
@@ -301,8 +301,8 @@ def _admitted(request_id: str, memo: Mapping[str, Any]) -> AdmittedRequest:
 
 
 def failure_of(cause: BaseException) -> TandemError:
-    """What a caller gets for a request that ended without an answer: by the status of a model's API, where one has
-    refused.
+    """Return what a caller gets for a request that ended without an answer: by the status of a model's API, where one
+    has refused.
     """
     if not isinstance(cause, ApplicationError):
         return Unavailable(str(cause), reason="WORKFLOW_FAILED")

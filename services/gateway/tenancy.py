@@ -44,8 +44,8 @@ _MAX_SEEN = 10_000
 
 @dataclass(frozen=True, slots=True)
 class LimitUse:
-    """Of one limit that is counted. USD where its name says so. `most`: None does not limit. `resets_at`: None where
-    each use leaves by itself.
+    """The use of one limit that is counted. USD where its name says so. `most`: None does not limit. `resets_at`:
+    None where each use leaves by itself.
     """
 
     limit: str
@@ -91,7 +91,7 @@ class Tenancy:
         return allowed is None or profile in allowed
 
     def permit(self, asked: SolveRequest, profile: str) -> SolveRequest:
-        """The request with the tenant's largest budget where it names none. Raises PermissionDenied."""
+        """Return the request with the tenant's largest budget where it names none. Raises PermissionDenied."""
         limits = self.tenants.limits(asked.tenant)
         if not self.may_use(asked.tenant, profile):
             allowed = ", ".join(limits.profiles or ()) or "none"
@@ -146,12 +146,12 @@ class Tenancy:
         return admitted
 
     async def is_held(self, request: AdmittedRequest) -> bool:
-        """Whether a bound stands on the account where the bill will. Raises Unavailable."""
+        """Tell whether a bound stands on the account where the bill will. Raises Unavailable."""
         return await self._accounts.is_held(request.tenant, request.request_id)
 
     async def used(self, caller: Caller) -> dict[str, list[LimitUse]]:
-        """What counts against the limits of the caller's tenant; of all that are known for a caller who sees all. Empty
-        lists for tenants whose limits are not counted. Raises Unavailable.
+        """Return what counts against the limits of the caller's tenant; of all that are known for a caller who sees
+        all. Empty lists for tenants whose limits are not counted. Raises Unavailable.
         """
         known = {*self.seen, *self.tenants.by_name} if caller.sees_all else {caller.tenant}
         for tenant in known:
@@ -159,7 +159,7 @@ class Tenancy:
         return {tenant: await self.used_by(tenant) for tenant in sorted(known)}
 
     async def used_by(self, tenant: str) -> list[LimitUse]:
-        """As Redis has it. Raises Unavailable."""
+        """Return the use as Redis has it. Raises Unavailable."""
         limits, now = self.tenants.limits(tenant), self.clock()
         if not limits.counts:
             return []
@@ -192,7 +192,7 @@ class Tenancy:
         raise Unavailable(f"the account of tenant {tenant!r} was lost again and again", reason="ACCOUNT_UNAVAILABLE")
 
     async def _restore(self, tenant: str, now: datetime) -> None:
-        """Once for all callers that find the account unknown."""
+        """Restore the account once for all callers that find it unknown."""
         restoring = self._restoring.get(tenant)
         if restoring is None:
             restoring = self._restoring[tenant] = asyncio.create_task(self._restore_now(tenant, now))

@@ -59,7 +59,7 @@ class Listed:
 
 @dataclass(frozen=True, slots=True)
 class PageToken:
-    """Where the next page of a list begins: with those that began before this moment and are not `seen`."""
+    """The place where the next page of a list begins: with those that began before this moment and are not `seen`."""
 
     before: datetime
     seen: frozenset[str]
@@ -85,7 +85,7 @@ class PageToken:
 
     @property
     def condition(self) -> str:
-        """Of Temporal's visibility."""
+        """Return the condition of Temporal's visibility."""
         return f"StartTime < '{self.before.isoformat()}'"
 
 
@@ -108,8 +108,8 @@ class Visibility:
     async def newest(
         self, query: str, limit: int, after: PageToken | None = None
     ) -> tuple[list[Listed], PageToken | None]:
-        """At most `limit` requests that match a visibility query, newest first, and where more of them follow. Raises
-        FailedPrecondition, Unavailable.
+        """Return at most `limit` requests that match a visibility query, newest first, and where more of them follow.
+        Raises FailedPrecondition, Unavailable.
         """
         if not self.is_searchable:
             raise FailedPrecondition(
@@ -138,8 +138,8 @@ class Visibility:
             raise unavailable(error) from error
 
     async def spent_since(self, tenant: str, moment: datetime) -> list[Spent]:
-        """The tenant's requests that began at `moment` or later; none where nothing can be searched for. Raises
-        Unavailable.
+        """Return the tenant's requests that began at `moment` or later; none where nothing can be searched for.
+        Raises Unavailable.
 
         An account that Redis has lost is rebuilt from them.
         """
@@ -158,7 +158,7 @@ class Visibility:
 
 
 async def find_search_attributes(client: Client) -> bool:
-    """Whether the namespace has all of ours; what it has not is not written, and requests are not found by it."""
+    """Tell whether the namespace has all of ours; what it has not is not written, and requests are not found by it."""
     try:
         known = await client.operator_service.list_search_attributes(
             ListSearchAttributesRequest(namespace=client.namespace)
@@ -173,7 +173,7 @@ async def find_search_attributes(client: Client) -> bool:
 
 
 async def _newest(client: Client, query: str, limit: int) -> list[Listed]:
-    """The last `limit` to begin of those that match, the newest first. Raises RPCError.
+    """Return the last `limit` to begin of those that match, the newest first. Raises RPCError.
 
     Nothing began after it ended: once a request ended before the `limit` newest ones so far began, no later one of the
     list is newer than they are. So beyond `limit` only those are read that ran at that moment.
@@ -238,8 +238,8 @@ async def _spent(execution: WorkflowExecution) -> Spent:
 
 
 def visibility_query(where: str, tenant: str = "", workflow: str = SOLVE_WORKFLOW) -> str:
-    """Every request that meets `where`, of one tenant if it is given; empty is every request. Raises InvalidArgument
-    naming what cannot be read.
+    """Return every request that meets `where`, of one tenant if it is given; empty is every request. Raises
+    InvalidArgument naming what cannot be read.
     """
     query = f"WorkflowType = '{workflow}'"
     if tenant:

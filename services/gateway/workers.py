@@ -59,8 +59,8 @@ class Workers:
         )
 
     async def _waits_since(self, request_id: str) -> datetime | None:
-        """From when on a worker that is there would have polled; None where one need not have, and where Temporal does
-        not say.
+        """Return from when on a worker that is there would have polled; None where one need not have, and where
+        Temporal does not say.
         """
         try:
             found = (await self._client.get_workflow_handle(request_id).describe()).raw_description
@@ -92,7 +92,7 @@ class Workers:
 
 
 class Watch:
-    """Over one request that is waited for; the first look is at `next_look` (`time.monotonic`)."""
+    """A watch over one request that is waited for; the first look is at `next_look` (`time.monotonic`)."""
 
     def __init__(self, workers: Workers, request_id: str, profile: str, next_look: float) -> None:
         self._workers, self._request_id, self._profile, self._next_look = workers, request_id, profile, next_look
@@ -111,7 +111,7 @@ def _is_worked_on(found: DescribeWorkflowExecutionResponse) -> bool:
 
 
 def _waiting_since(found: DescribeWorkflowExecutionResponse) -> Iterator[datetime]:
-    """When each step that waits for any worker was scheduled."""
+    """Return when each step that waits for any worker was scheduled."""
     if found.HasField("pending_workflow_task"):
         yield found.pending_workflow_task.scheduled_time.ToDatetime(UTC)
     for activity in found.pending_activities:

@@ -63,8 +63,8 @@ class HttpGatewaySettings(ProcessSettings):
     )
 
     def pages(self) -> WebPages:
-        """Where no credential is asked for, the name that a browser calls is all that tells its own page from a
-        stranger's.
+        """Return the pages. Where no credential is asked for, the name that a browser calls is all that tells its own
+        page from a stranger's.
         """
         is_open = self.allow_anonymous or is_loopback(self.host)
         origins = tuple(origin.rstrip("/").lower() for origin in self.allowed_origins)
@@ -97,8 +97,8 @@ class HttpGateway:
         )
 
     async def serve(self, stop: asyncio.Event) -> None:
-        """Until `stop` is set: not ready first, then no new requests; what outlasts the drain is told so. Raises
-        SetupError.
+        """Serve until `stop` is set: not ready first, then no new requests; what outlasts the drain is told so.
+        Raises SetupError.
         """
         settings, server = self._settings, self.server
         serving = asyncio.create_task(server.serve([bound_socket(settings.host, settings.port)]))

@@ -76,7 +76,7 @@ def page(objects: Sequence[dict[str, Any]], has_more: bool) -> dict[str, Any]:
 
 
 def _errors(batch: batch_pb2.Batch, state: str) -> dict[str, Any] | None:
-    """Why a batch did not ask everything."""
+    """Return why a batch did not ask everything."""
     said = batch.error or ("the budget did not pay for the next request" if state == "budget_exhausted" else "")
     error = {"code": state, "line": None, "message": said, "param": None}
     return {"object": "list", "data": [error]} if said else None

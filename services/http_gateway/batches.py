@@ -55,13 +55,13 @@ class NewBatch(JsonBody):
 
 
 def _caller(request: Request, authorization: Annotated[str, Header()] = "") -> AsyncBatches:
-    """The gateway's batches on behalf of the sender of this header."""
+    """Return the gateway's batches on behalf of the sender of this header."""
     client: AsyncClient = request.app.state.gateway
     return client.for_caller(bearer(authorization)).batches
 
 
 async def _place(request: Request) -> AsyncIterator[None]:
-    """For one more upload of the client's address, until it is stored."""
+    """Take a place for one more upload of the client's address, until it is stored."""
     bodies: Bodies = request.app.state.bodies
     async with bodies.uploads.of(request):
         yield

@@ -115,7 +115,7 @@ def from_gateway(error: RequestError) -> HttpError:
 
 
 def _of_vendor(metadata: Mapping[str, str]) -> int:
-    """The status with which a model's API has refused, where it is one of HTTP's or OVERLOADED; else 0."""
+    """Return the status with which a model's API has refused, where it is one of HTTP's or OVERLOADED; else 0."""
     status = int(metadata.get(VENDOR_STATUS, 0))
     return status if 400 <= status < 500 or status in _OF_SERVERS else 0
 
@@ -132,7 +132,7 @@ def from_http(error: HTTPException) -> HttpError:
 
 
 def _rate_limit_headers(error: HttpError) -> dict[str, str]:
-    """What is left of the limit that refused, and when it resets."""
+    """Return what is left of the limit that refused, and when it resets."""
     if not error.limits:
         return {}
     name = error.limits["limit"]
@@ -150,8 +150,8 @@ def from_parameter(error: RefusedParameter) -> HttpError:
 
 
 def deepest(problems: Sequence[Any]) -> Any:
-    """Of the problems that pydantic found, the one that is deepest in the body: of alternatives it is the one that was
-    meant.
+    """Return, of the problems that pydantic found, the one that is deepest in the body: of alternatives it is the one
+    that was meant.
     """
     return max(problems, key=lambda found: len(found["loc"]))
 

@@ -67,7 +67,7 @@ class Exchange:
         return first
 
     async def pieces(self) -> AsyncIterator[Piece]:
-        """What is new for the client, to the end; then `result` is set. An empty piece says that events came.
+        """Yield what is new for the client, to the end; then `result` is set. An empty piece says that events came.
 
         Raises RequestError, TextWasLost, Cancelled.
         """

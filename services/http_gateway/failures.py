@@ -70,7 +70,7 @@ async def _refuse_http(request: Request, error: HTTPException) -> JSONResponse:
 
 
 def _allowed(request: Request) -> list[str]:
-    """The methods that some route takes at this path: the router knows those of the first one alone."""
+    """Return the methods that some route takes at this path: the router knows those of the first one alone."""
     routes = [route for route in request.app.router.routes if not isinstance(route, Mount)]
     scopes = {method: {**request.scope, "method": method} for method in _METHODS}
     return [
@@ -79,7 +79,7 @@ def _allowed(request: Request) -> list[str]:
 
 
 def reply_of(error: HttpError, path: str, more: dict[str, str] | None = None) -> JSONResponse:
-    """In the shape of the API that `path` belongs to."""
+    """Reply in the shape of the API that `path` belongs to."""
     if path == "/v1/responses":
         error = with_own_names(error)
     is_anthropics = path == _MESSAGES or path.startswith(f"{_MESSAGES}/")

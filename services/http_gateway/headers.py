@@ -14,7 +14,7 @@ _STOPGAP = "x-tandem-answered-by-small"
 
 
 def session_headers(accepted: Accepted, usd: float = 0.0) -> dict[str, str]:
-    """The session, and what it has cost; `usd`: of this turn, where it has ended."""
+    """Return the session, and what it has cost; `usd`: of this turn, where it has ended."""
     if not accepted.session:
         return {}
     spent = {} if accepted.session_usd is None else {_SPENT: f"{accepted.session_usd + usd:.10f}"}
@@ -22,7 +22,7 @@ def session_headers(accepted: Accepted, usd: float = 0.0) -> dict[str, str]:
 
 
 def dropped_header(dropped: Sequence[str]) -> dict[str, str]:
-    """The places of the body that are not followed, where there are any."""
+    """Return the places of the body that are not followed, where there are any."""
     return {"x-tandem-dropped": ", ".join(dropped)} if dropped else {}
 
 

@@ -67,7 +67,7 @@ class Asked(JsonBody):
 
 
 def _caller(request: Request, authorization: Annotated[str, Header()] = "") -> AsyncClient:
-    """The gateway's client on behalf of who looks at the page."""
+    """Return the gateway's client on behalf of who looks at the page."""
     client: AsyncClient = request.app.state.gateway
     return client.for_caller(bearer(authorization))
 
@@ -146,7 +146,7 @@ async def events(
 
 @api.get("/requests/{request_id:id}")
 async def request(client: Caller, request_id: str) -> dict[str, Any]:
-    """Without a result there is none, rather than an empty one."""
+    """Return the request. Without a result there is none, rather than an empty one."""
     return to_dict_or_none(await client.get(request_id), "result", "shadow")
 
 

@@ -41,7 +41,7 @@ Model = type[BaseModel]
 
 
 class Places:
-    """Of each client address `at_once` requests have a place; others wait for one, `most` requests in all."""
+    """Places for `at_once` requests of each client address; others wait for one, `most` requests in all."""
 
     def __init__(self, at_once: int, most: int) -> None:
         self._at_once, self._most = at_once, most
@@ -110,7 +110,7 @@ class Bodies:
         self._credentials = Credentials(client)
 
     async def read(self, request: Request, model: Model) -> Request:
-        """The request with its body as a `model`. Raises RequestError, HTTPException, RequestValidationError,
+        """Return the request with its body as a `model`. Raises RequestError, HTTPException, RequestValidationError,
         RefusedParameter.
         """
         lane = self._small if _is_small(request) else self._large
@@ -126,7 +126,7 @@ class Bodies:
 
 
 class BodyRoute(APIRoute):
-    """Its body is read by the application's Bodies, where the endpoint takes one."""
+    """A route whose body is read by the application's Bodies, where the endpoint takes one."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         handle, model = super().get_route_handler(), _model(self.endpoint)
@@ -155,7 +155,9 @@ class _Read(Request):
 
 
 def parsed(body: bytes, model: Model) -> BaseModel:
-    """In a thread, also the choice among thousands of problems. Raises RefusedParameter, RequestValidationError."""
+    """Parse in a thread, also the choice among thousands of problems. Raises RefusedParameter,
+    RequestValidationError.
+    """
     try:
         return model.model_validate(read_json(body))
     except ValidationError as error:
@@ -196,5 +198,5 @@ class IdConvertor(StringConvertor):
 
 
 def register_ids() -> None:
-    """Before the first route with `:id` is made."""
+    """Register the ids before the first route with `:id` is made."""
     register_url_convertor("id", IdConvertor())

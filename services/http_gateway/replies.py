@@ -69,7 +69,7 @@ async def send_whole(exchange: Exchange, reply: Reply, headers: dict[str, str], 
 
 
 def failure(error: Exception) -> HttpError:
-    """What ends a reply that has begun."""
+    """Return what ends a reply that has begun."""
     if isinstance(error, RequestError):
         return errors.from_gateway(error)
     if isinstance(error, ServerEnds):
@@ -110,7 +110,7 @@ async def _drained(exchange: Exchange) -> bool:
 
 
 async def _unless_left(work: Awaitable[T], request: Request) -> T | None:
-    """What `work` returns, and None where the client hangs up first. Raises what `work` raises."""
+    """Return what `work` returns, and None where the client hangs up first. Raises what `work` raises."""
     working = asyncio.ensure_future(work)
     leaving = asyncio.ensure_future(_left(request))
     try:
@@ -122,7 +122,7 @@ async def _unless_left(work: Awaitable[T], request: Request) -> T | None:
 
 
 async def _left(request: Request) -> None:
-    """Until the client hangs up."""
+    """Wait until the client hangs up."""
     while (await request.receive())["type"] != "http.disconnect":
         pass
 

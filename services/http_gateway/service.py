@@ -67,7 +67,9 @@ class OpenAIService:
         idempotency_key: IdempotencyKey = "",
         authorization: Authorization = "",
     ) -> Response:
-        """A completion, or with `stream` its chunks as server-sent events. A client that hangs up stops the models."""
+        """Return a completion, or with `stream` its chunks as server-sent events. A client that hangs up stops the
+        models.
+        """
 
         def reply(accepted: Accepted) -> Reply:
             return ChatReply(
@@ -87,7 +89,7 @@ class OpenAIService:
         idempotency_key: IdempotencyKey = "",
         authorization: Authorization = "",
     ) -> Response:
-        """The same as a response, or with `stream` as its events."""
+        """Return the same as a response, or with `stream` as its events."""
 
         def reply(accepted: Accepted) -> Reply:
             return ResponsesReply(
@@ -102,7 +104,7 @@ class OpenAIService:
         request: Request,
         idempotency_key: IdempotencyKey = "",
     ) -> Response:
-        """The same as Anthropic's message, or with `stream` as its events."""
+        """Return the same as Anthropic's message, or with `stream` as its events."""
 
         def reply(accepted: Accepted) -> Reply:
             return MessagesReply(accepted.request_id, accepted.profile, is_passed=accepted.native)
@@ -111,7 +113,9 @@ class OpenAIService:
         return await self._reply(body, reply, request, idempotency_key, client)
 
     async def count_tokens(self, body: CountTokensBody, request: Request) -> dict[str, int]:
-        """How many tokens of the small model a conversation has, with its tools, as the profile's limit counts them."""
+        """Return how many tokens of the small model a conversation has, with its tools, as the profile's limit counts
+        them.
+        """
         asked = body.as_solve_request(uuid4().hex)
         counted = await self._client.for_caller(credential_of(request.headers)).count_tokens(asked)
         return {"input_tokens": counted.tokens}
@@ -154,7 +158,7 @@ class OpenAIService:
             logger.info("a request's parameters that are not followed: %s", named)
 
     async def models(self, authorization: Authorization = "") -> dict[str, Any]:
-        """Each profile and its models by name; `profile@0.6` sets the threshold at which a stage suffices."""
+        """Return each profile and its models by name; `profile@0.6` sets the threshold at which a stage suffices."""
         profiles = (await self._for(authorization).profiles()).profiles
         return {"object": "list", "data": [model for profile in profiles for model in _models(profile)]}
 
@@ -167,13 +171,13 @@ class OpenAIService:
         )
 
     async def schema(self, request: Request, authorization: Authorization = "") -> dict[str, Any]:
-        """What this process serves, for those whom the gateway serves."""
+        """Return what this process serves, for those whom the gateway serves."""
         await self._for(authorization).profiles()
         found: dict[str, Any] = request.app.openapi()
         return found
 
     def _for(self, authorization: str) -> AsyncClient:
-        """The gateway's client for the sender of this header, whose credential goes on as it is."""
+        """Return the gateway's client for the sender of this header, whose credential goes on as it is."""
         return self._client.for_caller(bearer(authorization))
 
     async def healthz(self) -> PlainTextResponse:
@@ -229,7 +233,7 @@ def make_app(
 
 
 def _models(profile: tandem_pb2.Profile) -> list[dict[str, Any]]:
-    """The pair, and its large and its first small model by name."""
+    """Return the pair, and its large and its first small model by name."""
     listed = {"object": "model", "created": 0, "owned_by": "tandem"}
     names = [profile.name, *(f"{profile.name}/{member}" for member in MEMBERS)]
     return [{"id": name, **listed, "tandem": to_dict(profile)} for name in names]
@@ -239,7 +243,7 @@ def _models(profile: tandem_pb2.Profile) -> list[dict[str, Any]]:
 
 
 def _span(request: Request, labels: Labels, request_id: str) -> trace.Span:
-    """The server's span, in the trace that the client names; the gateway's is its child.
+    """Return the server's span, in the trace that the client names; the gateway's is its child.
 
     `user` and `metadata` leave the process with TANDEM_TELEMETRY_TEXT=true only (services.shared.observability.text).
     """

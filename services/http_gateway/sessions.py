@@ -17,8 +17,8 @@ _CLAUDE = "_session_"
 
 
 def set_session(asked: tandem_pb2.SolveRequest, request: Request, body: AnyBody) -> None:
-    """As its caller names it, the nearest name first: header, own option, metadata, Claude Code's, the key of a
-    vendor's cache. Raises RefusedParameter for a limit that is no number.
+    """Set the session as its caller names it, the nearest name first: header, own option, metadata, Claude Code's,
+    the key of a vendor's cache. Raises RefusedParameter for a limit that is no number.
     """
     labels = body.labels
     named = request.headers.get(NAME) or asked.session or labels.metadata.get("session") or _claudes(labels.user)

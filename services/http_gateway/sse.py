@@ -24,7 +24,9 @@ def event(data: dict[str, Any], event_id: str = "") -> bytes:
 
 
 async def with_pings(items: AsyncIterator[T], ending: Ending) -> AsyncIterator[T | None]:
-    """The items, and None where none came for a while: proxies close connections that are silent. Raises ServerEnds."""
+    """Yield the items, and None where none came for a while: proxies close connections that are silent. Raises
+    ServerEnds.
+    """
     coming = asyncio.ensure_future(anext(items, None))
     try:
         while not ending.is_here:

@@ -43,8 +43,8 @@ def build(
     reread: Reread | None = None,
     transport: Transport = PLAIN,
 ) -> ScorerServer:
-    """The process around `engine`, whose first profile is its default. `folders` hold trained scorers, besides the
-    profiles' own.
+    """Return the process around `engine`, whose first profile is its default. `folders` hold trained scorers, besides
+    the profiles' own.
     """
 
     def make(profile: Profile) -> StageScorer:
@@ -136,8 +136,8 @@ def _naming(profile: Profile) -> Iterator[None]:
 
 
 def _engine_for(scorers: Sequence[Scorer], chosen: str) -> str:
-    """With "auto", a scorer whose score depends on the engine gets the one that it was trained on, if that is
-    transformers.
+    """Return the engine. With "auto", a scorer whose score depends on the engine gets the one that it was trained on,
+    if that is transformers.
     """
     trained = [scorer for scorer in scorers if isinstance(scorer, TrainedScorer) and scorer.needs_pass]
     on_transformers = [s for s in trained if s.artefact.description.computed_by == TRANSFORMERS]

@@ -41,7 +41,7 @@ class _Part(BaseModel):
 
 @dataclass(frozen=True)
 class Moments:
-    """Per feature, over the training questions of one stage, after scorer_inputs.log_compress."""
+    """Moments per feature, over the training questions of one stage, after scorer_inputs.log_compress."""
 
     mean: list[float]
     std: list[float]
@@ -71,7 +71,7 @@ class ScorerMetrics(_Part):
 
 
 class NotMeasured(_Part):
-    """In place of ScorerMetrics, for a scorer that serves as a baseline only."""
+    """Stands in place of ScorerMetrics, for a scorer that serves as a baseline only."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -110,7 +110,7 @@ class Description(_Part):
 
 
 def computed_by(info: ModelInfo) -> str:
-    """What an engine's features are computed by, as `Description.computed_by` has it."""
+    """Return what an engine's features are computed by, as `Description.computed_by` has it."""
     return f"llamacpp {info.dtype}" if info.engine == "llamacpp" else TRANSFORMERS
 
 

@@ -59,11 +59,11 @@ class Shape:
 
     @property
     def is_standardised(self) -> list[bool]:
-        """Per column."""
+        """Tell for each column whether it is standardised."""
         return [number >= INPUTS[name].num_raw for name in self.inputs for number in range(INPUTS[name].width(self))]
 
     def columns_of(self, name: Input) -> slice:
-        """The columns of one input."""
+        """Return the columns of one input."""
         before = sum(INPUTS[each].width(self) for each in self.inputs[: self.inputs.index(name)])
         return slice(before, before + INPUTS[name].width(self))
 
@@ -101,12 +101,12 @@ class SufficiencyNetwork:
         )
 
     def having(self, arrays: Mapping[str, NDArray[np.floating] | float]) -> SufficiencyNetwork:
-        """With these arrays instead."""
+        """Return the network with these arrays instead."""
         given = {name: np.asarray(array, np.float32) for name, array in arrays.items()}
         return SufficiencyNetwork(self.shape, {**self.arrays, **given})
 
     def columns(self, batch: ScorerInputsBatch) -> Floats:
-        """The inputs concatenated, float32[n, width], not standardised."""
+        """Return the inputs concatenated, float32[n, width], not standardised."""
         return np.concatenate(
             [INPUTS[name].columns(self, batch) for name in self.shape.inputs], axis=1, dtype=np.float32
         )

@@ -110,7 +110,7 @@ def make_scorer(spec: str, *folders: Path) -> Scorer:
 
 
 def _installed(name: str, argument: str) -> Scorer:
-    """Of somebody's own package, which cannot replace a built-in one."""
+    """Return the scorer of somebody's own package, which cannot replace a built-in one."""
     entries = {entry.name: entry for entry in entry_points(group=GROUP)}
     if name not in entries:
         raise ValueError(f"unknown scorer {name!r}; known: {', '.join(sorted({*_MAKERS, *entries}))}")

@@ -56,7 +56,7 @@ class ScorerServer:
         grpc_predict_v2_pb2_grpc.add_GRPCInferenceServiceServicer_to_server(servicer, self.grpc.grpc)
 
     def load(self) -> SufficiencyModel:
-        """When the engine has loaded. Raises what making the model does."""
+        """Load when the engine has loaded. Raises what making the model does."""
         model = self._make()
         self._models.update(model)
         return model
@@ -89,6 +89,6 @@ _FROM_KSERVE: dict[type[Exception], Callable[[str], TandemError]] = {
 
 
 def known_error(error: Exception) -> TandemError | None:
-    """What a caller sees of KServe's errors and the engine's."""
+    """Return what a caller sees of KServe's errors and the engine's."""
     known = _FROM_KSERVE.get(type(error))
     return known(str(error)) if known else from_engine(error)

@@ -99,7 +99,7 @@ class SufficiencyModel(Model):  # type: ignore[misc]
 
 
 def _parameter(request: InferRequest, name: str, default: str = "") -> str:
-    """A request parameter as text. gRPC wraps it in a message, and knows no floating-point numbers."""
+    """Return a request parameter as text. gRPC wraps it in a message, and knows no floating-point numbers."""
     given = (request.parameters or {}).get(name, default)
     return str(getattr(given, "string_param", given))
 
@@ -125,7 +125,7 @@ def _history(request: InferRequest) -> list[Message]:
 
 
 def _prices(request: InferRequest) -> RolePrices:
-    """USD per million tokens; not known where not given. Raises InvalidArgument."""
+    """Return USD per million tokens; not known where not given. Raises InvalidArgument."""
     given = [_parameter(request, name, "") for name in ("price_input", "price_cached_input")]
     try:
         return RolePrices(float(given[0]), float(given[1])) if all(given) else UNKNOWN

@@ -127,8 +127,8 @@ class StageScorers:
             self._add(profile)
 
     async def of(self, digest: str) -> StageScorer:
-        """The scorer of a request's profile. Raises FailedPrecondition where the profile is not here, or its scorer
-        cannot run here.
+        """Return the scorer of a request's profile. Raises FailedPrecondition where the profile is not here, or its
+        scorer cannot run here.
         """
         profile = await self._profiles.of(digest)
         try:

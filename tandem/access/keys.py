@@ -51,7 +51,7 @@ class KeyFile:
         self.path = path
 
     def read(self) -> list[ApiKey]:
-        """All keys, oldest first."""
+        """Return all keys, oldest first."""
         if not self.path.exists():
             return []
         try:
@@ -60,7 +60,9 @@ class KeyFile:
             raise KeyFileError(f"{self.path} is no file of `tandem keys`: {error!r}") from error
 
     def create(self, tenant: str, roles: Sequence[str] = ()) -> tuple[ApiKey, str]:
-        """A new key, and what its owner sends: the only time that it is seen. Raises KeyFileError for a bad name."""
+        """Return a new key, and what its owner sends: the only time that it is seen. Raises KeyFileError for a bad
+        name.
+        """
         _check(tenant, roles)
         secret = secrets.token_urlsafe(32)
         created = datetime.now(UTC).isoformat(timespec="seconds")
@@ -92,7 +94,7 @@ class KeyFile:
 
 
 def find_key(keys: Sequence[ApiKey], credential: str) -> ApiKey | None:
-    """The key that `credential` is, or None. An unknown id takes as long as a wrong secret."""
+    """Return the key that `credential` is, or None. An unknown id takes as long as a wrong secret."""
     prefix, _, rest = credential.partition("_")
     key_id, _, secret = rest.partition("_")
     key = next((key for key in keys if key.id == key_id), None)

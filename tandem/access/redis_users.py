@@ -125,7 +125,9 @@ def acl_lines(passwords: Mapping[str, str], version: int) -> list[str]:
 
 
 def passwords_in(folder: Path) -> dict[str, str]:
-    """The password of each process, in a file of its name; one that is missing is made. Raises RedisUsersError."""
+    """Return the password of each process, in a file of its name; one that is missing is made. Raises
+    RedisUsersError.
+    """
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         return {process: _password(folder / process) for process in [user.process for user in USERS]}

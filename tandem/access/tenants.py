@@ -70,7 +70,7 @@ class Tenants:
         return self.by_name.get(tenant, self.default)
 
     def keep_days(self, tenant: str) -> int:
-        """For how many days the tenant lets its outcomes be kept for a calibration; 0: not at all."""
+        """Return for how many days the tenant lets its outcomes be kept for a calibration; 0: not at all."""
         return self.limits(tenant).keep_outcomes_days or 0
 
     def with_limits(self, tenant: str, limits: TenantLimits) -> Tenants:
@@ -116,7 +116,7 @@ class TenantFile:
 
 
 def shown(limits: TenantLimits) -> dict[str, Any]:
-    """The limits that are set, as the file has them."""
+    """Return the limits that are set, as the file has them."""
     found = {name: getattr(limits, name) for name in LIMITS}
     return {name: list(v) if isinstance(v, tuple) else v for name, v in found.items() if v is not None}
 

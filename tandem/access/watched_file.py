@@ -25,7 +25,9 @@ class WatchedFile(Generic[T]):
 
     @property
     def value(self) -> T:
-        """As the file is now; as it was where it cannot be read, which is tried again when it changes."""
+        """Return the file's value as it is now; as it was where it cannot be read, which is tried again when it
+        changes.
+        """
         if (state := self._state_now()) != self._state:
             self._state = state
             try:

@@ -105,7 +105,7 @@ def _with_json_target(arguments: list[str]) -> list[str]:
 
 
 def _load(name: str) -> Any:
-    """The verb's command, or its group of commands."""
+    """Return the verb's command, or its group of commands."""
     module, attribute = VERBS[name].target.split(":")
     target = getattr(import_module(module), attribute)
     if isinstance(target, typer.Typer):

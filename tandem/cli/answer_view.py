@@ -96,7 +96,7 @@ class AnswerView:
 
 
 def _happens(event: Event) -> str:
-    """What the models do now; empty for an event that changes nothing of it."""
+    """Return what the models do now; empty for an event that changes nothing of it."""
     match event:
         case InsightDelta(tokens=tokens):
             return f"the large model writes: {tokens} tokens"

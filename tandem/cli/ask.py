@@ -139,7 +139,7 @@ def _to_the_end(
 
 
 def _fail_without_answer(result: tandem_pb2.SolveResult) -> None:
-    """Also where a small model has answered in the place of a large one that failed."""
+    """Fail without an answer, also where a small model has answered in the place of a large one that failed."""
     if result.stop.reason == tandem_pb2.STOP_REASON_CANCELLED or is_stopgap(result):
         raise typer.Exit(1)
 
@@ -153,7 +153,9 @@ def _start(client: Client, request: tandem_pb2.SolveRequest, json: bool) -> None
 
 
 def _question(given: str) -> str:
-    """With what is piped before it. Refused here already: `--up` would first start a stack for it."""
+    """Return the question, with what is piped before it. Refused here already: `--up` would first start a stack for
+    it.
+    """
     text = stdin_text("QUESTION") if given == "-" else given
     if not text.strip():
         where = "standard input" if given == "-" else "the argument"

@@ -129,7 +129,7 @@ def list_batches(
 
 
 def _follow(batches: Batches, batch: batch_pb2.Batch, out: Path, json: bool) -> None:
-    """To the end of the batch, or to Ctrl-C."""
+    """Follow the batch to its end, or to Ctrl-C."""
     with noticed() as interrupted:
         batch = follow_batch(batches, batch, interrupted, quiet=json)
     if not is_over(batch):

@@ -26,7 +26,7 @@ def is_over(batch: batch_pb2.Batch) -> bool:
 
 
 def follow(batches: Batches, batch: batch_pb2.Batch, interrupted: threading.Event, quiet: bool) -> batch_pb2.Batch:
-    """The batch at its end, or as it was at the interrupt. A gateway or Temporal that is gone is waited for."""
+    """Return the batch at its end, or as it was at the interrupt. A gateway or Temporal that is gone is waited for."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[more]}"))
     has_bar = console.is_terminal and not quiet
     bar = Progress(*columns, TimeElapsedColumn(), console=console, disable=not has_bar)

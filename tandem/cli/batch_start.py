@@ -41,8 +41,8 @@ def batch_id(file: Path, terms: Terms, *, again: bool) -> str:
 
 
 def started(batches: Batches, file: Path, name: str, terms: Terms) -> batch_pb2.Batch:
-    """The batch with this id, made from `file` unless there is one. Raises RequestError, which names lines that are
-    refused.
+    """Return the batch with this id, made from `file` unless there is one. Raises RequestError, which names lines
+    that are refused.
     """
     known = _known(batches, name)
     if known is None:

@@ -128,5 +128,5 @@ def _bill(result: tandem_pb2.SolveResult, data: dict[str, Any], saving: str) -> 
 
 
 def saved(ratio: float) -> str:
-    """What a request cost less than the large model alone."""
+    """Return what a request cost less than the large model alone."""
     return f"{ratio:+.0%} saved" if ratio >= 0 else f"{-ratio:.0%} more spent"

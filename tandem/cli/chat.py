@@ -71,7 +71,7 @@ class _Chat:
         self._style = ""
 
     def run(self) -> bool:
-        """To the end of the input. True where a question got no answer."""
+        """Run to the end of the input. True where a question got no answer."""
         failed = False
         if _is_typed() and not self._json:
             console.print(_GREETING, style="dim")
@@ -85,7 +85,7 @@ class _Chat:
         return failed
 
     def _done(self, given: str) -> bool:
-        """A command, or a question."""
+        """Return a command, or a question."""
         try:
             done = self._commands.run(given)
         except (UserError, OSError) as error:
@@ -150,7 +150,7 @@ class _Chat:
 
 
 def _inputs() -> Iterator[str]:
-    """What is typed, pasted or piped and not empty, until the input ends, or Ctrl-C at the prompt."""
+    """Yield what is typed, pasted or piped and not empty, until the input ends, or Ctrl-C at the prompt."""
     with contextlib.suppress(KeyboardInterrupt):
         for given in _typed() if _is_typed() else stdin_lines("standard input"):
             if text := given.strip():

@@ -33,7 +33,7 @@ class Commands:
         }
 
     def run(self, given: str) -> str | None:
-        """What to tell the user; None where `given` is no command. Raises UserError and OSError."""
+        """Return what to tell the user; None where `given` is no command. Raises UserError and OSError."""
         found = _COMMAND.fullmatch(given)
         if not found:
             return None  # a path such as /etc/hosts is none

@@ -88,13 +88,13 @@ def _bill_is_stored(client: Client, result: tandem_pb2.SolveResult) -> Finding:
 
 
 def _makes_trials(client: Client, profile: str) -> bool:
-    """Only then a check of an answer is certain."""
+    """Tell whether the profile asks small models first. Only then a check of an answer is certain."""
     served = client.profiles()
     return any(each.trial_stages for each in served.profiles if each.name == (profile or served.default_profile))
 
 
 def _answers_are_checked(client: Client, question: str, profile: str) -> Finding:
-    """With a check that every answer passes, so that only an answer checker that is missing makes a difference."""
+    """Ask with a check that every answer passes, so that only an answer checker that is missing makes a difference."""
     result = client.ask(question, profile=profile, checks=[_ANY_ANSWER])
     verdicts = [check.verdict for check in result.checks if check.name == "regex"]
     names = ", ".join(tandem_pb2.Verdict.Name(each).removeprefix("VERDICT_").lower() for each in verdicts)
@@ -103,7 +103,9 @@ def _answers_are_checked(client: Client, question: str, profile: str) -> Finding
 
 
 def _cancels(client: Client, question: str, profile: str) -> Finding:
-    """With threshold 1 no stage suffices, so the large model generates; the request is cancelled at its first token."""
+    """Ask with threshold 1: no stage suffices, so the large model generates; the request is cancelled at its first
+    token.
+    """
     request_id = uuid4().hex
     stream = client.solve(question, profile=profile, request_id=request_id, threshold=1.0, keep_running=True)
     with closing(stream) as events:

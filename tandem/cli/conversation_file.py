@@ -26,7 +26,7 @@ class Conversation:
     messages: list[Message] = field(default_factory=list)
 
     def asking(self, question: str) -> list[Message]:
-        """All that the models read, with the question last."""
+        """Return all that the models read, with the question last."""
         return [*self.everything(), {"role": "user", "content": question}]
 
     def everything(self) -> list[Message]:

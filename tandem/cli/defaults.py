@@ -45,7 +45,7 @@ def set_variables() -> None:
 
 
 def set_defaults(verb: str, command: Any) -> None:
-    """Of the options of a verb, or of one command of it. Raises UserError."""
+    """Set the defaults of the options of a verb, or of one command of it. Raises UserError."""
     names = (*OF_EVERY_COMMAND, *(OF_ASKING if verb in _ASKING else ()))
     for option in command.params:
         if isinstance(option, TyperOption) and option.name in names:

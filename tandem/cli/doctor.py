@@ -77,7 +77,7 @@ def _checks(profile: str) -> Iterator[MachineCheck]:
 
 
 def _endpoints(profile: str) -> Iterator[MachineCheck]:
-    """Whether each model that others run can be reached, and what is lost with it, as the profile knows it."""
+    """Tell whether each model that others run can be reached, and what is lost with it, as the profile knows it."""
     try:
         pair = load_profile(profile, tuple(profile_folders()))
     except TandemError:

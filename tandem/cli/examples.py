@@ -113,6 +113,8 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
 
 
 def epilog(command: str) -> str:
-    """The end of a command's help; empty for a group of commands. The first mark keeps Click from joining the lines."""
+    """Return the end of a command's help; empty for a group of commands. The first mark keeps Click from joining the
+    lines.
+    """
     lines = EXAMPLES.get(command, ())
     return "\n".join(["\b", "Examples:", *(f"  {line}" for line in lines)]) if lines else ""

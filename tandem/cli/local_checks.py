@@ -37,7 +37,7 @@ class MachineCheck:
 
 
 def local_checks(profile: str = DEFAULT_PROFILE) -> Iterator[MachineCheck]:
-    """Whether `tandem up` can run the pair of `profile`."""
+    """Tell whether `tandem up` can run the pair of `profile`."""
     if find_spec("psutil") is None:
         yield MachineCheck("packages", False, "psutil is not installed", "run `make setup`")
         return
@@ -57,7 +57,9 @@ def local_checks(profile: str = DEFAULT_PROFILE) -> Iterator[MachineCheck]:
 
 
 def _runs_models(profile: str) -> bool:
-    """Whether a model of the profile runs on this machine; a profile that cannot be read is taken for one that has."""
+    """Tell whether a model of the profile runs on this machine; a profile that cannot be read is taken for one that
+    has.
+    """
     from tandem.local.catalogue import ModelError, models_of
 
     try:
@@ -82,7 +84,7 @@ def _room() -> Iterator[MachineCheck]:
 
 
 def _profiles(wanted: str) -> MachineCheck:
-    """Every profile of every folder that is searched; a broken one is named with what is wrong."""
+    """Return every profile of every folder that is searched; a broken one is named with what is wrong."""
     folders = profile_folders()
     names = sorted({file.parent.name for folder in folders for file in folder.glob("*/profile.toml")})
     wrong = []
@@ -130,7 +132,7 @@ def _engine() -> MachineCheck:
 
 
 def _stack() -> MachineCheck | None:
-    """Each process of the local stack. None while no stack is up."""
+    """Return each process of the local stack. None while no stack is up."""
     from tandem.local.planning import open_stack
 
     stack = open_stack()
@@ -149,8 +151,8 @@ def _stack() -> MachineCheck | None:
 
 
 def _sandbox() -> MachineCheck:
-    """What isolates the code that the answer checker runs. Found in a process of its own: it forks, and drops its
-    rights.
+    """Return what isolates the code that the answer checker runs. Found in a process of its own: it forks, and drops
+    its rights.
     """
     command = [sys.executable, "-m", "services.answer_checker.sandbox"]
     done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True)
@@ -161,8 +163,8 @@ def _sandbox() -> MachineCheck:
 
 
 def judge_isolation(isolation: dict[str, Any], allowed: str) -> MachineCheck:
-    """From what the sandbox says of this machine: `holds`, names of layers, `lacks`, the reason of each other one, and
-    `is_weak`.
+    """Judge what the sandbox says of this machine: `holds`, names of layers, `lacks`, the reason of each other one,
+    and `is_weak`.
     """
     reasons = "; ".join(f"no {layer}: {reason}" for layer, reason in isolation["lacks"].items())
     found = ", ".join(isolation["holds"]) + (f" ({reasons})" if reasons else "")
@@ -177,7 +179,7 @@ def judge_isolation(isolation: dict[str, Any], allowed: str) -> MachineCheck:
 
 
 def _drift() -> MachineCheck | None:
-    """Whether the questions resemble those that the scorer was trained on. None while that is unknown."""
+    """Tell whether the questions resemble those that the scorer was trained on. None while that is unknown."""
     stack = read_stack()
     if stack is None:
         return None
@@ -192,7 +194,7 @@ def _drift() -> MachineCheck | None:
 
 
 def judge_drift(metrics: str) -> MachineCheck | None:
-    """From the scorer's /metrics. None before enough requests were scored."""
+    """Judge the drift by the scorer's /metrics. None before enough requests were scored."""
     from prometheus_client.parser import text_string_to_metric_families
 
     samples = [s for family in text_string_to_metric_families(metrics) for s in family.samples]

@@ -126,7 +126,7 @@ def _row(entry: CatalogueEntry) -> dict[str, object]:
 
 
 def _models_of(profiles: list[str] | None, only: str) -> list[str]:
-    """Names of the models, each once."""
+    """Return names of the models, each once."""
     pairs = [models_of(profile, only) for profile in profiles or [DEFAULT_PROFILE]]
     return list(dict.fromkeys(name for pair in pairs for name in pair))
 
@@ -171,7 +171,7 @@ def _bar(display: Progress, name: str) -> Report:
 
 
 def _lines(name: str) -> Report:
-    """A line for each step, and one every ten seconds within it."""
+    """Return a line for each step, and one every ten seconds within it."""
     last_step, last_time = "", 0.0
 
     def report(step: str, done: int, total: int) -> None:

@@ -62,7 +62,7 @@ def promises(
 
 
 def describe(policy: dict[str, Any]) -> str:
-    """One line of a policy's standing."""
+    """Return one line of a policy's standing."""
     promised = "nothing is promised" if policy["promised"] is None else f"at most {policy['promised']:.1%} are promised"
     return (
         f"{policy['profile']}, {policy['task']}: {policy['lost']:g} of {policy['outcomes']} lost, between "

@@ -27,7 +27,7 @@ _DRIVES_A_TERMINAL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066
 
 
 def visible(text: str) -> str:
-    """The text with each character that could drive a terminal as Python writes it: \\x1b."""
+    """Return the text with each character that could drive a terminal as Python writes it: \\x1b."""
     return _DRIVES_A_TERMINAL.sub(lambda found: repr(found[0])[1:-1], text)
 
 
@@ -40,7 +40,7 @@ class Screen(Console):
 
     @property
     def is_seen(self) -> bool:
-        """By a terminal, also by one that the environment calls none (TTY_COMPATIBLE=0)."""
+        """Tell whether a terminal shows the output, also one that the environment calls none (TTY_COMPATIBLE=0)."""
         return self.is_terminal or self.file.isatty()
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:

@@ -25,7 +25,7 @@ class Verb:
 
 
 def new_app(*, completes: bool = False, **options: Any) -> typer.Typer:
-    """A Typer app without boxes around its help; `completes`: with the options that install shell completion."""
+    """Return a Typer app without boxes around its help; `completes`: with the options that install shell completion."""
     return typer.Typer(
         add_completion=completes,
         rich_markup_mode=None,
@@ -65,5 +65,5 @@ def needs(command: str, extra: str) -> Iterator[None]:
 
 
 def _target(extra: str) -> str:
-    """The target of the Makefile that installs the extra, or the lab."""
+    """Return the target of the Makefile that installs the extra, or the lab."""
     return "develop" if extra == "lab" else "setup"

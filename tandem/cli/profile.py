@@ -116,7 +116,7 @@ def check_profile(
 
 
 def kinships(model: Model, others: Sequence[Model]) -> list[str]:
-    """Where it shares a family with one of the `others`, and what that costs (docs/pairs.md)."""
+    """Say where the model shares a family with one of the `others`, and what that costs (docs/pairs.md)."""
     entries = catalogue()
     named = {each.name: each.family or entries[each.name].family for each in (model, *others) if each.name in entries}
     family = named.get(model.name) or model.kin
@@ -129,7 +129,9 @@ def kinships(model: Model, others: Sequence[Model]) -> list[str]:
 
 
 def pair_profile(name: str, large: str, small: Sequence[str], *, quiet: bool) -> str:
-    """The profile's name. The endpoints are asked what they can do. Raises EndpointError, AddressError, UserError."""
+    """Return the profile's name. The endpoints are asked what they can do. Raises EndpointError, AddressError,
+    UserError.
+    """
     if not large or not small:
         raise typer.BadParameter("give both --large and --small", param_hint="--small" if large else "--large")
     addresses = [parse(text) for text in (large, *small)]

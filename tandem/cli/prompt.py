@@ -35,7 +35,7 @@ def _bindings() -> KeyBindings:
 
 
 def _history() -> History:
-    """For this user alone; of this chat only where it cannot be written."""
+    """Keep the history for this user alone; of this chat only where it cannot be written."""
     file = state_folder() / "chat_history"
     try:
         file.parent.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,6 @@
-"""While a request runs: what Ctrl-C does, and which process of the local stack is the reason where no event comes."""
+"""What is shown while a request runs: what Ctrl-C does, and which process of the local stack is the reason where no
+event comes.
+"""
 
 from __future__ import annotations
 
@@ -117,15 +119,15 @@ def explained_wait(why: str, seconds: float = _SILENT_SECONDS) -> Iterator[None]
 
 
 def heard(events: Iterator[Event], hear: Callable[[], None]) -> Iterator[Event]:
-    """The events, and `hear` at each."""
+    """Yield the events, and `hear` at each."""
     for event in events:
         hear()
         yield event
 
 
 def unready_processes(address: str) -> str:
-    """What of the local stack a request lacks and what to do; empty where all is well, or where `address` is no gateway
-    of it.
+    """Return what of the local stack a request lacks and what to do; empty where all is well, or where `address` is
+    no gateway of it.
     """
     written = read_stack()
     if written is None or written["gateway"] != address:

@@ -70,12 +70,12 @@ def traced() -> Iterator[None]:
 
 
 def stdin_text(hint: str) -> str:
-    """All of standard input. Raises BadParameter for the parameter `hint` where it is no text, or closed."""
+    """Return all of standard input. Raises BadParameter for the parameter `hint` where it is no text, or closed."""
     return _decoded(b"".join(_stdin(hint)), "standard input", hint)
 
 
 def piped_text(hint: str) -> str:
-    """All that a pipe or a file on standard input has; empty where nothing is piped. Raises as `stdin_text`.
+    """Return all that a pipe or a file on standard input has; empty where nothing is piped. Raises as `stdin_text`.
 
     A file that was read before is the list of a loop in the shell, and stays the loop's.
     """
@@ -120,7 +120,7 @@ def _is_piped() -> bool:
 
 
 def _decoded(content: bytes, what: str, hint: str) -> str:
-    """Without the mark that some editors put before UTF-8."""
+    """Decode the text, without the mark that some editors put before UTF-8."""
     try:
         text = content.decode("utf-8-sig")
         place = text.find("\0")

@@ -21,7 +21,7 @@ _MORE = {
 
 
 def one_line(result: tandem_pb2.SolveResult) -> str:
-    """For people, without a line break."""
+    """Write the result for people, without a line break."""
     parts = [who_answered(result), _cost(result), _saved(result)]
     if result.policy_step:
         parts.append(f"policy {steps(result.policy_step)} stricter")
@@ -35,7 +35,7 @@ def steps(number: int) -> str:
 
 
 def who_answered(result: tandem_pb2.SolveResult) -> str:
-    """In words, with the reason where it is not the usual one."""
+    """Say in words who answered, with the reason where it is not the usual one."""
     if result.stop.reason == tandem_pb2.STOP_REASON_CANCELLED:
         return "cancelled"
     return _author(result) + _MORE.get(result.stop.reason, "")
@@ -62,12 +62,12 @@ def _cost(result: tandem_pb2.SolveResult) -> str:
 
 
 def is_stopgap(result: tandem_pb2.SolveResult) -> bool:
-    """A small model's answer in the place of a large one that failed."""
+    """Return a small model's answer in the place of a large one that failed."""
     return result.stop.reason == tandem_pb2.STOP_REASON_LLM_UNAVAILABLE
 
 
 def lacks(result: tandem_pb2.SolveResult) -> str:
-    """What the answer is not, which its text does not show; empty where nothing is amiss."""
+    """Return what the answer is not, which its text does not show; empty where nothing is amiss."""
     if is_stopgap(result):
         return who_answered(result)
     if not result.complete and result.stop.reason != tandem_pb2.STOP_REASON_CANCELLED:
@@ -76,7 +76,7 @@ def lacks(result: tandem_pb2.SolveResult) -> str:
 
 
 def not_compared(result: tandem_pb2.SolveResult) -> str:
-    """Why no saving is said of a request; empty where one is."""
+    """Return why no saving is said of a request; empty where one is."""
     if result.stop.reason == tandem_pb2.STOP_REASON_CANCELLED:
         return _NOT_COUNTED.format("it was cancelled")
     if not result.complete:

@@ -18,8 +18,8 @@ _Range = tuple[int, int]  # of a column: its longest word, its longest cell
 
 
 def print_table(table: Table, optional: Sequence[str] = ()) -> None:
-    """Where a terminal is too narrow for whole words, `optional` columns are left out, the first one first, then rows
-    become lists of their cells.
+    """Print a table. Where a terminal is too narrow for whole words, `optional` columns are left out, the first one
+    first, then rows become lists of their cells.
     """
     console = output.console
     if not console.is_terminal:
@@ -46,12 +46,12 @@ def _fits(ranges: Sequence[_Range], width: int) -> bool:
 
 
 def _least(ranges: Sequence[_Range]) -> list[int]:
-    """The width of each column that breaks no word and leaves no line of a few letters; with the gap after it."""
+    """Return the width of each column that breaks no word and leaves no line of a few letters, with its gap."""
     return [min(most, max(longest_word, _SHORTEST_LINE)) + _GAP for longest_word, most in ranges]
 
 
 def _ranges(table: Table) -> list[_Range]:
-    """Of each column, whatever the others are."""
+    """Return the range of each column, whatever the others are."""
     console = output.console
     options = console.options.update(width=_ANY_WIDTH)
     found = []
@@ -63,7 +63,7 @@ def _ranges(table: Table) -> list[_Range]:
 
 
 def _wrapped(table: Table, ranges: Sequence[_Range], width: int) -> Table:
-    """The table with widths that break no word: what is free goes to the columns whose cells are longest."""
+    """Return the table with widths that break no word: what is free goes to the columns whose cells are longest."""
     widths = _least(ranges)
     most = [cells + _GAP for _, cells in ranges]
     free = width - sum(widths)

@@ -140,7 +140,7 @@ def _grouped(traces: list[Trace], by: Grouping) -> list[dict[str, Any]]:
 
 
 def _trace_id(given: str) -> str:
-    """The trace id of a request, from the gateway; an unknown request may be a trace id itself."""
+    """Return the trace id of a request, from the gateway; an unknown request may be a trace id itself."""
     with Client() as client:
         try:
             return client.get(given).result.trace_id

@@ -119,5 +119,5 @@ def _api(protocol: str, url: str, model: str, key: str) -> Api:
 
 
 def _name(model: str) -> str:
-    """A name for bills, metrics and folders."""
+    """Return a name for bills, metrics and folders."""
     return re.sub(r"[^a-z0-9._-]+", "-", model.lower()).strip("-")

@@ -21,8 +21,8 @@ class Probe:
         self._url = requests.api.url.removesuffix("/v1")
 
     def require_model(self) -> Mapping[str, Any]:
-        """What the API says of the model; empty where it says nothing. Raises EndpointError where it has none of this
-        name.
+        """Return what the API says of the model; empty where it says nothing. Raises EndpointError where it has none
+        of this name.
         """
         try:
             found = self._requests.get(f"{self._url}/v1/models/{self._model}")

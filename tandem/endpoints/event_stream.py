@@ -16,7 +16,9 @@ class BadStream(Exception):
 
 
 class EventStream:
-    """Of an answer of at most `most_tokens` tokens. `is_over`: OpenAI's last event has come, which is no data."""
+    """The stream of an answer of at most `most_tokens` tokens. `is_over`: OpenAI's last event has come, which is no
+    data.
+    """
 
     def __init__(self, most_tokens: int) -> None:
         self._most_bytes = _BYTES + _BYTES_PER_TOKEN * most_tokens
@@ -26,7 +28,7 @@ class EventStream:
         self.is_over = False
 
     def feed(self, chunk: bytes) -> list[bytes]:
-        """The data of each event that the chunk completes. Raises BadStream."""
+        """Return the data of each event that the chunk completes. Raises BadStream."""
         if not self._num_bytes and chunk.lstrip().startswith(_OTHER_FORMATS):
             raise BadStream("it sends no stream of events")
         self._num_bytes += len(chunk)
@@ -43,7 +45,7 @@ class EventStream:
         return events
 
     def _read(self, line: bytearray) -> bytearray | None:
-        """The event's data, where the line ends one that has any."""
+        """Return the event's data, where the line ends one that has any."""
         name, _, value = line.removesuffix(b"\r").partition(b":")
         if not name and not value:
             data, self._data = self._data, bytearray()

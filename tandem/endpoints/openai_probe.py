@@ -25,8 +25,8 @@ class Probe:
         self._limit_name, self._takes_temperature = "max_tokens", True
 
     def require_model(self) -> Mapping[str, Any]:
-        """What the endpoint lists of the model; empty where it lists none. Raises EndpointError where it lists others
-        alone.
+        """Return what the endpoint lists of the model; empty where it lists none. Raises EndpointError where it lists
+        others alone.
         """
         try:
             given = self._requests.get(f"{self._requests.api.url}/models")
@@ -124,7 +124,9 @@ class Probe:
         return self._requests.post(f"{self._requests.root}/tokenize", body)["tokens"]
 
     def _usage(self) -> Usage:
-        """Of the finest reports that are asked for at once; some servers refuse a field that they do not know."""
+        """Return the finest usage reports that are asked for at once; some servers refuse a field that they do not
+        know.
+        """
         every = {**USAGE_FIELDS["timings"], **USAGE_FIELDS["continuous"]}
         for fields in (every, *USAGE_FIELDS.values()):
             try:
@@ -166,7 +168,7 @@ def _continues_a_prefix(ask: Callable[..., dict[str, Any]], plain: int) -> str:
 
 
 def _reported(chunks: list[dict[str, Any]]) -> Usage:
-    """How a stream has reported its tokens."""
+    """Return how a stream has reported its tokens."""
     if any(chunk.get("timings") for chunk in chunks[:-2]):
         return "timings"
     counted = [chunk for chunk in chunks if chunk.get("usage")]

@@ -79,7 +79,7 @@ class PriceList:
     prices: Mapping[str, ListPrice]
 
     def find(self, model: str, vendor: str = "") -> ListPrice | None:
-        """By the vendor's name of the model. Without a vendor, by the list's own name. None: there is no price."""
+        """Find a model by its vendor's name. Without a vendor, by the list's own name. None: there is no price."""
         for name in (f"{vendor}/{model}", model) if vendor else (model,):
             found = self.prices.get(name)
             if found and vendor in ("", found.vendor):
@@ -92,13 +92,13 @@ class PriceList:
 
 
 def own_file() -> Path:
-    """Where a download of the user lies."""
+    """Return the path of the user's own download."""
     return config_folder() / SHIPPED.name
 
 
 @cache
 def price_list() -> PriceList:
-    """The user's download, where there is one, else the shipped copy. Raises PriceListError."""
+    """Return the user's download, where there is one, else the shipped copy. Raises PriceListError."""
     return read(own_file() if own_file().is_file() else SHIPPED)
 
 

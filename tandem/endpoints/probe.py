@@ -23,10 +23,14 @@ _MOST_USD = 1e6  # per million tokens
 
 
 class Probe(Protocol):
-    """Of a protocol's servers: `Probe` in tandem.endpoints.<protocol>_probe, beside the `headers` of its requests."""
+    """What is asked of a protocol's servers: `Probe` in tandem.endpoints.<protocol>_probe, beside the `headers` of
+    its requests.
+    """
 
     def require_model(self) -> Mapping[str, Any]:
-        """What the server says of the model; empty: nothing. Raises EndpointError where it has none of this name."""
+        """Return what the server says of the model; empty: nothing. Raises EndpointError where it has none of this
+        name.
+        """
         ...
 
     def capabilities(self) -> Capabilities:
@@ -72,7 +76,7 @@ def reach(api: Api, timeout: float = 20.0) -> None:
 
 
 def require_model(api: Api, key: str, timeout: float) -> None:
-    """As `reach`, with the key itself."""
+    """Require the model as `reach` does, with the key itself."""
     with _asking(api, key, timeout) as asked:
         asked.require_model()
 
@@ -93,13 +97,13 @@ def _asking(api: Api, key: str, timeout: float) -> Iterator[Probe]:
 
 
 def _context(listed: Mapping[str, Any]) -> int | None:
-    """As vLLM, OpenRouter, Anthropic, Groq and llama-server call it."""
+    """Return the context length as vLLM, OpenRouter, Anthropic, Groq and llama-server call it."""
     names = ("max_model_len", "context_length", "max_input_tokens", "context_window")
     return _length(*map(listed.get, names), _within(listed, "meta").get("n_ctx"))
 
 
 def _output(listed: Mapping[str, Any]) -> int | None:
-    """As Anthropic, Groq and OpenRouter call it."""
+    """Return the longest output as Anthropic, Groq and OpenRouter call it."""
     names = ("max_tokens", "max_completion_tokens", "max_output_tokens")
     return _length(*map(listed.get, names), _within(listed, "top_provider").get("max_completion_tokens"))
 
@@ -110,7 +114,7 @@ def _within(listed: Mapping[str, Any], name: str) -> Mapping[str, Any]:
 
 
 def _length(*said: Any) -> int | None:
-    """The first that a model may have."""
+    """Return the first that a model may have."""
     return next((value for value in said if isinstance(value, int) and value in _CONTEXTS), None)
 
 

@@ -39,7 +39,9 @@ class Role:
 
     @cached_property
     def context_length(self) -> int:
-        """Of the GGUF file, the endpoint, or the price list. Raises AddressError for a file that cannot be read."""
+        """Return the context length by the GGUF file, the endpoint, or the price list. Raises AddressError for a file
+        that cannot be read.
+        """
         if self.address.file is not None:
             return _context_of(self.address.file)
         listed = self.address.price
@@ -79,7 +81,7 @@ class Role:
 
     @property
     def parameters(self) -> float:
-        """From what the endpoint says or the name; 0: not known."""
+        """Return the number of parameters from what the endpoint says or the name; 0: not known."""
         meta = self.found.told.get("meta") if self.found else None
         told = meta.get("n_params") if isinstance(meta, dict) else None
         if isinstance(told, int) and 0 < told < _MOST_PARAMETERS:
@@ -115,7 +117,7 @@ def parse_prices(text: str) -> RolePrices:
 
 
 def pair_name(*addresses: Address) -> str:
-    """Of the large model and its small ones."""
+    """Return the name of the pair of the large model and its small ones."""
     return "--".join(address.name for address in addresses)
 
 

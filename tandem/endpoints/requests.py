@@ -58,11 +58,11 @@ class Requests:
         return self._read("GET", url, None)
 
     def post(self, url: str, body: Mapping[str, Any]) -> Any:
-        """The reply's JSON. Raises Refused, EndpointError."""
+        """Return the reply's JSON. Raises Refused, EndpointError."""
         return self._read("POST", url, body)
 
     def events(self, url: str, body: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-        """The objects of a stream of server-sent events. Raises Refused, EndpointError."""
+        """Yield the objects of a stream of server-sent events. Raises Refused, EndpointError."""
         events = EventStream(_STREAMED_TOKENS)
         with self._opened("POST", url, {**body, "stream": True}) as reply:
             for chunk in self._chunks(reply):

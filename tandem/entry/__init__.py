@@ -6,7 +6,7 @@ import signal
 
 
 def main() -> None:
-    """While modules are imported Ctrl-C ends the process at once, without a traceback."""
+    """Run the command line. While modules are imported Ctrl-C ends the process at once, without a traceback."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     from tandem.cli import main as run
 

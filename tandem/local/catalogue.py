@@ -55,7 +55,7 @@ class CatalogueEntry:
 
     @property
     def is_pulled(self) -> bool:
-        """In any format."""
+        """Tell whether the model is here in any format."""
         return (self.folder / MARK).is_file()
 
     @property
@@ -79,8 +79,8 @@ def runs_gguf(engine: str) -> bool:
 
 
 def format_of(folder: Path, engine: str) -> str:
-    """The format of weights in a model's folder that `engine` loads: "gguf", "safetensors", or "" where there is
-    none.
+    """Return the format of weights in a model's folder that `engine` loads: "gguf", "safetensors", or "" where there
+    is none.
     """
     for form in ("gguf", "safetensors") if runs_gguf(engine) else ("safetensors",):
         if any(folder.glob(f"*.{form}")) and not (form == "safetensors" and engine == "llamacpp"):
@@ -89,8 +89,8 @@ def format_of(folder: Path, engine: str) -> str:
 
 
 def catalogue() -> dict[str, CatalogueEntry]:
-    """The repository's, and what the profiles' own `models.toml` add. Raises ModelError for a file that breaks a
-    rule.
+    """Return the repository's, and what the profiles' own `models.toml` add. Raises ModelError for a file that breaks
+    a rule.
     """
     found: dict[str, CatalogueEntry] = {}
     for file in (REPOSITORY / "deploy" / "models.toml", *_own_catalogues()):
@@ -118,7 +118,7 @@ def _tables(file: Path) -> dict[str, Any]:
 
 
 def models_of(profile: str, only: str = "both") -> list[str]:
-    """Names of a profile's models that run here: of all roles, or of `llm` or one of the small ones alone.
+    """Return names of a profile's models that run here: of all roles, or of `llm` or one of the small ones alone.
 
     Raises ModelError for an unknown profile, and for a file that breaks a rule.
     """
@@ -153,7 +153,7 @@ def _amount(size: int) -> str:
 
 
 def wait_until_ready(names: Sequence[str], engine: str, seconds: float, report: Callable[[list[str]], None]) -> None:
-    """Until `engine` can load every model; `report` gets the names of those that lack. Raises ModelError after
+    """Wait until `engine` can load every model; `report` gets the names of those that lack. Raises ModelError after
     `seconds`.
     """
     give_up, known = time.monotonic() + seconds, catalogue()

@@ -96,7 +96,7 @@ def authority_file(folder: Path) -> Path:
 
 
 def certificate_environment(folder: Path, process: str) -> dict[str, str]:
-    """What tells `process` where its certificate is."""
+    """Return what tells `process` where its certificate is."""
     names = ("TANDEM_TLS_CERT", "TANDEM_TLS_KEY", "TANDEM_TLS_CA")
     return {name: str(file) for name, file in zip(names, _files(folder, process), strict=True)}
 
@@ -135,7 +135,7 @@ def _signable(subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublic
 
 
 def acl_file(folder: Path) -> Path:
-    """In the folder of the certificates."""
+    """Return the path of the ACL file in the folder of the certificates."""
     return folder / "redis.acl"
 
 
@@ -148,7 +148,7 @@ def write_access(folder: Path, redis_server: Path) -> None:
 
 
 def access_environment(folder: Path, process: str) -> dict[str, str]:
-    """What tells `process` its user and password; empty for one that does not use Redis."""
+    """Return what tells `process` its user and password; empty for one that does not use Redis."""
     if process not in _USERS:
         return {}
     return {

@@ -127,7 +127,7 @@ def _from_wheels(entry: CatalogueEntry, folder: Path, progress: Progress) -> Non
 
 
 def _parts(entry: CatalogueEntry, folder: Path) -> list[Path]:
-    """Where the parts are put. Raises ModelError where there are none."""
+    """Return the folder of the parts. Raises ModelError where there are none."""
     if entry.wheels is None:
         raise ModelError("no wheels contain this model")
     return [folder / f"part{n:02}.bin" for n in range(1, entry.wheels["parts"] + 1)]

@@ -138,8 +138,8 @@ def every_process(further_pairs: Sequence[str]) -> list[Process]:
 
 @dataclass(slots=True)
 class Layout:
-    """Where a stack runs. `ports[process][purpose]`; `environment` is given to every process. `profile`: the pair that
-    is served where a request names none; `further_pairs`: the others.
+    """The folders and files of a stack. `ports[process][purpose]`; `environment` is given to every process.
+    `profile`: the pair that is served where a request names none; `further_pairs`: the others.
 
     `restarts`: a process that ends is started again. `tls`: the processes, and the gateway's callers, speak TLS.
     """
@@ -169,7 +169,7 @@ class Layout:
         return f"127.0.0.1:{self.ports[process]['main']}"
 
     def serving(self, process: Process, pair: str) -> str:
-        """The process that does the work of `process` for a pair; empty where none does."""
+        """Return the process that does the work of `process` for a pair; empty where none does."""
         names = [process.name, *([MODEL_APIS.name] if process.name in JOINED else [])]
         own = [named(name, pair if process in OF_ONE_PAIR else "") for name in names]
         return next((name for name in own if name in self.ports), "")
@@ -220,7 +220,7 @@ class Layout:
 
 
 def engine_name() -> str:
-    """Of each process that runs a model: TANDEM_ENGINE, or what device and files call for."""
+    """Return the engine of each process that runs a model: TANDEM_ENGINE, or what device and files call for."""
     return os.environ.get("TANDEM_ENGINE", "").strip() or "auto"
 
 

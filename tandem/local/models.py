@@ -38,7 +38,9 @@ _CONVERTED = 3.3  # bfloat16 weights of a file with 4.85 bits a weight (q4_k_m) 
 
 
 def pull(name: str, progress: Progress, engine: str) -> Path:
-    """The model's folder, with what `engine` needs, downloaded and converted unless it is there. Raises ModelError."""
+    """Return the model's folder, with what `engine` needs, downloaded and converted unless it is there. Raises
+    ModelError.
+    """
     entry = _entry(name)
     if entry.is_ready(engine):
         return entry.folder
@@ -49,7 +51,9 @@ def pull(name: str, progress: Progress, engine: str) -> Path:
 
 
 def pull_tokenizer(name: str, progress: Progress) -> Path:
-    """The model's folder, with its tokenizer at least: a few megabytes, all that a gateway needs. Raises ModelError."""
+    """Return the model's folder, with its tokenizer at least: a few megabytes, all that a gateway needs. Raises
+    ModelError.
+    """
     entry = _entry(name)
     if entry.has_tokenizer:
         return entry.folder
@@ -61,7 +65,7 @@ def pull_tokenizer(name: str, progress: Progress) -> Path:
 
 
 def adopt(name: str, gguf: Path) -> Path:
-    """The folder of a model that is one GGUF file of the user's, which stays where it is. Raises ModelError."""
+    """Return the folder of a model that is one GGUF file of the user's, which stays where it is. Raises ModelError."""
     folder = models_folder() / name
     folder.mkdir(parents=True, exist_ok=True)
     link = folder / gguf.name
@@ -135,7 +139,7 @@ def _download(entry: CatalogueEntry, downloads: Path, progress: Progress, engine
 
 
 def _missing(entry: CatalogueEntry, downloads: Path, engine: str) -> int:
-    """Bytes that a GGUF file and what is made of it still take."""
+    """Return bytes that a GGUF file and what is made of it still take."""
     is_here = entry.is_pulled and (entry.folder / entry.file).is_file()
     converted = 0 if runs_gguf(engine) else int(_CONVERTED * entry.bytes)
     return converted + (0 if is_here else entry.bytes - size_of(downloads))
@@ -176,7 +180,7 @@ def _fetch(entry: CatalogueEntry, downloads: Path, progress: Progress) -> str:
 
 
 def fault_of(name: str, engine: str) -> str:
-    """What makes the model's folder unusable for `engine`, from its content; empty where nothing does."""
+    """Return what makes the model's folder unusable for `engine`, from its content; empty where nothing does."""
     folder = models_folder() / name
     if not folder.is_dir():
         return "is missing"
@@ -228,7 +232,7 @@ def _completed_folder(entry: CatalogueEntry) -> Iterator[Path]:
 
 
 def _convert(gguf: Path, folder: Path) -> None:
-    """In a child process: dequantising takes several times the file's size in memory, which is then freed."""
+    """Convert in a child process: dequantising takes several times the file's size in memory, which is then freed."""
     if find_spec("transformers") is None:
         raise ModelError("a GGUF file is converted by transformers, which is not installed: run `make develop`")
     _run(
@@ -237,7 +241,7 @@ def _convert(gguf: Path, folder: Path) -> None:
 
 
 def _read_tokenizer(gguf: Path, folder: Path) -> None:
-    """In a child process, because the command line does not import the engines."""
+    """Read the tokenizer in a child process, because the command line does not import the engines."""
     _run(f"{gguf.name} cannot be read", "services.models.engine.llamacpp.gguf", str(gguf), str(folder))
 
 

@@ -85,7 +85,8 @@ def plan_stack(
     http_port: int | None = None,
     shadow_small: float | None = None,
 ) -> Stack:
-    """A stack on the preferred ports, or on others where they are taken; no other stack gets them while this one runs.
+    """Return a stack on the preferred ports, or on others where they are taken; no other stack gets them while this
+    one runs.
 
     `jaeger`: send every trace to the Jaeger that TANDEM_JAEGER names, or to one that the stack starts. `restarts`:
     start a process that ends again. `tls`: processes and clients speak TLS. `http_port`:
@@ -120,7 +121,7 @@ def plan_stack(
 
 
 def open_stack() -> Stack | None:
-    """The stack that runs from the state folder; None when none does."""
+    """Return the stack that runs from the state folder; None when none does."""
     written = read_stack()
     if written is None:
         return None

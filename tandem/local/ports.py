@@ -32,8 +32,8 @@ class OwnPorts:
     """
 
     def __init__(self, wanted: Iterable[Process] = (), fixed: Mapping[str, int] = MappingProxyType({})) -> None:
-        """For each process its preferred ports, or others where those are taken; `fixed`: main ports that no other
-        replaces. Raises StackError.
+        """Take for each process its preferred ports, or others where those are taken; `fixed`: main ports that no
+        other replaces. Raises StackError.
         """
         self.sockets: list[socket.socket] = []
         self._free, self._given = self._blocks(), set[int]()
@@ -42,7 +42,7 @@ class OwnPorts:
         self.numbers = {process.name: self._choose(process.ports, mains.get(process.name, {})) for process in wanted}
 
     def take(self) -> int:
-        """A port of a block of our own, where no other program listens. Each is given once. Raises StackError."""
+        """Return a port of a block of our own, where nobody listens. Each is given once. Raises StackError."""
         for port in self._free:
             if self._gives(port):
                 return port
@@ -94,7 +94,7 @@ class OwnPorts:
 
 
 def free_port() -> int:
-    """A port where nobody listens, and which no other process gets from here while this one lives. Raises
+    """Return a port where nobody listens, and which no other process gets from here while this one lives. Raises
     StackError.
     """
     return _of_this_process().take()
@@ -106,7 +106,7 @@ def _of_this_process() -> OwnPorts:
 
 
 def listens(pid: int, port: int) -> bool:
-    """Whether the process, or one that it started, listens on `port`: another program may answer there."""
+    """Tell whether the process, or one that it started, listens on `port`: another program may answer there."""
     if not is_taken(port):  # asked first, because whose it is takes a walk over all processes
         return False
     try:
@@ -123,7 +123,7 @@ def _has_listener(process: psutil.Process, port: int) -> bool:
 
 
 def is_taken(port: int) -> bool:
-    """Whether anybody listens there."""
+    """Tell whether anybody listens there."""
     with socket.socket() as asking:
         asking.settimeout(1)
         return asking.connect_ex(("127.0.0.1", port)) == 0
@@ -143,13 +143,15 @@ def _bind(port: int, *, shared: bool) -> socket.socket | None:
 
 
 def _first_ports() -> list[int]:
-    """Of each block. All of them where outgoing connections take such ports, too: each port is then bound."""
+    """Return the first port of each block. All of them where outgoing connections take such ports, too: each port is
+    then bound.
+    """
     every, outgoing = range(20_000, 30_000, _BLOCK), _outgoing()
     return [first for first in every if first not in outgoing and first + _BLOCK not in outgoing] or list(every)
 
 
 def _outgoing() -> range:
-    """The ports from which the kernel takes those of outgoing connections."""
+    """Return the ports from which the kernel takes those of outgoing connections."""
     try:
         low, high = map(int, _RANGE.read_text().split())
     except OSError:

@@ -28,7 +28,7 @@ def answers_http(url: str) -> bool:
 
 
 def is_serving(port: int, service: str, credentials: grpc.ChannelCredentials | None = None) -> bool:
-    """By TLS with `credentials`."""
+    """Tell whether the service serves, by TLS with `credentials`."""
     from grpc_health.v1 import health_pb2, health_pb2_grpc  # not there where only the client is installed
 
     address = f"127.0.0.1:{port}"

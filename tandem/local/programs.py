@@ -145,7 +145,7 @@ def _environment(layout: Layout, process: Process) -> dict[str, str]:
 
 
 def _services(layout: Layout, pair: str) -> dict[str, str]:
-    """The addresses that the worker of a pair calls."""
+    """Return the addresses that the worker of a pair calls."""
     called = [process for process in PROCESSES if process.runs_model or process.isolated]
     found = {process.name: layout.serving(process, pair) for process in called}
     further = {role: name for role, p in FURTHER_EXECUTORS.items() if (name := layout.serving(p, pair))}

@@ -36,7 +36,7 @@ def fetch_snapshot(entry: CatalogueEntry, folder: Path, progress: Progress, *, o
 
 
 def _files(entry: CatalogueEntry) -> list[Any]:
-    """With path, size and hash, as huggingface_hub's RepoFile. Raises ModelError."""
+    """List the files with path, size and hash, as huggingface_hub's RepoFile. Raises ModelError."""
     from huggingface_hub import HfApi
     from huggingface_hub.errors import HfHubHTTPError
     from huggingface_hub.hf_api import RepoFile

@@ -110,7 +110,9 @@ class Stack(Layout):
         return bool(processes_of(self.folder))
 
     def status(self) -> list[ProcessStatus]:
-        """Of each process. Temporal is not ready on a full disk, although it answers: it begins no request there."""
+        """Return the state of each process. Temporal is not ready on a full disk, although it answers: it begins no
+        request there.
+        """
         with self.supervisor() as supervisor:
             rows = self._statuses(self.processes, supervisor)
         free = shutil.disk_usage(self.folder).free

@@ -68,7 +68,7 @@ def _section(layout: Layout, process: Process, priority: int) -> dict[str, str]:
 
 
 def processes_of(folder: Path) -> list[psutil.Process]:
-    """Every process that was started for this folder, including those below a supervisord that was killed."""
+    """Return every process that was started for this folder, including those below a supervisord that was killed."""
     return [process for process in psutil.process_iter() if _belongs_to(folder, process)]
 
 
@@ -87,7 +87,7 @@ def end_waves(waves: Sequence[Collection[str]], processes: Sequence[psutil.Proce
 
 
 def _name(process: psutil.Process) -> str:
-    """As supervisord tells it to all that it starts; Redis overwrites its environment with its title."""
+    """Return the name that supervisord gives to all that it starts; Redis overwrites its environment with its title."""
     try:
         return process.environ().get("SUPERVISOR_PROCESS_NAME", "")
     except (psutil.Error, FileNotFoundError):
@@ -95,7 +95,7 @@ def _name(process: psutil.Process) -> str:
 
 
 def exits_in(log: Path) -> dict[str, Sequence[str]]:
-    """By process, how it ended each time that nobody had asked it to, from supervisord's log: "exit status 1"."""
+    """Read from supervisord's log, by process, how it ended each time that nobody had asked it to: "exit status 1"."""
     found: dict[str, list[str]] = defaultdict(list)
     try:
         text = log.read_text(errors="replace")

@@ -76,7 +76,7 @@ class Trace:
         return float(totals[0]) if totals else None
 
     def tag(self, name: str) -> str:
-        """An attribute of the root, such as tandem.profile; empty where no span has it."""
+        """Return an attribute of the root, such as tandem.profile; empty where no span has it."""
         return next((str(span.tags[name]) for _, span in self.spans() if name in span.tags), "")
 
     @property
@@ -90,7 +90,9 @@ class Trace:
 
 
 def fetch_trace(jaeger: str, trace_id: str) -> Trace:
-    """The trace with this id (32 hexadecimal digits) from Jaeger at `jaeger` (http://host:16686). Raises TraceError."""
+    """Return the trace with this id (32 hexadecimal digits) from Jaeger at `jaeger` (http://host:16686). Raises
+    TraceError.
+    """
     found = _get(jaeger, f"/api/traces/{quote(trace_id)}")
     if not found:
         raise TraceError(
@@ -100,7 +102,7 @@ def fetch_trace(jaeger: str, trace_id: str) -> Trace:
 
 
 def fetch_recent(jaeger: str, count: int) -> list[Trace]:
-    """The traces of the last `count` requests, newest first. Raises TraceError when there is none."""
+    """Return the traces of the last `count` requests, newest first. Raises TraceError when there is none."""
     query = urlencode({"service": GATEWAY, "operation": SOLVE, "limit": count, "lookback": "custom",
                        "start": 0, "end": int(time.time() * 1e6)})  # fmt: skip
     found = [parse_trace(data) for data in _get(jaeger, f"/api/traces?{query}")]
@@ -110,7 +112,7 @@ def fetch_recent(jaeger: str, count: int) -> list[Trace]:
 
 
 def answers(jaeger: str) -> bool:
-    """Whether a Jaeger answers at this address."""
+    """Tell whether a Jaeger answers at this address."""
     try:
         _get(jaeger, "/api/services")
     except TraceError:
@@ -119,7 +121,7 @@ def answers(jaeger: str) -> bool:
 
 
 def _get(jaeger: str, path: str) -> list[dict[str, Any]]:
-    """The `data` of a reply; empty for a 404."""
+    """Return the `data` of a reply; empty for a 404."""
     url = f"{jaeger.rstrip('/')}{path}"
     try:
         with urlopen(url, timeout=_TIMEOUT_SECONDS) as reply:
@@ -133,7 +135,7 @@ def _get(jaeger: str, path: str) -> list[dict[str, Any]]:
 
 
 def parse_trace(data: dict[str, Any]) -> Trace:
-    """From one element of `data` in a reply of /api/traces."""
+    """Read one element of `data` in a reply of /api/traces."""
     services = {key: process["serviceName"] for key, process in data["processes"].items()}
     spans = {raw["spanID"]: _span(raw, services) for raw in data["spans"]}
     roots = []

@@ -84,14 +84,16 @@ ANYTHING = Anything()
 
 
 def wrong_values(examples: Iterable[Example]) -> Iterator[Callable[[], Any]]:
-    """What programs may return that compute nothing, the most telling first: last the values that the examples name."""
+    """Yield what programs may return that compute nothing, the most telling first: last the values that the examples
+    name.
+    """
     yield lambda: ANYTHING
     for value in chain(_USUAL, _literals(examples)):
         yield lambda value=value: copy.deepcopy(value)  # type: ignore[misc]
 
 
 def _literals(examples: Iterable[Example]) -> Iterator[Any]:
-    """Each once, and at most _MAX_LITERALS."""
+    """Yield each once, and at most _MAX_LITERALS."""
     seen = set[str]()
     for example in examples:
         for node in (*_expressions(example.source), *_expressions(example.expected)):

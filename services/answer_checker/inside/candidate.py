@@ -43,7 +43,7 @@ def _answer(call: dict[str, Any], module: ModuleType) -> dict[str, Any]:
 
 
 def _outcome(run: Any) -> dict[str, Any]:
-    """What it returns or raises, and what it prints."""
+    """Return what it returns or raises, and what it prints."""
     printed = _Bounded()
     try:
         with contextlib.redirect_stdout(printed):

@@ -89,8 +89,8 @@ class Comparison:
         return outcome
 
     def _believed(self, outcome: ExampleResult, example: Example, used: frozenset[str]) -> ExampleResult:
-        """What is certain: nothing holds where something was refused, and nothing is wrong that the answer has no part
-        in.
+        """Return what is certain: nothing holds where something was refused, and nothing is wrong that the answer has
+        no part in.
         """
         if outcome.said is Said.WRONG:
             if not self._calls.has_called:
@@ -116,7 +116,7 @@ class Comparison:
         return _HOLDS
 
     def _session(self, example: Example, printed: io.StringIO) -> ExampleResult:
-        """A line of an interactive session, with what it shows."""
+        """Return a line of an interactive session, with what it shows."""
         expected = example.expected
         if expected.startswith(_TRACEBACK):
             return self._raises(example, expected)
@@ -139,7 +139,7 @@ class Comparison:
         return _HOLDS
 
     def _is_call(self, source: str) -> bool:
-        """Whether it is a call of a tested function, whose value a text may leave out."""
+        """Tell whether it is a call of a tested function, whose value a text may leave out."""
         match ast.parse(source).body:
             case [ast.Expr(value=ast.Call(func=ast.Name(id=name)))]:
                 return name in self._calls.tested
@@ -159,7 +159,7 @@ class Comparison:
         raise _Wrong(f"{example.source} is {_shown(value)}, but must raise {kind}")
 
     def _statement(self, example: Example, printed: io.StringIO) -> ExampleResult:
-        """An assertion, or any other statement of a test. One that ends without an error holds if it can fail
+        """Return an assertion, or any other statement of a test. One that ends without an error holds if it can fail
         (`evidence`).
         """
         [node] = ast.parse(example.source).body
@@ -176,7 +176,7 @@ class Comparison:
         return _HOLDS if weight(example) else _PREPARES
 
     def _value(self, source: str) -> Any:
-        """Its value; None for a statement. Raises _Wrong where it raises."""
+        """Return the value of an expression; None for a statement. Raises _Wrong where it raises."""
         try:
             return self._run(source)
         except (NotComparable, OutOfTime):
@@ -186,8 +186,8 @@ class Comparison:
             raise _Wrong(detail, is_compared=_is_on_purpose(error)) from None
 
     def _run(self, source: str) -> Any:
-        """Its value; None for a statement. Raises NotComparable for a name that nobody defines, and what the source
-        raises.
+        """Run, and return the value; None for a statement. Raises NotComparable for a name that nobody defines, and
+        what the source raises.
         """
         try:
             return eval(compiled(source), self._names)  # nosec B307  # runs in the sandbox
@@ -203,7 +203,7 @@ class Comparison:
 
 
 def _is_on_purpose(error: BaseException) -> bool:
-    """Whether an assertion or a `raise` of the example says that something does not hold."""
+    """Tell whether an assertion or a `raise` of the example says that something does not hold."""
     trace = error.__traceback__
     while trace and trace.tb_next:
         trace = trace.tb_next

@@ -61,7 +61,7 @@ def outcomes(test: Test, functions: Functions, calls: Calls) -> Iterator[Example
 
 
 def can_fail(test: Test, names: Collection[str], held: Collection[int]) -> set[int]:
-    """Of the examples that held, by index, those that do not hold for every program that returns a value."""
+    """Return, of the examples that held, the index of those that do not hold for every program that returns a value."""
     unproven = set(held)
     with suppress(OutOfTime), _clock(_SECONDS):
         for make in wrong_values(test.examples):
@@ -75,7 +75,7 @@ def can_fail(test: Test, names: Collection[str], held: Collection[int]) -> set[i
 
 
 def is_own_measure(test: Test, functions: Functions, calls: Calls, held: Collection[int]) -> bool:
-    """Whether an example holds only because the answer changed what the expected value is computed from.
+    """Tell whether an example holds only because the answer changed what the expected value is computed from.
 
     It is compared with unchanged arguments. If that does not hold, it must ask for the change alone: it holds whatever
     is returned, and not for any change.

@@ -28,7 +28,7 @@ def same(value: Any, expected: Any) -> bool:
 
 
 def _rounding(expected: float) -> float:
-    """How far from it a number may be that is written like it."""
+    """Return how far from it a number may be that is written like it."""
     if expected == 0:
         return _TOLERANCE
     decimals = len(re.sub("e.*", "", repr(expected)).partition(".")[2])
@@ -36,7 +36,7 @@ def _rounding(expected: float) -> float:
 
 
 def shows(value: Any, printed: str, expected: str, source: str) -> bool:
-    """Whether a line `source` of a session shows what is expected: `value`, unless it is None, after what it has
+    """Tell whether a line `source` of a session shows what is expected: `value`, unless it is None, after what it has
     `printed`.
 
     Raises NotComparable where the text can be read in two ways.
@@ -63,7 +63,9 @@ def _literal(text: str) -> Any:
 
 
 def _matches(shown: str, expected: str, flags: str) -> bool:
-    """As doctest compares. What only its flags make equal is undecided without them, as a text may mean it or not."""
+    """Compare as doctest does. What only its flags make equal is undecided without them, as a text may mean it or
+    not.
+    """
     if _lines(shown) == _lines(expected):
         return True
     is_elided = "..." in expected

@@ -31,7 +31,7 @@ class Loops:
         return self._num_empty > 0 and self._num_items == 0
 
     def names(self) -> dict[str, Any]:
-        """What the code of `compiled` calls."""
+        """Return what the code of `compiled` calls."""
         return {_EACH: self._each, "all": self._all}
 
     def _each(self, items: Iterable[Any]) -> Iterator[Any]:
@@ -56,7 +56,7 @@ class _Counted(ast.NodeTransformer):
 
 @cache
 def compiled(source: str) -> CodeType:
-    """The code of an expression, or of a statement whose loops are counted. Raises SyntaxError."""
+    """Return the code of an expression, or of a statement whose loops are counted. Raises SyntaxError."""
     try:
         return compile(source, FILE, "eval")
     except SyntaxError:

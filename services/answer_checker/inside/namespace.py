@@ -32,7 +32,7 @@ class Test:
     examples: tuple[Example, ...]
 
     def namespace(self, functions: Mapping[str, Any]) -> dict[str, Any]:
-        """A new one: what the prompt defines, standard modules that the examples use, and `functions`.
+        """Return a new one: what the prompt defines, standard modules that the examples use, and `functions`.
 
         The prompt's helpers run here, so that an answer cannot replace what examples compare with.
         """
@@ -49,8 +49,8 @@ class Test:
         return names
 
     def tested(self, remote: Remote) -> list[str]:
-        """The functions that the answer is asked for: no other name comes from it, since it could then be its own
-        judge.
+        """Return the functions that the answer is asked for: no other name comes from it, since it could then be its
+        own judge.
 
         Those that the prompt leaves to write; else the one that it shows, and those that only the answer can define: if
         the question names them, or if it is one.
@@ -81,7 +81,7 @@ def _modules(examples: tuple[Example, ...]) -> list[str]:
 
 @cache
 def names_bound(source: str) -> frozenset[str]:
-    """Names that it assigns, defines or imports for what comes after."""
+    """Return names that it assigns, defines or imports for what comes after."""
     return frozenset(
         symbol.get_name()
         for table in _tables(source)
@@ -93,7 +93,7 @@ def names_bound(source: str) -> frozenset[str]:
 
 @cache
 def names_read(source: str) -> frozenset[str]:
-    """Names that it takes from what came before, or binds itself."""
+    """Return names that it takes from what came before, or binds itself."""
     return frozenset(
         symbol.get_name()
         for table in _tables(source)
@@ -103,7 +103,7 @@ def names_read(source: str) -> frozenset[str]:
 
 
 def _undefined(examples: Sequence[Example]) -> set[str]:
-    """Names that the examples read, and that none of them binds."""
+    """Return names that the examples read, and that none of them binds."""
     read, bound = set[str](), set[str]()
     for example in examples:
         read |= names_read(example.source)

@@ -33,7 +33,7 @@ class Opaque:
         return self._printed
 
     def __eq__(self, other: object) -> bool:
-        """Counts as seen: an example that fails by it fails, but none holds by it (`assert not f(1) == 2`)."""
+        """Return counts as seen: an example that fails by it fails, but none holds by it (`assert not f(1) == 2`)."""
         error = NotComparable(f"{self.text} is not a literal")
         if type(other).__module__ != "builtins":
             raise error
@@ -50,7 +50,7 @@ class NotANumber(float):
 
 
 def endless(drawn: list[Any]) -> Iterator[Any]:
-    """An iterator of which only the beginning has come."""
+    """Yield an iterator of which only the beginning has come."""
     yield from drawn
     raise NotComparable(f"more than {len(drawn)} items of an iterator are wanted")
 

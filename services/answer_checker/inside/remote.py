@@ -63,13 +63,13 @@ class Remote:
             raise DoesNotLoad(f"the program {_words(loaded)}", str(missing or ""))
 
     def callable_among(self, names: Iterable[str]) -> list[str]:
-        """Those of the names that are something to call in the program. Raises Failed."""
+        """Return those of the names that are something to call in the program. Raises Failed."""
         wanted = sorted(names)
         found = self._ask({"do": "look", "names": wanted}).get("callable")
         return [name for name in wanted if isinstance(found, list) and name in found]
 
     def function(self, name: str) -> Callable[..., Any]:
-        """A function that calls the program's function of that name. Raises what that raises, Failed and
+        """Return a function that calls the program's function of that name. Raises what that raises, Failed and
         NotComparable.
         """
 
@@ -134,12 +134,13 @@ def _words(outcome: dict[str, Any]) -> str:
 
 
 def is_of_answer(error: BaseException) -> bool:
-    """Whether the answer's process raised it, not the example itself."""
+    """Tell whether the answer's process raised it, not the example itself."""
     return hasattr(error, _MARK)
 
 
 def _exception(outcome: dict[str, Any]) -> BaseException:
-    """What was raised: of the examples' class of that name, the built-in one, or a new one under its built-in base.
+    """Return what was raised: of the examples' class of that name, the built-in one, or a new one under its built-in
+    base.
 
     One that would silently end an example's loop has the name only.
     """

@@ -29,12 +29,12 @@ class CannotSend(Exception):
 
 
 def encode(value: Any) -> Any:
-    """As JSON. Raises CannotSend for what is too large, and whatever the value's own methods raise."""
+    """Encode as JSON. Raises CannotSend for what is too large, and whatever the value's own methods raise."""
     return _Encoder().encode(value, 0)
 
 
 def decode(found: Any) -> Any:
-    """What `encode` made. Raises ValueError, TypeError, KeyError or ArithmeticError for anything else."""
+    """Return what `encode` made. Raises ValueError, TypeError, KeyError or ArithmeticError for anything else."""
     if not isinstance(found, list):
         return found
     tag, payload = found

@@ -23,7 +23,7 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 
 def machine_index() -> int:
-    """The column of this machine in a table of system calls. Raises OSError where there is none."""
+    """Return the column of this machine in a table of system calls. Raises OSError where there is none."""
     if sys.platform != "linux" or platform.machine() not in MACHINES:
         raise OSError(f"no table of system calls for {sys.platform} on {platform.machine()}")
     return MACHINES.index(platform.machine())
@@ -55,7 +55,7 @@ def forbid_new_privileges() -> None:
 
 
 def has_capability(number: int) -> bool:
-    """Whether root has it in this container."""
+    """Tell whether root has it in this container."""
     return libc("prctl", _PR_CAPBSET_READ, number, 0, 0, 0) == 1
 
 

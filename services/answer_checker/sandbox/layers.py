@@ -97,7 +97,7 @@ def readable_paths() -> tuple[str, ...]:
 
 
 def enter_namespaces(scratch_bytes: int) -> None:
-    """For the parent of the process that is to be isolated. Raises OSError."""
+    """Enter namespaces, for the parent of the process that is to be isolated. Raises OSError."""
     namespaces.enter(readable_paths(), tempfile.gettempdir(), SCRATCH_INSIDE, scratch_bytes)
 
 
@@ -117,7 +117,7 @@ def restrict(layers: tuple[str, ...], limits: Limits) -> None:
 
 
 def _try(attempt: Callable[[], None]) -> str:
-    """Why it fails; empty where it does not."""
+    """Return why it fails; empty where it does not."""
     reader, writer = os.pipe()
     child = os.fork()
     if child == 0:
@@ -197,5 +197,5 @@ def _become_nobody(*, with_capabilities: bool) -> None:
 
 
 def _is_open_to_all(folder: str) -> bool:
-    """Whether every user may read it: root's own installation of Python is not."""
+    """Tell whether every user may read it: root's own installation of Python is not."""
     return all(parent.stat().st_mode & 0o001 for parent in (Path(folder), *Path(folder).parents))

@@ -161,8 +161,8 @@ class Rule:
 
 
 def conditional(pid: int, *, may_write: bool) -> list[Rule]:
-    """The calls of process `pid` that depend on their arguments. Where it may not write, files are opened to read
-    alone.
+    """Return the calls of process `pid` that depend on their arguments. Where it may not write, files are opened to
+    read alone.
     """
     own = (0, pid)
     rules = [

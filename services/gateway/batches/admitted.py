@@ -64,8 +64,8 @@ class BatchAdmission:
         self._profile, self._total = "", 0
 
     def lines(self, content: Iterable[bytes]) -> Iterator[AdmittedLine]:
-        """Those that are admitted; when all are read, `admitted` says whether all were. Raises FailedPrecondition as
-        `Admit`.
+        """Yield those that are admitted; when all are read, `admitted` says whether all were. Raises
+        FailedPrecondition as `Admit`.
         """
         for number, text in enumerate(content, 1):
             if not text.strip():

@@ -32,7 +32,7 @@ _UNKNOWN = BatchProgress(
 
 
 class Threads:
-    """At most `most` calls run at once, and others wait for them.
+    """Run at most `most` calls at once; others wait for them.
 
     In the pool of `asyncio.to_thread` they would delay what shares it: admission of requests, checks of tokens, reads
     of files.
@@ -42,7 +42,7 @@ class Threads:
         self._executor = ThreadPoolExecutor(most, thread_name_prefix=name)
 
     async def call(self, function: Callable[..., T], *arguments: Any) -> T:
-        """As `asyncio.to_thread`: the caller's context goes along. Raises what `function` raises."""
+        """Call as `asyncio.to_thread` does: the caller's context goes along. Raises what `function` raises."""
         bound = partial(copy_context().run, function, *arguments)
         return await asyncio.get_running_loop().run_in_executor(self._executor, bound)
 
@@ -111,14 +111,16 @@ class Batches:
         return replace(found, progress=replace(found.progress, state=BatchState.CANCELLING))
 
     async def list(self, tenant: str, limit: int, after: str) -> tuple[list[Batch], bool]:
-        """The newest first, from the one after `after`, and whether there are more. Raises NotFound, Unavailable."""
+        """Return the newest first, from the one after `after`, and whether there are more. Raises NotFound,
+        Unavailable.
+        """
         entries = await asyncio.to_thread(self._store.entries, paths.batch_list(tenant))
         names = following([entry.name for entry in entries], after)
         found = await asyncio.gather(*(self.get(Owned(tenant, name)) for name in names[:limit]))
         return list(found), len(names) > limit
 
     def _recorded(self, batch: Owned, file: Owned, terms: Terms, caller: Caller) -> BatchRecord:
-        """The batch's record, made from its file unless there is one: nothing of it has been started then."""
+        """Return the batch's record, made from its file unless there is one: nothing of it has been started then."""
         known = self._known(batch)
         if known is None:  # a batch that was allowed goes on
             self._require_allowed(caller)

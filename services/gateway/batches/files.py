@@ -36,7 +36,7 @@ class Files:
         self._check_stored(tenant, 1)
 
     def create(self, tenant: str, filename: str, purpose: str, content: Iterable[bytes]) -> FileRecord:
-        """Of a tenant one at a time: then the bytes that it has are counted exactly.
+        """Create the files of a tenant one at a time: then the bytes that it has are counted exactly.
 
         Raises InvalidArgument for a bad name or purpose, and ResourceExhausted where the tenant's files would have too
         many bytes.
@@ -62,7 +62,7 @@ class Files:
         return self._records.file(file.tenant, file.id)
 
     def list(self, tenant: str, purpose: str, limit: int, after: str) -> tuple[list[FileRecord], bool]:
-        """The newest first, from the one after `after`, and whether there are more."""
+        """Return the newest first, from the one after `after`, and whether there are more."""
         found: list[FileRecord] = []
         for name in following([e.name for e in self._store.entries(paths.file_descriptions(tenant))], after):
             record = self._records.file(tenant, name)
@@ -73,12 +73,12 @@ class Files:
         return found, False
 
     def content(self, file: Owned) -> Iterator[bytes]:
-        """In pieces. Raises NotFound."""
+        """Yield the content in pieces. Raises NotFound."""
         self.get(file)
         return self._store.chunks(paths.file_path(file.tenant, file.id))
 
     def lines(self, file: Owned) -> Iterator[bytes]:
-        """Of a file for batches; one that is too long is cut behind the first byte too many.
+        """Yield the lines of a file for batches; one that is too long is cut behind the first byte too many.
 
         Raises NotFound, and InvalidArgument for any other file.
         """
@@ -120,7 +120,7 @@ class Files:
             )
 
     def _input(self, file: Owned) -> str:
-        """Where the content of a file for batches lies."""
+        """Return where the content of a file for batches lies."""
         if self.get(file).purpose != BATCH:
             raise InvalidArgument(
                 f"file {file.id!r} is not for batches: its purpose is not {BATCH!r}", field="input_file_id"
@@ -129,7 +129,7 @@ class Files:
 
 
 def following(names: list[str], after: str) -> list[str]:
-    """The names behind `after`; all without one. Raises NotFound for one that is not there."""
+    """Return the names behind `after`; all without one. Raises NotFound for one that is not there."""
     if not after:
         return names
     if after not in names:

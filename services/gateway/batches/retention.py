@@ -31,7 +31,7 @@ class Retention:
         self._records = Records(store)
 
     async def keep_erasing(self) -> None:
-        """Until cancelled. Several gateways may do so over one store."""
+        """Erase until cancelled. Several gateways may do so over one store."""
         while True:
             try:
                 if erased := await self.erase(time.time()):
@@ -67,7 +67,7 @@ class Retention:
         return erased
 
     def _batches(self, tenant: str) -> list[tuple[BatchRecord | None, str]]:
-        """Each batch's record and folder; one that was refused, or whose gateway died, has a folder alone."""
+        """Return each batch's record and folder; one that was refused, or whose gateway died, has a folder alone."""
         records = {}
         for entry in self._store.entries(paths.batch_list(tenant)):
             with suppress(NotFound):  # another gateway has erased it

@@ -47,8 +47,8 @@ class BatchWorkflows:
             raise unavailable(error) from error
 
     async def progress(self, batch_id: str) -> BatchProgress | None:
-        """As the workflow has told it, with or without a worker; None where there is no workflow. Raises
-        Unavailable.
+        """Return the progress as the workflow has reported it, with or without a worker; None where there is no
+        workflow. Raises Unavailable.
         """
         try:
             description = await self._handle(batch_id).describe()

@@ -19,7 +19,8 @@ _RETRY_AFTER_SECONDS = 5.0
 
 @dataclass(frozen=True, slots=True)
 class UploadLimits:
-    """Of one gateway. `of_tenant` counts the uploads of each tenant; callers without one share `at_once`.
+    """The upload limits of one gateway. `of_tenant` counts the uploads of each tenant; callers without one share
+    `at_once`.
 
     `silence` is the longest time without content, `whole` the longest from the first message to the last.
     """
@@ -43,7 +44,7 @@ class Uploads:
 
     @contextmanager
     def place(self, tenant: str) -> Iterator[None]:
-        """For one more upload. Raises ResourceExhausted where there is none."""
+        """Take a place for one more upload. Raises ResourceExhausted where there is none."""
         taken, of_tenant = self._places.total(), self._places[tenant]
         if tenant and of_tenant >= self._limits.of_tenant:
             raise _no_place(f"tenant {tenant!r} uploads {of_tenant} files to this gateway now")
@@ -59,13 +60,13 @@ class Uploads:
                 self._turns.pop(tenant, None)
 
     def turn(self, tenant: str) -> asyncio.Lock:
-        """To store what has come, for who has a place: a tenant's uploads are stored one after the other."""
+        """Take a turn to store what has come, for who has a place. A tenant stores one upload at a time."""
         return self._turns[tenant]
 
     async def receive(
         self, messages: AsyncIterator[batch_pb2.CreateFileRequest], into: IO[bytes]
     ) -> batch_pb2.FileDescription:
-        """What the first message says of the file. The content of the others goes `into`.
+        """Return what the first message says of the file. The content of the others goes `into`.
 
         Raises InvalidArgument without a description and for a file that is too large, ResourceExhausted for one that is
         too slow.

@@ -30,7 +30,7 @@ class Busy(Exception):
 
 
 class PlaceQueue:
-    """For one event loop."""
+    """Places for one event loop."""
 
     def __init__(self, places: int, max_waiting: int) -> None:
         self._free, self._max_waiting = places, max_waiting
@@ -84,7 +84,7 @@ class TooCostly(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """Of one call: processor time, time by the clock, and memory beyond the helper's own.
+    """The bounds of one call: processor time, time by the clock, and memory beyond the helper's own.
 
     `places` calls of a weight up to `light` run at once, and `heavy_places` others; `max_waiting` and
     `max_heavy_waiting` wait.
@@ -114,7 +114,7 @@ class BoundedCalls:
         self._stream: socket.socket | None = None
 
     def place(self, weight: float) -> AbstractAsyncContextManager[None]:
-        """The place that `run` needs. Raises Busy where this is the heaviest of too many."""
+        """Return the place that `run` needs. Raises Busy where this is the heaviest of too many."""
         return (self._light if weight <= self.bounds.light else self._heavy).place(weight)
 
     async def run(self, entry: str, text: str) -> int:
@@ -156,7 +156,7 @@ class BoundedCalls:
         return found
 
     def _started(self) -> socket.socket:
-        """The stream to a helper that runs."""
+        """Return the stream to a helper that runs."""
         if self._stream is not None and self._helper is not None and self._helper.poll() is None:
             return self._stream
         if self._stream is not None:

@@ -66,8 +66,8 @@ def _supervise(call: socket.socket) -> None:
 
 
 def _await(worker: int, reading: int, call: socket.socket, until: float) -> tuple[bytes, bool]:
-    """What the worker writes until it ends, and whether it had to be ended: its time is over, or its caller has
-    gone.
+    """Return what the worker writes until it ends, and whether it had to be ended: its time is over, or its caller
+    has gone.
     """
     reply = b""
     while True:

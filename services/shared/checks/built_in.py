@@ -30,20 +30,22 @@ _ANCHOR = re.compile(r"^(\^|\\A)|(?<!\\)(\\\\)*(\$|\\Z)\Z")
 
 
 def least_of(argument: str) -> int:
-    """What the examples of a pass have to count together, by `counts`."""
+    """Return what the examples of a pass have to count together, by `counts`."""
     found = _LEAST.fullmatch(argument)
     return int(found[2]) if found else 1
 
 
 def counts(examples: Sequence[Example], argument: str) -> list[int]:
-    """What each example counts; 0 where it cannot fail."""
+    """Return what each example counts; 0 where it cannot fail."""
     found = _LEAST.fullmatch(argument)
     most = 2 if found and found[1] == "weight" else 1
     return [min(weight(example), most) for example in examples]
 
 
 def examples_of(question: str, argument: str) -> list[Example]:
-    """The caller's examples, or without a test the prompt's. Raises ValueError for an argument that is no test."""
+    """Return the caller's examples, or without a test the prompt's. Raises ValueError for an argument that is no
+    test.
+    """
     is_prompts = not argument.strip() or _LEAST.fullmatch(argument)
     return find_examples(question) if is_prompts else argument_examples(argument)
 
@@ -78,8 +80,8 @@ def validate_schema(argument: str) -> None:
 
 
 def read_json(answer: str, parse_float: Callable[[str], Any] = finite) -> Any:
-    """The answer's JSON value. Raises ValueError, also for what Python's parser takes and JSON does not have: NaN,
-    infinite numbers.
+    """Return the answer's JSON value. Raises ValueError, also for what Python's parser takes and JSON does not have:
+    NaN, infinite numbers.
     """
     try:
         return json.loads(last_block(answer), parse_float=parse_float, parse_constant=finite)

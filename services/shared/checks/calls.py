@@ -49,8 +49,8 @@ def _validate(argument: str) -> None:
 
 
 def schema_in(spec: CheckSpec) -> str:
-    """The JSON schema that a check compares with, its own or one of calls; empty without one. To validate one may take
-    minutes, so a request's is tried within limits. Raises ValueError.
+    """Return the JSON schema that a check compares with, its own or one of calls; empty without one. To validate one
+    may take minutes, so a request's is tried within limits. Raises ValueError.
     """
     inner = CallCheck.parse(spec.argument).check if spec.name == CALL else spec
     return inner.argument if inner.name == JSON_SCHEMA.name else ""

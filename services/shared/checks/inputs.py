@@ -29,8 +29,8 @@ class Input:
 
 
 def given_inputs(question: str, entry: str) -> list[Input]:
-    """Of the calls of `entry` with literals in the prompt's examples, each once. None of a whole program: of its text
-    nobody knows the form.
+    """Return the inputs of the calls of `entry` with literals in the prompt's examples, each once. None of a whole
+    program: of its text nobody knows the form.
     """
     if entry == OUTPUT_OF:
         return []
@@ -48,7 +48,7 @@ def given_inputs(question: str, entry: str) -> list[Input]:
 
 
 def mutated_inputs(given: Sequence[Input], wanted: int) -> list[Input]:
-    """The given ones, then mutations of them up to `wanted` in all. The same inputs give the same mutations."""
+    """Return the given ones, then mutations of them up to `wanted` in all. The same inputs give the same mutations."""
     found = {repr((each.arguments, each.keywords)): each for each in given}
     generator = random.Random(zlib.crc32(repr(list(found)).encode()))  # nosec B311  # not a secret
     for _ in range(_TRIES * wanted if given else 0):
@@ -60,7 +60,7 @@ def mutated_inputs(given: Sequence[Input], wanted: int) -> list[Input]:
 
 
 def _mutated(each: Input, generator: random.Random) -> Input:
-    """With one argument changed, or with a little chance another."""
+    """Return the input with one argument changed, or with a little chance another."""
     values = [*each.arguments, *(value for _, value in each.keywords)]
     if not values:
         return each
@@ -93,7 +93,7 @@ def _float(value: float, generator: random.Random) -> float:
 
 
 def _text(value: str, generator: random.Random) -> str:
-    """Its own characters, for what an alphabet, digits or brackets mean to a task nobody knows."""
+    """Make a text of its own characters, for what an alphabet, digits or brackets mean to a task nobody knows."""
     return "".join(_sequence(list(value), generator, lambda character: generator.choice(value) if value else character))
 
 
@@ -118,7 +118,7 @@ def _sequence(items: list[Any], generator: random.Random, one: Callable[[Any], A
 
 
 def _tuple(value: tuple[Any, ...], generator: random.Random) -> tuple[Any, ...]:
-    """As long as it was: a tuple's places have meanings."""
+    """Make a tuple as long as it was: a tuple's places have meanings."""
     index = generator.randrange(len(value)) if value else 0
     return tuple(mutate(item, generator) if i == index else item for i, item in enumerate(value))
 

@@ -40,7 +40,7 @@ class Wanted:
 
 
 def wanted_of(argument: str) -> tuple[Wanted, str]:
-    """What is wanted, and the other program. Raises ValueError."""
+    """Return what is wanted, and the other program. Raises ValueError."""
     found = _WANTED.match(argument)
     if not found:
         return Wanted(), argument
@@ -52,7 +52,7 @@ def wanted_of(argument: str) -> tuple[Wanted, str]:
 
 
 def defines(program: str, entry: str) -> bool:
-    """Whether the function, or a method of that name, is in it."""
+    """Tell whether the function, or a method of that name, is in it."""
     try:
         tree = parse_program(program)
     except NO_PYTHON:
@@ -63,7 +63,7 @@ def defines(program: str, entry: str) -> bool:
 
 
 def agree(one: Any, other: Any) -> bool | None:
-    """Whether two results, as the answers' processes send them, are equal; None where nobody can tell.
+    """Tell whether two results, as the answers' processes send them, are equal; None where nobody can tell.
 
     Floats may differ in the last digits, and a set has no order. An int equals the float of its value, a list no tuple.
     """

@@ -22,13 +22,13 @@ _remote: dict[str, Check] = {}
 
 
 def checks() -> dict[str, Check]:
-    """Every check that a request of this process may name."""
+    """Return every check that a request of this process may name."""
     return {**_installed(), **_remote}
 
 
 @cache
 def _installed() -> dict[str, Check]:
-    """Every check that an answer's process can run. A package cannot replace a built-in one."""
+    """Return every check that an answer's process can run. A package cannot replace a built-in one."""
     found = {entry.name: _as_check(entry.name, entry.load()) for entry in entry_points(group=GROUP)}
     return found | {check.name: check for check in (*BUILT_IN, CALL_CHECK, PYTHON_AGREEMENT)}
 
@@ -44,7 +44,7 @@ def add_remote(names: Iterable[str]) -> None:
 
 
 def known_names() -> list[str]:
-    """Names that a request may use. `agreement` compares answers of one request; the workflow decides it."""
+    """Return names that a request may use. `agreement` compares answers of one request; the workflow decides it."""
     return sorted({*checks(), AGREEMENT})
 
 
@@ -71,7 +71,7 @@ def validate(spec: CheckSpec) -> None:
 
 
 def applies(spec: CheckSpec, question: str, task: Task) -> bool:
-    """Whether the check has anything to compare with. Raises InvalidArgument as `validate`."""
+    """Tell whether the check has anything to compare with. Raises InvalidArgument as `validate`."""
     validate(spec)
     if spec.name == AGREEMENT:
         return True

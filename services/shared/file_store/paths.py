@@ -1,4 +1,4 @@
-"""Where the files of each tenant lie in the store.
+"""The places of each tenant's files in the store.
 
 TENANT/files/FILE            content        TENANT/batches/BATCH/requests/PAGE   admitted requests
 TENANT/descriptions/FILE     its name       TENANT/batches/BATCH/answers/PAGE    their answers
@@ -12,7 +12,7 @@ ANSWERS, ERRORS = "answers", "errors"
 
 
 def tenant_folder(tenant: str) -> str:
-    """No tenant's name is another's folder, and `..` is none."""
+    """Return the tenant's folder. No tenant's name is another's folder, and `..` is none."""
     return f"tenant-{tenant}" if tenant else "anonymous"
 
 

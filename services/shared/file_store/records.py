@@ -83,7 +83,7 @@ class Records:
         self._write(paths.end_path(folder), progress)
 
     def end(self, folder: str) -> BatchProgress | None:
-        """How the batch ended; None while it has not."""
+        """Return how the batch ended; None while it has not."""
         try:
             fields = json.loads(self._store.read(paths.end_path(folder)))
         except NotFound:

@@ -46,7 +46,7 @@ class FileStore:
         _ = self._store
 
     def write(self, path: str, chunks: Iterable[bytes]) -> int:
-        """The number of bytes. What an iterator raises leaves no file."""
+        """Return the number of bytes. What an iterator raises leaves no file."""
         fs, target = self._store, self._at(path)
         with _failure_is_unavailable():
             fs.makedirs(target.rpartition("/")[0], exist_ok=True)
@@ -63,13 +63,13 @@ class FileStore:
             raise _not_found(path) from None
 
     def chunks(self, path: str) -> Iterator[bytes]:
-        """The content, in pieces. Raises NotFound."""
+        """Yield the content, in pieces. Raises NotFound."""
         with _failure_is_unavailable(), self._open(path) as file:
             while chunk := file.read(CHUNK_BYTES):
                 yield chunk
 
     def lines(self, path: str, most_bytes: int) -> Iterator[bytes]:
-        """The content, line by line, each with its end. Raises NotFound.
+        """Yield the content, line by line, each with its end. Raises NotFound.
 
         A line of more than `most_bytes`, its end left out, is cut behind the first byte too many: none fills the
         memory.
@@ -85,7 +85,7 @@ class FileStore:
             yield bytes(line)
 
     def size(self, path: str) -> int | None:
-        """In bytes; None where there is no such file."""
+        """Return the size in bytes; None where there is no such file."""
         try:
             with _failure_is_unavailable():
                 return int(self._store.size(self._at(path)))
@@ -93,7 +93,7 @@ class FileStore:
             return None
 
     def entries(self, folder: str) -> list[Entry]:
-        """The files in a folder, newest first; none where there is no such folder."""
+        """Return the files in a folder, newest first; none where there is no such folder."""
         try:
             with _failure_is_unavailable():
                 found = self._store.ls(self._at(folder), detail=True)
@@ -116,7 +116,7 @@ class FileStore:
         return sorted(str(f["name"]).rstrip("/").rpartition("/")[2] for f in found if f["type"] == "directory")
 
     def delete_folder(self, folder: str) -> None:
-        """With all that is in it."""
+        """Delete the folder with all that is in it."""
         with suppress(FileNotFoundError), _failure_is_unavailable():
             self._store.rm(self._at(folder), recursive=True)
 
@@ -163,7 +163,7 @@ def _is_partial(name: str) -> bool:
 
 
 def _write(file: Any, chunks: Iterable[bytes]) -> int:
-    """Into a file of fsspec that appears when it is committed."""
+    """Write into a file of fsspec that appears when it is committed."""
     size = 0
     try:
         for chunk in chunks:
@@ -179,8 +179,8 @@ def _write(file: Any, chunks: Iterable[bytes]) -> int:
 
 
 def _write_locally(target: Path, chunks: Iterable[bytes]) -> int:
-    """Beside the target first: fsspec's own way is through the folder for temporary files, which may be on another
-    disk.
+    """Write beside the target first: fsspec's own way is through the folder for temporary files, which may be on
+    another disk.
     """
     partial = target.with_name(f".{target.name}.{uuid4().hex}")
     try:

@@ -23,7 +23,7 @@ _HTTP_URL_OR_EMPTY = r"^(https?://.+)?$"
 
 @dataclass(frozen=True, slots=True)
 class Authentication:
-    """With neither keys nor tokens, every caller is anonymous."""
+    """Who calls. With neither keys nor tokens, every caller is anonymous."""
 
     api_keys: ApiKeys | None = None
     tokens: Tokens | None = None
@@ -37,7 +37,7 @@ class Authentication:
         set_caller(await self.caller(metadata.get("authorization", "")))
 
     async def caller(self, authorization: str) -> Caller:
-        """Who sent this header. Raises Unauthenticated, and Unavailable where a token cannot be checked now."""
+        """Return who sent this header. Raises Unauthenticated, and Unavailable where a token cannot be checked now."""
         if not self.is_on:
             return ANONYMOUS
         credential = bearer(authorization)
@@ -123,7 +123,7 @@ class IdentitySettings(BaseSettings):
 
 
 def is_loopback(host: str) -> bool:
-    """Only this machine reaches it."""
+    """Tell whether only this machine reaches the address."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:

@@ -55,7 +55,7 @@ class Caller:
         return f"{tenant or self.tenant}{_SEPARATOR}{request_id}"
 
     def public_id(self, internal_id: str) -> str:
-        """The id by which this caller knows the request."""
+        """Return the id by which this caller knows the request."""
         return internal_id if self.is_anonymous else internal_id.removeprefix(f"{self.tenant}{_SEPARATOR}")
 
 
@@ -64,8 +64,8 @@ _current: ContextVar[Caller] = ContextVar("caller")
 
 
 def current_caller() -> Caller:
-    """Of the call that is being served. Raises LookupError where no check of callers has run, so that none is
-    forgotten.
+    """Return the caller of the call that is being served. Raises LookupError where no check of callers has run, so
+    that none is forgotten.
     """
     return _current.get()
 
@@ -87,8 +87,8 @@ class Owned:
 
 
 def owned(caller: Caller, given: str, what: str) -> Owned:
-    """What the caller means; another tenant's is unknown, as is one that nobody has used. Raises NotFound for what
-    cannot be an id of a `what`.
+    """Return what the caller means; another tenant's is unknown, as is one that nobody has used. Raises NotFound for
+    what cannot be an id of a `what`.
     """
     tenant, _, own = caller.internal_id(given).rpartition("/")
     if not ID.fullmatch(own) or (tenant and not TENANT.fullmatch(tenant)):
@@ -97,11 +97,13 @@ def owned(caller: Caller, given: str, what: str) -> Owned:
 
 
 def credential_of(headers: Mapping[str, str]) -> str:
-    """Of an HTTP request: an Authorization header's, else that of `x-api-key`, which Anthropic's clients send."""
+    """Return the credential of an HTTP request: an Authorization header's, else that of `x-api-key`, which
+    Anthropic's clients send.
+    """
     return bearer(headers.get("authorization", "")) or headers.get("x-api-key", "").strip()
 
 
 def bearer(authorization: str) -> str:
-    """The credential of an Authorization header, not judged yet; empty where there is none."""
+    """Return the credential of an Authorization header, not judged yet; empty where there is none."""
     scheme, _, credential = authorization.strip().partition(" ")
     return credential.strip() if scheme.lower() == "bearer" else ""

@@ -79,7 +79,7 @@ class _BadClaim(Exception):
 
 
 def _key_id(token: str) -> str:
-    """Of the key by which the token is signed. Raises InvalidTokenError where it names none."""
+    """Return the id of the key by which the token is signed. Raises InvalidTokenError where it names none."""
     header = jwt.get_unverified_header(token)
     if header.get("alg") not in _ALGORITHMS:
         raise jwt.InvalidAlgorithmError("its algorithm is not one of an issuer's")

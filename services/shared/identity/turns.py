@@ -45,7 +45,7 @@ async def _at_once() -> None:
 
 
 class Turn:
-    """Of one request; without `give_back` of one that needs none."""
+    """A turn of one request; without `give_back` of one that needs none."""
 
     def __init__(self, give_back: Callable[[], None] | None = None) -> None:
         self._give_back = give_back
@@ -53,7 +53,7 @@ class Turn:
         self._waiting: asyncio.Task[None] | None = None
 
     def end_after(self, sign: Sign) -> None:
-        """Its caller has gone; the request goes on, or is cancelled, which is work as well."""
+        """End the turn after its caller has gone; the request goes on, or is cancelled, which is work as well."""
         if self._ending is None and self._give_back is not None:
             self._waiting = asyncio.create_task(sign())
             self._waiting.add_done_callback(lambda _: self.end_soon())
@@ -72,7 +72,7 @@ class Turn:
 
 
 class Turns:
-    """At most `most` turns at once, divided among the tenants that are here; each may always have one."""
+    """Divide at most `most` turns among the tenants that are here; each may always have one."""
 
     def __init__(self, most: int, clock: Callable[[], float] = time.monotonic) -> None:
         self._most, self._clock = most, clock
@@ -125,7 +125,7 @@ class Turns:
             self._waiting[following].popleft().set_result(None)
 
     def _following(self) -> str | None:
-        """Of the tenants that wait and may begin one, the tenant with the fewest turns."""
+        """Return, of the tenants that wait and may begin a turn, the one with the fewest turns."""
         for tenant in list(self._waiting):
             waiting = self._waiting[tenant]
             while waiting and waiting[0].done():  # its caller has gone
@@ -169,9 +169,9 @@ class Pace:
         await asyncio.sleep(self._reserved(tenant))
 
     async def slow_down(self, tenant: str, num_bytes: int) -> None:
-        """Before the refusal of a call of so many bytes is sent, at most _MOST_HELD_SECONDS: a caller that sends large
-        bodies which are refused costs no more than its pace, and others never wait. Those of a flood are answered at
-        moments that differ, so that they do not come again together.
+        """Wait before the refusal of a call of so many bytes is sent, at most _MOST_HELD_SECONDS: a caller that sends
+        large bodies which are refused costs no more than its pace, and others never wait. Those of a flood are
+        answered at moments that differ, so that they do not come again together.
         """
         now = self._clock()
         due = max(self._held.get(tenant, -math.inf), now - _BURST_SECONDS)
@@ -220,7 +220,7 @@ class LookUps:
             yield
 
     async def slow_down(self, tenant: str, num_bytes: int) -> None:
-        """Before a body of so many bytes is refused."""
+        """Wait before a body of so many bytes is refused."""
         if self._pace and num_bytes >= _BYTES_OF_A_CALL:
             await self._pace.slow_down(tenant, num_bytes)
 
@@ -233,7 +233,7 @@ _Method = TypeVar("_Method", bound=Callable[..., Coroutine[Any, Any, Any]])
 
 
 def takes_turn(method: _Method) -> _Method:
-    """A unary method of a service that has `look_ups`, in a turn of its caller's tenant."""
+    """Return a unary method of a service that has `look_ups`, in a turn of its caller's tenant."""
 
     @wraps(method)
     async def in_turn(service: _HasLookUps, request: Any, context: Any) -> Any:

@@ -133,7 +133,7 @@ def set_attributes(span: trace.Span, attributes: Mapping[str, Any]) -> None:
 
 
 def cost_bucket(usd: float | None) -> str:
-    """The decade of a cost, such as "1e-5..1e-4": Jaeger finds attributes by equality only."""
+    """Return the decade of a cost, such as "1e-5..1e-4": Jaeger finds attributes by equality only."""
     if usd is None:
         return "unknown"
     if usd <= 0:
@@ -157,8 +157,8 @@ def _identity(inference: Inference, operation: str) -> dict[str, Any]:
 
 
 def _labels(inference: Inference) -> dict[str, str]:
-    """Of the metrics of a model server: the attributes of the span that identify no request, by the names that
-    Prometheus gives them.
+    """Return the labels of the metrics of a model server: the attributes of the span that identify no request, by the
+    names that Prometheus gives them.
     """
     host, port = inference.server
     return {

@@ -50,7 +50,7 @@ class TextlessFormatter(logging.Formatter):
 
 
 def _lines(error: BaseException) -> Iterator[str]:
-    """The exceptions that led to `error`, then itself, as Python prints them."""
+    """Yield the exceptions that led to `error`, then itself, as Python prints them."""
     if error.__cause__ is not None:
         yield from _lines(error.__cause__)
         yield "\nThe above exception was the direct cause of the following exception:\n\n"

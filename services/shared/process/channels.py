@@ -44,8 +44,8 @@ async def pod_addresses(name: str) -> list[str]:
 def open_channel(
     target: str, transport: Transport = PLAIN, resolve: Callable[[str], Awaitable[list[str]]] = pod_addresses
 ) -> grpc.aio.Channel:
-    """A channel to `host:port` or anything else that gRPC resolves, or to all pods of `dns:///headless-service:port`.
-    By TLS where `transport` has a certificate, which the name must be in.
+    """Return a channel to `host:port` or anything else that gRPC resolves, or to all pods of
+    `dns:///headless-service:port`. By TLS where `transport` has a certificate, which the name must be in.
     """
     name = target.removeprefix(_PODS)
     is_of_pods = name != target

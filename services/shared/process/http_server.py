@@ -144,7 +144,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
 
 def _make_room(asking: BoundedProtocol) -> bool:
-    """Whether one more request may be served, if need be after a silent connection is closed."""
+    """Tell whether one more request may be served, if need be after a silent connection is closed."""
     most = asking.config.limit_concurrency
     if most is None or len(asking.connections) < most:
         return True
@@ -209,8 +209,8 @@ class ReaderWatch:
         return self._transport.get_write_buffer_size() + int(struct.unpack("=i", unacknowledged)[0])
 
     def _taken_bytes(self) -> int | None:
-        """Since the connection was made; None where the kernel counts none, not even those of the request that is
-        replied to.
+        """Return the bytes taken since the connection was made; None where the kernel counts none, not even those of
+        the request that is replied to.
         """
         known = self._socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO_BYTES)
         acked, received = struct.unpack_from("=QQ", known, _BYTES_ACKED)

@@ -112,7 +112,7 @@ async def _well_formed(requests: AsyncIterator[Any]) -> AsyncIterator[Any]:
 
 
 class _Malformed:
-    """In a request's place: its bytes are no message of the method."""
+    """What stands in a request's place: its bytes are no message of the method."""
 
 
 def _tolerant(deserialize: Callable[[bytes], Any] | None) -> Callable[[bytes], Any]:

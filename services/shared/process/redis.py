@@ -66,8 +66,8 @@ class RedisSettings(BaseSettings):
 
 
 def open_request_log(sealer: Sealer | None) -> RequestLog:
-    """By this process's environment; ends the process where that makes no sense. `sealer` encrypts the text; None:
-    nothing is.
+    """Open the request log by this process's environment; ends the process where that makes no sense. `sealer`
+    encrypts the text; None: nothing is.
     """
     settings = read_settings(RedisSettings)
     return RequestLog(settings.url, REQUEST_TTL, settings.access, sealer)

@@ -26,7 +26,7 @@ def at_start(task: Job) -> TypedSearchAttributes:
 
 
 def whose(profile: str, tenant: str) -> TypedSearchAttributes:
-    """Those that are known before anything is asked."""
+    """Return those that are known before anything is asked."""
     pairs: list[SearchAttributePair[str]] = [SearchAttributePair(_PROFILE, profile)]
     if tenant:
         pairs.append(SearchAttributePair(_TENANT, tenant))

@@ -33,7 +33,7 @@ class ServedProfiles:
         self._take_in(profiles)
 
     async def of(self, digest: str) -> Profile:
-        """The profile that a request was planned with. Raises FailedPrecondition where none of them is it."""
+        """Return the profile that a request was planned with. Raises FailedPrecondition where none of them is it."""
         if not digest:
             return self.default
         give_up = time.monotonic() + self._patience.total_seconds()
@@ -71,7 +71,9 @@ def _read(reread: Reread) -> Sequence[Profile]:
 
 
 def shared_model(profiles: Sequence[Profile], model_of: Callable[[Profile], Model]) -> Model:
-    """The one model that all of them name. Raises InvalidArgument where they name several, or run one differently."""
+    """Return the one model that all of them name. Raises InvalidArgument where they name several, or run one
+    differently.
+    """
     first = model_of(profiles[0])
     for profile in profiles[1:]:
         if model_of(profile) != first:

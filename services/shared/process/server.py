@@ -129,7 +129,9 @@ class Server:
         await set_health(self._health, self.services, serving=False)
 
     async def stop(self, grace: timedelta, pause: timedelta = timedelta(0)) -> None:
-        """Not ready first, then no new calls, then whatever still runs ends with SERVER_ENDS after `grace`."""
+        """Stop the server: not ready first, then no new calls, then whatever still runs ends with SERVER_ENDS after
+        `grace`.
+        """
         await self._health.enter_graceful_shutdown()
         await asyncio.sleep(pause.total_seconds())
         await self._ending.accept_arrived()

@@ -85,7 +85,7 @@ class ServiceChannel(grpc.aio.Channel):
         return self._method("stream_stream", method, options)
 
     def _method(self, kind: str, method: Any, options: Any) -> Callable[..., Any]:
-        """What a stub keeps of a method, for as long as it lives: each call finds the channel of its moment."""
+        """Return what a stub keeps of a method, for as long as it lives: each call finds the channel of its moment."""
         key = (kind, method[0])
 
         def call(*arguments: Any, **named: Any) -> Any:
@@ -118,7 +118,7 @@ class _Pods:
             await opened.channel.close(grace)
 
     def pick(self, metadata: Metadata = ()) -> _Opened:
-        """The channel of a call with this metadata (`placed`)."""
+        """Return the channel of a call with this metadata (`placed`)."""
         self._renew()
         keys = dict(metadata)
         request, affinity = keys.get(_REQUEST), keys.get(_AFFINITY)
@@ -130,7 +130,7 @@ class _Pods:
         return opened
 
     def _earlier(self, request: str | None, *, may_be_retired: bool) -> _Opened | None:
-        """Where the request's last call went, if that pod may still be there."""
+        """Return where the request's last call went, if that pod may still be there."""
         if (last := self._of_request.get(request or "")) is None:
             return None
         last = self._by_address.get(last.address, last)

@@ -35,8 +35,8 @@ def explained_start() -> Iterator[None]:
 
 
 def bound_socket(host: str, port: int) -> socket.socket:
-    """For uvicorn, which listens there; where it has to bind one itself and cannot, it ends the process without a
-    reason.
+    """Bind a socket for uvicorn, which listens there; where it has to bind one itself and cannot, it ends the process
+    without a reason.
 
     Raises SetupError.
     """
@@ -59,8 +59,8 @@ def address_of(host: str, port: int) -> str:
 
 
 def require_bound(address: str, bind: Callable[[str], int]) -> int:
-    """The port that gRPC's `bind` listens on. Raises SetupError: gRPC's own error says to set a variable for the
-    reason.
+    """Return the port that gRPC's `bind` listens on. Raises SetupError: gRPC's own error says to set a variable for
+    the reason.
     """
     try:
         return bind(address)

@@ -80,7 +80,7 @@ def _shortened(message: str) -> str:
 
 
 def retry_after_seconds(error: grpc.RpcError) -> float | None:
-    """When the service may be asked again, where its status says so (google.rpc.RetryInfo)."""
+    """Return when the service may be asked again, where its status says so (google.rpc.RetryInfo)."""
     status = rpc_status.from_call(error)  # type: ignore[arg-type]  # an RpcError is a Call
     info = error_details_pb2.RetryInfo()
     for detail in status.details if status else ():
@@ -90,7 +90,7 @@ def retry_after_seconds(error: grpc.RpcError) -> float | None:
 
 
 def error_info(error: grpc.RpcError) -> error_details_pb2.ErrorInfo:
-    """The ErrorInfo that a status carries; an empty one when it carries none."""
+    """Return the ErrorInfo that a status carries; an empty one when it carries none."""
     status = rpc_status.from_call(error)  # type: ignore[arg-type]  # an RpcError is a Call
     info = error_details_pb2.ErrorInfo()
     for detail in status.details if status else ():
@@ -119,7 +119,7 @@ _FROM_ENGINE: dict[str, Callable[..., TandemError]] = {
 
 
 def from_engine(error: Exception) -> TandemError | None:
-    """The error that a caller sees for an engine's error; None for an error that is not the engine's."""
+    """Return the error that a caller sees for an engine's error; None for an error that is not the engine's."""
     reason = getattr(error, "reason", "")
     known = _FROM_ENGINE.get(reason)
     if known is None:

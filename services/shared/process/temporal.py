@@ -61,7 +61,7 @@ async def connect(runtime: Runtime | None = None) -> Client:
 
 
 def unavailable(error: RPCError) -> Unavailable:
-    """What a caller is told where Temporal does not answer. It is counted."""
+    """Return what a caller is told where Temporal does not answer. It is counted."""
     count_unreached("temporal")
     return Unavailable(f"Temporal does not answer: {error.message}", reason="TEMPORAL_UNAVAILABLE")
 

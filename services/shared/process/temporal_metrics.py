@@ -28,7 +28,7 @@ HISTOGRAMS = {
 
 
 def measured_runtime() -> tuple[Runtime, MetricBuffer]:
-    """Of a client that `keep_exporting` exports. Nobody else takes what the buffer collects."""
+    """Return the runtime of a client that `keep_exporting` exports. Nobody else takes what the buffer collects."""
     buffer = MetricBuffer(_MOST_BUFFERED, MetricBufferDurationFormat.SECONDS)
     return Runtime(telemetry=TelemetryConfig(metrics=buffer)), buffer
 

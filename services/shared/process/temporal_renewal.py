@@ -35,8 +35,8 @@ class RenewedConnection(ServiceClient):
         self._current, self._tls, self._used = first, tls, tls.value
 
     async def renew(self) -> bool:
-        """Whether the files have changed, and Temporal has taken what they hold. Where it does not, the old connection
-        stays.
+        """Tell whether the files have changed, and Temporal has taken what they hold. Where it does not, the old
+        connection stays.
         """
         if (found := self._tls.value) == self._used:
             return False

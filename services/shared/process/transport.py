@@ -40,11 +40,12 @@ class Transport:
         return self.certificate is not None
 
     def guard(self, callers: Callers, checks: Sequence[CallCheck] = ()) -> Guard:
-        """Without certificates, nobody can be told from anybody else: `callers` is not asked."""
+        """Refuse a start without certificates: nobody can be told from anybody else: `callers` is not asked."""
         return Guard(checks, callers if self.is_on else None, self.trust_domain)
 
     def listen(self, server: grpc.aio.Server, address: str, *, is_public: bool = False) -> int:
-        """The port. One that is not public asks for a certificate, and ends the connection of a peer that has none.
+        """Return the port. One that is not public asks for a certificate, and ends the connection of a peer that has
+        none.
 
         Raises SetupError.
         """
@@ -59,8 +60,8 @@ class Transport:
         return require_bound(address, lambda where: server.add_secure_port(where, credentials))
 
     def secured(self, open_channel: Callable[[Any], grpc.aio.Channel]) -> grpc.aio.Channel | None:
-        """A channel that `open_channel` opens with credentials, which presents this process's certificate; None without
-        one.
+        """Return a channel that `open_channel` opens with credentials, which presents this process's certificate;
+        None without one.
         """
         return ServiceChannel(lambda _, shown: open_channel(shown), self.certificate) if self.certificate else None
 
@@ -68,8 +69,8 @@ class Transport:
 def certificate_changes(
     watched: WatchedFile[Certificate], given: Certificate
 ) -> Callable[[], grpc.ServerCertificateConfiguration | None]:
-    """What gRPC asks at each connection: the configuration where the certificate is no longer the `given` one, else
-    None.
+    """Return what gRPC asks at each connection: the configuration where the certificate is no longer the `given` one,
+    else None.
 
     gRPC frees what it had as it takes a configuration, and a connection that another thread makes meanwhile may still
     use that, which ends the process. So it gets one at a change alone, after a pause in which gRPC lets no other
