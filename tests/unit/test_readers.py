@@ -61,8 +61,8 @@ async def _left(*answers: bool | None, reads_again: bool = False) -> list[str]:
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_LEASE", timedelta(seconds=0.3))
-    monkeypatch.setattr(module, "_ASK_AGAIN_SECONDS", 0.05)
+    monkeypatch.setattr(module, "_LEASE", timedelta(minutes=1))  # of a Redis that answers, none of it is waited
+    monkeypatch.setattr(module, "_ASK_AGAIN_SECONDS", 0.01)
 
 
 async def test_a_request_that_nobody_reads_is_cancelled() -> None:
@@ -77,5 +77,6 @@ async def test_redis_is_asked_again_whether_another_gateway_has_a_reader() -> No
     assert await _left(None, None, True) == []
 
 
-async def test_a_request_is_cancelled_where_redis_stays_silent() -> None:
+async def test_a_request_is_cancelled_where_redis_stays_silent(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_LEASE", timedelta(seconds=0.05))
     assert await _left(None) == [_REQUEST]
