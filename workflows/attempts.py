@@ -136,6 +136,8 @@ class Attempts:
                 self._state.notes.append(f"the small models were not asked together: {cause_of(error)}")
             return False
         for step, asked in zip(steps, found.asked, strict=True):
+            if not asked.was_asked:
+                continue
             why = f"the {title(asked.role)} model did not answer: {asked.failure}" if asked.failure else ""
             await self._record(step, replace(asked, failure=why), found.check.verdict)
         self._state.checks.append(found.check)

@@ -202,6 +202,32 @@ async def test_two_of_three_agree_and_the_third_is_cut(agreeing: Systems) -> Non
     assert (called(outvoted), outvoted["answered_by"]) == ([("w", {"at": "Rome"})], "second_slm")
 
 
+async def test_a_ladder_asks_the_third_only_where_the_first_two_differ(agreeing: Systems) -> None:
+    system = await agreeing("ladder")
+    third = f"third={ROME} third_eos={len(ROME) + 1}"
+    result = await asked(system, PARIS, PARIS, OF_OTHER, third)
+    assert (called(result), generated(result["usage"]["third_slm"])) == ([("w", {"at": "Paris"})], 0)
+    assert [each["role"] for each in result["trials"]] == ["slm", "second_slm"]
+    assert result["checks"][0]["detail"] == "the small model and the second small model agree"
+    decided = await asked(system, PARIS, ROME, OF_OTHER, third)
+    assert (called(decided), decided["answered_by"]) == ([("w", {"at": "Rome"})], "second_slm")
+    assert [each["role"] for each in decided["trials"]] == ["slm", "second_slm", "third_slm"]
+    failing = await asked(system, PARIS, ROME, OF_OTHER, f"fail=second {third}")
+    assert failing["answered_by"] == "llm"
+
+
+async def test_all_of_three_must_say_the_same(agreeing: Systems) -> None:
+    system, third = await agreeing("all of three"), f"third_eos={len(PARIS) + 1}"
+    assert (await asked(system, PARIS, PARIS, ROME, f"third={PARIS} {third}"))["answered_by"] == "slm"
+    assert (await asked(system, PARIS, PARIS, ROME, f"third={ROME} {third}"))["answered_by"] == "llm"
+
+
+async def test_calls_are_not_taken_where_only_answers_without_one_are(agreeing: Systems) -> None:
+    system = await agreeing(more="calls = false")
+    assert (await asked(system, PARIS, PARIS, ROME))["answered_by"] == "llm"
+    assert (await asked(system, NOBODY, NOBODY, ROME))["answered_by"] == "slm"
+
+
 async def test_overlapped_the_large_model_writes_meanwhile_and_is_stopped_where_they_agree(agreeing: Systems) -> None:
     system = await agreeing("both", "overlapped = true")
     result = await asked(system, PARIS, PARIS, ROME, "llm_hold=9")

@@ -15,7 +15,7 @@ from services.shared.request_log.decisions import AGREED_SLOT
 from services.shared.request_log.log import RequestLog
 from tandem.method.answer import final_answer
 from tandem.method.errors import TandemError
-from tandem.method.evidence.begun_answer import Begun, agreed, needless
+from tandem.method.evidence.begun_answer import Begun, agreed, may_agree, needless
 from tandem.method.evidence.checks import AGREEMENT, CheckResult, TrialPlan, Verdict
 from tandem.method.evidence.doubt import doubt
 from tandem.method.evidence.same_answer import AnswerKind, answer_kind
@@ -41,8 +41,9 @@ class AgreementActivities:
 
     @activity.defn
     async def agree(self, steps: list[Step], trial: TrialPlan) -> AgreementOutcome:
-        """Ask all models; a cancel returns what they have generated, exactly, and so does the end of their
-        agreement. Each writes to a log of its own, and `trial.agree` of them are to say the same.
+        """Ask the models; a cancel returns what they have generated, exactly, and so does the end of their
+        agreement. Each writes to a log of its own, and `trial.agree` of them are to say the same; 0: each writes to
+        its end.
         """
         race = _Race(self._answers, await current_job(), steps, trial)
         asked = await race.run()
@@ -62,11 +63,14 @@ class _Race:
         self._answers, self._job, self._steps, self._trial = answers, job, steps, trial
         self._kind = compared_as(job.request)
         self._begun: list[Begun | None] = [Begun()] * len(steps)
+        self._due = [asyncio.Event() for _ in steps]
         self._running: list[asyncio.Task[Asked]] = []
         self._aborting: dict[int, asyncio.Task[None]] = {}
 
     async def run(self) -> list[Asked]:
         usage = AttemptUsage.of_attempt(*(step.used_before for step in self._steps))
+        for due in self._due[: self._trial.at_once or None]:
+            due.set()
         self._running = [asyncio.create_task(self._ask(number, usage)) for number in range(len(self._steps))]
         try:
             await asyncio.wait(self._running)
@@ -80,11 +84,15 @@ class _Race:
             for abort in self._aborting.values():
                 abort.cancel()
         return [
-            Asked(step.role, failure="it was cancelled") if each.cancelled() else each.result()
-            for step, each in zip(self._steps, self._running, strict=True)
+            self._cancelled(number) if each.cancelled() else each.result() for number, each in enumerate(self._running)
         ]
 
+    def _cancelled(self, number: int) -> Asked:
+        was_asked = self._due[number].is_set()
+        return Asked(self._steps[number].role, failure="it was cancelled" if was_asked else "", was_asked=was_asked)
+
     async def _ask(self, number: int, usage: AttemptUsage) -> Asked:
+        await self._due[number].wait()
         step = self._steps[number]
         try:
             outcome = await self._answers.answer(self._job, step, Place(usage, number, partial(self._see, number)))
@@ -101,11 +109,17 @@ class _Race:
         return Asked(step.role, outcome)
 
     def _see(self, number: int, begun: Begun | None) -> None:
-        """Stop whoever is not needed any more."""
+        """Stop whoever is not needed any more, and ask the next one where those who are asked do not decide."""
         self._begun[number] = begun
         for at in needless(self._kind, self._begun, self._trial.agree):
-            if at not in self._aborting:
+            if not self._due[at].is_set():
+                self._running[at].cancel()
+            elif at not in self._aborting:
                 self._aborting[at] = asyncio.create_task(self._abort(at))
+        asked = [each if due.is_set() else None for each, due in zip(self._begun, self._due, strict=True)]
+        waiting = [each for each in self._due if not each.is_set()]
+        if waiting and not may_agree(self._kind, asked, self._trial.agree):
+            waiting[0].set()
 
     async def _abort(self, number: int) -> None:
         while not self._running[number].done():
@@ -115,6 +129,7 @@ class _Race:
     def verdict(self, asked: Sequence[Asked]) -> tuple[int | None, CheckResult]:
         """Which answer is taken, and why."""
         taken = agreed(self._kind, self._begun, self._trial.agree)
+        asked = [each for each in asked if each.was_asked]
         names = " and ".join(f"the {title(each.role)} model" for each in asked)
         found, detail = Verdict.FAIL, f"{names} differ"
         if any(each.outcome is None or each.outcome.late_after or each.outcome.reason == "length" for each in asked):
@@ -133,6 +148,8 @@ class _Race:
         if outcome is None or self._kind.form != "calls":
             return ""
         calls, history = calls_of(outcome), self._job.request.history
+        if calls and not self._trial.takes_calls:
+            return "only an answer without a call is taken"
         if not calls and not self._trial.takes_no_call:
             return "none of them calls a tool"
         takes_later = self._trial.takes_no_call_later

@@ -55,8 +55,10 @@ def can_still_agree(kind: AnswerKind, one: Begun, other: Begun) -> bool:
 
 def needless(kind: AnswerKind, begun: Sequence[Begun | None], wanted: int) -> list[int]:
     """Places of those that still write, and whose answers cannot be one of `wanted` that are the same; None: it has
-    failed.
+    failed. None are where nothing is `wanted` (0).
     """
+    if not wanted:
+        return []
     is_decided = agreed(kind, begun, wanted) is not None
     return [
         place
@@ -65,8 +67,17 @@ def needless(kind: AnswerKind, begun: Sequence[Begun | None], wanted: int) -> li
     ]
 
 
+def may_agree(kind: AnswerKind, begun: Sequence[Begun | None], wanted: int) -> bool:
+    """Whether `wanted` of them can still be the same; None: it has failed, or was not asked."""
+    return any(each and _partners(kind, begun, place) >= wanted - 1 for place, each in enumerate(begun))
+
+
 def agreed(kind: AnswerKind, begun: Sequence[Begun | None], wanted: int) -> int | None:
-    """The first place whose answer is over and the same as `wanted` - 1 others; None: there is none yet."""
+    """The first place whose answer is over and the same as `wanted` - 1 others; None: there is none yet, or nothing is
+    `wanted` (0).
+    """
+    if not wanted:
+        return None
     over = [each if each and each.is_over else None for each in begun]
     places = (place for place, each in enumerate(over) if each and _partners(kind, over, place) >= wanted - 1)
     return next(places, None)

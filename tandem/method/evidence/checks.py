@@ -173,9 +173,10 @@ class TrialPlan:
     takes less time where each model has a device of its own. `repairs`: how often a small model may correct an answer
     of its own of stage 0 that failed.
     `escalate_max_tokens`: a longer question whose trials failed gets the best trial, not the large model; 0: no limit.
-    `agree`: all of `order` are asked at once, and the answer that so many give is taken; 0: they try one by one.
-    `takes_no_call`: they may also agree that none of the tools is called; with `takes_no_call_later` also in the middle
-    of a session.
+    `agree`: the answer that so many of `order` give is taken; 0: they try one by one. The first `at_once` of them are
+    asked at the same moment (0: all), each other one where those before it do not decide.
+    `takes_calls`: they may agree on calls; `takes_no_call`: that none of the tools is called, with
+    `takes_no_call_later` also in the middle of a session.
     """
 
     stages: list[int] = field(default_factory=list)
@@ -185,6 +186,8 @@ class TrialPlan:
     escalate_max_tokens: int = 0
     order: list[str] = field(default_factory=lambda: ["slm"])
     agree: int = 0
+    at_once: int = 0
+    takes_calls: bool = True
     takes_no_call: bool = True
     takes_no_call_later: bool = False
     # When one is stopped; None: an older plan does not say.

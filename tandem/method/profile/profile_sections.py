@@ -141,7 +141,11 @@ class Agreement(Section):
         description="kinds of answers that are taken so, those that a promise holds for (`tandem calibrate --write`); "
         "option: one of those that a question lists, which is no `answer` here",
     )
-    rule: Literal["both", "two of three"] = Field(default="both", description="of the first two or three small models")
+    rule: Literal["all of three", "both", "ladder", "two of three"] = Field(
+        default="both",
+        description="of the first two or three small models; ladder: the third is asked where the first two differ",
+    )
+    calls: bool = Field(default=True, description="where tools may be called, calls are taken that all write alike")
     no_call: bool = Field(
         default=True,
         description="where tools may be called, a text without a call is taken where all call none, at the beginning "
@@ -169,8 +173,8 @@ class Agreement(Section):
 
     @property
     def size(self) -> int:
-        """How many models are asked."""
-        return 3 if self.rule == "two of three" else 2
+        """How many models may be asked."""
+        return 2 if self.rule == "both" else 3
 
     def as_plan(self, max_tokens: int, roles: Sequence[str], limit: TrialLimit) -> TrialPlan:
         mode: TrialMode = "overlapped" if self.overlapped else "sequential"
@@ -179,7 +183,9 @@ class Agreement(Section):
             mode,
             max_tokens=max_tokens,
             order=list(roles[: self.size]),
-            agree=2,
+            agree=3 if self.rule == "all of three" else 2,
+            at_once=2 if self.rule == "ladder" else 0,
+            takes_calls=self.calls,
             takes_no_call=self.no_call,
             takes_no_call_later=self.no_call_later,
             limit=limit,
@@ -187,8 +193,8 @@ class Agreement(Section):
 
     def says(self, kind: Kind, names: Sequence[str]) -> str:
         """What is taken, of all small models' names."""
-        calls_alone = ", calls alone" if kind == "tools" and not self.no_call else ""
-        return f"agreement, {self.rule}{calls_alone}: {', '.join(names[: self.size])}"
+        alone = ", calls alone" if not self.no_call else ", no call alone" if not self.calls else ""
+        return f"agreement, {self.rule}{alone if kind == 'tools' else ''}: {', '.join(names[: self.size])}"
 
 
 class DefaultTask(Section):

@@ -91,11 +91,14 @@ def digest_of(*parts: object) -> str:
 
 @dataclass(frozen=True)
 class Asked:
-    """What one of them came to: an outcome, or why there is none, and what it has `reported` to have used."""
+    """What one of them came to: an outcome, or why there is none, and what it has `reported` to have used.
+    `was_asked`: False where the others had decided before.
+    """
 
     role: str
     outcome: GenerationOutcome | None = None
     failure: str = ""
+    was_asked: bool = True
     reported: TokenCounts = field(default_factory=TokenCounts)
 
 
