@@ -13,9 +13,9 @@ with workflow.unsafe.imports_passed_through():
     from tandem.method.request.tasks import Ahead, GenerationOutcome, LoggedPrefills, PassOutcome, StageScore
     from tandem.method.timeouts import Timeouts
     from tandem.method.tokens import TokenCounts
+    from tandem.method.usage import larger
     from workflows.activities.attempts import unavailable_retry_policy
     from workflows.activities.models import AnswerActivities
-    from workflows.activities.usage import at_least
     from workflows.calls import FALLBACK_EPOCH, NO_LOG, TRIAL_EPOCHS, ActivityCalls, cause_of
     from workflows.request_state import RequestState
 
@@ -110,7 +110,7 @@ class SmallModel:
             return await self._execute(0, FALLBACK_EPOCH, lost)
         except ActivityError as second:
             found = await self._calls.lost_usage(second, "slm", self._text_number)
-            self._state.answer_counts = at_least(lost, found)
+            self._state.answer_counts = larger(lost, found)
             raise
 
     async def _execute(self, stage: int, base_epoch: int, used_before: TokenCounts) -> GenerationOutcome:

@@ -187,6 +187,14 @@ async def test_who_closes_for_a_dead_writer_counts_nothing_twice(log: RequestLog
         await log.streams.close(uuid4().hex, Role.ANSWER, 1, Closing("aborted", 9, 5))
 
 
+async def test_who_closes_for_a_dead_writer_with_less_than_it_had_logged_takes_nothing_away(log: RequestLog) -> None:
+    rid = uuid4().hex
+    writer = await log.streams.begin(rid, Role.ANSWER, 1, "token")
+    await writer.append("abc", [1, 2, 3], prompt_tokens=9)
+    await log.streams.close(rid, Role.ANSWER, 1, Closing("aborted", 0, 2, is_on_span=False))
+    assert await log.ledger.counts(rid, Role.ANSWER) == TokenCounts(prompt=9, discarded=3)
+
+
 @pytest.mark.parametrize(
     ("prompt", "repeated", "billed"),
     [

@@ -12,7 +12,7 @@ import pytest
 import pytest_asyncio
 
 from services.models.generation.late_writes import CountedPasses
-from services.shared.request_log.ledger import Pass, Passes, total
+from services.shared.request_log.ledger import Pass, Passes
 from services.shared.request_log.log import RequestLog
 from services.sufficiency_scorer.scorers import make_scorer
 from services.sufficiency_scorer.stage_scorer import StageScorer
@@ -20,6 +20,7 @@ from tandem.method.errors import RequestLogUnavailable, Unavailable
 from tandem.method.profile.profile import load_profile
 from tandem.method.request.request import SolveRequest
 from tandem.method.tokens import TokenCounts
+from tandem.method.usage import total
 from tests.fakes import ScriptedEngine
 from tests.integration.lost_replies import lossy
 from tests.integration.request_logs import fill, log_of_its_own, make_room, open_log

@@ -85,3 +85,10 @@ def test_a_full_disk_keeps_no_counts_and_costs_no_request(tmp_path: Path) -> Non
         done = subprocess.run([sys.executable, "-c", _FULL, str(disk)], check=False, capture_output=True, text=True)
         assert (done.returncode, list((disk / "journal").iterdir())) == (0, [])
         assert "the tokens of r1 are not kept" in done.stderr
+
+
+def test_a_prompt_that_was_sent_stands_where_the_first_token_does_not_say_it_again(tmp_path: Path) -> None:
+    sent_first = _KILLED.replace("for generated", "running.count(12, 0)\nfor generated")
+    killed = sent_first.replace("running.count(12, generated)", "running.count(0, generated)")
+    subprocess.run([sys.executable, "-c", killed, str(tmp_path)], check=False)
+    assert list(Journal(tmp_path).unfinished()) == [UnfinishedAttempt(_ATTEMPT, 12, 7)]

@@ -30,7 +30,7 @@ from workflows.activities.attempts import worker_is_draining
 from workflows.activities.jobs import current_job
 from workflows.activities.model_call import Place
 from workflows.activities.models import AnswerActivities
-from workflows.activities.usage import AttemptUsage
+from workflows.activities.usage import EarlierUsage, earlier_usage
 
 _ABORT_AGAIN_SECONDS = 0.05  # a model may have the request only after the first abort
 
@@ -68,10 +68,10 @@ class _Race:
         self._aborting: dict[int, asyncio.Task[None]] = {}
 
     async def run(self) -> list[Asked]:
-        usage = AttemptUsage.of_attempt(*(step.used_before for step in self._steps))
+        earlier = earlier_usage(*(step.used_before for step in self._steps))
         for due in self._due[: self._trial.at_once or None]:
             due.set()
-        self._running = [asyncio.create_task(self._ask(number, usage)) for number in range(len(self._steps))]
+        self._running = [asyncio.create_task(self._ask(number, earlier)) for number in range(len(self._steps))]
         try:
             await asyncio.wait(self._running)
         except asyncio.CancelledError:
@@ -91,11 +91,11 @@ class _Race:
         was_asked = self._due[number].is_set()
         return Asked(self._steps[number].role, failure="it was cancelled" if was_asked else "", was_asked=was_asked)
 
-    async def _ask(self, number: int, usage: AttemptUsage) -> Asked:
+    async def _ask(self, number: int, earlier: Sequence[EarlierUsage]) -> Asked:
         await self._due[number].wait()
         step = self._steps[number]
         try:
-            outcome = await self._answers.answer(self._job, step, Place(usage, number, partial(self._see, number)))
+            outcome = await self._answers.answer(self._job, step, Place(earlier, number, partial(self._see, number)))
         except ApplicationError as error:
             self._see(number, None)
             counts = next((each for each in error.details if isinstance(each, TokenCounts)), TokenCounts())

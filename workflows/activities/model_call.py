@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -22,6 +22,7 @@ from tandem.method.request.job import Job, Step
 from tandem.method.request.request import SolveRequest
 from tandem.method.timeouts import Timeouts
 from tandem.method.tokens import TokenCounts
+from tandem.method.usage import beyond
 from tandem.v1 import execution_pb2
 from workflows.activities.attempts import (
     UNAVAILABLE,
@@ -31,7 +32,7 @@ from workflows.activities.attempts import (
     is_last_attempt,
     worker_is_draining,
 )
-from workflows.activities.usage import AttemptUsage, EarlierUsage, ReportedUsage, without
+from workflows.activities.usage import EarlierUsage, ReportedUsage, earlier_usage, heartbeat_details
 
 _ABORT_AGAIN_SECONDS = 0.05
 
@@ -42,6 +43,10 @@ class Call:
 
     job: Job
     step: Step
+
+    @property
+    def text(self) -> tuple[str, str, int]:
+        return self.step.request_id, self.step.role, self.step.trial
 
     @property
     def inference(self) -> Inference:
@@ -88,7 +93,7 @@ class CompletedCall:
 class Place:
     """Of a call among those that an activity makes at once. `see_begun` is told what its answer begins with."""
 
-    usage: AttemptUsage
+    earlier: Sequence[EarlierUsage]
     number: int = 0
     see_begun: Callable[[Begun], None] = lambda begun: None
 
@@ -108,11 +113,11 @@ async def run_model_call(
     the step's `used_before`.
     """
     step, inference = call.step, call.inference
-    place = place or Place(AttemptUsage.of_attempt(step.used_before))
-    earlier, received = place.usage.by_place[place.number], Received(see_begun=place.see_begun)
+    place = place or Place(earlier_usage(step.used_before))
+    earlier, received = place.earlier[place.number], Received(see_begun=place.see_begun)
     reader, is_late = asyncio.ensure_future(_read(stream, received, earlier)), False
     try:
-        async with heartbeating(lambda: place.usage.details):
+        async with heartbeating(lambda: heartbeat_details(place.earlier)):
             try:
                 await asyncio.wait([reader], timeout=most_seconds)
                 if is_late := not reader.done():
@@ -127,14 +132,14 @@ async def run_model_call(
         if received.started is None and error.code() in UNAVAILABLE:
             count_unavailable(step.profile, step.role)
         failed = _failure(error, call, received, earlier, reported, is_late)
-        activity.heartbeat(*place.usage.details)
+        activity.heartbeat(*heartbeat_details(place.earlier))
         raise failed from error
     finally:
         reader.cancel()
         stream.cancel()
-    reported.pop(step.request_id, step.role)
-    in_traces = without(step.used_before, received.logged)
-    report_discarded(replace(inference, model=received.model), without(earlier.missing, in_traces))
+    reported.pop(call.text)
+    in_traces = beyond(step.used_before, received.logged)
+    report_discarded(replace(inference, model=received.model), beyond(earlier.missing, in_traces))
     return CompletedCall(received.counts + earlier.missing, received.started, received.finished, is_late)
 
 
@@ -191,6 +196,6 @@ def _failure(
     told = counts_in(error)
     earlier.fail(told, received.logged)
     is_silent = received.started is not None and not told.computed
-    reported.remember(call.step.request_id, call.step.role, earlier.total, is_silent=is_silent)
+    reported.remember(call.text, earlier.total, is_silent=is_silent)
     is_last = is_last_attempt(activity.info().attempt, error.code(), began=received.started is not None)
     return application_error(error, earlier.total, is_last or is_late, is_unattended=call.job.is_unattended)

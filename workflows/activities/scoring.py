@@ -15,7 +15,7 @@ from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
 from services.shared.request_log.decisions import scored_slot
-from services.shared.request_log.ledger import Pass, total
+from services.shared.request_log.ledger import Pass
 from services.shared.request_log.log import RequestLog
 from tandem.method.errors import FailedPrecondition, TandemError
 from tandem.method.request.events import Scored
@@ -25,6 +25,7 @@ from tandem.method.request.tasks import Ahead, PassOutcome, StageScore
 from tandem.method.rule.stop_rule import is_sufficient
 from tandem.method.timeouts import Timeouts
 from tandem.method.tokens import TokenCounts
+from tandem.method.usage import total
 from workflows.activities import grpc_predict_v2_pb2 as oip
 from workflows.activities.attempts import application_error, heartbeating, run_to_end
 from workflows.activities.jobs import current_job

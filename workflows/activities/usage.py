@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import OrderedDict
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from temporalio import activity
@@ -22,6 +23,7 @@ from tandem.method.cost.cost import as_cached
 from tandem.method.errors import TandemError
 from tandem.method.request.tasks import LostUsage, LostUsageTask
 from tandem.method.tokens import TokenCounts
+from tandem.method.usage import beyond, larger, lost
 
 _MAX_REMEMBERED = 1000
 _CLOSING_SECONDS, _LOOK_AGAIN_SECONDS = 1.5, 0.1
@@ -31,7 +33,8 @@ _CLOSING_SECONDS, _LOOK_AGAIN_SECONDS = 1.5, 0.1
 class EarlierUsage:
     """`total`: as far as anybody knows. `missing`: the part of it that the log lacked when the last attempt began.
 
-    Both count prompt and discarded tokens. Heartbeats carry it to the next attempt.
+    What the log has since then and what it lacked are two steps: their sum is one record, which `total` is merged with.
+    Both are of lost work. Heartbeats carry them to the next attempt.
     """
 
     total: TokenCounts
@@ -45,52 +48,31 @@ class EarlierUsage:
         """The attempt has begun, with `logged` in the log. An attempt that died unheard may be in the log alone, and
         what was reported may have gone from it.
         """
-        self.total = at_least(self.total, logged + self.missing)
-        self.missing = without(self.total, logged)
+        self.total = larger(self.total, lost(logged) + self.missing)
+        self.missing = beyond(self.total, logged)
 
     def fail(self, reported: TokenCounts, logged: TokenCounts) -> None:
         """The attempt has failed; its service `reported` its own tokens and those that were `logged` when it began, or
         nothing.
         """
-        self.total = at_least(self.total, at_least(reported, logged) + self.missing)
+        self.total = larger(self.total, lost(larger(reported, logged)) + self.missing)
 
 
-@dataclass(frozen=True, slots=True)
-class AttemptUsage:
-    """Of all models that an activity asks at once."""
-
-    by_place: tuple[EarlierUsage, ...]
-
-    @classmethod
-    def of_attempt(cls, *before: TokenCounts) -> AttemptUsage:
-        """For the attempt that this activity makes; `before` is what each role had used before its first one."""
-        told = [value_to_type(TokenCounts, detail) for detail in activity.info().heartbeat_details]
-        if len(told) < 2 * len(before):
-            return cls(tuple(EarlierUsage(each, TokenCounts()) for each in before))
-        return cls(tuple(EarlierUsage(*told[at : at + 2]) for at in range(0, 2 * len(before), 2)))
-
-    @property
-    def details(self) -> tuple[TokenCounts, ...]:
-        """For a heartbeat."""
-        if all(each.is_none for each in self.by_place):
-            return ()
-        return tuple(counts for each in self.by_place for counts in (each.total, each.missing))
+def earlier_usage(*before: TokenCounts) -> tuple[EarlierUsage, ...]:
+    """What each model that this activity asks has used before this attempt; `before` is what it had used before the
+    first one.
+    """
+    told = [value_to_type(TokenCounts, detail) for detail in activity.info().heartbeat_details]
+    if len(told) < 2 * len(before):
+        return tuple(EarlierUsage(each, TokenCounts()) for each in before)
+    return tuple(EarlierUsage(*told[at : at + 2]) for at in range(0, 2 * len(before), 2))
 
 
-def at_least(one: TokenCounts, other: TokenCounts) -> TokenCounts:
-    """The larger prompt and the larger number of generated tokens, as discarded."""
-    return TokenCounts(
-        prompt=max(one.prompt, other.prompt),
-        discarded=max(one.generated, other.generated),
-        is_estimated=one.is_estimated or other.is_estimated,
-    )
-
-
-def without(counts: TokenCounts, known: TokenCounts) -> TokenCounts:
-    """What `counts` has beyond `known`, as discarded."""
-    return TokenCounts(
-        prompt=max(0, counts.prompt - known.prompt), discarded=max(0, counts.generated - known.generated)
-    )
+def heartbeat_details(earlier: Sequence[EarlierUsage]) -> tuple[TokenCounts, ...]:
+    """What `earlier_usage` reads in the next attempt."""
+    if all(each.is_none for each in earlier):
+        return ()
+    return tuple(counts for each in earlier for counts in (each.total, each.missing))
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,8 +85,8 @@ class Reported:
 
 def _as_read(task: LostUsageTask, counts: TokenCounts) -> TokenCounts:
     """With what an API's cache had of the prompt, as nobody has told it; at the dearest where a limit depends on it."""
-    dearest = task.prices.dearest(counts.prompt)
-    read = dearest if task.repeated is None else as_cached(counts.prompt, task.repeated)
+    dearest = task.prices.dearest(counts.read)
+    read = dearest if task.repeated is None else as_cached(counts.read, task.repeated)
     return replace(read, discarded=counts.discarded)
 
 
@@ -114,16 +96,17 @@ class ReportedUsage:
     """
 
     def __init__(self) -> None:
-        self._reported: OrderedDict[tuple[str, str], Reported] = OrderedDict()
+        self._reported: OrderedDict[tuple[str, str, int], Reported] = OrderedDict()
 
-    def remember(self, request_id: str, role: str, counts: TokenCounts, *, is_silent: bool) -> None:
-        was_silent = self._reported.get((request_id, role), Reported()).is_silent
-        self._reported[request_id, role] = Reported(counts, was_silent or is_silent)
+    def remember(self, text: tuple[str, str, int], counts: TokenCounts, *, is_silent: bool) -> None:
+        """Keep what the attempts at `text` have used: the text of a request, a role and a trial."""
+        known = self._reported.get(text, Reported())
+        self._reported[text] = Reported(larger(known.counts, counts), known.is_silent or is_silent)
         while len(self._reported) > _MAX_REMEMBERED:
             self._reported.popitem(last=False)
 
-    def pop(self, request_id: str, role: str) -> Reported | None:
-        return self._reported.pop((request_id, role), None)
+    def pop(self, text: tuple[str, str, int]) -> Reported | None:
+        return self._reported.pop(text, None)
 
 
 class LostUsageActivities:
@@ -139,20 +122,20 @@ class LostUsageActivities:
         """
         role = Role.INSIGHT if task.role == "llm" else Role.ANSWER
         inference = Inference(task.model, task.role, task.request_id, activity.info().attempt, task.prices)
-        remembered = self._reported.pop(task.request_id, task.role)
-        reported = at_least(task.reported, remembered.counts if remembered else TokenCounts())
+        remembered = self._reported.pop((task.request_id, task.role, task.trial))
+        reported = larger(task.reported, remembered.counts) if remembered else task.reported
         try:
             is_complete = await self._is_complete(task.request_id, role, remembered)
             logged = await self._log.ledger.counts(task.request_id, role, task.trial)
             unreported = await self._log.ledger.take_unreported(task.request_id, role)
         except TandemError as error:
-            lost = _as_read(task, reported)
-            report_discarded(inference, lost)
-            raise ApplicationError(str(error), lost, type=error.reason) from error
-        counts = at_least(logged, reported)
-        lost = _as_read(task, without(counts, logged) + unreported)
-        report_discarded(inference, lost)
-        return LostUsage(replace(lost, prompt=counts.prompt - lost.cached, discarded=counts.discarded), is_complete)
+            unlogged = _as_read(task, reported)
+            report_discarded(inference, unlogged)
+            raise ApplicationError(str(error), unlogged, type=error.reason) from error
+        counts = larger(logged, reported)
+        untold = _as_read(task, beyond(counts, logged) + unreported)
+        report_discarded(inference, untold)
+        return LostUsage(replace(untold, prompt=counts.read - untold.cached, discarded=counts.generated), is_complete)
 
     async def _is_complete(self, request_id: str, role: Role, reported: Reported | None) -> bool:
         """What an attempt still owes the log is waited for, for a moment."""

@@ -58,6 +58,7 @@ class Page:
                 raise
             said = json.dumps(asdict(attempt)).encode()
             self._memory[_COUNTS.size : _COUNTS.size + len(said)] = said
+        self._prompt = self._generated = 0
 
     def _map(self) -> mmap.mmap:
         """Raises OSError where the disk is full: to write into a page that it has no room for would kill the
@@ -68,9 +69,12 @@ class Page:
         return mmap.mmap(self._descriptor, _BYTES)
 
     def count(self, prompt: int, generated: int) -> None:
-        """All tokens of the attempt so far."""
+        """All tokens of the attempt so far, as far as the caller knows them: the largest counts stand. What was sent to
+        an API is known before its first token, which does not say it again.
+        """
+        self._prompt, self._generated = max(self._prompt, prompt), max(self._generated, generated)
         if self._memory is not None:
-            _COUNTS.pack_into(self._memory, 0, prompt, generated)
+            _COUNTS.pack_into(self._memory, 0, self._prompt, self._generated)
 
     def remove(self) -> None:
         """The log has the counts. May be called again."""

@@ -15,10 +15,11 @@ from functools import partial
 from uuid import uuid4
 
 from services.shared.request_log.connection import Lost, Stopped
-from services.shared.request_log.ledger import Ledger, Pass, Passes, total
+from services.shared.request_log.ledger import Ledger, Pass, Passes
 from tandem.method.errors import RequestLogUnavailable, TandemError, Unavailable
 from tandem.method.timeouts import Timeouts
 from tandem.method.tokens import TokenCounts
+from tandem.method.usage import merged, total
 
 logger = logging.getLogger(__name__)
 
@@ -129,7 +130,7 @@ class CountedPasses:
             owed |= {name: counts}
             known = await self._readable(request_id)
         # Redis may have what is owed: a write whose reply was lost, or has not come yet.
-        return total({**known, **owed})
+        return total(merged(known, owed))
 
     async def _readable(self, request_id: str) -> Passes:
         """A Redis that takes no writes may still be read."""

@@ -22,6 +22,7 @@ from services.shared.request_log.connection import Stopped
 from services.shared.request_log.streams import Closing, to_end
 from tandem.method.errors import Fenced, Unavailable
 from tandem.method.tokens import TokenCounts
+from tandem.method.usage import beyond
 
 _ABORT_AGAIN_SECONDS = 0.05
 
@@ -192,9 +193,9 @@ class LoggedGeneration:
 
         if self._log.is_logged and await is_taken(close):
             return reported
-        logged = self._log.tokens if self._log.is_logged else 0
-        owed = TokenCounts(prompt=0 if logged else closing.prompt, discarded=closing.generated - logged)
-        self._close_later(close, owed)
+        known = self._log.tokens if self._log.is_logged else 0
+        logged = TokenCounts(prompt=closing.prompt if known else 0, completion=known)
+        self._close_later(close, beyond(TokenCounts(prompt=closing.prompt, discarded=closing.generated), logged))
         return reported
 
     def _own_counts(self, end: Finished, generated: int, logged: int) -> TokenCounts:

@@ -8,6 +8,7 @@ from functools import partial
 
 from services.shared.request_log.connection import PASSES, Connection, Role, key, translated_errors, twice
 from tandem.method.tokens import TokenCounts
+from tandem.method.usage import total
 
 
 class Pass(StrEnum):
@@ -19,10 +20,6 @@ class Pass(StrEnum):
 
 Passes = Mapping[str, TokenCounts]
 """By name: one that is counted in two places is one pass."""
-
-
-def total(passes: Passes) -> TokenCounts:
-    return sum(passes.values(), TokenCounts())
 
 
 class Ledger:

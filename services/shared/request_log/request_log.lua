@@ -172,8 +172,9 @@ if command == "close" then
   local have, prompt, generated = number("seq"), close.prompt, close.generated
   if close.last_seq > have then return {"GAP", tostring(have)} end
   local logged = number("tokens") - number("first_token")
-  increase(close.was_stopped and "unlogged" or "discarded", generated - logged)
-  set("input", number("first_input") + prompt)
+  -- The larger of what the writer says and what the log has: a journal may lack the prompt that an entry has booked.
+  increase(close.was_stopped and "unlogged" or "discarded", math.max(0, generated - logged))
+  set("input", math.max(number("input"), number("first_input") + prompt))
   local late_prompt, late_generated = number("late_prompt"), number("late_generated")
   if close.is_reported then
     increase("reported_prompt", prompt + late_prompt)
