@@ -85,7 +85,7 @@ def test_a_profile_of_0_2_0_that_has_measured_figures_is_loaded_as_one_without_t
         (
             "",
             '[agreement]\nrule = "first alone if certain"\n',
-            "agreement.rule: Input should be 'both' or 'two of three'",
+            "agreement.rule: Input should be 'all of three', 'both', 'ladder' or 'two of three'",
         ),
         (
             "[llm]",
