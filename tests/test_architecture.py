@@ -26,7 +26,7 @@ SERVICES = (
 SHARED = {f"services.shared.{room}" for room in ("process", "request_log", "observability", "sealing")}
 ENGINE = {"services.models.engine", "services.models.engine.loop"}
 MODELS = {"services.models", "services.models.engine", "services.models.generation"}
-PURE = {f"tandem.method{room}" for room in ("", ".evidence", ".profile", ".request", ".cost", ".rule")}
+PURE = {f"tandem.method{room}" for room in ("", ".evidence", ".promise", ".profile", ".request", ".cost", ".rule")}
 BASE = {*PURE, "tandem.v1", "tandem", "tandem.client", "tandem.access", "tandem.tracing", "tandem.convert"}
 # What the files of a folder may import of ours, besides their own folder. Nothing below imports anything above.
 ARROWS: dict[str, set[str]] = {
@@ -34,7 +34,13 @@ ARROWS: dict[str, set[str]] = {
     "tandem.method": set(),
     "tandem.method.evidence": {"tandem.method"},
     "tandem.method.profile": {"tandem.method", "tandem.method.evidence"},
-    "tandem.method.request": {"tandem.method", "tandem.method.evidence", "tandem.method.profile"},
+    "tandem.method.promise": {"tandem.method"},
+    "tandem.method.request": {
+        "tandem.method",
+        "tandem.method.evidence",
+        "tandem.method.profile",
+        "tandem.method.promise",
+    },
     "tandem.method.cost": PURE - {"tandem.method.rule"},
     "tandem.method.rule": PURE,
     "tandem.convert": {*PURE, "tandem.v1"},
