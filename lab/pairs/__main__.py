@@ -12,8 +12,8 @@ from lab.pages import points, put, share, signed, table
 from lab.pairs.agreed_promises import AgreedPromise, agreed_promise
 from lab.pairs.facts import PAIRS, PairFacts, RealPair, facts_of
 from lab.pairs.rules import Promised, fixed_rule, promised
-from lab.pairs.triple_models import BENCHMARKS
-from lab.pairs.triples import Agreed, Benchmark, Triple, agreed, triples
+from lab.pairs.triple_models import BENCHMARKS, HOST_PRICE, at_host_price
+from lab.pairs.triples import Agreed, Benchmark, Triple, agreed, alone, triples
 from lab.training.metrics import Interval
 from lab.training.promise import Promise
 from tandem.paths import REPOSITORY
@@ -53,8 +53,12 @@ def agreement_tables(found: Agreements) -> dict[str, str]:
     return {
         "agreed": table(
             "tasks | triples | taken | lost | at most | less the large model, points | cost, % of USD | random routing "
-            "at this price, points | first alone, points",
+            f"at this price, points | first alone, points | cost with open models at {HOST_PRICE:.2f}, % of USD",
             [_summary_row(benchmark, rows) for benchmark, rows in zip(BENCHMARKS, found, strict=True)],
+        ),
+        "alone": table(
+            "tasks | small model by itself | less the large model, points | cost, % of USD",
+            [row for benchmark, rows in zip(BENCHMARKS, found, strict=True) for row in _alone_rows(benchmark, rows)],
         ),
         "agreed_promised": table(
             "tasks | triples | disputes, of all tasks | of these lost | 3 % shown without labels | with disputes "
@@ -71,6 +75,16 @@ def every_triple(found: Agreements) -> str:
         "3 % is shown",
         [_triple_row(*each) for rows in found for each in rows],
     )
+
+
+def _alone_rows(benchmark: Benchmark, rows: list[tuple[Triple, Agreed, AgreedPromise]]) -> list[str]:
+    if not benchmark.shows_alone:
+        return []
+    found = alone([triple for triple, _, _ in rows])
+    return [
+        f"{benchmark.title} | {name} | {_signed_span([less for less, _ in figures])} | {_span([c for _, c in figures])}"
+        for name, figures in found.items()
+    ]
 
 
 def _promise_row(benchmark: Benchmark, rows: list[tuple[Triple, Agreed, AgreedPromise]]) -> str:
@@ -95,12 +109,19 @@ def _summary_row(benchmark: Benchmark, rows: list[tuple[Triple, Agreed, AgreedPr
         f"{benchmark.title}, n = {min(e.n for e in each)} to {max(e.n for e in each)} | {len(each)}"
         f" | {_span([e.taken for e in each])} %"
         f" | {_span([e.lost / e.n for e in each], 1)} % | {100 * max(e.bound for e in each):.1f} %"
-        f" | {signed(100 * min(e.difference.mean for e in each))} to "
-        f"{signed(100 * max(e.difference.mean for e in each))}"
-        f" | {100 * float(np.median([e.cost.mean for e in each])):.0f}; {_span([e.cost.mean for e in each])}"
-        f" | {signed(100 * min(lots))} to {signed(100 * max(lots))}"
-        f" | {signed(100 * min(first))} to {signed(100 * max(first))}"
+        f" | {_signed_span([e.difference.mean for e in each])}"
+        f" | {_median_span([e.cost.mean for e in each])}"
+        f" | {_signed_span(lots)} | {_signed_span(first)}"
+        f" | {_median_span([agreed(triple).cost.mean for triple in triples(at_host_price(benchmark))])}"
     )
+
+
+def _signed_span(shares: list[float]) -> str:
+    return f"{signed(100 * min(shares))} to {signed(100 * max(shares))}"
+
+
+def _median_span(shares: list[float]) -> str:
+    return f"{100 * float(np.median(shares)):.0f}; {_span(shares)}"
 
 
 def _span(shares: list[float], digits: int = 0) -> str:

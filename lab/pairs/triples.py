@@ -38,7 +38,8 @@ class Model:
 class Benchmark:
     """A file of facts, with the small models that are asked together and the large ones that stand behind them.
 
-    Without `takes_no_call` the large model answers where both small ones call nothing.
+    Without `takes_no_call` the large model answers where both small ones call nothing. `shows_alone`: the page has each
+    small model by itself, once for the same replies.
     """
 
     file: str
@@ -48,6 +49,7 @@ class Benchmark:
     large: tuple[Model, ...]
     takes_no_call: bool = True
     column: str = "answer"  # of the facts: what is compared
+    shows_alone: bool = True
 
     def takes(self, one: Reply, other: Reply) -> bool:
         may_take = self.takes_no_call or one.answer != NO_CALL
@@ -128,6 +130,23 @@ def agreed(triple: Triple) -> Agreed:
         float(of_first.sum() / of_large.sum()),
         lot_at(float(cost.mean()), (of_first, triple.first_right), (of_large, triple.large_right)),
     )
+
+
+def alone(found: Sequence[Triple]) -> dict[str, list[tuple[float, float]]]:
+    """Return, for each small model beside each large one, the share that it answers right, less the large model's, and
+    its cost as a share of the large model's; by the small model's name.
+    """
+    by_pair = {
+        (model.name, triple.large.name): (float(right.mean() - triple.large_right.mean()), float(cost.sum() / large))
+        for triple in found
+        for large in [triple.costs[2].sum()]
+        for model, right, cost in (
+            (triple.first, triple.first_right, triple.costs[0]),
+            (triple.second, triple.second_right, triple.costs[1]),
+        )
+    }
+    names = dict.fromkeys(name for name, _ in by_pair)
+    return {name: [figures for (small, _), figures in by_pair.items() if small == name] for name in names}
 
 
 def triples(benchmark: Benchmark) -> list[Triple]:
