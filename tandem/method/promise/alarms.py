@@ -18,6 +18,7 @@ BLOCK = 50
 MOVES = 0.15
 """Change of the share of requests that the arm takes."""
 _CLOSES = 10.0
+_MOST_NATS, _MOST = 500.0, 1e60  # far above what closes; their product is a float64
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,8 @@ def drift(blocks: Iterable[Block], lose_at_most: float, *, open_is_lost: bool) -
     for block in blocks:
         lost = block.lost + (block.open if open_is_lost else 0)
         sums = [
-            (each + 1) * _odds(min(times * lose_at_most, (1 + lose_at_most) / 2), lose_at_most, lost, block.sampled)
+            min(_MOST, each + 1)
+            * _odds(min(times * lose_at_most, (1 + lose_at_most) / 2), lose_at_most, lost, block.sampled)
             for each, times in zip(sums, DRIFTS, strict=True)
         ]
     return sum(sums) / len(DRIFTS)
@@ -43,7 +45,7 @@ def drift(blocks: Iterable[Block], lose_at_most: float, *, open_is_lost: bool) -
 
 def _odds(more: float, promised: float, lost: int, sampled: int) -> float:
     kept = (sampled - lost) * (math.log1p(-more) - math.log1p(-promised))
-    return math.exp(min(500.0, lost * math.log(more / promised) + kept))
+    return math.exp(min(_MOST_NATS, lost * math.log(more / promised) + kept))
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,11 @@ class Cusum:
 def steps(is_taken: bool, usual: float) -> tuple[float, float]:
     """What one request adds to each; `usual` is the share of requests that the arm takes."""
     before = min(0.99, max(0.01, usual))
-    moved = (min(0.999, before + MOVES), max(0.001, before - MOVES))
-    odds = [each / before if is_taken else (1 - each) / (1 - before) for each in moved]
-    return math.log(odds[0]), math.log(odds[1])
+    return _nats(is_taken, before, before + MOVES), _nats(is_taken, before, before - MOVES)
+
+
+def _nats(is_taken: bool, before: float, moved: float) -> float:
+    """A share that is nearer to its end than `MOVES` cannot move so far: nothing is added."""
+    if not 0 < moved < 1:
+        return 0.0
+    return math.log(moved / before if is_taken else (1 - moved) / (1 - before))

@@ -22,6 +22,7 @@ PATIENCE = 1000
 _MOST_WATCHED, _LEAST_WATCHED = 0.5, 0.01
 _FIRST_LOOK, _RESTART = 4 / 3, 4.0
 _HALVINGS = 40
+_MOST_NATS = 600.0  # a float64 ends at 709
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,7 @@ def evidence(sampled: int, lost: int, lose_at_most: float) -> float:
     """
     step = lose_at_most / (1 - lose_at_most)
     logs = (lost * math.log1p(-bet) + (sampled - lost) * math.log1p(bet * step) for bet in BETS)
-    return sum(map(math.exp, logs)) / len(BETS)
+    return sum(math.exp(min(_MOST_NATS, each)) for each in logs) / len(BETS)
 
 
 def level(counts: KindCounts, terms: Terms) -> float:
