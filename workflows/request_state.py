@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import reduce
 
 from tandem.method.answer import final_answer, shown_text
 from tandem.method.cost.bound import held_to
@@ -13,10 +13,11 @@ from tandem.method.evidence.checks import CheckResult, Trial
 from tandem.method.request.job import Job
 from tandem.method.request.plan import Plan
 from tandem.method.request.result import SolveResult, StageResult, Stop, StopReason, Timings, Usage
-from tandem.method.request.tasks import GenerationOutcome, PassOutcome, StageScore
+from tandem.method.request.tasks import GenerationOutcome, StageScore
 from tandem.method.roles import LLM, SCORER, SLM, title
 from tandem.method.rule.stop_rule import thresholds
 from tandem.method.tokens import TokenCounts
+from tandem.method.usage import RoleStep, by_role, larger, total
 
 # Alone the large model would have come to no more: such a limit would have ended its work as well, or it had failed.
 _NOT_COMPARED = (StopReason.CANCELLED, StopReason.BUDGET, StopReason.LLM_UNAVAILABLE)
@@ -31,7 +32,8 @@ class RequestState:
 
     `has_llm_answered`: the large model's text is its own answer, which the small one did not read. `plain_prompt` is
     the plain question's prompt, where the small model has answered from it. `trials` and `checks` are in order.
-    `logged_scoring` is what the request log knows of all scoring passes, where a pass's own result was lost.
+    `prefills` are by stage. `logged_scoring` and `logged_prefills` are what the request log knows of all such passes,
+    where a pass's own result was lost.
     """
 
     input: Job
@@ -39,11 +41,12 @@ class RequestState:
     decided_at: datetime | None = None
     cancelled_at: datetime | None = None
     scores: list[StageScore] = field(default_factory=list)
-    logged_scoring: PassOutcome | None = None
+    logged_scoring: TokenCounts = field(default_factory=TokenCounts)
     insight: GenerationOutcome | None = None
     llm_counts: TokenCounts = field(default_factory=TokenCounts)
     answer_counts: TokenCounts = field(default_factory=TokenCounts)
-    prefills: list[PassOutcome] = field(default_factory=list)
+    prefills: dict[int, TokenCounts] = field(default_factory=dict)
+    logged_prefills: TokenCounts = field(default_factory=TokenCounts)
     trials: list[Trial] = field(default_factory=list)
     checks: list[CheckResult] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
@@ -136,16 +139,22 @@ class RequestState:
         return _ms(self.decided_at.timestamp(), insight.finished_at)
 
     def _usage(self) -> Usage:
-        scoring = [score.passes for score in self.scores]
-        logged = [self.logged_scoring] if self.logged_scoring else []
-        others = {
-            LLM: self.llm_counts,
-            SLM: self.answer_counts + _all_passes(self.prefills),
-            SCORER: _all_passes([*scoring, *logged]),
-        }
+        used = by_role(self._by_step, self.plan.models)
+        return {role: self._as_known(role, counts) for role, counts in used.items()}
+
+    @property
+    def _by_step(self) -> dict[RoleStep, TokenCounts]:
+        """Passes are one step for each role that makes them: of one that ran twice only the log's total tells, and the
+        sum of the passes' own counts is more where the log did not answer.
+        """
+        scored = total({score.stage: score.scored for score in self.scores})
+        logged = reduce(larger, (score.all_scored for score in self.scores), self.logged_scoring)
         return {
-            role: self._as_known(role, sum(_tried(self.trials, role), others.get(role, TokenCounts())))
-            for role in self.plan.models
+            (LLM, "insight"): self.llm_counts,
+            (SLM, "answer"): self.answer_counts,
+            (SLM, "prefills"): larger(total(self.prefills), self.logged_prefills),
+            (SCORER, "passes"): larger(scored, logged),
+            **{(trial.role, f"trial {trial.number}"): trial.usage for trial in self.trials},
         }
 
     def _as_known(self, role: str, counts: TokenCounts) -> TokenCounts:
@@ -201,7 +210,7 @@ class RequestState:
         """
         llm = self.insight.uninterrupted if self.insight else TokenCounts()
         own = llm if self.plan.handoff == "continuation" else TokenCounts()
-        scored = [score.passes.counts for score in self.scores if score.stage == 0]
+        scored = [score.scored for score in self.scores if score.stage == 0]
         candidates = [own, *scored, self.plain_prompt or TokenCounts(), llm]
         return next((counts.read for counts in candidates if counts.read), self.input.question_tokens)
 
@@ -217,10 +226,6 @@ class RequestState:
         )
 
 
-def _tried(trials: Sequence[Trial], role: str) -> list[TokenCounts]:
-    return [trial.usage for trial in trials if trial.role == role]
-
-
 def _insight_read(state: RequestState, role: str) -> int:
     """Tokens of the insight that a small model's trials have read: of the last stage that it tried."""
     last = max((trial.stage for trial in state.trials if trial.role == role), default=0)
@@ -229,17 +234,6 @@ def _insight_read(state: RequestState, role: str) -> int:
 
 def _continued(answer: GenerationOutcome | None) -> str:
     return answer.continued_from if answer else ""
-
-
-def _all_passes(passes: Sequence[PassOutcome]) -> TokenCounts:
-    """Tokens of every pass, including one that ran twice because its first result was lost: the request log counts
-    them.
-
-    Where the log did not answer, the sum of the passes' own counts is more.
-    """
-    own = sum((outcome.counts for outcome in passes), TokenCounts())
-    totals = [own, *(outcome.request_counts for outcome in passes)]
-    return TokenCounts(prompt=max(total.prompt for total in totals), cached=max(total.cached for total in totals))
 
 
 def _after(decided: float | None, first: float | None) -> float | None:

@@ -100,7 +100,8 @@ class Settlement:
         logged = await self._calls.locally(ScoringActivities.all_scoring_passes, self._state.input.request_id)
         if logged is None:
             self._state.note_lost_tokens("scorer", NO_LOG)
-        self._state.logged_scoring = logged
+        else:
+            self._state.logged_scoring = logged
 
     def _make_searchable(self, result: SolveResult) -> None:
         if self._state.input.is_searchable:

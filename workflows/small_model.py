@@ -10,10 +10,10 @@ from temporalio.exceptions import ActivityError, is_cancelled_exception
 with workflow.unsafe.imports_passed_through():
     from tandem.method.evidence.checks import TrialPlan
     from tandem.method.request.job import Step
-    from tandem.method.request.tasks import Ahead, GenerationOutcome, LoggedPrefills, PassOutcome, StageScore
+    from tandem.method.request.tasks import Ahead, GenerationOutcome, LoggedPrefills, StageScore
     from tandem.method.timeouts import Timeouts
     from tandem.method.tokens import TokenCounts
-    from tandem.method.usage import larger
+    from tandem.method.usage import larger, merged
     from workflows.activities.attempts import unavailable_retry_policy
     from workflows.activities.models import AnswerActivities
     from workflows.calls import FALLBACK_EPOCH, NO_LOG, TRIAL_EPOCHS, ActivityCalls, cause_of
@@ -42,11 +42,14 @@ class SmallModel:
 
     def record_prefill(self, ahead: Ahead | None, score: StageScore) -> None:
         """It is paid for, used or not. The log gets the counts of one that still runs."""
+        if ahead is None:
+            return
         if score.ahead is not None:
-            self._state.prefills.append(score.ahead)
+            self._state.prefills[ahead.stage] = score.ahead
+            self._state.logged_prefills = larger(self._state.logged_prefills, score.all_ahead)
             return
         self.record_missing_prefill(ahead, may_be_unread=False)
-        if ahead is not None and score.is_reading:
+        if score.is_reading:
             self._reading.append(ahead.stage)
 
     def record_missing_prefill(self, ahead: Ahead | None, *, may_be_unread: bool) -> None:
@@ -87,7 +90,7 @@ class SmallModel:
             timeout=Timeouts.prefill_end + Timeouts.local_attempt,
         )
         found = logged.by_stage if logged else {}
-        self._state.prefills += [PassOutcome(counts) for stage, counts in found.items() if stage in self._missed]
+        self._state.prefills = merged(self._state.prefills, found)
         lost = self._missed.keys() - found.keys()
         if lost and (logged is None or not logged.is_whole):
             self._state.note_lost_tokens("slm", NO_LOG)

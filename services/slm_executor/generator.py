@@ -26,7 +26,6 @@ from tandem.method.profile.profile import Profile
 from tandem.method.request.job import Step
 from tandem.method.request.prompts import Conversation, answer_prompt, repair_prompt
 from tandem.method.request.request import SolveRequest
-from tandem.method.request.tasks import PassOutcome
 from tandem.method.roles import SLM
 from tandem.method.tokens import TokenCounts
 
@@ -82,18 +81,18 @@ class Prefiller:
         self._passes = CountedPasses(log.ledger, Pass.PREFILL)
         self._running: dict[str, str] = {}  # request -> its prefill's id in the model
 
-    async def prefill(self, request: SolveRequest, step: Step) -> PassOutcome:
+    async def prefill(self, request: SolveRequest, step: Step) -> tuple[TokenCounts, TokenCounts]:
         """Prefill the answer's prompt when the engine has nothing else to prefill; the answer starts from its cached
         prefix.
 
-        Counts are in the ledger before they are returned, or owed to it. Raises Unavailable, FailedPrecondition and
-        EngineError.
+        Returns its counts and those of all the request's prefills: they are in the ledger before, or owed to it. Raises
+        Unavailable, FailedPrecondition and EngineError.
         """
         profile = await self._profiles.of(step.profile_digest)
         insight = await self._log.streams.insight(step.request_id, step.stage)
         self.abort(step.request_id)  # an earlier stage's, whose cached prefix this one continues
         counts = await self._run(step, answer_prompt(profile, request, insight), cache_use(request))
-        return PassOutcome(counts, await self._passes.count(step.request_id, counts, str(step.stage)))
+        return counts, await self._passes.count(step.request_id, counts, str(step.stage))
 
     def abort(self, request_id: str) -> bool:
         """Abort the request's prefill; what it computed stays cached. False: none runs."""

@@ -56,7 +56,7 @@ class SlmExecutorService(ModelService, execution_pb2_grpc.SlmExecutorServicer):
         prefiller = self._generator.prefiller
         prefill = asyncio.ensure_future(prefiller.prefill(*step_from_pb(request, SLM, self._profile)))
         try:
-            return prefill_response_to_pb(await asyncio.shield(prefill))
+            return prefill_response_to_pb(*await asyncio.shield(prefill))
         except asyncio.CancelledError:  # the caller disconnected; the computed tokens are still counted
             while not prefill.done():
                 prefiller.abort_stage(request.request_id, request.stage)  # another stage's may run by now

@@ -9,7 +9,7 @@ from tandem.convert.values import counts_from_pb, counts_to_pb, message_from_pb,
 from tandem.method.evidence.begun_answer import Begun
 from tandem.method.evidence.checks import CheckResult
 from tandem.method.request.job import Step
-from tandem.method.request.tasks import GenerationOutcome, PassOutcome
+from tandem.method.request.tasks import GenerationOutcome
 from tandem.method.tokens import TokenCounts
 from tandem.v1 import execution_pb2, insight_pb2, tandem_pb2
 
@@ -64,17 +64,18 @@ def begun_from_pb(begun: execution_pb2.ExecuteBegun) -> Begun:
     return Begun(tuple((call.name, call.arguments) for call in begun.calls) or begun.text)
 
 
-def prefill_response_to_pb(outcome: PassOutcome) -> execution_pb2.PrefillResponse:
+def prefill_response_to_pb(own: TokenCounts, every: TokenCounts) -> execution_pb2.PrefillResponse:
+    """From the counts of this prefill, and of every one of the request."""
     return execution_pb2.PrefillResponse(
-        input_tokens=outcome.counts.prompt,
-        cached_input_tokens=outcome.counts.cached,
-        request_input_tokens=outcome.request_counts.prompt,
-        request_cached_input_tokens=outcome.request_counts.cached,
+        input_tokens=own.prompt,
+        cached_input_tokens=own.cached,
+        request_input_tokens=every.prompt,
+        request_cached_input_tokens=every.cached,
     )
 
 
-def prefill_response_from_pb(response: execution_pb2.PrefillResponse) -> PassOutcome:
-    return PassOutcome(
+def prefill_response_from_pb(response: execution_pb2.PrefillResponse) -> tuple[TokenCounts, TokenCounts]:
+    return (
         TokenCounts(response.input_tokens, response.cached_input_tokens),
         TokenCounts(response.request_input_tokens, response.request_cached_input_tokens),
     )

@@ -25,7 +25,7 @@ from tandem.method.request.job import Job
 from tandem.method.request.plan import Plan, PlannedModel, StagePlan, make_plan
 from tandem.method.request.request import SolveRequest
 from tandem.method.request.result import SolveResult, Stop, StopReason
-from tandem.method.request.tasks import GenerationOutcome, PassOutcome, StageScore
+from tandem.method.request.tasks import GenerationOutcome, StageScore
 from tandem.method.tokens import TokenCounts
 from tests.planned import changed, pair
 from tests.stacks import SCRIPTED_PROFILES
@@ -112,7 +112,7 @@ def scores(draw: st.DrawFn) -> list[StageScore]:
         else:
             counts = draw(PASSES)
         if draw(st.booleans()):
-            found.append(StageScore(stage, score=0.5, passes=PassOutcome(counts, counts + draw(PASSES))))
+            found.append(StageScore(stage, score=0.5, scored=counts, all_scored=counts + draw(PASSES)))
         else:
             found.append(StageScore(stage))
     return found
@@ -123,10 +123,7 @@ def ends(draw: st.DrawFn) -> End:
     handoff = draw(st.sampled_from(["continuation", "continuation", "brief"]))
     plan = draw(plans(handoff))
     state = RequestState(Job(SolveRequest("r", "q"), plan, QUESTION), NOW)
-    state.scores, state.prefills = (
-        draw(scores()),
-        [PassOutcome(counts) for counts in draw(st.lists(PASSES, max_size=2))],
-    )
+    state.scores, state.prefills = draw(scores()), dict(enumerate(draw(st.lists(PASSES, max_size=2))))
     for number, tried in enumerate(draw(st.lists(writing(("eos", "length")), max_size=2)), 1):
         state.trials.append(Trial(number, 0, False, Verdict.FAIL, tried.outcome.counts, 0.0, 0.0))
         state.plain_prompt = tried.outcome.prompt
@@ -193,7 +190,7 @@ def test_an_estimate_reads_one_prompt_whatever_was_cached_retried_or_tried(end: 
         return
     prices = end.state.plan.llm.prices
     read = (end.result.cost.usd_llm_alone * 1e6 - MEAN * prices.output) / prices.input
-    a_model_told = [s for s in end.state.scores[:1] if s.passes.counts.read] or end.state.trials or end.llm
+    a_model_told = [s for s in end.state.scores[:1] if s.scored.read] or end.state.trials or end.llm
     assert read == pytest.approx(PROMPT if a_model_told else QUESTION)
 
 

@@ -36,7 +36,7 @@ from tandem.method.request.result import (
     StopReason,
     Timings,
 )
-from tandem.method.request.tasks import CheckTask, GenerationOutcome, PassOutcome
+from tandem.method.request.tasks import CheckTask, GenerationOutcome
 from tandem.method.roles import BILL_ROLES
 from tandem.method.tokens import Sampling, TokenCounts
 from tandem.method.tools import Tool, ToolCall, ToolUse
@@ -274,9 +274,10 @@ def test_token_counts_survive_the_contract() -> None:
     usage = values.counts_to_pb("L", COUNTS)
     assert unset(usage) == []
     assert values.counts_from_pb(usage) == COUNTS
-    response = outcomes.prefill_response_to_pb(PassOutcome(TokenCounts(1, 2), TokenCounts(3, 4)))
+    prefills = TokenCounts(1, 2), TokenCounts(3, 4)
+    response = outcomes.prefill_response_to_pb(*prefills)
     assert unset(response) == []
-    assert outcomes.prefill_response_from_pb(response) == PassOutcome(TokenCounts(1, 2), TokenCounts(3, 4))
+    assert outcomes.prefill_response_from_pb(response) == prefills
 
 
 def test_a_check_survives_its_request_and_its_result() -> None:

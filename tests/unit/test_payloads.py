@@ -12,12 +12,12 @@ from services.shared.process.payloads import BriefJson, BriefPayloads
 from tandem.method.evidence.checks import CheckResult, Verdict
 from tandem.method.profile.prices import RolePrices
 from tandem.method.request.request import SolveRequest
-from tandem.method.request.tasks import Ahead, GenerationOutcome, PassOutcome, StageScore
+from tandem.method.request.tasks import Ahead, GenerationOutcome, StageScore
 from tandem.method.tokens import TokenCounts
 from tandem.paths import REPOSITORY
 from tests.steps import asked
 
-_SCORE = StageScore(2, 32, 0.25, scorer="probe", passes=PassOutcome(TokenCounts(40, 8)), ahead=PassOutcome())
+_SCORE = StageScore(2, 32, 0.25, scorer="probe", scored=TokenCounts(40, 8), ahead=TokenCounts())
 _REQUEST, _STEP = asked("r1", "why?", "pair", max_tokens=(16, 32), prices=RolePrices(3.0, 1.0, 6.0))
 _OUTCOME = GenerationOutcome("eos", "so", TokenCounts(3, 0, 2), 2.0, 1.0, 1, prompt=TokenCounts(3))
 

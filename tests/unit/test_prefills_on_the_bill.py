@@ -10,7 +10,7 @@ from tandem.method.request.job import Job
 from tandem.method.request.plan import make_plan
 from tandem.method.request.request import SolveRequest
 from tandem.method.request.result import Stop, StopReason
-from tandem.method.request.tasks import Ahead, LoggedPrefills, PassOutcome, StageScore
+from tandem.method.request.tasks import Ahead, LoggedPrefills, StageScore
 from tandem.method.tokens import TokenCounts
 from tests.stacks import SCRIPTED_PROFILES
 from tests.steps import asked
@@ -31,14 +31,15 @@ class _Log:
         return self.logged
 
 
-async def _prompt_of_slm(told: int, logged: LoggedPrefills | None) -> tuple[int, list[str]]:
-    """Prompt tokens of the small model's bill: the prefill of stage 0 told `told`, that of stage 1 nothing; and the
-    notes.
+async def _prompt_of_slm(told: int, logged: LoggedPrefills | None, logged_before: int = 0) -> tuple[int, list[str]]:
+    """Prompt tokens of the small model's bill: the prefill of stage 0 told `told`, and that the log has them and those
+    of `logged_before`, that of stage 1 nothing; and the notes.
     """
     plan = make_plan(load_profile("scripted", (SCRIPTED_PROFILES,)))
     state = RequestState(Job(SolveRequest("r", "q"), plan, 9), NOW)
     slm = SmallModel(state, cast(ActivityCalls, _Log(logged)), asked("r", "q").step)
-    slm.record_prefill(Ahead(0, plan.slm.prices), StageScore(1, ahead=PassOutcome(TokenCounts(prompt=told))))
+    own, every = TokenCounts(prompt=told), TokenCounts(prompt=logged_before + told)
+    slm.record_prefill(Ahead(0, plan.slm.prices), StageScore(1, ahead=own, all_ahead=every))
     slm.record_prefill(Ahead(1, plan.slm.prices), StageScore(2, is_reading=True))
     await slm.collect_prefills()
     result = state.result(Stop(2, StopReason.BEST_STAGE), None, NOW)
@@ -66,3 +67,9 @@ async def test_a_prefill_that_nobody_knows_of_makes_the_bill_a_lower_bound() -> 
         assert prompt == 145
         assert len(notes) == 1
         assert "lower bound" in notes[0]
+
+
+async def test_a_later_prefill_tells_of_one_that_told_nothing_where_the_log_does_not_answer() -> None:
+    prompt, notes = await _prompt_of_slm(16, None, logged_before=145)
+    assert prompt == 161
+    assert "lower bound" in notes[0]

@@ -20,7 +20,7 @@ from services.shared.request_log.transcript import Transcript
 from tandem.method.errors import Unavailable
 from tandem.method.profile.prices import RolePrices
 from tandem.method.request.job import Job
-from tandem.method.request.tasks import Ahead, LoggedPrefills, PassOutcome, StageScore
+from tandem.method.request.tasks import Ahead, LoggedPrefills, StageScore
 from tandem.method.tokens import TokenCounts
 from tandem.v1 import execution_pb2, execution_pb2_grpc
 from tests.steps import asked, job_at_hand
@@ -99,7 +99,7 @@ async def _served(executor: _Executor, streams: Any) -> AsyncIterator[tuple[Scor
 
 _REQUEST, _STEP = asked("r1", "why?", stage=2)
 _AHEAD = Ahead(1, RolePrices(1.0, 1.0, 1.0))
-_READ = PassOutcome(TokenCounts(prompt=9))
+_READ = TokenCounts(prompt=9)
 
 
 async def test_a_cancelled_wait_tells_what_was_read_meanwhile() -> None:

@@ -66,7 +66,8 @@ class PrefillAhead:
         if prefill is None or (prefill.done() and (prefill.cancelled() or prefill.exception() is not None)):
             return score
         if prefill.done():
-            return replace(score, ahead=prefill_response_from_pb(prefill.result()))
+            own, every = prefill_response_from_pb(prefill.result())
+            return replace(score, ahead=own, all_ahead=every)
         return replace(score, is_reading=True)
 
     async def _end(self, prefill: Prefill) -> None:
@@ -102,7 +103,7 @@ class PrefillsAhead:
             await asyncio.wait(own.values(), timeout=_ENDING_SECONDS)
         ended = {stage: prefill for stage, prefill in own.items() if prefill.done() and not prefill.cancelled()}
         return {
-            stage: prefill_response_from_pb(prefill.result()).counts
+            stage: prefill_response_from_pb(prefill.result())[0]
             for stage, prefill in ended.items()
             if prefill.exception() is None
         }

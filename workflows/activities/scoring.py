@@ -21,7 +21,7 @@ from tandem.method.errors import FailedPrecondition, TandemError
 from tandem.method.request.events import Scored
 from tandem.method.request.job import Step
 from tandem.method.request.request import SolveRequest
-from tandem.method.request.tasks import Ahead, PassOutcome, StageScore
+from tandem.method.request.tasks import Ahead, StageScore
 from tandem.method.rule.stop_rule import is_sufficient
 from tandem.method.timeouts import Timeouts
 from tandem.method.tokens import TokenCounts
@@ -73,9 +73,9 @@ class ScoringActivities:
             return prefill.with_prefill(await prefill.beside(self._when_written(step, prefill), step.stage))
 
     @activity.defn
-    async def all_scoring_passes(self, request_id: str) -> PassOutcome:
+    async def all_scoring_passes(self, request_id: str) -> TokenCounts:
         """Counts of all the request's scoring passes, including those whose result was lost."""
-        return PassOutcome(request_counts=total(await self._log.ledger.all_passes(request_id, Pass.SCORER)))
+        return total(await self._log.ledger.all_passes(request_id, Pass.SCORER))
 
     async def _scored(self, step: Step, written: StageScore, prefill: PrefillAhead) -> StageScore:
         request = (await current_job()).request
@@ -152,8 +152,6 @@ def stage_score(response: oip.ModelInferResponse, stage: int, tokens: int, epoch
         epoch=epoch,
         scorer=parameters["scorer"].string_param,
         trained=parameters["trained"].bool_param,
-        passes=PassOutcome(
-            TokenCounts(outputs["tokens_scored"].int64_contents[0], outputs["tokens_cached"].int64_contents[0]),
-            TokenCounts(parameters["request_scored"].int64_param, parameters["request_cached"].int64_param),
-        ),
+        scored=TokenCounts(outputs["tokens_scored"].int64_contents[0], outputs["tokens_cached"].int64_contents[0]),
+        all_scored=TokenCounts(parameters["request_scored"].int64_param, parameters["request_cached"].int64_param),
     )

@@ -112,14 +112,6 @@ class AgreementOutcome:
 
 
 @dataclass(frozen=True)
-class PassOutcome:
-    """Tokens of one pass that only reads, and of all such passes of the request, as the request log counts them."""
-
-    counts: TokenCounts = field(default_factory=TokenCounts)
-    request_counts: TokenCounts = field(default_factory=TokenCounts)
-
-
-@dataclass(frozen=True)
 class LoggedPrefills:
     """All prefills that the request log or the worker knows of, by the stage from whose insight the prompt was made.
     `is_whole`: the log has answered.
@@ -143,8 +135,9 @@ class Ahead:
 class StageScore:
     """`score` is None when the insight ended before the stage did (`ended`), or when the scorer failed.
 
-    `tokens` is the insight's length at the end of the stage, `epoch` the attempt that wrote it; `passes` what scoring
-    cost; `ahead` what was prefilled meanwhile, None where nothing was, or it had not ended (`is_reading`).
+    `tokens` is the insight's length at the end of the stage, `epoch` the attempt that wrote it; `scored` what this
+    stage's pass read; `ahead` what was prefilled meanwhile, None where nothing was, or it had not ended (`is_reading`).
+    `all_scored` and `all_ahead` are what the request log has of all such passes of the request by then.
     """
 
     stage: int
@@ -154,8 +147,10 @@ class StageScore:
     ended: bool = False
     scorer: str = ""
     trained: bool = False
-    passes: PassOutcome = field(default_factory=PassOutcome)
-    ahead: PassOutcome | None = None
+    scored: TokenCounts = field(default_factory=TokenCounts)
+    all_scored: TokenCounts = field(default_factory=TokenCounts)
+    ahead: TokenCounts | None = None
+    all_ahead: TokenCounts = field(default_factory=TokenCounts)
     is_reading: bool = False
 
 
