@@ -1,7 +1,7 @@
 # `make help` lists every target. A new machine needs git, make and Python 3.11 or newer.
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
-.PHONY: help setup develop models run test test-all unit pictures buildx images tools tool-jaeger tool-k8s tool-browser tool-litellm tool-vllm agents pairs paper report savings tables chart bench bench-stop bench-agreement bench-agents bench-engine bench-endpoints bench-rates e2e-k8s gpu-check chaos fuzz check lint fmt types protos protos-check docs security audit package workflows release histories clean
+.PHONY: help setup develop models run test test-all unit pictures buildx images tools tool-jaeger tool-k8s tool-browser tool-litellm tool-vllm agents pairs promise paper report savings tables chart bench bench-stop bench-agreement bench-agents bench-engine bench-endpoints bench-rates e2e-k8s gpu-check chaos fuzz check lint fmt types protos protos-check docs security audit package workflows release histories clean
 
 # Where Python is told to keep no compiled code, each of a test run's thousands of processes compiles what it imports: more than half of a start.
 unexport PYTHONDONTWRITEBYTECODE
@@ -114,6 +114,9 @@ agents: develop  ## fourteen coding agents as people install them (npm, PyPI), e
 
 pairs: develop  ## compute docs/pairs.md, real pairs by published answers, from the facts again (seconds)
 	@$(RUN) python -m lab.pairs
+
+promise: develop  ## simulate promises that learn on live traffic: false ones, the spend, what a change loses (minutes; RUNS=n, SEED=n)
+	@$(RUN) python -m lab.promise.simulate $(if $(RUNS),--runs $(RUNS)) $(if $(SEED),--seed $(SEED))
 
 paper: develop  ## the tables and the picture of docs/paper.md, the replication, from the collected files (ten minutes)
 	@$(RUN) python -m lab.paper

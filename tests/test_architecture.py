@@ -153,6 +153,7 @@ ARROWS: dict[str, set[str]] = {
         "services.answer_checker",
         "services.answer_checker.sandbox",
     },
+    "lab.promise": {"tandem.method.promise", "lab", "lab.training", "lab.pairs"},
     "lab.paper": {
         *PURE,
         "tandem",
