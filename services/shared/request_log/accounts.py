@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from importlib import resources
 from typing import Any
 
 from services.shared.request_log.connection import Connection, translated_errors
@@ -78,8 +77,7 @@ class Accounts:
     """Every call raises Unavailable when Redis does not answer. The empty name is a tenant like others."""
 
     def __init__(self, connection: Connection) -> None:
-        script = resources.files("services.shared.request_log").joinpath("accounts.lua").read_text()
-        self._redis, self._script = connection.redis, connection.redis.register_script(script)
+        self._redis, self._script = connection.redis, connection.script("accounts.lua")
 
     async def reserve(self, tenant: str, hold: Hold, limits: AccountLimits, now: datetime) -> Refusal | bool:
         """Hold a request's upper bound, where no limit forbids it. True: it is held; False: it was before, or has

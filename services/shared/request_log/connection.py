@@ -14,6 +14,7 @@ from importlib import resources
 from typing import Any, TypeVar
 
 from redis.asyncio.cluster import RedisCluster
+from redis.commands.core import AsyncScript
 from redis.exceptions import (
     AskError,
     ClusterDownError,
@@ -92,8 +93,11 @@ class Connection:
         self.redis: Client = open_client(url, access, _COMMANDS, _COMMAND_TIMEOUT_SECONDS)
         self.blocking: Client = open_client(url, access, _BLOCKING, _BLOCKING_TIMEOUT_SECONDS)
         self.ttl_ms = int(ttl.total_seconds() * 1000)
-        script = resources.files("services.shared.request_log").joinpath("request_log.lua").read_text()
-        self._script = self.redis.register_script(script)
+        self._script = self.script("request_log.lua")
+
+    def script(self, name: str) -> AsyncScript:
+        """Return the script of that file in this folder, which is run by its hash."""
+        return self.redis.register_script(resources.files("services.shared.request_log").joinpath(name).read_text())
 
     async def close(self) -> None:
         await self.redis.aclose()

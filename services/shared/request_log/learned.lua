@@ -52,8 +52,7 @@ if command == "sampled" then
   local answered, size, disputed, block = tonumber(ARGV[6]), tonumber(ARGV[7]), "", ""
   add("sampled", 1) add("large", ARGV[4]) add("beside", ARGV[5])
   for i = 8, #ARGV, 3 do
-    local arm = tostring((i - 8) / 3)
-    arm = string.format("%d", tonumber(arm))
+    local arm = string.format("%d", (i - 8) / 3)
     add("t" .. arm, ARGV[i]) add("o" .. arm, ARGV[i + 1]) add("s" .. arm, ARGV[i + 2])
     if ARGV[i + 1] == "1" then disputed = disputed .. " " .. arm end
     if tonumber(arm) == answered then

@@ -9,7 +9,6 @@ import json
 from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from importlib import resources
 from typing import Any, cast
 
 from services.shared.request_log.connection import Connection, translated_errors
@@ -74,8 +73,7 @@ class Learned:
     """Every call raises Unavailable when Redis does not answer."""
 
     def __init__(self, connection: Connection) -> None:
-        script = resources.files("services.shared.request_log").joinpath("learned.lua").read_text()
-        self._redis, self._script = connection.redis, connection.redis.register_script(script)
+        self._redis, self._script = connection.redis, connection.script("learned.lua")
 
     async def standing(self, lesson: Lesson, num_arms: int) -> Standing:
         state, _, kinds, _, _ = lesson.keys()

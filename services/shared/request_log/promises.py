@@ -9,7 +9,6 @@ from collections.abc import Awaitable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from importlib import resources
 from typing import cast
 
 from services.shared.request_log.connection import Connection, translated_errors
@@ -95,8 +94,7 @@ class Promises:
     """Every call raises Unavailable when Redis does not answer."""
 
     def __init__(self, connection: Connection) -> None:
-        script = resources.files("services.shared.request_log").joinpath("promises.lua").read_text()
-        self._redis, self._script = connection.redis, connection.redis.register_script(script)
+        self._redis, self._script = connection.redis, connection.script("promises.lua")
 
     async def count(
         self, policy: PolicyOf, watched: Watched | None, report: Report, now: datetime

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from importlib import resources
 from typing import Any, Literal
 
 from services.shared.request_log.connection import Connection, translated_errors
@@ -38,8 +37,7 @@ class Sessions:
     """Every call raises Unavailable when Redis does not answer. A session belongs to its tenant."""
 
     def __init__(self, connection: Connection) -> None:
-        script = resources.files("services.shared.request_log").joinpath("sessions.lua").read_text()
-        self._redis, self._script = connection.redis, connection.redis.register_script(script)
+        self._redis, self._script = connection.redis, connection.script("sessions.lua")
 
     async def add(self, tenant: str, session: str, request_id: str, nano_usd: int) -> None:
         """The bill of a request that has ended, in its hold's place. The first one of a request is final: again, this
