@@ -11,17 +11,17 @@ from dataclasses import dataclass, replace
 from random import Random
 
 from lab.promise.streams import Request
-from tandem.method.promise.alarms import ALARM, BLOCK, WANTS_LABELS, Block, Cusum, drift
+from tandem.method.promise.alarms import BLOCK, WANTS_LABELS, Block, Cusum, drift
 from tandem.method.promise.rule import (
     ArmCounts,
     KindCounts,
     Terms,
     label_decides,
     learns_with,
-    serving,
     shown,
     watches_with,
 )
+from tandem.method.promise.standing import REFINES, Standing, decide
 
 Labeller = Callable[[bool], bool]
 """What a label says of a dispute that is lost, or is not."""
@@ -60,6 +60,7 @@ class Loop:
         self._disputes: list[_Dispute] = []
         self._blocks: list[Block] = []
         self._cusum, self._usual, self._chance = Cusum(), 0.0, 1.0
+        self._serving_since = self._served = self._answered = 0
 
     def answer(self, request: Request) -> None:
         """The coin is tossed before the request is answered; what it decides cannot depend on the answer."""
@@ -77,9 +78,11 @@ class Loop:
             self._learn(request, beside)
         # A closed arm has no request to count, and another arm begins with the next one.
         if arm is not None and arm == self.serving and self._has_free_alarm:
-            self._cusum = self._cusum.after(is_taken, self._usual)
+            self._cusum = self._cusum.after(is_taken, self._standing.usual_now)
+            if self._served < REFINES:
+                self._served, self._answered = self._served + 1, self._answered + is_taken
             if self._cusum.closes:
-                self._close()
+                self._apply(self._standing)
 
     def _learn(self, request: Request, beside: float) -> None:
         arms = zip(self.counts.arms, request.arms, strict=True)
@@ -115,14 +118,25 @@ class Loop:
             self._disputes.append(_Dispute(request, block))
 
     def _decide(self) -> None:
+        """All labels that could decide something come first, so that what is decided is by the product's rule."""
         self._label_what_decides()
-        if self._drifts():
-            self._close()
-            return
-        best = serving(self.counts, self._terms)
-        if best != self.serving:
-            self._begin_serving(best)
+        self._label_what_drifts()
+        self._apply(self._standing)
+
+    def _apply(self, standing: Standing) -> None:
+        for decision in decide(standing, self._terms):
+            if decision.what == "closed":
+                self._close()
+            elif decision.what != "shown":
+                self._begin_serving(decision.arm)
         self._chance = self._next_chance()
+
+    @property
+    def _standing(self) -> Standing:
+        arm, sampled = self.serving, self._serving_since
+        usual = 0.0 if arm is None else self._usual
+        cusum, blocks = self._cusum, tuple(self._blocks)
+        return Standing(self.counts, 0, arm, usual, sampled, self._served, self._answered, cusum, blocks)
 
     def _label_what_decides(self) -> None:
         """Ask for labels one by one, while another could show the next arm."""
@@ -132,15 +146,14 @@ class Loop:
             self._label(next(each for each in self._disputes if each.request.arms[number].disputed))
             self.counts = replace(self.counts, shown=shown(self.counts, self._terms))
 
-    def _drifts(self) -> bool:
-        """Whether labels of what is watched say that too much is lost; it asks for them where that is possible."""
+    def _label_what_drifts(self) -> None:
+        """Ask for labels of what is watched, while too much would be lost if each open dispute were."""
         promised = self._terms.lose_at_most
         while drift(self._blocks, promised, open_is_lost=True) >= WANTS_LABELS:
             watched = next((each for each in self._disputes if each.block >= 0), None)
             if watched is None:
                 break
             self._label(watched)
-        return drift(self._blocks, promised, open_is_lost=False) >= ALARM
 
     def _label(self, dispute: _Dispute) -> None:
         """One label is of all arms that the dispute is of: they take the same answer."""
@@ -168,7 +181,8 @@ class Loop:
     def _begin_serving(self, arm: int | None) -> None:
         self.serving = arm
         self._blocks, self._cusum = [], Cusum()
-        self._usual = 0.0 if arm is None else self.counts.arms[arm].taken / self.counts.sampled
+        self._usual = 0.0 if arm is None else self._standing.share_of(arm)
+        self._serving_since, self._served, self._answered = self.counts.sampled, 0, 0
         self._disputes = [replace(each, block=-1) for each in self._disputes]
         self._chance = self._next_chance()
 

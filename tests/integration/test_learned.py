@@ -13,6 +13,7 @@ import pytest_asyncio
 from services.shared.request_log.learned import Learned, LearnedChange, Lesson
 from tandem.method.promise.alarms import BLOCK, Block
 from tandem.method.promise.rule import ArmCounts
+from tandem.method.promise.standing import REFINES
 from tandem.method.request.learning import ArmSeen, Seen
 from tests.integration.request_logs import open_log
 
@@ -72,10 +73,12 @@ async def test_what_is_shown_stays_shown_and_one_of_many_says_so(learned: Learne
     said = await asyncio.gather(*(learned.show(lesson, 0, 1, is_all=False, change=change("shown")) for _ in range(4)))
     assert sorted(said) == [False, False, False, True]
     assert not await learned.show(lesson, 0, 0, is_all=False, change=change("shown"))
-    assert await learned.serve(lesson, 0, 0, 0.7, change("serves"))
-    assert not await learned.serve(lesson, 0, 0, 0.7, change("serves"))
+    for name, arm in (("one", TAKEN), ("two", PASSED)):
+        await learned.sampled(lesson, 0, name, seen(arm, arm))
+    assert await learned.serve(lesson, 0, 0, change("serves"))
+    assert not await learned.serve(lesson, 0, 0, change("serves"))
     standing = await learned.standing(lesson, 2)
-    assert (standing.counts.shown, standing.serving, standing.usual) == (1, 0, 0.7)
+    assert (standing.counts.shown, standing.serving, standing.usual, standing.usual_of) == (1, 0, 0.5, 2)
     assert [each.what for each in await learned.changes(lesson.tenant, lesson.profile)] == ["shown", "serves"]
 
 
@@ -89,12 +92,27 @@ async def test_a_kind_with_all_arms_shown_leaves_its_share_to_the_others(learned
 
 
 async def test_a_change_of_the_share_that_is_taken_adds_up(learned: Learned, lesson: Lesson) -> None:
+    await learned.sampled(lesson, 0, "one", seen(PASSED, TAKEN))
+    await learned.serve(lesson, 0, 1, change("serves"))
     for _ in range(3):
-        cusum = await learned.served(lesson, 0, True, (0.5, -1.0))
+        cusum = await learned.served(lesson, 0, 1, True, (0.5, -1.0))
     assert cusum
     assert (cusum.above, cusum.below) == (1.5, 0.0)
-    standing = await learned.standing(lesson, 1)
+    await learned.served(lesson, 0, 0, False, (0.0, 0.0))  # another arm was asked: its share is another one
+    standing = await learned.standing(lesson, 2)
     assert (standing.cusum, standing.served, standing.answered) == (cusum, 3, 3)
+    assert (standing.usual, standing.usual_now) == (1.0, 1.0)
+    await learned.serve(lesson, 0, None, change("stops"))
+    standing = await learned.standing(lesson, 2)
+    assert (standing.serving, standing.served, standing.cusum.above) == (None, 0, 0)
+
+
+async def test_the_first_requests_alone_refine_the_usual_share(learned: Learned, lesson: Lesson) -> None:
+    await learned.serve(lesson, 0, 0, change("serves"))
+    for number in range(REFINES + 10):
+        await learned.served(lesson, 0, 0, number % 2 == 0, (0.0, 0.0))
+    standing = await learned.standing(lesson, 1)
+    assert (standing.served, standing.usual_now) == (REFINES, 0.5)
 
 
 async def test_what_was_closed_begins_anew_and_late_words_count_for_nothing(learned: Learned, lesson: Lesson) -> None:
@@ -103,7 +121,7 @@ async def test_what_was_closed_begins_anew_and_late_words_count_for_nothing(lear
     assert closed.count(True) == 1
     assert not await learned.sampled(lesson, 0, "two", seen(TAKEN, TAKEN))
     assert await learned.label(lesson, 1, "one", is_lost=True, who="operator") == "OLD"
-    assert await learned.served(lesson, 0, True, (0.5, -1.0)) is None
+    assert await learned.served(lesson, 0, 0, True, (0.5, -1.0)) is None
     standing = await learned.standing(lesson, 2)
     assert (standing.epoch, standing.counts.sampled, standing.counts.offs) == (1, 0, 1)
     assert standing.serving is None

@@ -2,7 +2,7 @@
 -- script, so that each request counts once. tandem/method/promise decides; docs/promise.md.
 -- KEYS: state, of, kinds, changes, seen
 -- state:   "epoch" -> how often the kind has begun anew; "sampled"; "large", "beside" (nano-USD); of each arm I "tI", "oI", "lI", "sI":
---          taken, open, lost, saved (nano-USD); "shown"; "serving", "usual", "above", "below"; "served", "answered"; "watched";
+--          taken, open, lost, saved (nano-USD); "shown"; "serving", "usual", "usual_of", "above", "below"; "served", "answered"; "watched";
 --          of each block B of watched requests "bsB", "boB", "blB": sampled, open, lost
 -- of:      of one sampled request: "epoch", "disputed" (arms), "block", "label", "who"
 -- kinds:   "done:KIND" -> the digest with all arms shown; "order:KIND:DIGEST" -> its number, in which models and rules came
@@ -23,15 +23,19 @@ local function each_of(list, act)
   for item in string.gmatch(list, "%d+") do act(item) end
 end
 
--- ARGV: kind, digest. Returns in which order the digest came: 0, 1, ...
-if command == "order" then
-  local name, next_name = "order:" .. ARGV[4] .. ":" .. ARGV[5], "next:" .. ARGV[4]
-  local known = redis.call("HGET", kinds, name)
-  if known then return known end
-  local number = redis.call("HINCRBY", kinds, next_name, 1) - 1
-  redis.call("HSET", kinds, name, tostring(number))
-  redis.call("PEXPIRE", kinds, remembered)
-  return tostring(number)
+-- ARGV: kind, digest. Returns the state, in which order the digest came (0, 1, ...), and how many other kinds are done
+if command == "standing" then
+  local kind, name, others = ARGV[4], "order:" .. ARGV[4] .. ":" .. ARGV[5], 0
+  local order = redis.call("HGET", kinds, name)
+  if not order then
+    order = redis.call("HINCRBY", kinds, "next:" .. kind, 1) - 1
+    redis.call("HSET", kinds, name, tostring(order))
+    redis.call("PEXPIRE", kinds, remembered)
+  end
+  for _, each in ipairs(redis.call("HKEYS", kinds)) do
+    if string.match(each, "^done:") and each ~= "done:" .. kind then others = others + 1 end
+  end
+  return {redis.call("HGETALL", state), tonumber(order), others}
 end
 
 -- ARGV: what must be new. Returns 1 where all of it was.
@@ -79,9 +83,12 @@ if command == "label" then
   return "COUNTED"
 end
 
--- ARGV: 1 if the arm answered, what that adds above and below. Returns both sums.
+-- ARGV: 1 if the arm answered, what that adds above and below, the arm, how many requests refine its share. Returns both sums.
 if command == "served" then
-  add("served", 1) add("answered", ARGV[4])
+  local served = tonumber(redis.call("HGET", state, "served") or "0")
+  if redis.call("HGET", state, "serving") == ARGV[7] and served < tonumber(ARGV[8]) then
+    add("served", 1) add("answered", ARGV[4])
+  end
   local sums = {}
   for i, name in ipairs({"above", "below"}) do
     local sum = math.max(0, tonumber(redis.call("HGET", state, name) or "0") + tonumber(ARGV[4 + i]))
@@ -101,15 +108,17 @@ if command == "show" then
   return 1
 end
 
--- ARGV: the arm that serves (empty: none), the share of requests that it usually takes, the change
+-- ARGV: the arm that serves (empty: none), the change
 if command == "serve" then
-  if (redis.call("HGET", state, "serving") or "") == ARGV[4] then return 0 end
+  local arm, sampled = ARGV[4], tonumber(redis.call("HGET", state, "sampled") or "0")
+  if (redis.call("HGET", state, "serving") or "") == arm then return 0 end
   for _, name in ipairs(redis.call("HKEYS", state)) do
     if string.match(name, "^b[sol]%d+$") then redis.call("HDEL", state, name) end
   end
-  redis.call("HDEL", state, "watched", "above", "below")
-  redis.call("HSET", state, "serving", ARGV[4], "usual", ARGV[5])
-  note(ARGV[6])
+  redis.call("HDEL", state, "watched", "above", "below", "served", "answered")
+  local taken = tonumber(redis.call("HGET", state, "t" .. arm) or "0")
+  redis.call("HSET", state, "serving", arm, "usual", string.format("%.9g", taken / math.max(1, sampled)), "usual_of", tostring(sampled))
+  note(ARGV[5])
   return 1
 end
 

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Awaitable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, cast
 
 from services.shared.request_log.connection import Connection, translated_errors
 from tandem.method.promise.alarms import BLOCK, Block, Cusum
 from tandem.method.promise.rule import ArmCounts, KindCounts
+from tandem.method.promise.standing import REFINES, Standing
 from tandem.method.request.learning import Seen
 
 NANO = 1_000_000_000
@@ -42,22 +43,6 @@ class Lesson:
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
-    """`epoch`: how often the kind has begun anew. `serving`: the number of the arm that answers; None: none does.
-    `served` requests were asked of it since, and it `answered` so many.
-    """
-
-    counts: KindCounts
-    epoch: int = 0
-    serving: int | None = None
-    usual: float = 0.0
-    cusum: Cusum = field(default_factory=Cusum)
-    blocks: tuple[Block, ...] = ()
-    served: int = 0
-    answered: int = 0
-
-
-@dataclass(frozen=True, slots=True)
 class LearnedChange:
     """`what`: shown, serves, stops (it does not pay), or closed, with the reason; `sampled` requests had been seen."""
 
@@ -76,13 +61,8 @@ class Learned:
         self._redis, self._script = connection.redis, connection.script("learned.lua")
 
     async def standing(self, lesson: Lesson, num_arms: int) -> Standing:
-        state, _, kinds, _, _ = lesson.keys()
-        with translated_errors():
-            found = await cast("Awaitable[dict[str, str]]", self._redis.hgetall(state))
-            done = await cast("Awaitable[list[str]]", self._redis.hkeys(kinds))
-        order = int(await self._run(lesson, "order", 0, lesson.kind, lesson.digest))
-        others = sum(name.startswith("done:") and name != f"done:{lesson.kind}" for name in done)
-        return _standing(found, num_arms, order, others)
+        flat, order, others = await self._run(lesson, "standing", 0, lesson.kind, lesson.digest)
+        return _standing(dict(zip(flat[::2], flat[1::2], strict=True)), num_arms, int(order), int(others))
 
     async def reserve(self, lesson: Lesson, *new: str) -> bool:
         """Whether none of these, a session and a question, was sampled before; now they were."""
@@ -98,9 +78,12 @@ class Learned:
         """COUNTED, SAME or OTHER where it had a label, OLD where the kind has begun anew, NONE where it is unknown."""
         return str(await self._run(lesson, "label", epoch, int(is_lost), who, request_id=request_id))
 
-    async def served(self, lesson: Lesson, epoch: int, is_answered: bool, steps: tuple[float, float]) -> Cusum | None:
+    async def served(
+        self, lesson: Lesson, epoch: int, arm: int, is_answered: bool, steps: tuple[float, float]
+    ) -> Cusum | None:
         """Count a request that the arm was asked. None where the kind has begun anew since."""
-        found = await self._run(lesson, "served", epoch, int(is_answered), *(f"{step:.9g}" for step in steps))
+        added = (f"{step:.9g}" for step in steps)
+        found = await self._run(lesson, "served", epoch, int(is_answered), *added, arm, REFINES)
         return None if found == "OLD" else Cusum(*map(float, found))
 
     async def show(self, lesson: Lesson, epoch: int, shown: int, *, is_all: bool, change: LearnedChange) -> bool:
@@ -108,10 +91,10 @@ class Learned:
         whole = f"{lesson.kind} {lesson.digest}" if is_all else ""
         return bool(await self._run(lesson, "show", epoch, shown, whole, _as_json(change)) == 1)
 
-    async def serve(self, lesson: Lesson, epoch: int, arm: int | None, usual: float, change: LearnedChange) -> bool:
-        """Whether this call is the one that lets the arm serve."""
+    async def serve(self, lesson: Lesson, epoch: int, arm: int | None, change: LearnedChange) -> bool:
+        """Whether this call is the one that lets the arm serve; None: none does any more."""
         name = "" if arm is None else str(arm)
-        return bool(await self._run(lesson, "serve", epoch, name, f"{usual:.6f}", _as_json(change)) == 1)
+        return bool(await self._run(lesson, "serve", epoch, name, _as_json(change)) == 1)
 
     async def close(self, lesson: Lesson, epoch: int, change: LearnedChange) -> bool:
         """Forget the kind's counts and begin anew. Whether this call is the one that does."""
@@ -152,10 +135,11 @@ def _standing(found: Mapping[str, str], num_arms: int, order: int, others: int) 
         epoch,
         int(serving) if serving else None,
         float(found.get("usual", 0)),
-        Cusum(float(found.get("above", 0)), float(found.get("below", 0))),
-        tuple(_blocks(found)),
+        int(found.get("usual_of", 0)),
         int(found.get("served", 0)),
         int(found.get("answered", 0)),
+        Cusum(float(found.get("above", 0)), float(found.get("below", 0))),
+        tuple(_blocks(found)),
     )
 
 

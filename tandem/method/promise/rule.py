@@ -21,6 +21,7 @@ PATIENCE = 1000
 """Sampled requests after which learning a kind that no arm was shown for goes on at a tenth."""
 _MOST_WATCHED, _LEAST_WATCHED = 0.5, 0.01
 _FIRST_LOOK, _RESTART = 4 / 3, 4.0
+_MOST_OFFS = 200  # the level is far beyond reach then, and a float64
 _HALVINGS = 40
 _MOST_NATS = 600.0  # a float64 ends at 709
 
@@ -82,7 +83,7 @@ def level(counts: KindCounts, terms: Terms) -> float:
     others (Holm); the first look has three quarters of it, each new beginning a quarter of what the one before had.
     """
     left = max(1, terms.kinds - counts.done)
-    return _FIRST_LOOK * left / (1 - terms.confidence) * _RESTART**counts.offs
+    return _FIRST_LOOK * left / (1 - terms.confidence) * _RESTART ** min(counts.offs, _MOST_OFFS)
 
 
 def shown(counts: KindCounts, terms: Terms) -> int:
