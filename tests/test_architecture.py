@@ -33,8 +33,8 @@ ARROWS: dict[str, set[str]] = {
     "tandem.v1": set(),
     "tandem.method": set(),
     "tandem.method.evidence": {"tandem.method"},
-    "tandem.method.profile": {"tandem.method", "tandem.method.evidence"},
     "tandem.method.promise": {"tandem.method"},
+    "tandem.method.profile": {"tandem.method", "tandem.method.evidence", "tandem.method.promise"},
     "tandem.method.request": {
         "tandem.method",
         "tandem.method.evidence",

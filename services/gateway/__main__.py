@@ -167,7 +167,9 @@ async def build(
     limits = Limits(settings.max_requests, settings.disconnect_grace, settings.max_starting)
     service = TandemService(admission, workflows, log, limits, tenancy, server.slow_readers.end_slowest)
     tandem_pb2_grpc.add_TandemServiceServicer_to_server(service, server.grpc)
-    batched = BatchedRequests(admission, workflows, tenancy, service.policies, asyncio.get_running_loop())
+    batched = BatchedRequests(
+        admission, workflows, tenancy, service.policies, service.learner, asyncio.get_running_loop()
+    )
     erasing = add_batches(settings, server, BatchWorkflows(temporal, is_searchable), batched, service.look_ups)
     renewing = partial(keep_certificate, temporal)
     chores: list[Chore] = [partial(cancel_orphans, workflows, log, datetime.now(UTC)), *erasing, renewing]

@@ -89,7 +89,7 @@ class Admission:
         if tokens > most:
             raise _too_long(request, profile, f"{tokens} tokens, {tokens - most} too many", most)
         _check_prompts(profile, request)
-        plan = plan_of(profile, request, serving.watched if serving else None, self._judge(profile))
+        plan = plan_of(profile, request, serving, self._judge(profile))
         check_budget(plan, request.budget, tokens)
         native = request.native if passes(profile, plan, request) else None
         named = replace(request, request_id=request.request_id or uuid4().hex, native=native)

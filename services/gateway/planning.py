@@ -6,22 +6,33 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from services.gateway.policies import Serving
 from tandem.method.errors import InvalidArgument
 from tandem.method.profile.profile import Profile
-from tandem.method.profile.watched_promise import Watched
+from tandem.method.request.learning import Learning
 from tandem.method.request.plan import Judge, Plan, by_llm, make_plan
 from tandem.method.request.request import SolveRequest, StopOverrides
 from tandem.method.roles import LLM
 from tandem.method.rule.stop_rule import NEVER
 
 
-def plan_of(profile: Profile, request: SolveRequest, watched: Watched | None, judge: Judge | None) -> Plan:
-    """Raises InvalidArgument naming the field of the request that its profile cannot follow."""
+def plan_of(profile: Profile, request: SolveRequest, serving: Serving | None, judge: Judge | None) -> Plan:
+    """`profile`: the one of `serving`, where that is given. Raises InvalidArgument naming the field of the request that
+    its profile cannot follow.
+    """
     may_call, question = request.tools.may_call, request.question
     usual = make_plan(profile, request.task, request.json_schema, may_call=may_call, question=question)
     plan = _by_large(usual, request) if request.model == LLM else usual
     _check_stages(plan, request.stop)
-    return replace(plan, **_own_terms(plan, request), watched=watched, judge=judge)
+    plan = replace(plan, **_own_terms(plan, request), judge=judge)
+    return replace(_learning(plan, serving.learning), watched=serving.watched) if serving else plan
+
+
+def _learning(plan: Plan, learning: Learning | None) -> Plan:
+    """Where tools are offered the first small model tells which kind the request is, and arms were shown by kind."""
+    if learning is None:
+        return plan
+    return replace(plan, learning=learning, trial=replace(plan.trial, as_first=plan.may_call))
 
 
 def _by_large(plan: Plan, request: SolveRequest) -> Plan:

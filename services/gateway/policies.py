@@ -15,6 +15,7 @@ from tandem.method.errors import Unavailable
 from tandem.method.profile.profile import Profile
 from tandem.method.profile.promise import PromiseMade
 from tandem.method.profile.watched_promise import Watched
+from tandem.method.request.learning import Learning
 from tandem.method.request.request import SolveRequest, StopOverrides
 from tandem.method.rule.strictness import by_steps
 
@@ -23,10 +24,11 @@ _STRONGEST = "weight=2"
 
 @dataclass(frozen=True, slots=True)
 class Serving:
-    """The profile, as strict as `watched` says."""
+    """The profile, as strict as `watched` says, or with the rule by which cheap models answer that was learned."""
 
     profile: Profile
-    watched: Watched
+    watched: Watched | None
+    learning: Learning | None = None
 
 
 class Policies:

@@ -15,6 +15,7 @@ from opentelemetry import trace
 from services.gateway.admission import Admission, check_request_id
 from services.gateway.bounds import check_where
 from services.gateway.event_stream import Position
+from services.gateway.learning import Learner
 from services.gateway.outcomes import Call
 from services.gateway.policies import Policies
 from services.gateway.promises import Outcomes
@@ -63,11 +64,22 @@ class TandemService(tandem_pb2_grpc.TandemServiceServicer):
             return tenancy.tenants.keep_days(tenant)
 
         self.policies = Policies(admission.profiles, log.promises, keep_days)
+        self.learner = Learner(
+            admission.profiles, log.learned, lambda tenant: tenancy.tenants.limits(tenant), tenancy.is_on
+        )
         self._turns = Turns(limits.max_starting)
         self.look_ups = LookUps(limits.max_starting, keeps_pace=tenancy.is_on)
         self._states = States(admission.profiles, workflows, log)
         self._starting = Starting(
-            admission, workflows, tenancy, self.policies, log.sessions, log.bodies, self._states, self.look_ups
+            admission,
+            workflows,
+            tenancy,
+            self.policies,
+            self.learner,
+            log.sessions,
+            log.bodies,
+            self._states,
+            self.look_ups,
         )
         self._outcomes = Outcomes(
             admission.profiles, self.policies, log.promises, workflows, self._states, keep_days, tenancy.clock

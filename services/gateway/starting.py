@@ -9,6 +9,7 @@ from functools import partial
 
 from services.gateway.admission import Admission, check_request_id, request_fingerprint
 from services.gateway.checks import check_passed_schemas, check_schemas
+from services.gateway.learning import Learner
 from services.gateway.own_body import kept, passed_body, passed_on, require_passed
 from services.gateway.policies import Policies
 from services.gateway.public_hosts import require_public
@@ -35,12 +36,14 @@ class Starting:
         workflows: Workflows,
         tenancy: Tenancy,
         policies: Policies,
+        learner: Learner,
         sessions: Sessions,
         bodies: Bodies,
         states: States,
         look_ups: LookUps,
     ) -> None:
-        self._admission, self._workflows, self._tenancy, self._policies = admission, workflows, tenancy, policies
+        self._admission, self._workflows, self._tenancy = admission, workflows, tenancy
+        self._policies, self._learner = policies, learner
         self._sessions, self._bodies, self._states, self._look_ups = sessions, bodies, states, look_ups
         self._budgets = SessionBudgets(sessions, workflows.status, tenancy.clock)
 
@@ -76,7 +79,8 @@ class Starting:
         asked = self._admission.checked(request)
         permitted = self._tenancy.permit(asked, request.profile or self._admission.default)
         permitted = self._limited(replace(permitted, session=session_of(permitted)))
-        serving = await self._policies.serving(permitted, request.profile or self._admission.default)
+        name = request.profile or self._admission.default
+        serving = await self._learner.serving(permitted, name) or await self._policies.serving(permitted, name)
         # In a thread: tokenising a question would delay all other requests.
         admit = self._admission.admit
         task = await asyncio.to_thread(

@@ -25,7 +25,7 @@ from services.shared.request_log.accounts import (
     resets,
     start_of_month,
 )
-from tandem.access.tenants import NO_LIMITS, TenantLimits, Tenants
+from tandem.access.tenants import TenantLimits, Tenants
 from tandem.access.watched_file import WatchedFile
 from tandem.method.cost.bound import upper_bound
 from tandem.method.errors import FailedPrecondition, InvalidArgument, LimitReached, PermissionDenied, Unavailable
@@ -111,7 +111,7 @@ class Tenancy:
 
     def require_unlimited(self, tenant: str) -> None:
         """Raises FailedPrecondition where the tenant has limits: requests of a batch are not held on an account."""
-        if replace(self.tenants.limits(tenant), keep_outcomes_days=None, passes=None) != NO_LIMITS:
+        if self.tenants.limits(tenant).are_limits:
             raise FailedPrecondition(
                 f"tenant {tenant!r} has limits, which batches are not counted against: ask for the requests one by "
                 "one, or let an operator remove the tenant's limits",

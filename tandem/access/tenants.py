@@ -11,7 +11,7 @@ import json
 import math
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,10 @@ from filelock import FileLock
 from tandem.access.keys import TENANT
 from tandem.errors import SetupError
 
-_WHOLE = ("requests_per_minute", "concurrent_requests", "tokens_per_minute", "keep_outcomes_days")
+_WHOLE = ("requests_per_minute", "concurrent_requests", "tokens_per_minute", "keep_outcomes_days", "keep_disputes_days")
+_NO_LIMITS = ("passes", "keep_outcomes_days", "lose_at_most", "keep_disputes_days")
+DISPUTE_DAYS = 30
+_MOST_LOST = 0.5
 LISTS = ("profiles", "passes")
 _KEYS = {"default", "tenants"}
 
@@ -36,7 +39,9 @@ class TenantLimits:
     `usd_per_request` is the largest budget of one request, and the budget of one that names none. A turn of a session
     begins only while that has cost less than `usd_per_session`. `passes`: names that its bodies may say to an endpoint
     beside those in the endpoint's `pass`. `keep_outcomes_days`: consent, for how long outcomes of requests are kept for
-    a calibration, without text; None: not at all.
+    a calibration, without text; None: not at all. `lose_at_most`: the tenant's own number in place of the profile's
+    promise, 0 for none. `keep_disputes_days`: consent, for how long texts of disputes are kept for a label; None: for
+    `DISPUTE_DAYS` where the number is the tenant's own, else not at all.
     """
 
     requests_per_minute: int | None = None
@@ -49,6 +54,19 @@ class TenantLimits:
     profiles: tuple[str, ...] | None = None
     passes: tuple[str, ...] | None = None
     keep_outcomes_days: int | None = None
+    lose_at_most: float | None = None
+    keep_disputes_days: int | None = None
+
+    @property
+    def are_limits(self) -> bool:
+        """Whether anything here limits what the tenant may use."""
+        return replace(self, **dict.fromkeys(_NO_LIMITS)) != NO_LIMITS
+
+    @property
+    def dispute_days(self) -> int:
+        """For how many days texts of disputes are kept for a label; 0: not at all."""
+        usual = DISPUTE_DAYS if self.lose_at_most else 0
+        return usual if self.keep_disputes_days is None else self.keep_disputes_days
 
     @property
     def counts(self) -> bool:
@@ -158,4 +176,6 @@ def _value(tenant: str, name: str, value: Any) -> Any:
         raise ValueError(f"{name} of {tenant} is a {kind} of at least 0, not {value!r}")
     if name == "usd_per_request" and value == 0:
         raise ValueError(f"usd_per_request of {tenant} lies above 0; an empty list of profiles admits nothing")
+    if name == "lose_at_most" and value > _MOST_LOST:
+        raise ValueError(f"lose_at_most of {tenant} is a share of at most {_MOST_LOST:g}, not {value!r}")
     return value

@@ -132,7 +132,9 @@ def test_whoever_names_no_other_tenant_is_refused_by_the_limits_of_its_own(
     file = TenantFile(tmp_path / "tenants.json")
     file.set("acme", {"concurrent_requests": 1})
     tenancy = Tenancy(tenants_in(file.path), cast(Any, None), cast(Any, None))
-    requests = BatchedRequests(cast(Any, None), cast(Any, None), tenancy, cast(Any, None), cast(Any, None))
+    requests = BatchedRequests(
+        cast(Any, None), cast(Any, None), tenancy, cast(Any, None), cast(Any, None), cast(Any, None)
+    )
     with pytest.raises(FailedPrecondition, match="one by one") if is_refused else nullcontext():
         requests.require_allowed(caller)
 

@@ -136,18 +136,20 @@ class _Race:
             found, detail = Verdict.UNKNOWN, f"fewer than {self._trial.agree} of {names} have answered"
         if taken is not None:
             found, detail = Verdict.PASS, f"{names} agree"
-            if why := self._doubt(asked[taken].outcome):
+            if why := self._doubt(asked[0].outcome, asked[taken].outcome):
                 taken, found, detail = None, Verdict.FAIL, why
         role = asked[taken or 0].role
         return taken, CheckResult(
             AGREEMENT, 0, role, found, detail, float(found is Verdict.PASS), trial=1 + (taken or 0)
         )
 
-    def _doubt(self, outcome: GenerationOutcome | None) -> str:
+    def _doubt(self, first: GenerationOutcome | None, outcome: GenerationOutcome | None) -> str:
         """Why what they say alike is not taken; empty: it is."""
         if outcome is None or self._kind.form != "calls":
             return ""
         calls, history = calls_of(outcome), self._job.request.history
+        if self._trial.as_first and (first is None or bool(calls_of(first)) != bool(calls)):
+            return "the first of them tells another kind of request"
         if calls and not self._trial.takes_calls:
             return "only an answer without a call is taken"
         if not calls and not self._trial.takes_no_call:

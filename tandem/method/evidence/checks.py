@@ -176,7 +176,8 @@ class TrialPlan:
     `agree`: the answer that so many of `order` give is taken; 0: they try one by one. The first `at_once` of them are
     asked at the same moment (0: all), each other one where those before it do not decide.
     `takes_calls`: they may agree on calls; `takes_no_call`: that none of the tools is called, with
-    `takes_no_call_later` also in the middle of a session.
+    `takes_no_call_later` also in the middle of a session. `as_first`: both only as the first of `order` does, which
+    tells the kind of the request (tandem.method.promise.arms.LearnedKind).
     """
 
     stages: list[int] = field(default_factory=list)
@@ -190,6 +191,7 @@ class TrialPlan:
     takes_calls: bool = True
     takes_no_call: bool = True
     takes_no_call_later: bool = False
+    as_first: bool = False
     # When one is stopped; None: an older plan does not say.
     limit: TrialLimit | None = None
 

@@ -28,8 +28,9 @@ from tandem.method.profile.profile_sections import (
     StopPolicy,
     TrialSection,
 )
-from tandem.method.profile.promise import PromiseMade, Shadow
+from tandem.method.profile.promise import Promise, PromiseMade, Shadow
 from tandem.method.profile.templates import Prompts
+from tandem.method.promise.arms import LEARNED, LearnedKind, arms
 from tandem.method.roles import LLM, SLM, SMALL_ROLES, title
 from tandem.method.section import Probability, Section
 
@@ -105,6 +106,7 @@ class Profile(Section):
     rates: Annotated[Rates | None, BeforeValidator(parse_rates)] = None
     shadow: Shadow = Shadow()
     promises: tuple[PromiseMade, ...] = ()
+    promise: Promise = Promise()
     folder: Path = Field(exclude=True, description="where the profile's files are")
 
     @field_validator("small")
@@ -148,6 +150,8 @@ class Profile(Section):
             raise ValueError(
                 "stop.scorer = 'off' needs stop.otherwise = 'llm_finishes' and thresholds of 1: nothing is scored"
             )
+        if self.promise.lose_at_most is not None and (why := self._cannot_learn):
+            raise ValueError(f"promise.lose_at_most {why}")
         self.prompts.check_holes(self.handoff)
         if self.handoff == "brief":
             if self.stop.otherwise == "llm_finishes":
@@ -155,6 +159,26 @@ class Profile(Section):
         elif any(stage.ends_before for stage in self.stages):
             raise ValueError("stages: ends_before needs handoff = 'brief'")
         return self
+
+    @property
+    def _cannot_learn(self) -> str:
+        if not self.stop.is_off:
+            return "needs stop.scorer = 'off': what the large model writes to its end is what answers are compared with"
+        if not self.prices.of(LLM).is_known:
+            return "needs the large model's price: what learning may cost is a share of it"
+        return "" if self.learned else "needs a second [[slm]], or a prompt for programs: nothing else is evidence"
+
+    @property
+    def learned(self) -> tuple[LearnedKind, ...]:
+        """Kinds of requests that a promise can learn: those that nothing in the profile answers by a cheap model."""
+        prompts: dict[LearnedKind, str] = {"code": self.prompts.code, "json": self.prompts.structured}
+        return tuple(
+            kind
+            for kind in LEARNED
+            if arms(kind, len(self.small))
+            and (kind not in prompts or prompts[kind])
+            and not self.accepts("tools" if kind == "no_call" else kind)
+        )
 
     @property
     def slm(self) -> Model:
@@ -224,7 +248,7 @@ class Profile(Section):
             checks, stages = map(str, self.checks.of(task)), map(str, self.trial.stages)
             order = f" by {', '.join(self.trial_order)}" if self.trial_order != (SLM,) else ""
             parts.append(f"checks {', '.join(checks)} at stages {', '.join(stages)}{order}")
-        if kind in self.stop.tasks:
+        if kind in self.stop.tasks and not self.stop.is_off:
             parts.append(f"scores of {self.stop.scorer} from {', '.join(f'{each:g}' for each in _thresholds(self))}")
         return "; ".join(parts) or NOTHING_TAKEN
 

@@ -54,6 +54,20 @@ class PromiseMade(Section):
         return hashlib.sha256(self.model_dump_json(exclude_none=True).encode()).hexdigest()[:12]
 
 
+class Promise(Section):
+    """Of each kind of requests at most this share is lost: the large model would have been right, and what is served
+    is wrong. Live traffic shows which answers of the cheap models may be served (docs/promise.md).
+    """
+
+    lose_at_most: float | None = Field(
+        default=None, gt=0, le=0.5, description="share of the requests of a kind; none: nothing is learned"
+    )
+    learn: Probability = Field(
+        default=0.05, description="share of the spend that learning and watching may take, after a credit at the start"
+    )
+    confidence: float = Field(default=0.95, ge=0.5, le=0.999, description="of all kinds together")
+
+
 class Shadow(Section):
     """The large model answers a share of the requests alone too, beside them, so that savings are measured."""
 

@@ -71,6 +71,6 @@ class Seen:
         return any(arm.disputed for arm in self.arms)
 
 
-def digest_of_learning(profile_digest: str, roles: tuple[str, ...]) -> str:
-    """Equal where models, prompts, rule and comparison are the same."""
-    return digest_of(profile_digest, roles, _RULE)
+def digest_of_learning(profile_digest: str, roles: tuple[str, ...], number: tuple[float, float]) -> str:
+    """Equal where models, prompts, rule, comparison and the promised `number` with its confidence are the same."""
+    return digest_of(profile_digest, roles, number, _RULE)

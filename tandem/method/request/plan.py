@@ -10,6 +10,7 @@ from tandem.method.evidence.checks import TrialPlan
 from tandem.method.profile.expected import ByLength, Expected
 from tandem.method.profile.prices import Prices, RolePrices, RoleRates
 from tandem.method.profile.watched_promise import Watched
+from tandem.method.request.learning import Learning
 from tandem.method.roles import BILL_ROLES, LLM, SCORER, SLM, WhenUnavailable
 
 if TYPE_CHECKING:  # a client that reads plans and results need not load pydantic
@@ -84,6 +85,8 @@ class Plan:
     is_scored: bool = True
     # The policy whose promise the request's outcome counts for; None: the caller has changed the policy.
     watched: Watched | None = None
+    # What the request teaches a promise; None: nothing.
+    learning: Learning | None = None
     # Of shadows; None: the profile names none.
     judge: Judge | None = None
 
