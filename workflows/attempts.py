@@ -35,7 +35,8 @@ _RETRY = RetryPolicy(initial_interval=Timeouts.retry_interval, backoff_coefficie
 
 class Attempts:
     """`are_affordable`: the budget pays for them, whatever else happens. `agreed`: the answer that enough models gave,
-    else the first that ended by itself, for where the large model has none.
+    else the first that ended by itself, for where the large model has none. `whole`: answers that ended by themselves,
+    by role. `first_calls`: see AgreementOutcome.
     """
 
     def __init__(
@@ -45,6 +46,8 @@ class Attempts:
         self._plan, self._are_affordable = state.plan.trial, are_affordable
         self._is_over = False
         self.agreed: GenerationOutcome | None = None
+        self.whole: dict[str, GenerationOutcome] = {}
+        self.first_calls: bool | None = None
 
     def are_due(self, stage: int) -> bool:
         if not self._are_affordable or self._state.is_cancelled:
@@ -141,6 +144,7 @@ class Attempts:
             why = f"the {title(asked.role)} model did not answer: {asked.failure}" if asked.failure else ""
             await self._record(step, replace(asked, failure=why), found.check.verdict)
         self._state.checks.append(found.check)
+        self.first_calls = found.first_calls
         return not self._state.is_cancelled and await self._is_agreed(found)
 
     async def _is_agreed(self, found: AgreementOutcome) -> bool:
@@ -161,6 +165,8 @@ class Attempts:
             self._slm.see_prompt(step, asked.outcome)
             self._state.note_late(asked.role, asked.outcome)
             counts = asked.outcome.counts
+            if asked.outcome.reason == "eos" and step.repair is None:
+                self.whole[step.role] = asked.outcome
         if asked.failure:
             self._state.notes.append(asked.failure)
         usd, seconds = step.prices.usd(counts), sum(result.seconds for result in results)

@@ -12,15 +12,18 @@ with workflow.unsafe.imports_passed_through():
     from services.shared.process.search_attributes import at_end
     from tandem.method.errors import LLM_UNAVAILABLE, NOT_AGAIN, SLM_UNAVAILABLE
     from tandem.method.evidence.checks import TrialPlan
-    from tandem.method.names import dry_run_id
+    from tandem.method.names import dry_run_id, sampled_id
+    from tandem.method.request.beside import BesideInput
     from tandem.method.request.job import Job
+    from tandem.method.request.learning import Learning
     from tandem.method.request.result import DryRunInput, Overhead, Served, ShadowInput, SolveResult, Stop, StopReason
     from tandem.method.request.tasks import GenerationOutcome, Payer
-    from tandem.method.roles import LLM, SLM, title
+    from tandem.method.roles import LLM, SLM, SMALL_ROLES, title
+    from workflows.activities.learning import LearningActivities
     from workflows.activities.publishing import PublishingActivities
     from workflows.activities.scoring import ScoringActivities
     from workflows.activities.shadow import ShadowActivities
-    from workflows.attempts import asked_together
+    from workflows.attempts import Attempts, asked_together
     from workflows.calls import NO_LOG, ActivityCalls, cause_of
     from workflows.request_state import RequestState
     from workflows.small_model import SmallModel
@@ -28,8 +31,10 @@ with workflow.unsafe.imports_passed_through():
 
 
 class Settlement:
-    def __init__(self, state: RequestState, calls: ActivityCalls, slm: SmallModel, stages: Stages) -> None:
-        self._state, self._calls, self._slm, self._stages = state, calls, slm, stages
+    def __init__(
+        self, state: RequestState, calls: ActivityCalls, slm: SmallModel, stages: Stages, attempts: Attempts
+    ) -> None:
+        self._state, self._calls, self._slm, self._stages, self._attempts = state, calls, slm, stages, attempts
 
     async def settle(self, stop: Stop, answer: GenerationOutcome | None) -> SolveResult:
         result = await self._result(stop, answer)
@@ -43,7 +48,37 @@ class Settlement:
         plan = self._state.plan
         if plan.dry_run and _is_drawn(result, plan.dry_run_share) and result.stop.reason is StopReason.LLM_FINISHED:
             await self._calls.locally(ShadowActivities.start_dry_run, self._dry_run(result, plan.dry_run))
+        if plan.learning and result.complete and result.stop.reason is not StopReason.CANCELLED:
+            await self._teach(plan.learning, result)
         return result
+
+    async def _teach(self, learning: Learning, result: SolveResult) -> None:
+        """What the request teaches the promise; the caller has its answer."""
+        if learning.serving(self._kind) and self._state.trials:
+            is_answered = result.stop.reason is StopReason.VERIFIED
+            await self._calls.locally(LearningActivities.count_served, self._kind, is_answered)
+        if learning.is_sampled:
+            await self._calls.locally(LearningActivities.start_beside, self._asked_beside(learning, result))
+
+    @property
+    def _kind(self) -> str:
+        """Where tools are offered the first small model tells it; empty where it has said nothing that does."""
+        kind, calls = self._state.input.request.kind, self._attempts.first_calls
+        if kind != "tools":
+            return kind
+        return "" if calls is None else "tools" if calls else "no_call"
+
+    def _asked_beside(self, learning: Learning, result: SolveResult) -> BesideInput:
+        plan, known = self._state.plan, dict(self._attempts.whole)
+        if result.answered_by == LLM and self._state.insight:
+            known[LLM] = self._state.insight
+        cap = plan.answer_max_tokens if plan.may_call else learning.max_tokens
+        trial = TrialPlan([0], max_tokens=cap)
+        steps = [
+            self._slm.trial_step(role, 0, number, trial)
+            for number, role in enumerate(SMALL_ROLES[: learning.small_models], 1)
+        ]
+        return BesideInput(self._beside, asked_together(steps, sampled_id(result.request_id)), known)
 
     async def failure(self, stop: Stop, error: FailureError, of_llm: FailureError | None) -> ApplicationError:
         """The request ends without an answer, but not without its bill, which the error carries with what a model's API

@@ -139,18 +139,19 @@ async def _checked(task: ShadowInput, of_llm: str) -> Comparison:
     checks.
     """
     job = task.job
-    verdict = await _verdict(job, task.served.answer, [CheckSpec(PROGRAMS_AGREE, of_llm)])
+    verdict = await verdict_of(job, shadow_id(job.request_id), task.served.answer, [CheckSpec(PROGRAMS_AGREE, of_llm)])
     if verdict is Verdict.PASS:
         return Comparison(0.0, "check")
     if verdict is not Verdict.FAIL:
         return Comparison()
     own = [check for check in job.checks if check.name not in (AGREEMENT, PROGRAMS_AGREE)]
-    is_wrong = bool(own) and await _verdict(job, of_llm, own) is Verdict.FAIL
+    is_wrong = bool(own) and await verdict_of(job, shadow_id(job.request_id), of_llm, own) is Verdict.FAIL
     return Comparison(0.0 if is_wrong else 1.0, "check")
 
 
-async def _verdict(job: Job, answer: str, checks: list[CheckSpec]) -> Verdict:
-    step = replace(job.step(LLM), request_id=shadow_id(job.request_id))
+async def verdict_of(job: Job, request_id: str, answer: str, checks: list[CheckSpec]) -> Verdict:
+    """What the checks say of an answer, logged as of `request_id`."""
+    step = replace(job.step(LLM), request_id=request_id)
     try:
         results: list[CheckResult] = await workflow.execute_activity_method(
             CheckingActivities.check,

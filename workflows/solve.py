@@ -43,7 +43,7 @@ class SolveWorkflow:
         self._answers = CheckedAnswers(self._state, self._calls)
         pays = self._allowance.pays_for_trials
         self._attempts = Attempts(self._state, self._calls, self._slm, self._answers, pays)
-        self._settlement = Settlement(self._state, self._calls, self._slm, self._stages)
+        self._settlement = Settlement(self._state, self._calls, self._slm, self._stages, self._attempts)
 
     @workflow.run
     async def run(self, task: Job) -> SolveResult:

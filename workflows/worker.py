@@ -30,6 +30,7 @@ from tandem.method.names import DISTRIBUTION, batch_queue, llm_queue, solve_queu
 from tandem.method.timeouts import Timeouts
 from workflows.activities.registry import Activities, ServiceAddresses
 from workflows.batch import BatchWorkflow
+from workflows.beside import BesideWorkflow
 from workflows.dry_run import DryRunWorkflow
 from workflows.shadow import ShadowWorkflow
 from workflows.solve import SolveWorkflow
@@ -115,7 +116,7 @@ def make_workers(
         Worker(
             client,
             task_queue=solve_queue(settings.profile),
-            workflows=[SolveWorkflow, ShadowWorkflow, DryRunWorkflow],
+            workflows=[SolveWorkflow, ShadowWorkflow, DryRunWorkflow, BesideWorkflow],
             workflow_runner=runner or UnsandboxedWorkflowRunner(),
             **_code(pinned),
             activities=activities.of_solve_queue(),

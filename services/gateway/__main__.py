@@ -35,7 +35,7 @@ from services.shared.checks.registry import add_remote
 from services.shared.file_store.store import FileStore
 from services.shared.identity.authentication import Authentication, IdentitySettings
 from services.shared.identity.turns import LookUps
-from services.shared.observability import availability, metrics, outcome_metrics, tracing
+from services.shared.observability import availability, metrics, outcome_metrics, promise_metrics, tracing
 from services.shared.process.callers import Callers
 from services.shared.process.redis import open_request_log
 from services.shared.process.server import Server, serve
@@ -216,6 +216,7 @@ async def main() -> None:
     profiles = {name: load_profile(name, settings.profile_folders) for name in settings.profiles}
     availability.watch_calls(profiles)
     outcome_metrics.watch_promises(profiles.values())
+    promise_metrics.watch_promises(profiles.values())
     if settings.shadow_small is not None:
         profiles = {name: asked_beside(profile, settings.shadow_small) for name, profile in profiles.items()}
     counters = {name: token_counter(settings.models_folder, p.slm) for name, p in profiles.items()}

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
-from services.gateway.policies import Serving
+from services.gateway.policies import Serving, strength
 from services.shared.request_log.learned import Learned, Lesson
 from tandem.access.tenants import DISPUTE_DAYS, TenantLimits
 from tandem.method.errors import Unavailable
@@ -49,7 +49,7 @@ class Learner:
         kinds = [kind for kind in learned_kinds(asked.kind) if kind in profile.learned]
         if not kinds:
             return None
-        learning = self._learning(profile, asked.tenant, terms)
+        learning = self._learning(profile, asked, terms)
         with suppress(Unavailable):
             return await self._by_standings(profile, asked, learning, kinds)
         return None
@@ -79,13 +79,22 @@ class Learner:
         learning = replace(learning, kinds=now, is_sampled=is_sampled)
         return Serving(with_arm(profile, serves, arm) if arm else profile, None, learning)
 
-    def _learning(self, profile: Profile, tenant: str, terms: Terms) -> Learning:
+    def _learning(self, profile: Profile, asked: SolveRequest, terms: Terms) -> Learning:
         """The number is part of the digest: what was shown for one number is not shown for a smaller one."""
         digest = digest_of_learning(profile.digest, profile.small_roles, (terms.lose_at_most, terms.confidence))
-        limits = self.limits(tenant)
+        limits = self.limits(asked.tenant)
         is_own = not self.is_shared and limits.keep_disputes_days is None
         keep_days = DISPUTE_DAYS if is_own else limits.dispute_days
-        return Learning(tenant, profile.name, digest, terms, len(profile.small), keep_days=keep_days)
+        return Learning(
+            asked.tenant,
+            profile.name,
+            digest,
+            terms,
+            len(profile.small),
+            keep_days=keep_days,
+            strength=strength(asked.question) if asked.kind == "code" else 0,
+            max_tokens=profile.trial.max_tokens or profile.execution.max_tokens,
+        )
 
 
 def _now(standing: Standing, of_kind: tuple[Arm, ...], arm: Arm | None) -> KindNow:

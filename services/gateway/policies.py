@@ -53,8 +53,8 @@ class Policies:
         if watched.made:
             step = await self._step(PolicyOf(asked.tenant, name, kind, watched.made), watched.steps)
             watched = self.at(watched, name, step)
-        strength = _strength(asked.question) if kind == "code" else 0
-        watched = replace(watched, strength=strength, keep_days=self._keep_days(asked.tenant))
+        of_examples = strength(asked.question) if kind == "code" else 0
+        watched = replace(watched, strength=of_examples, keep_days=self._keep_days(asked.tenant))
         return Serving(self.by_steps(name, kind)[watched.step] if watched.step else self._profiles[name], watched)
 
     def of(self, name: str, kind: Kind) -> Watched:
@@ -87,5 +87,6 @@ def promise_of(profile: Profile, kind: Kind) -> PromiseMade | None:
     return next((made for made in profile.promises if made.task == kind and profile.keeps(made)), None)
 
 
-def _strength(question: str) -> int:
+def strength(question: str) -> int:
+    """What the examples in a program's prompt count (docs/checks.md, Weights)."""
     return sum(counts(examples_of(question, _STRONGEST), _STRONGEST))

@@ -178,6 +178,8 @@ class TandemService(tandem_pb2_grpc.TandemServiceServicer):
                 "the request's bill is not on its account yet; try again in a minute", reason="BILL_OPEN"
             )
         await self._log.promises.forget(ended.tenant, request_id)
+        await self._log.learned.forget(ended.tenant, request_id)
+        await self._log.disputes.forget(ended.tenant, request_id)
         await self._workflows.delete(request_id, self._log)
         return tandem_pb2.DeleteRequestResponse(request_id=request.request_id)
 

@@ -36,9 +36,20 @@ _ACCOUNTS = (
 )
 # Without `xadd`: a gateway that had it could write the streams of requests, whose keys it may delete.
 _OUTCOMES = ("rpush", "zadd", "zremrangebyscore", "hget", "hset", "hdel", "hexists", "hincrby", "pexpire")
+_LEARNED = ("hgetall", "hkeys", "hget", "hmget", "hset", "hdel", "hincrby", "exists", "sadd", "sismember", "del")
+_LISTS = ("rpush", "ltrim", "lrange", "zadd", "zrem", "zrangebyscore", "zremrangebyscore", "pexpire")
 _REQUEST = ("insight", "answer", "stages", "passes", "bodies", "decisions", "state", "stops", "watchers")
 _ACCOUNT_KEYS = tuple(f"{{tenant:*}}:{name}" for name in ("account", "minute", "settled"))
 _OUTCOME_KEYS = tuple(f"{{tenant:*}}:{name}:*" for name in ("outcome", "policy", "changes", "kept", "session"))
+
+_LEARNED_KEYS = (
+    *(
+        f"{{tenant:*}}:{name}:*"
+        for name in ("learned", "learned-of", "learned-kinds", "learned-changes", "learned-seen")
+    ),
+    "{tenant:*}:disputes",
+    "{tenant:*}:dispute:*",
+)
 
 
 class RedisUsersError(UserError):
@@ -88,15 +99,17 @@ USERS = (
             *_SCRIPTS,
             *_ACCOUNTS,
             *_OUTCOMES,
+            *_LEARNED,
+            *_LISTS,
         ),
         writes=_REQUEST,  # a deletion's
-        keys=(*_ACCOUNT_KEYS, *_OUTCOME_KEYS),
+        keys=(*_ACCOUNT_KEYS, *_OUTCOME_KEYS, *_LEARNED_KEYS),
     ),
     RedisUser(
         "worker",
-        ("xread", "xrange", "xadd", "hmget", "zrem", "zcount", *_SCRIPTS, *_ACCOUNTS, *_OUTCOMES),
+        ("xread", "xrange", "xadd", "hmget", "zrem", "zcount", *_SCRIPTS, *_ACCOUNTS, *_OUTCOMES, *_LEARNED, *_LISTS),
         writes=_REQUEST,  # their time to live
-        keys=(*_ACCOUNT_KEYS, *_OUTCOME_KEYS),
+        keys=(*_ACCOUNT_KEYS, *_OUTCOME_KEYS, *_LEARNED_KEYS),
     ),
     RedisUser("insight-generator", _WRITER, reads=("stops", "bodies"), writes=("insight", "stages", "state")),
     RedisUser(

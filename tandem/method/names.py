@@ -6,6 +6,7 @@ DISTRIBUTION = "tandem-insights"
 SOLVE_WORKFLOW = "Solve"
 SHADOW_WORKFLOW = "Shadow"
 DRY_RUN_WORKFLOW = "DryRun"
+BESIDE_WORKFLOW = "Beside"
 BATCH_WORKFLOW = "Batch"
 BATCH_PROGRESS = "progress"
 """Field of a batch's memo: its BatchProgress."""
@@ -58,6 +59,11 @@ def shadow_id(request_id: str) -> str:
 def beside_id(request_id: str, role: str) -> str:
     """Of what a small model writes while another one writes the request's answer: a log has one writer."""
     return f"{request_id}~{role}"
+
+
+def sampled_id(request_id: str) -> str:
+    """Of what is asked beside a request so that all models have answered it."""
+    return f"{request_id}~beside"
 
 
 def dry_run_id(request_id: str) -> str:

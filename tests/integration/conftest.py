@@ -148,7 +148,8 @@ async def run_system(
     generator = LARGE.build("127.0.0.1", 0, endpoint or llm, logs["insight-generator"], profile)
     executor = model_role().build("127.0.0.1", 0, slm, logs["slm-executor"], profile)
     scorer = sufficiency_scorer.build("127.0.0.1", 0, judge_engine, logs["sufficiency-scorer"], profile)
-    scorer.load()
+    if not profile.stop.is_off:
+        scorer.load()
     executors = {
         role: model_role(role).build("127.0.0.1", 0, small.get(role, engine), logs["slm-executor"], profile)
         for role, engine in further.items()

@@ -47,7 +47,7 @@ class AgreementActivities:
         """
         race = _Race(self._answers, await current_job(), steps, trial)
         asked = await race.run()
-        outcome = AgreementOutcome(asked, *race.verdict(asked))
+        outcome = AgreementOutcome(asked, *race.verdict(asked), race.first_calls)
         first, *others = steps
         with contextlib.suppress(TandemError):  # readers who miss it see it in the result
             await self._log.decisions.publish(first.request_id, AGREED_SLOT, Checked(**vars(outcome.check)))
@@ -125,6 +125,13 @@ class _Race:
         while not self._running[number].done():
             await self._answers.abort(self._steps[number])
             await asyncio.sleep(_ABORT_AGAIN_SECONDS)
+
+    @property
+    def first_calls(self) -> bool | None:
+        first = self._begun[0]
+        if self._kind.form != "calls" or first is None:
+            return None
+        return True if first.answer else False if first.is_over else None
 
     def verdict(self, asked: Sequence[Asked]) -> tuple[int | None, CheckResult]:
         """Which answer is taken, and why."""

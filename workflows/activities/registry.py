@@ -14,6 +14,7 @@ from tandem.method.roles import SLM
 from workflows.activities.agreement import AgreementActivities
 from workflows.activities.batch import BatchActivities
 from workflows.activities.checking import CheckingActivities, OtherCheckers
+from workflows.activities.learning import LearningActivities
 from workflows.activities.models import AnswerActivities, InsightActivities
 from workflows.activities.prefill_ahead import PrefillsAhead
 from workflows.activities.publishing import PublishingActivities
@@ -64,6 +65,7 @@ class Activities:
         self._publishing = PublishingActivities(log)
         self._lost_usage = LostUsageActivities(log, reported)
         self._shadow = ShadowActivities(log)
+        self._learning = LearningActivities(log)
         self._batch = BatchActivities(FileStore(files))
 
     def of_llm_queue(self) -> list[Callable[..., Any]]:
@@ -87,6 +89,10 @@ class Activities:
             self._shadow.start_shadow,
             self._shadow.start_dry_run,
             self._shadow.count_shadow,
+            self._learning.start_beside,
+            self._learning.count_served,
+            self._learning.count_sampled,
+            self._learning.count_uncounted,
         ]
 
     def of_batch_queue(self) -> list[Callable[..., Any]]:

@@ -19,6 +19,7 @@ from services.shared.process.search_attributes import whose
 from services.shared.request_log.log import RequestLog
 from services.shared.request_log.promises import PolicyOf, Report
 from tandem.method.names import DRY_RUN_WORKFLOW, SHADOW_WORKFLOW, dry_run_id, shadow_id, solve_queue
+from tandem.method.request.beside import BesideInput
 from tandem.method.request.result import DryRunInput, ShadowInput, ShadowResult
 from tandem.method.request.tasks import policy_digest, question_digest
 from tandem.method.timeouts import Timeouts
@@ -35,7 +36,7 @@ class ShadowActivities:
         link = trace.Link(trace.get_current_span().get_span_context())
         with tracer.start_as_current_span("shadow", context=Context(), links=[link]) as span:
             span.set_attribute("tandem.shadow.of", task.job.request_id)
-            await _start_once(SHADOW_WORKFLOW, task, shadow_id(task.job.request_id))
+            await start_once(SHADOW_WORKFLOW, task, shadow_id(task.job.request_id))
 
     @activity.defn
     async def start_dry_run(self, task: DryRunInput) -> None:
@@ -43,7 +44,7 @@ class ShadowActivities:
         with tracer.start_as_current_span("dry_run", context=Context()) as span:
             span.set_attribute("tandem.shadow.of", task.job.request_id)
             memo = {"dry_run": _without_texts(task)}
-            await _start_once(DRY_RUN_WORKFLOW, task, dry_run_id(task.job.request_id), memo)
+            await start_once(DRY_RUN_WORKFLOW, task, dry_run_id(task.job.request_id), memo)
 
     @activity.defn
     async def count_shadow(self, result: ShadowResult, score: float | None) -> None:
@@ -66,8 +67,8 @@ def _without_texts(task: DryRunInput) -> dict[str, str]:
     return {"kind": request.kind, "question_digest": question_digest(request), "policy_digest": policy}
 
 
-async def _start_once(
-    name: str, task: ShadowInput | DryRunInput, workflow_id: str, memo: Mapping[str, Any] = {}
+async def start_once(
+    name: str, task: ShadowInput | DryRunInput | BesideInput, workflow_id: str, memo: Mapping[str, Any] = {}
 ) -> None:
     """What is paid for it is found as a request's bill is (`tandem spend`)."""
     job = task.job

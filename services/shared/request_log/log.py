@@ -16,6 +16,7 @@ from services.shared.request_log.accounts import Accounts
 from services.shared.request_log.bodies import Bodies
 from services.shared.request_log.connection import BODIES, PASSES, STAGES, Connection, Role, key, translated_errors
 from services.shared.request_log.decisions import Decisions
+from services.shared.request_log.disputes import Disputes
 from services.shared.request_log.learned import Learned
 from services.shared.request_log.ledger import Ledger
 from services.shared.request_log.promises import Promises
@@ -51,6 +52,7 @@ class RequestLog:
         self.sessions = Sessions(self._connection)
         self.promises = Promises(self._connection)
         self.learned = Learned(self._connection)
+        self.disputes = Disputes(self._connection, sealed)
 
     async def close(self) -> None:
         await self._connection.close()

@@ -25,7 +25,8 @@ class KindNow:
 @dataclass(frozen=True)
 class Learning:
     """`kinds`: what the request may turn out to be. `digest` identifies models, prompts and rule. `is_sampled`: all
-    models answer it. `keep_days`: how long texts of a dispute are kept for a label; 0: not at all.
+    models answer it. `keep_days`: how long texts of a dispute are kept for a label; 0: not at all. `strength`: of a
+    program's prompt, what its examples count. `max_tokens`: cap of a small model's answer.
     """
 
     tenant: str
@@ -36,6 +37,8 @@ class Learning:
     kinds: dict[str, KindNow] = field(default_factory=dict)
     is_sampled: bool = False
     keep_days: int = 0
+    strength: int = 0
+    max_tokens: int = 0
 
     def arms(self, kind: LearnedKind) -> tuple[Arm, ...]:
         return arms(kind, self.small_models)

@@ -104,11 +104,14 @@ class Asked:
 
 @dataclass(frozen=True)
 class AgreementOutcome:
-    """`taken` is the place of the answer that is served; None: none is. `check` says why."""
+    """`taken` is the place of the answer that is served; None: none is. `check` says why. `first_calls`: the first
+    model calls tools; None: it had said nothing that tells.
+    """
 
     asked: list[Asked]
     taken: int | None
     check: CheckResult
+    first_calls: bool | None = None
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,7 @@ READING = {
     "hkeys": "HKEYS {key}",
     "hexists": "HEXISTS {key} a",
     "lrange": "LRANGE {key} 0 1",
+    "sismember": "SISMEMBER {key} a",
     "zcount": "ZCOUNT {key} 0 1",
     "zrangebyscore": "ZRANGEBYSCORE {key} 0 1",
     "zscore": "ZSCORE {key} a",
@@ -41,6 +42,8 @@ WRITING = {
     "zadd": "ZADD {key} 1 a",
     "zrem": "ZREM {key} a",
     "rpush": "RPUSH {key} a",
+    "ltrim": "LTRIM {key} 0 -1",
+    "sadd": "SADD {key} a",
     "zremrangebyscore": "ZREMRANGEBYSCORE {key} 0 1",
 }
 SCRIPTS = {"evalsha", "script|load"}
