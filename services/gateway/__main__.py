@@ -49,7 +49,8 @@ from tandem.access.tenants import TenantFile, Tenants
 from tandem.access.watched_file import WatchedFile
 from tandem.client.contract import MAX_MESSAGE_BYTES
 from tandem.errors import SetupError
-from tandem.method.profile.profile import Profile, asked_beside, load_profile
+from tandem.method.profile.profile import Profile, load_profile, promising
+from tandem.method.profile.promise import MOST_LOST
 from tandem.v1 import batch_pb2_grpc, tandem_pb2_grpc
 
 # A credential decides about every call, also of the HTTP gateway.
@@ -103,12 +104,13 @@ class GatewaySettings(ProcessSettings):
     tenants: Path | None = Field(
         None, validation_alias="TANDEM_TENANTS", description="file of `tandem tenants`: what each tenant may use"
     )
-    shadow_small: float | None = Field(
+    lose_at_most: float | None = Field(
         None,
-        ge=0,
-        le=1,
-        validation_alias="TANDEM_SHADOW_SMALL",
-        description="replaces the profiles' `shadow.small`",
+        gt=0,
+        le=MOST_LOST,
+        validation_alias="TANDEM_LOSE_AT_MOST",
+        description="replaces the profiles' `promise.lose_at_most`; programs are learned too where a profile takes "
+        "them by their examples",
     )
     worker_patience: Seconds = Field(
         PATIENCE.new,
@@ -216,9 +218,9 @@ async def main() -> None:
     profiles = {name: load_profile(name, settings.profile_folders) for name in settings.profiles}
     availability.watch_calls(profiles)
     outcome_metrics.watch_promises(profiles.values())
+    if settings.lose_at_most is not None:
+        profiles = {name: promising(profile, settings.lose_at_most) for name, profile in profiles.items()}
     promise_metrics.watch_promises(profiles.values())
-    if settings.shadow_small is not None:
-        profiles = {name: asked_beside(profile, settings.shadow_small) for name, profile in profiles.items()}
     counters = {name: token_counter(settings.models_folder, p.slm) for name, p in profiles.items()}
     log = open_request_log(settings.sealer())
     checked = authentication(settings.host)

@@ -14,11 +14,13 @@ from rich.table import Table
 from rich.text import Text
 
 from tandem.cli.models import pull_missing
+from tandem.cli.options import share
 from tandem.cli.output import JsonFlag, console, console_note, print_json
+from tandem.cli.promise import promise_of
 from tandem.cli.tables import print_table
 from tandem.local import planning
 from tandem.local.layout import LOCAL_PROCESSES, PROCESSES, StackError, engine_name
-from tandem.local.planning import open_stack, require_same, require_small_models
+from tandem.local.planning import open_stack, require_promise, require_same
 from tandem.local.supervisor import EVERY, ProcessStatus, Report, Stack
 from tandem.method.errors import TandemError
 from tandem.method.profile.profile import load_profile
@@ -72,13 +74,13 @@ def up(
             f"Default: {HTTP_PORT}, or another where that is taken.",
         ),
     ] = None,
-    shadow_small: Annotated[
+    lose_at_most: Annotated[
         float | None,
         typer.Option(
-            min=0,
-            max=1,
-            help="Share of what the large model answers that two small models are asked beside: they answer nothing "
-            "and are paid for; `tandem spend --dry-run` says what their agreement would have saved.",
+            parser=share,
+            metavar="SHARE",
+            help="Learn from the requests which of them the small models may answer: of each kind at most this share, "
+            "as 3%, is lost. It begins with the large model alone (docs/promise.md).",
         ),
     ] = None,
     json: JsonFlag = False,
@@ -101,14 +103,14 @@ def up(
     elif not json:
         for pair in served:
             _say_losses(pair)
-    require_small_models(served, shadow_small)
+    require_promise(served, lose_at_most)
     stack = open_stack()
     if stack is None:
-        stack = start_stack(*served, quiet=json, jaeger=jaeger, tls=tls, http_port=http_port, shadow_small=shadow_small)
+        stack = start_stack(*served, quiet=json, jaeger=jaeger, tls=tls, http_port=http_port, lose_at_most=lose_at_most)
         if not json and stack.ports["http-gateway"]["main"] not in (HTTP_PORT, http_port):
             console_note(f"port {HTTP_PORT} is taken, so the HTTP port has moved; --http-port N fixes one")
     else:
-        require_same(stack, served, jaeger=jaeger, tls=tls, http_port=http_port, shadow_small=shadow_small)
+        require_same(stack, served, jaeger=jaeger, tls=tls, http_port=http_port, lose_at_most=lose_at_most)
         start_missing(stack, quiet=json)
     if json:
         served_by = {"gateway": stack.gateway, "http": stack.http, "profile": stack.profile, "profiles": stack.pairs}
@@ -117,6 +119,9 @@ def up(
         console.print(Text.assemble("watch at ", (stack.http, "bold"), f"   OpenAI's API at {stack.http}/v1"))
         where = f"   state in {stack.folder}   `tandem down` stops it"
         console.print(Text.assemble("gateway at ", (stack.gateway, "bold"), where))
+        for pair in stack.pairs:
+            if said := promise_of(pair, lose_at_most):
+                console.print(said)
         if stack.tls:
             where = f"Temporal at {stack.address('temporal')}"
             console.print(Text(f"{where} is open to anyone on this machine: its development server asks nobody"))
@@ -201,7 +206,7 @@ def start_stack(
     jaeger: bool = False,
     tls: bool = False,
     http_port: int | None = None,
-    shadow_small: float | None = None,
+    lose_at_most: float | None = None,
     needed: Collection[str] = EVERY,
 ) -> Stack:
     """Download missing models, start the stack of these pairs and wait for the processes of `needed`; an empty name is
@@ -218,7 +223,7 @@ def start_stack(
             jaeger=jaeger,
             tls=tls,
             http_port=http_port,
-            shadow_small=shadow_small,
+            lose_at_most=lose_at_most,
             report=report,
             needed=needed,
         )

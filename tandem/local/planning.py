@@ -15,12 +15,12 @@ from tandem.local.ports import OwnPorts
 from tandem.local.programs import left_out, require_binary, require_jaeger
 from tandem.local.supervisor import EVERY, PortTaken, Report, Stack
 from tandem.method.errors import TandemError
-from tandem.method.profile.profile import Profile, asked_beside, load_profile
+from tandem.method.profile.profile import Profile, load_profile, promising
 from tandem.paths import DEFAULT_PROFILE, REPOSITORY, models_folder, profile_folders, read_stack, state_folder
 from tandem.tracing import jaeger as jaeger_api
 from tandem.tracing.otlp import ENDPOINT, GRPC, HTTP, PROTOCOL
 
-_SHADOW_SMALL = "TANDEM_SHADOW_SMALL"
+_LOSE_AT_MOST = "TANDEM_LOSE_AT_MOST"
 _START_ATTEMPTS = 3
 
 
@@ -32,7 +32,7 @@ def start_stack(
     restarts: bool = True,
     tls: bool = False,
     http_port: int | None = None,
-    shadow_small: float | None = None,
+    lose_at_most: float | None = None,
     report: Report = lambda _: None,
     needed: Collection[str] = EVERY,
 ) -> Stack:
@@ -47,7 +47,7 @@ def start_stack(
             restarts=restarts,
             tls=tls,
             http_port=http_port,
-            shadow_small=shadow_small,
+            lose_at_most=lose_at_most,
         )
         try:
             stack.up(report, needed)
@@ -83,7 +83,7 @@ def plan_stack(
     restarts: bool = True,
     tls: bool = False,
     http_port: int | None = None,
-    shadow_small: float | None = None,
+    lose_at_most: float | None = None,
 ) -> Stack:
     """Return a stack on the preferred ports, or on others where they are taken; no other stack gets them while this
     one runs.
@@ -113,8 +113,8 @@ def plan_stack(
         "TRANSFORMERS_VERBOSITY": "error",
         "HF_HUB_DISABLE_PROGRESS_BARS": "1",
     }
-    if shadow_small is not None:
-        environment[_SHADOW_SMALL] = str(shadow_small)
+    if lose_at_most is not None:
+        environment[_LOSE_AT_MOST] = str(lose_at_most)
     if jaeger:
         environment |= _trace_export(own.numbers, external)
     return Stack(folder, profile, own.numbers, environment, external, restarts, tls, further_pairs, own)
@@ -137,7 +137,7 @@ def require_same(
     jaeger: bool,
     tls: bool = False,
     http_port: int | None = None,
-    shadow_small: float | None = None,
+    lose_at_most: float | None = None,
 ) -> None:
     """Raises StackError where the stack that runs is not what is asked for. An empty name of a pair is any."""
     wanted = []
@@ -150,8 +150,8 @@ def require_same(
         wanted.append("TLS")
     if http_port and http_port != stack.ports["http-gateway"]["main"]:
         wanted.append(f"HTTP port {http_port}")
-    if shadow_small is not None and stack.environment.get(_SHADOW_SMALL) != str(shadow_small):
-        wanted.append(f"--shadow-small {shadow_small}")
+    if lose_at_most is not None and stack.environment.get(_LOSE_AT_MOST) != str(lose_at_most):
+        wanted.append(f"--lose-at-most {lose_at_most}")
     if wanted:
         traces = f"traces to {stack.jaeger}" if stack.jaeger else "no Jaeger"
         served = " and ".join(f"profile {pair}" for pair in stack.pairs)
@@ -173,16 +173,20 @@ def require_one_pair_here(pairs: Sequence[str]) -> None:
         )
 
 
-def require_small_models(pairs: Sequence[str], shadow_small: float | None) -> None:
-    """Raises StackError where a pair has too few small models to be asked beside the large one."""
-    if shadow_small:
-        for pair in pairs:
-            _loaded(pair or DEFAULT_PROFILE, shadow_small)
+def require_promise(pairs: Sequence[str], lose_at_most: float | None) -> None:
+    """Raises StackError where nothing of a pair can be learned."""
+    if lose_at_most is None:
+        return
+    for pair in pairs:
+        try:
+            promising(_loaded(pair or DEFAULT_PROFILE), lose_at_most)
+        except TandemError as error:
+            raise StackError(str(error)) from error
 
 
-def _loaded(profile: str, shadow_small: float = 0.0) -> Profile:
+def _loaded(profile: str) -> Profile:
     try:
-        return asked_beside(load_profile(profile, tuple(profile_folders())), shadow_small)
+        return load_profile(profile, tuple(profile_folders()))
     except TandemError as error:
         raise StackError(str(error)) from error
 

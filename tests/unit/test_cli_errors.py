@@ -153,10 +153,15 @@ def test_a_second_pair_whose_models_run_here_is_refused(tmp_path: Path, profiles
     assert "TANDEM_STATE=FOLDER tandem up --profile scripted-checked" in error
 
 
-def test_small_models_that_are_to_be_asked_beside_must_be_two(tmp_path: Path, profiles_folder: Path) -> None:
-    words = ("up", "--profile", "scripted", "--shadow-small", "0.1")
+def test_a_promise_is_refused_where_nothing_can_be_learned(tmp_path: Path, profiles_folder: Path) -> None:
+    words = ("up", "--profile", "scripted", "--lose-at-most", "3%")
     refused = tandem(*words, TANDEM_STATE=str(tmp_path), TANDEM_PROFILES_PATH=str(profiles_folder))
-    assert "profile scripted: agreement.rule 'both' needs 2 small models" in error_of(refused)
+    assert "profile scripted: a promise needs stop.scorer = 'off'" in error_of(refused)
+
+
+@pytest.mark.parametrize("share", ["0", "60%", "much", "3%%"])
+def test_a_share_that_is_none_is_refused(share: str) -> None:
+    assert "is no share: give 3%, or 0.03" in error_of(tandem("up", "--lose-at-most", share))
 
 
 def test_endpoints_are_those_of_one_pair() -> None:

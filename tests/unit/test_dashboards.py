@@ -10,7 +10,7 @@ import pytest
 import yaml
 from prometheus_client import REGISTRY, generate_latest
 
-from services.shared.observability import availability, metrics, outcome_metrics, tenant_metrics
+from services.shared.observability import availability, metrics, outcome_metrics, promise_metrics, tenant_metrics
 from services.shared.observability.availability import Outcome
 from services.shared.observability.spans import Inference, InferenceSpan
 from services.shared.process import temporal_metrics
@@ -30,6 +30,7 @@ def exported() -> set[str]:
     metrics.LLM_FAILED.labels("every", "failed")
     shadow = ShadowResult("a", agrees=True, usd=1.0, usd_paid=1.0, usd_served=1.0, usd_estimate=1.0, output_tokens=1)
     outcome_metrics.count_shadow("every", shadow)
+    promise_metrics.count_change("every", "tools", "closed")
     outcome_metrics.count_outcome("every", "code", "caller", "counted")
     metrics.count_check("every", "pass", 0.01, TRACE_ID)
     tenant_metrics.export_used_limits({("every", "usd_per_day"): 0.5})

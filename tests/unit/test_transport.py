@@ -159,8 +159,8 @@ def test_up_with_a_port_does_not_take_a_stack_on_another_for_one(tmp_path: Path)
     require_same(running, ["any"], jaeger=False, http_port=8080)
     with pytest.raises(StackError, match="start one with HTTP port 8090"):
         require_same(running, ["any"], jaeger=False, http_port=8090)
-    with pytest.raises(StackError, match=r"start one with --shadow-small 0\.1"):
-        require_same(running, ["any"], jaeger=False, shadow_small=0.1)
+    with pytest.raises(StackError, match=r"start one with --lose-at-most 0\.1"):
+        require_same(running, ["any"], jaeger=False, lose_at_most=0.1)
 
 
 def test_a_client_trusts_the_local_stack_that_it_calls_and_no_other(

@@ -150,7 +150,7 @@ class Profile(Section):
             raise ValueError(
                 "stop.scorer = 'off' needs stop.otherwise = 'llm_finishes' and thresholds of 1: nothing is scored"
             )
-        if self.promise.lose_at_most is not None and (why := self._cannot_learn):
+        if self.promise.lose_at_most is not None and (why := self.cannot_learn):
             raise ValueError(f"promise.lose_at_most {why}")
         self.prompts.check_holes(self.handoff)
         if self.handoff == "brief":
@@ -161,7 +161,8 @@ class Profile(Section):
         return self
 
     @property
-    def _cannot_learn(self) -> str:
+    def cannot_learn(self) -> str:
+        """Why no promise can be learned; empty: one can."""
         if not self.stop.is_off:
             return "needs stop.scorer = 'off': what the large model writes to its end is what answers are compared with"
         if not self.prices.of(LLM).is_known:
@@ -177,8 +178,15 @@ class Profile(Section):
             for kind in LEARNED
             if arms(kind, len(self.small))
             and (kind not in prompts or prompts[kind])
-            and not self.accepts("tools" if kind == "no_call" else kind)
+            and not self._is_fixed("tools" if kind == "no_call" else kind)
         )
+
+    def _is_fixed(self, kind: Kind) -> bool:
+        """The profile itself says by what a cheap model's answer is taken."""
+        final: Kind = "answer" if kind == "option" else kind
+        task: Task = final if final in ("code", "chat") else "answer"
+        is_tried = self.trial.stages and final in self.trial.tasks and self.checks.of(task)
+        return kind in self.agreement.kinds or bool(is_tried) or (final in self.stop.tasks and not self.stop.is_off)
 
     @property
     def slm(self) -> Model:
@@ -266,11 +274,19 @@ class Profile(Section):
         return tuple(stage.ends_before for stage in self.stages)
 
 
-def asked_beside(profile: Profile, share: float) -> Profile:
-    """The same with this share as `shadow.small`. Raises InvalidArgument where it names too few small models."""
-    if share and len(profile.small) < profile.agreement.size:
-        raise InvalidArgument(f"profile {profile.folder.name}: {_too_few(profile)}", field="profile")
-    return profile.model_copy(update={"shadow": profile.shadow.model_copy(update={"small": share})})
+def promising(profile: Profile, lose_at_most: float) -> Profile:
+    """The same with this number as its promise, also for programs that it takes by their examples. Raises
+    InvalidArgument where nothing of it can be learned.
+    """
+    tasks = tuple(task for task in profile.trial.tasks if task != "code")
+    changes: dict[str, Section] = {
+        "trial": profile.trial.model_copy(update={"tasks": tasks}),
+        "promise": profile.promise.model_copy(update={"lose_at_most": lose_at_most}),
+    }
+    changed = profile.model_copy(update=changes)
+    if why := changed.cannot_learn:
+        raise InvalidArgument(f"profile {profile.folder.name}: a promise {why}", field="profile")
+    return changed
 
 
 def _too_few(profile: Profile) -> str:

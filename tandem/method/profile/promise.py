@@ -12,6 +12,9 @@ from pydantic import Field
 from tandem.method.conversation import Kind
 from tandem.method.section import Probability, Section
 
+MOST_LOST = 0.5
+"""No larger share is a promise."""
+
 
 class PromiseData(Section):
     """A file of `tandem collect` that the promise was shown on."""
@@ -60,7 +63,7 @@ class Promise(Section):
     """
 
     lose_at_most: float | None = Field(
-        default=None, gt=0, le=0.5, description="share of the requests of a kind; none: nothing is learned"
+        default=None, gt=0, le=MOST_LOST, description="share of the requests of a kind; none: nothing is learned"
     )
     learn: Probability = Field(
         default=0.05, description="share of the spend that learning and watching may take, after a credit at the start"
