@@ -12,11 +12,11 @@ with workflow.unsafe.imports_passed_through():
     from services.shared.process.search_attributes import at_end
     from tandem.method.errors import LLM_UNAVAILABLE, NOT_AGAIN, SLM_UNAVAILABLE
     from tandem.method.evidence.checks import TrialPlan
-    from tandem.method.names import dry_run_id, sampled_id
+    from tandem.method.names import sampled_id
     from tandem.method.request.beside import BesideInput
     from tandem.method.request.job import Job
     from tandem.method.request.learning import Learning
-    from tandem.method.request.result import DryRunInput, Overhead, Served, ShadowInput, SolveResult, Stop, StopReason
+    from tandem.method.request.result import Overhead, Served, ShadowInput, SolveResult, Stop, StopReason
     from tandem.method.request.tasks import GenerationOutcome, Payer
     from tandem.method.roles import LLM, SLM, SMALL_ROLES, title
     from workflows.activities.learning import LearningActivities
@@ -46,8 +46,6 @@ class Settlement:
         if self._is_shadowed(result):
             await self._calls.locally(ShadowActivities.start_shadow, self._shadow(result))
         plan = self._state.plan
-        if plan.dry_run and _is_drawn(result, plan.dry_run_share) and result.stop.reason is StopReason.LLM_FINISHED:
-            await self._calls.locally(ShadowActivities.start_dry_run, self._dry_run(result, plan.dry_run))
         if plan.learning and result.complete and result.stop.reason is not StopReason.CANCELLED:
             await self._teach(plan.learning, result)
         return result
@@ -144,11 +142,6 @@ class Settlement:
 
     def _is_shadowed(self, result: SolveResult) -> bool:
         return _is_drawn(result, self._state.plan.shadow_share) and result.stop.reason is not StopReason.CANCELLED
-
-    def _dry_run(self, result: SolveResult, trial: TrialPlan) -> DryRunInput:
-        asked = [self._slm.trial_step(role, 0, number, trial) for number, role in enumerate(trial.order, 1)]
-        steps = asked_together(asked, dry_run_id(result.request_id))
-        return DryRunInput(self._beside, _served(result), steps, trial)
 
     def _shadow(self, result: SolveResult) -> ShadowInput:
         finished = result.stop.reason is StopReason.LLM_FINISHED

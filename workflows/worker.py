@@ -31,7 +31,6 @@ from tandem.method.timeouts import Timeouts
 from workflows.activities.registry import Activities, ServiceAddresses
 from workflows.batch import BatchWorkflow
 from workflows.beside import BesideWorkflow
-from workflows.dry_run import DryRunWorkflow
 from workflows.shadow import ShadowWorkflow
 from workflows.solve import SolveWorkflow
 from workflows.versioning import Presence, Version
@@ -116,7 +115,7 @@ def make_workers(
         Worker(
             client,
             task_queue=solve_queue(settings.profile),
-            workflows=[SolveWorkflow, ShadowWorkflow, DryRunWorkflow, BesideWorkflow],
+            workflows=[SolveWorkflow, ShadowWorkflow, BesideWorkflow],
             workflow_runner=runner or UnsandboxedWorkflowRunner(),
             **_code(pinned),
             activities=activities.of_solve_queue(),

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 from rich.table import Table
 
 from lab.verbs.disputes import are_requests, promise_by_agreement
-from lab.verbs.from_dry_run import promise_by_dry_runs
 from lab.verbs.offline import (
     FilesOrNone,
     ProfileName,
@@ -61,20 +59,6 @@ def calibrate(
             help="Of the promise: judge by what became of served requests, from the gateway, not by files.",
         ),
     ] = False,
-    from_dry_run: Annotated[
-        bool,
-        typer.Option(
-            "--from-dry-run",
-            help="Of the promise: judge agreement by what small models said beside the large one, from the gateway "
-            "(`tandem up --shadow-small`), not by files.",
-        ),
-    ] = False,
-    since: Annotated[
-        datetime | None,
-        typer.Option(
-            formats=["%Y-%m-%d"], help="Of --from-dry-run: the first UTC day; default: the first of the month."
-        ),
-    ] = None,
     tenant: Annotated[
         list[str] | None,
         typer.Option(help="Whose outcomes, with --from-outcomes; several times for several. Default: the caller's."),
@@ -92,10 +76,9 @@ def calibrate(
     nothing else; or, on a file of requests with the answers of two small models and the large one, whether agreement
     keeps it (`tandem disputes` takes labels).
     """
-    served = "--from-outcomes" if from_outcomes else "--from-dry-run" if from_dry_run else ""
-    if served and (lose_at_most is None or files):
-        raise typer.BadParameter("it needs --lose-at-most, and takes no files", param_hint=served)
-    if not (files or served):
+    if from_outcomes and (lose_at_most is None or files):
+        raise typer.BadParameter("it needs --lose-at-most, and takes no files", param_hint="--from-outcomes")
+    if not (files or from_outcomes):
         raise typer.BadParameter("give the collected files", param_hint="FILES")
     if lose_at_most is not None:
         if any(value is not None for value in (below, most_cost, price)) or llm_finishes:
@@ -106,9 +89,6 @@ def calibrate(
             from lab.verbs.from_outcomes import calibrate_from_outcomes
 
             calibrate_from_outcomes(profile, study, tenant or (), lose_at_most, confidence, write=write, json=json)
-            return
-        if from_dry_run:
-            promise_by_dry_runs(profile, study, since, lose_at_most, confidence, write=write, json=json)
             return
         assert files
         if are_requests(files):

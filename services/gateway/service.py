@@ -34,7 +34,7 @@ from tandem.convert.messages import to_pb
 from tandem.convert.results import event_to_pb, profile_to_pb, result_to_pb, timeline_to_pb
 from tandem.convert.values import stop_reason_to_pb
 from tandem.method.errors import FailedPrecondition, InvalidArgument
-from tandem.method.names import DRY_RUN_WORKFLOW, SHADOW_WORKFLOW, SOLVE_WORKFLOW
+from tandem.method.names import BESIDE_WORKFLOW, SHADOW_WORKFLOW, SOLVE_WORKFLOW
 from tandem.method.request.result import SolveResult, StopReason
 from tandem.method.rule.stop_rule import member_of
 from tandem.v1 import tandem_pb2, tandem_pb2_grpc
@@ -189,10 +189,8 @@ class TandemService(tandem_pb2_grpc.TandemServiceServicer):
     ) -> tandem_pb2.ListRequestsResponse:
         check_where(request.where)
         caller = current_caller()
-        if request.dry_runs and request.shadows:
-            raise InvalidArgument("dry runs and shadows are listed apart", field="shadows")
-        kind = DRY_RUN_WORKFLOW if request.dry_runs else SHADOW_WORKFLOW if request.shadows else SOLVE_WORKFLOW
-        query = visibility_query(request.where, "" if caller.sees_all else caller.tenant, kind)
+        kinds = (SHADOW_WORKFLOW, BESIDE_WORKFLOW) if request.shadows else (SOLVE_WORKFLOW,)
+        query = visibility_query(request.where, "" if caller.sees_all else caller.tenant, *kinds)
         after = PageToken.parse(request.page_token) if request.page_token else None
         size = min(request.limit or _LIST, _MOST_LISTED)
         found, following = await self._workflows.visibility.newest(query, size, after)
@@ -309,7 +307,6 @@ def _summary(listed: Listed, caller: Caller) -> tandem_pb2.RequestSummary:
         question=listed.question,
         tool=listed.tool,
         session=listed.session,
-        dry_run=tandem_pb2.DryRunSummary(**listed.dry_run) if listed.dry_run else None,
         duration_ms=None if listed.ended_at is None else (listed.ended_at - listed.started_at).total_seconds() * 1000,
     )
 

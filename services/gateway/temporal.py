@@ -44,7 +44,6 @@ from tandem.method.names import (
     CANCEL_SIGNAL,
     SOLVE_WORKFLOW,
     beside_id,
-    dry_run_id,
     judge_id,
     sampled_id,
     shadow_id,
@@ -229,11 +228,11 @@ class Workflows:
         """
         # A shadow may run, and is terminated before its text is erased. The request's own workflow last: a deletion
         # that was cut off is found, and repeated, by the request's id.
-        for beside in (shadow_id(request_id), dry_run_id(request_id), sampled_id(request_id)):
+        for beside in (shadow_id(request_id), sampled_id(request_id)):
             await self._delete_workflow(beside)
             await log.forget(beside)
         await log.forget(judge_id(request_id))
-        for written in (dry_run_id(request_id), sampled_id(request_id), request_id):
+        for written in (sampled_id(request_id), request_id):
             for role in SMALL_ROLES[1:]:
                 await log.forget(beside_id(written, role))
         await log.forget(request_id)

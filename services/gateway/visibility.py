@@ -39,8 +39,7 @@ _FIELDS = {**SEARCH_ATTRIBUTES, "state": "ExecutionStatus", "started": "StartTim
 @dataclass(frozen=True, slots=True)
 class Listed:
     """One request as Temporal's visibility has it; `attributes` by the names of `SEARCH_ATTRIBUTES`, those that are
-    set. `question`: its beginning; `tool`: whose result it is, empty where it is the user's. `dry_run`: a
-    DryRunSummary; empty: it is none.
+    set. `question`: its beginning; `tool`: whose result it is, empty where it is the user's.
     """
 
     request_id: str
@@ -54,7 +53,6 @@ class Listed:
     tool: str
     session: str
     attributes: dict[str, Any]
-    dry_run: Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,7 +219,6 @@ async def _listed(execution: WorkflowExecution) -> Listed:
         tool=str(memo.get("tool", "")),
         session=str(memo.get("session", "")),
         attributes={name: found[key] for name, key in SEARCH_ATTRIBUTES.items() if key in found},
-        dry_run={**asked, "no_call": bool(memo.get("no_call"))} if (asked := memo.get("dry_run")) else {},
     )
 
 
@@ -237,11 +234,12 @@ async def _spent(execution: WorkflowExecution) -> Spent:
     return Spent(execution.id, execution.start_time, is_running, charge)
 
 
-def visibility_query(where: str, tenant: str = "", workflow: str = SOLVE_WORKFLOW) -> str:
-    """Return every request that meets `where`, of one tenant if it is given; empty is every request. Raises
-    InvalidArgument naming what cannot be read.
+def visibility_query(where: str, tenant: str = "", *workflows: str) -> str:
+    """Return every request that meets `where`, of one tenant if it is given; empty is every request. `workflows`: of
+    these types, default: of requests. Raises InvalidArgument naming what cannot be read.
     """
-    query = f"WorkflowType = '{workflow}'"
+    types = ", ".join(f"'{each}'" for each in workflows or (SOLVE_WORKFLOW,))
+    query = f"WorkflowType IN ({types})"
     if tenant:
         query += f" AND {SEARCH_ATTRIBUTES['tenant']} = '{tenant}'"
     conditions = _conditions(where) if where.strip() else ""

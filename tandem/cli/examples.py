@@ -49,7 +49,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "tandem up --jaeger",
         "tandem up --tls",
         "tandem up --profile fast --profile strong",
-        "tandem up --profile mine --shadow-small 0.1",
+        "tandem up --profile mine --lose-at-most 3%",
         "TANDEM_STATE=/tmp/second tandem up",
     ),
     "down": ("tandem down",),
@@ -77,10 +77,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "tandem collect requests.jsonl --profile PROFILE",
     ),
     "train": ("tandem train collected/PROFILE/mine.parquet",),
-    "calibrate": (
-        "tandem calibrate collected/PROFILE/mine.parquet --below 0.01 --cost usd --write",
-        "tandem calibrate --from-dry-run --lose-at-most 0.03 --profile PROFILE",
-    ),
+    "calibrate": ("tandem calibrate collected/PROFILE/mine.parquet --below 0.01 --cost usd --write",),
     "disputes": ("tandem disputes mine.jsonl", "tandem disputes mine.jsonl --take r17=left --json"),
     "eval": (
         "tandem eval --data mine.jsonl",
@@ -105,7 +102,6 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "tandem spend --by tenant,day --since 2026-11-01",
         "tandem spend --by session",
         "tandem spend --by profile --json",
-        "tandem spend --by profile --dry-run",
     ),
     "doctor": ("tandem doctor", "tandem doctor --json | jq .ok"),
     "version": ("tandem version", "tandem --version"),

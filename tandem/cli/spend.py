@@ -15,8 +15,6 @@ from tandem.client.clients import Client
 from tandem.client.spending import GROUPS, Sum, first_day, spending
 
 Row = tuple[tuple[str, ...], Sum]
-_DRY = ("agreed", "on another answer", "paid for asking")
-_BESIDE = ("shadows",)
 _ORDERS: dict[str, Callable[[Row], Any]] = {
     "name": lambda row: row[0],
     "newest": lambda row: -row[1].last.timestamp() if row[1].last else 0.0,
@@ -31,14 +29,6 @@ def spend(
     since: Annotated[
         datetime | None, typer.Option(formats=["%Y-%m-%d"], help="The first UTC day; default: the first of the month.")
     ] = None,
-    dry_run: Annotated[
-        bool,
-        typer.Option(
-            "--dry-run",
-            help="What requests would have cost with small models that agree, where those were asked beside the large "
-            "one (`tandem up --shadow-small`).",
-        ),
-    ] = False,
     order: Annotated[
         str,
         typer.Option(help="name, newest, or usd, the dearest first; default: name, and of sessions newest."),
@@ -58,26 +48,24 @@ def spend(
     if order not in _ORDERS:
         raise typer.BadParameter(f"{order!r} is none of {', '.join(_ORDERS)}", param_hint="--order")
     with Client() as client:
-        found = sorted(spending(client, first_day(since), names, dry_run).items(), key=_ORDERS[order])
+        found = sorted(spending(client, first_day(since), names).items(), key=_ORDERS[order])
     rows = found[:limit]
     if json:
-        print_json([_as_data(names, key, each, dry_run) for key, each in rows])
+        print_json([_as_data(names, key, each) for key, each in rows])
         return
-    more = _DRY if dry_run else _BESIDE
     last_column = ["last (UTC)"] if is_by_session else []
-    table = Table(*names, *last_column, "requests", "without a bill", "USD", "saved", *more, box=None)
+    table = Table(*names, *last_column, "requests", "without a bill", "USD", "saved", "shadows", box=None)
     for key, each in rows:
         last = [f"{each.last:%Y-%m-%d %H:%M}" if each.last else ""] if is_by_session else []
-        beside = (str(each.agreed), str(each.otherwise), f"{each.paid:.8f}") if dry_run else (f"{each.shadows:.8f}",)
-        bills = (str(each.requests), str(each.open or ""), f"{each.usd:.8f}", f"{each.saved:.8f}")
-        table.add_row(*key, *last, *bills, *beside)
+        amounts = (f"{usd:.8f}" for usd in (each.usd, each.saved, each.shadows))
+        table.add_row(*key, *last, str(each.requests), str(each.open or ""), *amounts)
     print_table(table, optional=("without a bill", "saved"))
     if len(found) > len(rows):
         console.print(f"{len(found) - len(rows)} more rows: --limit")
 
 
-def _as_data(names: Sequence[str], key: tuple[str, ...], found: Sum, dry_run: bool) -> dict[str, Any]:
+def _as_data(names: Sequence[str], key: tuple[str, ...], found: Sum) -> dict[str, Any]:
     """`last_unix_ms`: when the newest request began; None where there is none."""
-    shown = ("requests", "open", "usd", "saved", *(("agreed", "otherwise", "paid") if dry_run else _BESIDE))
+    shown = ("requests", "open", "usd", "saved", "shadows")
     last = {"last_unix_ms": found.last.timestamp() * 1000 if found.last else None}
     return {**dict(zip(names, key, strict=True)), **{name: getattr(found, name) for name in shown}, **last}

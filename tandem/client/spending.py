@@ -7,22 +7,19 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from tandem.client.clients import Client
-from tandem.method.names import shadow_id
+from tandem.method.names import sampled_id, shadow_id
 from tandem.v1 import tandem_pb2
 
 _PAGE = 1000
-AGREED = (tandem_pb2.STOP_REASON_VERIFIED, tandem_pb2.STOP_REASON_UNVERIFIED_BEST)
+_BESIDE = (shadow_id(""), sampled_id(""))
 _MILLISECOND = timedelta(milliseconds=1)
 
 
 @dataclass(slots=True)
 class Sum:
     """`open`: requests that have no bill: they run, or ended without one. `saved`: USD less than the large model alone,
-    of those that say it. `shadows`: USD paid beside requests, for shadows and dry runs, which `usd` has not. `last`:
-    when the newest request began; None where there are only such.
-
-    Of dry runs `usd` and `saved` are those of the requests with agreement. `agreed`: the small models with each other;
-    `otherwise`: of these, on another answer than the large one's. `paid`: USD for asking them.
+    of those that say it. `shadows`: USD paid beside requests, for shadows and for what a promise learns from,
+    which `usd` has not. `last`: when the newest request began; None where there are only such.
     """
 
     requests: int = 0
@@ -31,9 +28,6 @@ class Sum:
     saved: float = 0.0
     shadows: float = 0.0
     last: datetime | None = None
-    agreed: int = 0
-    otherwise: int = 0
-    paid: float = 0.0
 
 
 def _day(request: tandem_pb2.RequestSummary) -> str:
@@ -49,7 +43,7 @@ GROUPS: dict[str, Callable[[tandem_pb2.RequestSummary], str]] = {
 }
 
 
-def spending(client: Client, since: datetime, by: Sequence[str], dry_runs: bool = False) -> dict[tuple[str, ...], Sum]:
+def spending(client: Client, since: datetime, by: Sequence[str]) -> dict[tuple[str, ...], Sum]:
     """Sums of the requests that began at `since` or later, by `by` of GROUPS, in order. Days are UTC. Raises
     RequestError.
     """
@@ -58,31 +52,20 @@ def spending(client: Client, since: datetime, by: Sequence[str], dry_runs: bool 
     def sum_of(request: tandem_pb2.RequestSummary) -> Sum:
         return sums.setdefault(tuple(GROUPS[name](request) for name in by), Sum())
 
-    for request in listed(client, since, dry_runs=dry_runs):
+    for request in listed(client, since):
         found = sum_of(request)
         found.requests += 1
         found.last = max(found.last or _began(request), _began(request))
-        found.agreed += request.reason in AGREED
-        found.otherwise += request.reason == tandem_pb2.STOP_REASON_UNVERIFIED_BEST
         if request.HasField("usd"):
             alone = usd_alone(request)
             found.usd += request.usd
             found.saved += alone - request.usd
-            found.paid += _paid_beside(request)
         else:
             found.open += 1
-    if not dry_runs:
-        for request in listed(client, since, shadows=True):
-            if request.request_id.endswith(shadow_id("")):  # a gateway of an earlier version lists requests
-                sum_of(request).shadows += request.usd
-        for request in listed(client, since, dry_runs=True):
-            sum_of(request).shadows += _paid_beside(request)
+    for request in listed(client, since, shadows=True):
+        if request.request_id.endswith(_BESIDE):  # a gateway of an earlier version lists requests
+            sum_of(request).shadows += request.usd
     return dict(sorted(sums.items()))
-
-
-def _paid_beside(dry_run: tandem_pb2.RequestSummary) -> float:
-    """USD for asking the small models; 0 where it is not known."""
-    return dry_run.usd - (0 if dry_run.reason in AGREED else usd_alone(dry_run)) if dry_run.HasField("usd") else 0.0
 
 
 def first_day(since: datetime | None) -> datetime:
@@ -97,16 +80,14 @@ def usd_alone(request: tandem_pb2.RequestSummary) -> float:
     return request.usd / (1 - request.saved_ratio) if is_known else request.usd
 
 
-def listed(
-    client: Client, since: datetime, *, dry_runs: bool = False, shadows: bool = False
-) -> Iterator[tandem_pb2.RequestSummary]:
+def listed(client: Client, since: datetime, *, shadows: bool = False) -> Iterator[tandem_pb2.RequestSummary]:
     """Those that began at `since` or later, newest first."""
     # In pages: a page begins at the moment of the last one's oldest, whose requests are seen twice.
     seen: set[str] = set()
     where = f'started >= "{since.isoformat()}"'
     until = ""
     while True:
-        page = [r for r in client.list(where + until, _PAGE, dry_runs, shadows).requests if r.request_id not in seen]
+        page = [r for r in client.list(where + until, _PAGE, shadows).requests if r.request_id not in seen]
         yield from page
         if not page:
             return

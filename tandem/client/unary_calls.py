@@ -84,13 +84,11 @@ class UnaryCalls:
         """Erase a request that has ended. Raises RequestError."""
         return self._call(self._stub.DeleteRequest, to_message(tandem_pb2.DeleteRequestRequest, request_id=request_id))
 
-    def list(
-        self, where: str = "", limit: int = 20, dry_runs: bool = False, shadows: bool = False
-    ) -> tandem_pb2.ListRequestsResponse:
-        """At most `limit` requests that match `where` (`cost > 0.01 and stage = 2`), newest first; or their dry runs,
-        or their shadows. Asks for page after page. Raises RequestError.
+    def list(self, where: str = "", limit: int = 20, shadows: bool = False) -> tandem_pb2.ListRequestsResponse:
+        """At most `limit` requests that match `where` (`cost > 0.01 and stage = 2`), newest first; or what was
+        asked beside them. Asks for page after page. Raises RequestError.
         """
-        asked = to_message(tandem_pb2.ListRequestsRequest, where=where, limit=limit, dry_runs=dry_runs, shadows=shadows)
+        asked = to_message(tandem_pb2.ListRequestsRequest, where=where, limit=limit, shadows=shadows)
         found = self._call(self._stub.ListRequests, asked)
         while following := next_page(asked, found, limit):
             found.MergeFrom(self._call(self._stub.ListRequests, following))
@@ -147,13 +145,11 @@ class AsyncUnaryCalls:
             self._stub.DeleteRequest, to_message(tandem_pb2.DeleteRequestRequest, request_id=request_id)
         )
 
-    async def list(
-        self, where: str = "", limit: int = 20, dry_runs: bool = False, shadows: bool = False
-    ) -> tandem_pb2.ListRequestsResponse:
-        """At most `limit` requests that match `where` (`cost > 0.01 and stage = 2`), newest first; or their dry runs,
-        or their shadows. Asks for page after page. Raises RequestError.
+    async def list(self, where: str = "", limit: int = 20, shadows: bool = False) -> tandem_pb2.ListRequestsResponse:
+        """At most `limit` requests that match `where` (`cost > 0.01 and stage = 2`), newest first; or what was
+        asked beside them. Asks for page after page. Raises RequestError.
         """
-        asked = to_message(tandem_pb2.ListRequestsRequest, where=where, limit=limit, dry_runs=dry_runs, shadows=shadows)
+        asked = to_message(tandem_pb2.ListRequestsRequest, where=where, limit=limit, shadows=shadows)
         found = await self._call(self._stub.ListRequests, asked)
         while following := next_page(asked, found, limit):
             found.MergeFrom(await self._call(self._stub.ListRequests, following))

@@ -5,7 +5,6 @@ DISTRIBUTION = "tandem-insights"
 
 SOLVE_WORKFLOW = "Solve"
 SHADOW_WORKFLOW = "Shadow"
-DRY_RUN_WORKFLOW = "DryRun"
 BESIDE_WORKFLOW = "Beside"
 BATCH_WORKFLOW = "Batch"
 BATCH_PROGRESS = "progress"
@@ -64,11 +63,6 @@ def beside_id(request_id: str, role: str) -> str:
 def sampled_id(request_id: str) -> str:
     """Of what is asked beside a request so that all models have answered it."""
     return f"{request_id}~beside"
-
-
-def dry_run_id(request_id: str) -> str:
-    """Of what the small models say beside a request that the large one answered."""
-    return f"{request_id}~dry"
 
 
 def judge_id(request_id: str) -> str:

@@ -2001,7 +2001,6 @@ class ListRequestsRequest(_message.Message):
 
     WHERE_FIELD_NUMBER: _builtins.int
     LIMIT_FIELD_NUMBER: _builtins.int
-    DRY_RUNS_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     SHADOWS_FIELD_NUMBER: _builtins.int
     where: _builtins.str
@@ -2010,29 +2009,23 @@ class ListRequestsRequest(_message.Message):
     """
     limit: _builtins.int
     """At most so many on a page, which has at most 100; 0 stands for 20."""
-    dry_runs: _builtins.bool
-    """Instead of requests, what the small models said beside those that the large one answered (the profile's `shadow.small`): `usd` and
-    `saved_ratio` are those of the request with agreement; `reason` is VERIFIED where they agreed, with the large model too,
-    UNVERIFIED_BEST where they agreed on another answer, LLM_FINISHED where they did not.
-    """
     page_token: _builtins.str
     """A `next_page_token` of a list with the same conditions; empty: the first page."""
     shadows: _builtins.bool
-    """Instead of requests, their shadows, which the large model answered alone (the profile's `shadow.share`): `usd` is what each was paid
-    in addition, its judge included; its id ends in `~shadow`.
+    """Instead of requests, what was asked beside them: shadows, which the large model answered alone (the profile's `shadow.share`; the id
+    ends in `~shadow`), and what a promise learns from (`~beside`). `usd` is what each was paid in addition, a judge included.
     """
     def __init__(
         self,
         *,
         where: _builtins.str = ...,
         limit: _builtins.int = ...,
-        dry_runs: _builtins.bool = ...,
         page_token: _builtins.str = ...,
         shadows: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["dry_runs", b"dry_runs", "limit", b"limit", "page_token", b"page_token", "shadows", b"shadows", "where", b"where"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["limit", b"limit", "page_token", b"page_token", "shadows", b"shadows", "where", b"where"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -2082,7 +2075,6 @@ class RequestSummary(_message.Message):
     QUESTION_FIELD_NUMBER: _builtins.int
     TOOL_FIELD_NUMBER: _builtins.int
     SESSION_FIELD_NUMBER: _builtins.int
-    DRY_RUN_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     state: Global___RequestState.ValueType
     profile: _builtins.str
@@ -2104,10 +2096,6 @@ class RequestSummary(_message.Message):
     """Where a tool's result is answered, the tool's name; empty: the question is the user's."""
     session: _builtins.str
     """The session that it is a turn of; empty: of none."""
-    @_builtins.property
-    def dry_run(self) -> Global___DryRunSummary:
-        """Of a dry run; unset: of one that an older worker began."""
-
     def __init__(
         self,
         *,
@@ -2125,14 +2113,11 @@ class RequestSummary(_message.Message):
         question: _builtins.str = ...,
         tool: _builtins.str = ...,
         session: _builtins.str = ...,
-        dry_run: Global___DryRunSummary | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_dry_run", b"_dry_run", "_duration_ms", b"_duration_ms", "_saved_ratio", b"_saved_ratio", "_stage", b"_stage", "_usd", b"_usd", "dry_run", b"dry_run", "duration_ms", b"duration_ms", "saved_ratio", b"saved_ratio", "stage", b"stage", "usd", b"usd"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_duration_ms", b"_duration_ms", "_saved_ratio", b"_saved_ratio", "_stage", b"_stage", "_usd", b"_usd", "duration_ms", b"duration_ms", "saved_ratio", b"saved_ratio", "stage", b"stage", "usd", b"usd"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_dry_run", b"_dry_run", "_duration_ms", b"_duration_ms", "_saved_ratio", b"_saved_ratio", "_stage", b"_stage", "_usd", b"_usd", "dry_run", b"dry_run", "duration_ms", b"duration_ms", "profile", b"profile", "question", b"question", "reason", b"reason", "request_id", b"request_id", "saved_ratio", b"saved_ratio", "session", b"session", "stage", b"stage", "started_at_unix_ms", b"started_at_unix_ms", "state", b"state", "tenant", b"tenant", "tool", b"tool", "trace_id", b"trace_id", "usd", b"usd"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_duration_ms", b"_duration_ms", "_saved_ratio", b"_saved_ratio", "_stage", b"_stage", "_usd", b"_usd", "duration_ms", b"duration_ms", "profile", b"profile", "question", b"question", "reason", b"reason", "request_id", b"request_id", "saved_ratio", b"saved_ratio", "session", b"session", "stage", b"stage", "started_at_unix_ms", b"started_at_unix_ms", "state", b"state", "tenant", b"tenant", "tool", b"tool", "trace_id", b"trace_id", "usd", b"usd"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType__dry_run: _TypeAlias = _typing.Literal["dry_run"]  # noqa: Y015
-    _WhichOneofArgType__dry_run: _TypeAlias = _typing.Literal["_dry_run", b"_dry_run"]  # noqa: Y015
     _WhichOneofReturnType__duration_ms: _TypeAlias = _typing.Literal["duration_ms"]  # noqa: Y015
     _WhichOneofArgType__duration_ms: _TypeAlias = _typing.Literal["_duration_ms", b"_duration_ms"]  # noqa: Y015
     _WhichOneofReturnType__saved_ratio: _TypeAlias = _typing.Literal["saved_ratio"]  # noqa: Y015
@@ -2141,8 +2126,6 @@ class RequestSummary(_message.Message):
     _WhichOneofArgType__stage: _TypeAlias = _typing.Literal["_stage", b"_stage"]  # noqa: Y015
     _WhichOneofReturnType__usd: _TypeAlias = _typing.Literal["usd"]  # noqa: Y015
     _WhichOneofArgType__usd: _TypeAlias = _typing.Literal["_usd", b"_usd"]  # noqa: Y015
-    @_typing.overload
-    def WhichOneof(self, oneof_group: _WhichOneofArgType__dry_run) -> _WhichOneofReturnType__dry_run | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__duration_ms) -> _WhichOneofReturnType__duration_ms | None: ...
     @_typing.overload
@@ -2153,40 +2136,6 @@ class RequestSummary(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__usd) -> _WhichOneofReturnType__usd | None: ...
 
 Global___RequestSummary: _TypeAlias = RequestSummary  # noqa: Y015
-
-@_typing.final
-class DryRunSummary(_message.Message):
-    """What a promise needs to know of a dry run beside its `reason`; no text."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    KIND_FIELD_NUMBER: _builtins.int
-    QUESTION_DIGEST_FIELD_NUMBER: _builtins.int
-    POLICY_DIGEST_FIELD_NUMBER: _builtins.int
-    NO_CALL_FIELD_NUMBER: _builtins.int
-    kind: _builtins.str
-    """Of the answer: answer, json, tools, option, as a profile's [agreement] names it."""
-    question_digest: _builtins.str
-    """Equal where the same was asked."""
-    policy_digest: _builtins.str
-    """Equal where the same models were asked by the same rule."""
-    no_call: _builtins.bool
-    """The small models agreed that no tool is called."""
-    def __init__(
-        self,
-        *,
-        kind: _builtins.str = ...,
-        question_digest: _builtins.str = ...,
-        policy_digest: _builtins.str = ...,
-        no_call: _builtins.bool = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["kind", b"kind", "no_call", b"no_call", "policy_digest", b"policy_digest", "question_digest", b"question_digest"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___DryRunSummary: _TypeAlias = DryRunSummary  # noqa: Y015
 
 @_typing.final
 class GetTimelineRequest(_message.Message):

@@ -5,13 +5,11 @@ token is billed.
 from __future__ import annotations
 
 import asyncio
-import json
 import shutil
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, suppress
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -19,12 +17,8 @@ from uuid import uuid4
 import pytest
 import pytest_asyncio
 
-from tandem import Checked, Client, RequestError, to_dict
-from tandem.client.spending import spending
+from tandem import Checked, RequestError, to_dict
 from tandem.method.names import beside_id
-from tandem.method.profile.profile import load_profile
-from tandem.v1 import tandem_pb2
-from tests.command import tandem
 from tests.integration.asking import BOUND_SECONDS, ask, changed, generated, idle
 from tests.integration.conftest import SPANS, System, run_system
 from tests.integration.edge import serving
@@ -52,10 +46,8 @@ async def agreeing(
     running: dict[str, System] = {}
     async with AsyncExitStack() as stack:
 
-        async def system_of(
-            rule: str = "both", more: str = "", is_dry: bool = False, kinds: str = KINDS, **options: Any
-        ) -> System:
-            told = [rule.replace(" ", ""), more.replace(" ", "").replace("=", ""), "dry" * is_dry]
+        async def system_of(rule: str = "both", more: str = "", kinds: str = KINDS, **options: Any) -> System:
+            told = [rule.replace(" ", ""), more.replace(" ", "").replace("=", "")]
             told += ["other"] * (kinds != KINDS)
             name = "-".join(filter(None, [*told, *options]))
             if name not in running:
@@ -63,8 +55,6 @@ async def agreeing(
                 shutil.copytree(profiles_folder / "scripted-together", folder)
                 text = (folder / "profile.toml").read_text().replace('rule = "both"', f'rule = "{rule}"\n{more}')
                 text = text.replace(KINDS, kinds)
-                if is_dry:
-                    text = text.replace(KINDS, "kinds = []") + "\n[shadow]\nsmall = 1.0\n"
                 (folder / "profile.toml").write_text(text)
                 system = run_system(
                     *("scripted-together", folder.parent, redis_url, temporal_address, checker_address),
@@ -352,87 +342,3 @@ async def test_a_batch_takes_what_both_say_and_costs_what_they_wrote(
     assert totals == Counter(
         {(role, at): n for role, pair in since(before, system).items() for at, n in enumerate(pair)}
     )
-
-
-@pytest.mark.parametrize(
-    ("small", "second", "reason"),
-    [(ROME, ROME, "verified"), (PARIS, PARIS, "unverified_best"), (ROME, PARIS, "llm_finished")],
-)
-async def test_a_dry_run_serves_the_large_models_call_and_says_what_agreement_would_have_saved(
-    agreeing: Systems, small: str, second: str, reason: str
-) -> None:
-    system, tenant = await agreeing(is_dry=True), uuid4().hex[:12]
-    result = await ask(system, said(small, second), tools=[WEATHER, OTHER], tenant=tenant, session="agent")
-    assert (result["answered_by"], result["usage"]["second_slm"]["output_tokens"]) == ("llm", 0)
-    assert called(result) == [("w", {"at": "Rome"})]
-    row = await dry_run_of(system, tenant)
-    assert (row.reason, row.session) == (getattr(tandem_pb2, f"STOP_REASON_{reason.upper()}"), "agent")
-    served = result["cost"]["usd"]
-    began = datetime.now(UTC) - timedelta(minutes=5)
-    with Client(system.client.address) as client:
-        found = await asyncio.to_thread(spending, client, began, ["tenant"], True)
-        served_alone = await asyncio.to_thread(spending, client, began, ["tenant"])
-    sums = found[tenant,]
-    agreed, otherwise = reason != "llm_finished", reason == "unverified_best"
-    assert (sums.requests, sums.agreed, sums.otherwise) == (1, agreed, otherwise)
-    assert sums.paid > 0
-    assert sums.usd == pytest.approx(sums.paid + (0 if agreed else served))
-    assert sums.saved == pytest.approx(served - sums.usd)
-    assert served_alone[tenant,].usd == pytest.approx(served)  # its bill is apart
-    assert served_alone[tenant,].shadows == pytest.approx(sums.paid)
-
-
-async def test_a_dry_run_writes_no_more_than_the_caller_lets_an_answer_have(agreeing: Systems) -> None:
-    system, tenant, long = await agreeing(is_dry=True), uuid4().hex[:12], "far_too_long_" * 20
-    most = len(ROME) + 1  # the large model ends within it
-    before = counted(system)
-    result = await ask(system, said(long, long), tools=[WEATHER], tenant=tenant, max_answer_tokens=most)
-    assert result["complete"]
-    await dry_run_of(system, tenant)
-    await idle(system)
-    wrote = {role: pair[1] for role, pair in since(before, system).items()}
-    assert max(wrote["slm"], wrote["second_slm"]) == most  # whoever is cut first ends the other
-
-
-async def test_dry_runs_alone_show_a_promise_and_a_repeated_question_counts_once(
-    agreeing: Systems, profiles_folder: Path, tmp_path: Path
-) -> None:
-    system, tenant = await agreeing(more="no_call = true", is_dry=True), uuid4().hex[:12]
-    scripts = [(ROME, ROME), (ROME, ROME), (PARIS, PARIS), (NOBODY, "Sun.", NOBODY), (NOBODY, "Sun.", ROME)]
-    for script in scripts:
-        await ask(system, said(*script), tools=[WEATHER], tenant=tenant)
-    async with asyncio.timeout(BOUND_SECONDS):
-        while [row.HasField("usd") for row in (await rows_of(system, tenant))] != [True] * len(scripts):
-            await asyncio.sleep(0.05)
-    found = await rows_of(system, tenant)
-    assert (
-        sorted((row.dry_run.kind, row.dry_run.no_call) for row in found)
-        == [("tools", False)] * 3 + [("tools", True)] * 2
-    )
-    assert len({row.dry_run.question_digest for row in found}) == 4
-    name = found[0].profile
-    text = (profiles_folder / "scripted-together" / "profile.toml").read_text().replace(KINDS, "kinds = []")
-    (tmp_path / name).mkdir()
-    (tmp_path / name / "profile.toml").write_text(text.replace('name = "scripted-together"', f'name = "{name}"'))
-    words = ("--from-dry-run", "--lose-at-most", "0.95", "--profile", name, "--study", str(tmp_path / "study"))
-    variables = {"TANDEM_ADDRESS": system.client.address, "TANDEM_PROFILES_PATH": str(tmp_path)}
-    told = await asyncio.to_thread(tandem, "calibrate", *words, "--json", "--write", **variables)
-    assert told.returncode == 0, told.stderr
-    shown = {each["about"]: each for each in json.loads(told.stdout)["promises"]}
-    assert [each["counted"]["disputes"] for each in shown["calls"]["tested"]] == [1, 2]
-    assert shown["calls"]["tested"][1]["counted"]["n"] == shown[f"calls of {tenant}"]["tested"][0]["counted"]["n"] == 4
-    assert load_profile(name, (tmp_path,)).agreement.kinds == ("tools",)
-
-
-async def rows_of(system: System, tenant: str) -> list[tandem_pb2.RequestSummary]:
-    return list((await system.client.list(f"tenant = {tenant}", dry_runs=True)).requests)
-
-
-async def dry_run_of(system: System, tenant: str) -> tandem_pb2.RequestSummary:
-    deadline = time.monotonic() + BOUND_SECONDS
-    while time.monotonic() < deadline:
-        rows = await rows_of(system, tenant)
-        if rows and rows[0].HasField("usd"):
-            return rows[0]
-        await asyncio.sleep(0.05)
-    raise AssertionError(f"no dry run of {tenant}")

@@ -132,7 +132,7 @@ def test_what_callers_import_is_found_by_its_name(module: str, name: str) -> Non
     assert getattr(import_module(module), name)
 
 
-@pytest.mark.parametrize("what", [{}, {"dry_runs": True}, {"shadows": True}])
+@pytest.mark.parametrize("what", [{}, {"shadows": True}])
 def test_the_next_page_of_a_list_asks_for_the_same_as_the_first(what: dict[str, bool]) -> None:
     asked = tandem_pb2.ListRequestsRequest(where="stage = 2", limit=150, **what)
     rows = [tandem_pb2.RequestSummary(request_id=str(number)) for number in range(100)]

@@ -28,8 +28,7 @@ def row(name: str, session: str, usd: float | None, hour: int, **more: Any) -> t
 
 REQUESTS = [row("a1", "a", 0.5, 0), row("a2", "a", 0.25, 3), row("b1", "b", 2.0, 1), row("c1", "c", 0.125, 2)]
 SHADOWS = [row("a1~shadow", "a", 0.0625, 4), row("c1~shadow", "c", 4.0, 4), row("b1~shadow", "b", None, 4)]
-ASKED = tandem_pb2.STOP_REASON_LLM_FINISHED
-DRY_RUNS = [row("b1~dry", "b", 2.5, 4, saved_ratio=-0.25, reason=ASKED)]  # 2.0 for the answer, 0.5 for asking
+LEARNED = [row("b1~beside", "b", 0.5, 4)]
 
 
 class Gateway(tandem_pb2_grpc.TandemServiceServicer):
@@ -42,8 +41,7 @@ class Gateway(tandem_pb2_grpc.TandemServiceServicer):
         self, request: tandem_pb2.ListRequestsRequest, context: grpc.ServicerContext
     ) -> tandem_pb2.ListRequestsResponse:
         shadows = request.shadows and self._knows_shadows
-        found = SHADOWS if shadows else DRY_RUNS if request.dry_runs else REQUESTS
-        return tandem_pb2.ListRequestsResponse(requests=found)
+        return tandem_pb2.ListRequestsResponse(requests=[*SHADOWS, *LEARNED] if shadows else REQUESTS)
 
 
 @contextmanager
@@ -74,7 +72,7 @@ def test_what_was_paid_beside_requests_stands_beside_their_bills() -> None:
 
 def test_a_gateway_that_knows_no_shadows_has_none_summed_up_twice() -> None:
     [whole] = spent("--by", "tenant", knows_shadows=False)
-    assert (whole["usd"], whole["shadows"]) == (2.875, 0.5)
+    assert (whole["usd"], whole["shadows"]) == (2.875, 0)
 
 
 @pytest.mark.parametrize(

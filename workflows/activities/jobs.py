@@ -13,14 +13,13 @@ from weakref import WeakValueDictionary
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
-from tandem.method.names import BESIDE_WORKFLOW, DRY_RUN_WORKFLOW, SHADOW_WORKFLOW
+from tandem.method.names import BESIDE_WORKFLOW, SHADOW_WORKFLOW
 from tandem.method.request.beside import BesideInput
 from tandem.method.request.job import Job
-from tandem.method.request.result import DryRunInput, ShadowInput
+from tandem.method.request.result import ShadowInput
 
 _INPUTS: dict[str, type[Any]] = {
     SHADOW_WORKFLOW: ShadowInput,
-    DRY_RUN_WORKFLOW: DryRunInput,
     BESIDE_WORKFLOW: BesideInput,
 }
 _known: WeakValueDictionary[str, Job] = WeakValueDictionary()

@@ -87,7 +87,6 @@ class Activities:
             self._publishing.publish_result,
             self._lost_usage.settle_lost_usage,
             self._shadow.start_shadow,
-            self._shadow.start_dry_run,
             self._shadow.count_shadow,
             self._learning.start_beside,
             self._learning.count_served,

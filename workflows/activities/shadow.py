@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any
 
 from opentelemetry import trace
 from opentelemetry.context import Context
@@ -18,10 +16,9 @@ from services.shared.observability.tracing import tracer
 from services.shared.process.search_attributes import whose
 from services.shared.request_log.log import RequestLog
 from services.shared.request_log.promises import PolicyOf, Report
-from tandem.method.names import DRY_RUN_WORKFLOW, SHADOW_WORKFLOW, dry_run_id, shadow_id, solve_queue
+from tandem.method.names import SHADOW_WORKFLOW, shadow_id, solve_queue
 from tandem.method.request.beside import BesideInput
-from tandem.method.request.result import DryRunInput, ShadowInput, ShadowResult
-from tandem.method.request.tasks import policy_digest, question_digest
+from tandem.method.request.result import ShadowInput, ShadowResult
 from tandem.method.timeouts import Timeouts
 from workflows.activities.jobs import current_job
 
@@ -39,14 +36,6 @@ class ShadowActivities:
             await start_once(SHADOW_WORKFLOW, task, shadow_id(task.job.request_id))
 
     @activity.defn
-    async def start_dry_run(self, task: DryRunInput) -> None:
-        """Ask the small models beside the request, under a trace of its own; a request has one at most."""
-        with tracer.start_as_current_span("dry_run", context=Context()) as span:
-            span.set_attribute("tandem.shadow.of", task.job.request_id)
-            memo = {"dry_run": _without_texts(task)}
-            await start_once(DRY_RUN_WORKFLOW, task, dry_run_id(task.job.request_id), memo)
-
-    @activity.defn
     async def count_shadow(self, result: ShadowResult, score: float | None) -> None:
         """What the served answer lost counts for its policy, once. `score`: of the stage that was answered from."""
         job = await current_job()
@@ -59,17 +48,7 @@ class ShadowActivities:
         count_shadow(profile, result)
 
 
-def _without_texts(task: DryRunInput) -> dict[str, str]:
-    """What a promise needs to know of it (`tandem calibrate --from-dry-run`)."""
-    request, trial = task.job.request, task.trial
-    no_call = (trial.takes_no_call, trial.takes_no_call_later)
-    policy = policy_digest(task.job.plan.profile_digest, [step.role for step in task.steps], trial.agree, no_call)
-    return {"kind": request.kind, "question_digest": question_digest(request), "policy_digest": policy}
-
-
-async def start_once(
-    name: str, task: ShadowInput | DryRunInput | BesideInput, workflow_id: str, memo: Mapping[str, Any] = {}
-) -> None:
+async def start_once(name: str, task: ShadowInput | BesideInput, workflow_id: str) -> None:
     """What is paid for it is found as a request's bill is (`tandem spend`)."""
     job = task.job
     profile, tenant = job.plan.profile, job.request.tenant
@@ -81,6 +60,6 @@ async def start_once(
             task_queue=solve_queue(profile),
             execution_timeout=Timeouts.workflow,
             id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
-            memo={"profile": profile, "tenant": tenant, "session": job.request.session, **memo},
+            memo={"profile": profile, "tenant": tenant, "session": job.request.session},
             search_attributes=whose(profile, tenant) if job.is_searchable else None,
         )

@@ -142,8 +142,8 @@ class Profile(Section):
             raise ValueError(f"trial.order: the profile names no {absent[0]}")
         if not {"answer", "code", "json"} <= set(self.stop.tasks) and self.stop.otherwise != "llm_finishes":
             raise ValueError("stop.tasks: a task that is not scored needs stop.otherwise = 'llm_finishes'")
-        if (self.agreement.kinds or self.shadow.small) and len(self.small) < self.agreement.size:
-            raise ValueError(_too_few(self))
+        if self.agreement.kinds and len(self.small) < self.agreement.size:
+            raise ValueError(f"agreement.rule {self.agreement.rule!r} needs {self.agreement.size} small models")
         if self.trial.repairs and not self.prompts.repair:
             raise ValueError("trial.repairs needs prompts.repair")
         if self.stop.is_off and (self.stop.otherwise != "llm_finishes" or any(t < 1 for t in _thresholds(self))):
@@ -287,11 +287,6 @@ def promising(profile: Profile, lose_at_most: float) -> Profile:
     if why := changed.cannot_learn:
         raise InvalidArgument(f"profile {profile.folder.name}: a promise {why}", field="profile")
     return changed
-
-
-def _too_few(profile: Profile) -> str:
-    rule = profile.agreement
-    return f"agreement.rule {rule.rule!r} needs {rule.size} small models, also where shadow.small only asks them"
 
 
 def _thresholds(profile: Profile) -> list[float]:

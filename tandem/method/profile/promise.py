@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import hashlib
 from functools import cached_property
+from typing import ClassVar
 
 from pydantic import Field
 
@@ -74,14 +75,13 @@ class Promise(Section):
 class Shadow(Section):
     """The large model answers a share of the requests alone too, beside them, so that savings are measured."""
 
+    removed: ClassVar = {
+        "small": "delete the line; [promise] lose_at_most asks small models beside the large one, and learns from it"
+    }
+
     share: Probability = 0.0
     judge: str = Field(
         default="",
         description="profile whose large model says whether two answers mean the same, where nothing else can; it is "
         "paid for",
-    )
-    small: Probability = Field(
-        default=0.0,
-        description="share of what the large model answers that the small models of [agreement] are asked beside: they "
-        "answer nothing, and tell what agreement would save (`tandem spend --dry-run`)",
     )

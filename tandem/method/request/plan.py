@@ -5,7 +5,7 @@ it.
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from tandem.method.conversation import AGREED, Kind, Task, kind_of
+from tandem.method.conversation import Kind, Task, kind_of
 from tandem.method.evidence.checks import TrialPlan
 from tandem.method.profile.expected import ByLength, Expected
 from tandem.method.profile.prices import Prices, RolePrices, RoleRates
@@ -69,9 +69,6 @@ class Plan:
     # How often the large model's vendor may run each of its own tools for one reply.
     most_uses: dict[str, int] = field(default_factory=dict)
     shadow_share: float = 0.0
-    # Small models that are asked beside a share of what the large one answers, as if they were to agree.
-    dry_run_share: float = 0.0
-    dry_run: TrialPlan | None = None
     # Where no stage suffices the large model goes on to its own answer.
     llm_finishes: bool = False
     # Plans of earlier versions do not say, and go on as they began.
@@ -135,11 +132,7 @@ def make_plan(
     if may_call:
         plan = _for_calls(profile, plan)
     kind = profile.agreement.kind_of(task, json_schema, may_call=may_call, question=question)
-    if kind in profile.agreement.kinds:
-        return _by_agreement(profile, plan)
-    if profile.shadow.small and kind in AGREED and len(profile.small) >= profile.agreement.size:
-        return replace(plan, dry_run_share=profile.shadow.small, dry_run=_agreement(profile, plan))
-    return plan
+    return _by_agreement(profile, plan) if kind in profile.agreement.kinds else plan
 
 
 def _by_agreement(profile: "Profile", plan: Plan) -> Plan:

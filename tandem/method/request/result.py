@@ -4,9 +4,9 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import ClassVar
 
-from tandem.method.evidence.checks import CheckResult, Trial, TrialPlan
+from tandem.method.evidence.checks import CheckResult, Trial
 from tandem.method.profile.prices import total
-from tandem.method.request.job import Job, Step
+from tandem.method.request.job import Job
 from tandem.method.tokens import TokenCounts
 from tandem.method.tools import ToolCall
 
@@ -174,23 +174,3 @@ class ShadowResult:
     def usd_beside(self) -> float | None:
         """What was paid in addition to the request; None: a price is not known."""
         return total(self.usd_paid, self.usd_judge)
-
-
-@dataclass(frozen=True)
-class DryRunInput:
-    """Small models that are to be asked, by the rule of `trial`, beside a request that the large one answered."""
-
-    job: Job
-    served: Served
-    steps: list[Step]
-    trial: TrialPlan
-
-
-@dataclass(frozen=True)
-class DryRun:
-    """`usd_paid`: of all small models; None: a price is not known. `answers`: what each said, and the large model."""
-
-    reason: StopReason
-    usd_paid: float | None
-    answers: list[str]
-    served_answer: str

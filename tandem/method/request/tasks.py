@@ -78,13 +78,6 @@ def question_digest(request: SolveRequest) -> str:
     return digest_of(said, request.question, request.task, request.json_schema, tools)
 
 
-def policy_digest(profile: str, roles: list[str], wanted: int, no_call: tuple[bool, bool]) -> str:
-    """Equal where models, prompts and rule are the same; `profile` is the profile's own digest, `no_call` whether no
-    call is taken at the beginning of a session, and later.
-    """
-    return digest_of(profile, roles, wanted, no_call)
-
-
 def digest_of(*parts: object) -> str:
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
 
